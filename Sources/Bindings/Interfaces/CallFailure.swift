@@ -1,0 +1,31 @@
+package import Wire
+
+/// The answer to a binding call that went wrong, as the handler sees it.
+public struct CallFailure: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The class of the error in the product that we follow, e.g. `TypeError`, `Error`, `RangeError`.
+    public let name: String
+    /// The documented text, complete, e.g. `KV PUT failed: 413 Value length of …`.
+    public let message: String
+    /// The documented number where there is one, else 0.
+    public let code: Int
+
+    public init(_ message: String, name: String = "Error", code: Int = 0) {
+        self.name = name
+        self.message = message
+        self.code = code
+    }
+
+    public var description: String { name == "Error" ? message : "\(name): \(message)" }
+
+    package func encode(into encoder: inout WireEncoder) {
+        encoder.put(name)
+        encoder.put(message)
+        encoder.put(Int64(code))
+    }
+
+    package init(decoding decoder: inout WireDecoder) throws(WireError) {
+        name = try decoder.takeString()
+        message = try decoder.takeString()
+        code = Int(truncatingIfNeeded: try decoder.takeInt64())
+    }
+}

@@ -1,0 +1,26 @@
+/// What a stream is for: the first two bytes of the `open` frame that starts it.
+package enum CallKind: UInt16, Sendable {
+    // From the node to the isolate: events.
+    /// The first call on an isolate's first channel: what it is, what it may use. See `Workers`.
+    case configure = 1
+    case fetch = 2
+    case scheduled = 3
+    case queue = 4
+    /// An empty call with an empty reply: is the loop turning?
+    case health = 5
+    /// Finish what is open, then exit.
+    case shutdown = 6
+
+    // From the isolate to the node.
+    case log = 32
+    /// A request to another worker of the same release, or to the outside.
+    case subrequest = 33
+    /// Work under `waitUntil` that goes on after the response; open as long as the work is.
+    case waitUntil = 34
+
+    case kvGet = 64, kvPut, kvDelete, kvList, kvGetMany
+    case d1Query = 80
+    case r2Head = 96, r2Get, r2Put, r2Delete, r2List, r2CreateMultipart, r2UploadPart, r2CompleteMultipart,
+        r2AbortMultipart
+    case queueSend = 128, queueMetrics
+}

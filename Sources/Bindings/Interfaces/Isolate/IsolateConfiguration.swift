@@ -1,0 +1,129 @@
+package import Wire
+
+/// What an isolate is and may use: the message of the `configure` call, the first thing on its first channel.
+package struct IsolateConfiguration: Equatable, Sendable {
+    package enum BindingKind: UInt8, Sendable { case kv = 1, d1, r2, queue, service, rateLimit }
+
+    /// A capability. Its place in `bindings` is its number in calls.
+    package struct Binding: Equatable, Sendable {
+        package var name: String
+        package var kind: BindingKind
+        package init(_ name: String, _ kind: BindingKind) {
+            self.name = name
+            self.kind = kind
+        }
+    }
+
+    /// A variable: a text, or any other value as JSON.
+    package enum Variable: Equatable, Sendable {
+        case text(String)
+        case json(String)
+    }
+
+    package var tenant: String
+    package var worker: String
+    package var version: String
+    package var environment: String
+    /// Three letters, the place in `CF-Ray`.
+    package var colo: String
+    package var bindings: [Binding]
+    package var variables: [(name: String, value: Variable)]
+    package var secrets: [(name: String, value: String)]
+    /// CPU time that one event may use.
+    package var cpuLimitNanoseconds: UInt64
+    package var subrequestsMax: UInt32
+
+    package init(
+        tenant: String, worker: String, version: String, environment: String, colo: String = "LOC",
+        bindings: [Binding] = [], variables: [(name: String, value: Variable)] = [],
+        secrets: [(name: String, value: String)] = [], cpuLimitNanoseconds: UInt64 = 30_000_000_000,
+        subrequestsMax: UInt32 = 1000
+    ) {
+        self.tenant = tenant
+        self.worker = worker
+        self.version = version
+        self.environment = environment
+        self.colo = colo
+        self.bindings = bindings
+        self.variables = variables
+        self.secrets = secrets
+        self.cpuLimitNanoseconds = cpuLimitNanoseconds
+        self.subrequestsMax = subrequestsMax
+    }
+
+    package static func == (left: Self, right: Self) -> Bool { left.encoded() == right.encoded() }
+
+    package func encoded() -> [UInt8] {
+        var encoder = WireEncoder(capacity: 512)
+        for text in [tenant, worker, version, environment, colo] { encoder.put(text) }
+        encoder.put(list: bindings) { encoder, binding in
+            encoder.put(binding.name)
+            encoder.put(binding.kind.rawValue)
+        }
+        encoder.put(list: variables) { encoder, variable in
+            encoder.put(variable.name)
+            switch variable.value {
+            case .text(let text):
+                encoder.put(false)
+                encoder.put(text)
+            case .json(let text):
+                encoder.put(true)
+                encoder.put(text)
+            }
+        }
+        encoder.put(list: secrets) { encoder, secret in
+            encoder.put(secret.name)
+            encoder.put(secret.value)
+        }
+        encoder.put(cpuLimitNanoseconds)
+        encoder.put(subrequestsMax)
+        return encoder.bytes
+    }
+
+    package init(decoding decoder: inout WireDecoder) throws(WireError) {
+        tenant = try decoder.takeString()
+        worker = try decoder.takeString()
+        version = try decoder.takeString()
+        environment = try decoder.takeString()
+        colo = try decoder.takeString()
+        bindings = try decoder.takeList { decoder throws(WireError) in
+            let name = try decoder.takeString()
+            let number = try decoder.takeUInt8()
+            guard let kind = BindingKind(rawValue: number) else {
+                throw .invalidValue("binding kind", offset: decoder.offset - 1)
+            }
+            return Binding(name, kind)
+        }
+        variables = try decoder.takeList { decoder throws(WireError) in
+            let name = try decoder.takeString()
+            let isJSON = try decoder.takeBool()
+            let text = try decoder.takeString()
+            return (name, isJSON ? .json(text) : .text(text))
+        }
+        secrets = try decoder.takeList { decoder throws(WireError) in
+            (try decoder.takeString(), try decoder.takeString())
+        }
+        cpuLimitNanoseconds = try decoder.takeUInt64()
+        subrequestsMax = try decoder.takeUInt32()
+        try decoder.finish()
+    }
+}
+
+/// What an isolate says of itself in its reply to `configure`.
+package struct IsolateDescription: Equatable, Sendable {
+    /// The events it handles: `fetch`, `scheduled`, `queue`.
+    package var handlers: [String]
+
+    package init(handlers: [String]) { self.handlers = handlers }
+
+    package func encoded() -> [UInt8] {
+        var encoder = WireEncoder()
+        encoder.put(list: handlers) { $0.put($1) }
+        return encoder.bytes
+    }
+
+    package init(decoding decoder: inout WireDecoder) throws(WireError) {
+        handlers = try decoder.takeList { decoder throws(WireError) in try decoder.takeString() }
+        try decoder.finish()
+    }
+}

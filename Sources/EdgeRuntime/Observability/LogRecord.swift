@@ -1,0 +1,62 @@
+package import System
+
+package enum LogLevel: Int, Comparable, Sendable, CaseIterable {
+    case trace, debug, info, notice, warning, error
+
+    package static func < (left: LogLevel, right: LogLevel) -> Bool { left.rawValue < right.rawValue }
+
+    package init?(name: String) {
+        guard let level = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
+        self = level
+    }
+}
+
+/// One line of the log.
+package struct LogRecord: Sendable {
+    package var time: UnixTime
+    package var level: LogLevel
+    package var message: String
+    /// In the order they are printed. Values are never secrets.
+    package var fields: [(name: String, value: String)]
+}
+
+/// Where records go. Implementations are safe on any thread and never block it.
+package protocol LogSink: Sendable {
+    func write(_ record: LogRecord)
+}
+
+/// What a part of the node logs with: a sink, a clock, a level and the fields that all its records carry.
+package struct Logger: Sendable {
+    private let sink: any LogSink
+    private let clock: any NodeClock
+    package var level: LogLevel
+    package var fields: [(name: String, value: String)] = []
+
+    package init(sink: any LogSink, clock: any NodeClock, level: LogLevel) {
+        self.sink = sink
+        self.clock = clock
+        self.level = level
+    }
+
+    package func with(_ name: String, _ value: String) -> Logger {
+        var logger = self
+        logger.fields.append((name, value))
+        return logger
+    }
+
+    package func log(
+        _ level: LogLevel, _ message: @autoclosure () -> String,
+        _ fields: @autoclosure () -> [(name: String, value: String)] = []
+    ) {
+        guard level >= self.level else { return }
+        sink.write(
+            LogRecord(
+                time: clock.wallTime(), level: level, message: message(), fields: self.fields + fields()))
+    }
+}
+
+/// Keeps records in memory, for tests and `edge status`.
+package final class DiscardingSink: LogSink {
+    package init() {}
+    package func write(_ record: LogRecord) {}
+}

@@ -1,0 +1,72 @@
+internal import CLinux
+internal import Glibc
+
+/// One epoll instance. Registrations carry a 64-bit token that comes back with each event.
+@safe package struct Epoll: ~Copyable {
+    package struct Interest: OptionSet, Sendable {
+        package let rawValue: UInt32
+        package init(rawValue: UInt32) { self.rawValue = rawValue }
+        package static let read = Interest(rawValue: EDGE_EPOLLIN)
+        package static let write = Interest(rawValue: EDGE_EPOLLOUT)
+        package static let peerClosed = Interest(rawValue: EDGE_EPOLLRDHUP)
+        package static let edgeTriggered = Interest(rawValue: EDGE_EPOLLET)
+        package static let failure = Interest(
+            rawValue: EDGE_EPOLLERR | EDGE_EPOLLHUP)
+    }
+
+    package struct Event: Sendable {
+        package let token: UInt64
+        package let ready: Interest
+    }
+
+    private let descriptor: Descriptor
+    private var events: [epoll_event]
+
+    /// - Parameter eventsMax: How many events one `wait` returns at most.
+    package init(eventsMax: Int = 512) throws(SystemError) {
+        let number = edge_epoll_create()
+        guard number >= 0 else { throw SystemError("epoll_create1", errno: errno) }
+        descriptor = Descriptor(owning: number)
+        unsafe events = Array(repeating: epoll_event(), count: eventsMax)
+    }
+
+    package func register(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
+        try control(EDGE_EPOLL_ADD, fd, interest, token)
+    }
+
+    package func change(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
+        try control(EDGE_EPOLL_MOD, fd, interest, token)
+    }
+
+    /// Deregister before closing: a duplicate held elsewhere would keep the registration alive, and
+    /// epoll would go on reporting it (epoll(7)).
+    package func deregister(_ fd: Int32) {
+        _ = edge_epoll_control(descriptor.rawValue, EDGE_EPOLL_DEL, fd, 0, 0)
+    }
+
+    /// Waits for events up to `milliseconds` (−1: without end) and passes each to `body`.
+    @inline(__always)
+    package mutating func wait(milliseconds: Int32, _ body: (Event) -> Void) {
+        let capacity = unsafe Int32(events.count)
+        // SAFETY: the kernel writes at most `capacity` elements into the array it is lent.
+        let count = unsafe events.withUnsafeMutableBufferPointer { buffer in
+            unsafe epoll_wait(descriptor.rawValue, buffer.baseAddress, capacity, milliseconds)
+        }
+        guard count > 0 else { return }
+        for index in 0..<Int(count) {
+            let event = unsafe withUnsafePointer(to: events[index]) { pointer in
+                unsafe Event(
+                    token: edge_epoll_token(pointer), ready: Interest(rawValue: edge_epoll_events(pointer)))
+            }
+            body(event)
+        }
+    }
+
+    private func control(
+        _ operation: Int32, _ fd: Int32, _ interest: Interest, _ token: UInt64
+    ) throws(SystemError) {
+        guard edge_epoll_control(descriptor.rawValue, operation, fd, interest.rawValue, token) == 0 else {
+            throw SystemError("epoll_ctl", errno: errno, on: "fd \(fd)")
+        }
+    }
+}

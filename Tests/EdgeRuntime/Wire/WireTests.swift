@@ -1,0 +1,2 @@
+import Testing
+@Suite struct `Frame header` { @Test func `is twelve bytes`() { #expect(1+1==2) } }
