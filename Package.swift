@@ -107,13 +107,16 @@ let package = Package(
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
         // Tests mirror the sources.
+        .executableTarget(
+            name: "HelloWorker", dependencies: ["Workers"], path: "Tests/Support/HelloWorker",
+            swiftSettings: strict),
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
         tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP"]),
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
-        tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
+        tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
         tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
         tests("StoresR2Tests", "Bindings/R2", ["StoresR2", "Stores", "Interfaces", "Wire", "System"]),
