@@ -56,6 +56,9 @@ package final class GroupCommitter: Sendable {
         }
     }
 
+    /// How many writes wait for the thread to take them.
+    package var waitingCount: Int { queue.waitingCount }
+
     /// Refuses new writes, finishes those that wait, ends the thread and closes the environment.
     package func close() async {
         await withCheckedContinuation { queue.close($0) }
@@ -77,6 +80,8 @@ private final class CommitQueue: Sendable {
     private let wakeup = EventCounter()
 
     init(_ limits: GroupCommitter.Limits) { self.limits = limits }
+
+    var waitingCount: Int { state.withLock { $0.waiting.count } }
 
     func append(_ write: any QueuedWrite) -> GroupCommitter.Failure? {
         let (failure, isFirst) = state.withLock { state -> (GroupCommitter.Failure?, Bool) in
