@@ -19,6 +19,8 @@ package enum R2Failure: Error, Equatable, Sendable {
     case badUpload
     case entityTooLarge
     case partNumberOutOfRange(Int64)
+    /// More waits for the disk than the store lets wait; nothing was done.
+    case unavailable
 
     package var code: Int {
         switch self {
@@ -36,6 +38,7 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .tooManyKeys, .invalidCursor: 10029
         case .badDigest: 10037
         case .invalidRange: 10039
+        case .unavailable: 10043
         case .badUpload: 10048
         case .entityTooLarge: 100100
         }
@@ -66,6 +69,7 @@ package enum R2Failure: Error, Equatable, Sendable {
             You provided a \(algorithm.title) checksum with value: \(R2Hex.encode(expected))
             Actual \(algorithm.title) was: \(R2Hex.encode(actual))
             """
+        case .unavailable: "The store is overloaded. Please try again."
         case .invalidRange: "The requested range is not satisfiable"
         case .badUpload: "There was a problem with the multipart upload."
         case .entityTooLarge: "Your proposed upload exceeds the maximum allowed object size."
