@@ -46,7 +46,9 @@ public struct R2Checksum: Equatable, Sendable {
     }
 
     public static func md5(_ hexadecimal: String) -> R2Checksum { R2Checksum(.md5, hexadecimal: hexadecimal) }
-    public static func sha1(_ hexadecimal: String) -> R2Checksum { R2Checksum(.sha1, hexadecimal: hexadecimal) }
+    public static func sha1(_ hexadecimal: String) -> R2Checksum {
+        R2Checksum(.sha1, hexadecimal: hexadecimal)
+    }
     public static func sha256(_ hexadecimal: String) -> R2Checksum {
         R2Checksum(.sha256, hexadecimal: hexadecimal)
     }

@@ -23,7 +23,8 @@ public struct R2Conditional: Equatable, Sendable {
         uploadedAfter: Int64? = nil, secondsGranularity: Bool = false
     ) throws(CallFailure) {
         self.etagMatches = try etagMatches.map { tag throws(CallFailure) in [try Self.unquoted(tag)] }
-        self.etagDoesNotMatch = try etagDoesNotMatch.map { tag throws(CallFailure) in [try Self.unquoted(tag)] }
+        self.etagDoesNotMatch = try etagDoesNotMatch.map { tag throws(CallFailure) in [try Self.unquoted(tag)]
+        }
         self.uploadedBefore = uploadedBefore
         self.uploadedAfter = uploadedAfter
         self.secondsGranularity = secondsGranularity
@@ -73,7 +74,8 @@ public struct R2Conditional: Equatable, Sendable {
             uploadedAfter.map { granular($0) < granular(uploaded) || (etagDoesNotMatch != nil && differs) }
             ?? true
         let before =
-            uploadedBefore.map { granular(uploaded) < granular($0) || (etagMatches != nil && matches) } ?? true
+            uploadedBefore.map { granular(uploaded) < granular($0) || (etagMatches != nil && matches) }
+            ?? true
         return matches && differs && after && before
     }
 

@@ -19,13 +19,17 @@ package enum R2Date {
 
     /// `nil` for anything that isn't a date of one of the three forms.
     package static func parse(_ text: String) -> Int64? {
-        let fields = text.split { " ,-".contains($0) }.map(String.init)
-        // Sun, 06 Nov 1994 08:49:37 GMT; Sunday, 06-Nov-94 08:49:37 GMT; Sun Nov  6 08:49:37 1994
+        let fields = text.split(separator: " ").map(String.init)
         let (day, month, year, time): (String, String, String, String)
         switch fields.count {
-        case 6 where fields[5] == "GMT" || fields[5] == "UTC":
+        case 6 where fields[5] == "GMT":  // Sun, 06 Nov 1994 08:49:37 GMT
             (day, month, year, time) = (fields[1], fields[2], fields[3], fields[4])
-        case 5: (day, month, year, time) = (fields[2], fields[1], fields[4], fields[3])
+        case 5:  // Sun Nov  6 08:49:37 1994
+            (day, month, year, time) = (fields[2], fields[1], fields[4], fields[3])
+        case 4 where fields[3] == "GMT":  // Sunday, 06-Nov-94 08:49:37 GMT
+            let date = fields[1].split(separator: "-", omittingEmptySubsequences: false).map(String.init)
+            guard date.count == 3 else { return nil }
+            (day, month, year, time) = (date[0], date[1], date[2], fields[2])
         default: return nil
         }
         guard days.contains(where: { fields[0].hasPrefix($0) }), let month = months.firstIndex(of: month),
@@ -77,6 +81,8 @@ package enum R2Date {
         let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
         let monthIndex = (5 * dayOfYear + 2) / 153
         let month = monthIndex < 10 ? monthIndex + 3 : monthIndex - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * monthIndex + 2) / 5 + 1)
+        return (
+            yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * monthIndex + 2) / 5 + 1
+        )
     }
 }

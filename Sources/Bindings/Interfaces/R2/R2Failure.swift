@@ -58,7 +58,8 @@ package enum R2Failure: Error, Equatable, Sendable {
             "The body ended after \(received) bytes; its declared length is \(expected)."
         case .invalidObjectName: "The specified object name is not valid."
         case .invalidMaxKeys: "MaxKeys params must be positive integer <= 1000."
-        case .tooManyKeys(let count): "At most \(R2Limits.deletedKeysMax) keys can be deleted at once, not \(count)."
+        case .tooManyKeys(let count):
+            "At most \(R2Limits.deletedKeysMax) keys can be deleted at once, not \(count)."
         case .invalidCursor: "The cursor was not returned by a list of this bucket."
         case .noSuchUpload: "The specified multipart upload does not exist."
         case .invalidPart, .partNumberOutOfRange:

@@ -42,8 +42,12 @@ public struct R2MultipartUpload: Sendable {
     public func complete(_ parts: [R2UploadedPart]) async throws -> R2Object {
         let message = R2CompleteMultipartMessage(key: key, uploadId: uploadId, parts: parts)
         let reply = try await bucket.perform(.r2CompleteMultipart) { message.encode(into: &$0) }
-        let answer = try bucket.read(reply) { decoder throws(WireError) in try R2ObjectReply(decoding: &decoder) }
-        guard let object = answer.object else { throw R2Failure.internalError.failure(of: .completeMultipartUpload) }
+        let answer = try bucket.read(reply) { decoder throws(WireError) in
+            try R2ObjectReply(decoding: &decoder)
+        }
+        guard let object = answer.object else {
+            throw R2Failure.internalError.failure(of: .completeMultipartUpload)
+        }
         return object
     }
 

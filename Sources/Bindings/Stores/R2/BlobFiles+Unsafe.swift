@@ -29,7 +29,8 @@ final class BlobFiles: Sendable {
             try hook?(.write, temporaryPath(blob))
             let count = unsafe bytes.withUnsafeBytes { buffer in
                 // SAFETY: the kernel reads the part of the array that is not written yet.
-                unsafe Glibc.write(file.rawValue, buffer.baseAddress?.advanced(by: written), buffer.count - written)
+                unsafe Glibc.write(
+                    file.rawValue, buffer.baseAddress?.advanced(by: written), buffer.count - written)
             }
             if count < 0 {
                 if errno == EINTR { continue }

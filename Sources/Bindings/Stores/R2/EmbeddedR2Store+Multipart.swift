@@ -12,7 +12,9 @@ extension EmbeddedR2Store {
         let now = clock.wallTime()
         let id = Identifier.make(at: now)
         try await commit("createMultipartUpload") { [index] transaction in
-            guard let bucket = try index.bucket(bucket, transaction.reading) else { throw R2Failure.noSuchBucket }
+            guard let bucket = try index.bucket(bucket, transaction.reading) else {
+                throw R2Failure.noSuchBucket
+            }
             let upload = StoredUpload(
                 bucket: bucket, key: request.key, created: now.milliseconds, attributes: request.attributes)
             try index.putUpload(id, upload, transaction)

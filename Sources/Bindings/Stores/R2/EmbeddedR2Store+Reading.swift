@@ -46,7 +46,8 @@ extension EmbeddedR2Store {
             case .unsatisfiable: throw .invalidRange
             case .bytes(let object, let range, let bytes):
                 return .withBody(
-                    object.object(key: request.key, range: range), .bytes(bytes), byteCount: Int64(bytes.count))
+                    object.object(key: request.key, range: range), .bytes(bytes),
+                    byteCount: Int64(bytes.count))
             case .blob(let object, let range):
                 let (offset, length) = (range?.offset ?? 0, range?.length ?? object.size)
                 guard let file = try openIfPresent(object.version) else { continue }

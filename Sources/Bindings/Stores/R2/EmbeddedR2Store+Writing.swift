@@ -33,10 +33,14 @@ extension EmbeddedR2Store {
         for key in keys { try Self.check(key: key) }
         let byteCount = keys.reduce(0) { $0 + $1.utf8.count }
         let leftovers = try await commit("delete", byteCount: byteCount) { [index] transaction in
-            guard let bucket = try index.bucket(bucket, transaction.reading) else { throw R2Failure.noSuchBucket }
+            guard let bucket = try index.bucket(bucket, transaction.reading) else {
+                throw R2Failure.noSuchBucket
+            }
             var leftovers: [ObjectIndex.Leftovers] = []
             for key in keys {
-                if let old = try index.removeObject(key, bucket: bucket, transaction) { leftovers.append(old) }
+                if let old = try index.removeObject(key, bucket: bucket, transaction) {
+                    leftovers.append(old)
+                }
             }
             return leftovers
         }
@@ -65,7 +69,8 @@ extension EmbeddedR2Store {
         // Some 2 µs per KiB: more than a little of it isn't for a reactor's thread.
         let digests = content.count <= 4096 ? digest() : await threads.run(digest)
         let object = try makeObject(request, .index, md5: digests.md5, supplied: digests.supplied)
-        return try await commit(object, request, .index(content), bucket) ? object.object(key: request.key) : nil
+        return try await commit(object, request, .index(content), bucket)
+            ? object.object(key: request.key) : nil
     }
 
     // MARK: Large objects
@@ -106,7 +111,9 @@ extension EmbeddedR2Store {
         _ body: (any BodySource)?, size: Int64, into writer: BlobWriter
     ) async throws(R2Failure) -> (md5: [UInt8], supplied: [UInt8]?) {
         try await receive(body, size: size) { piece throws(R2Failure) in
-            do throws(SystemError) { try await writer.write(piece) } catch { throw self.report(error, "write") }
+            do throws(SystemError) { try await writer.write(piece) } catch {
+                throw self.report(error, "write")
+            }
         }
         do throws(SystemError) { return try await writer.finish() } catch { throw report(error, "write") }
     }
@@ -156,7 +163,8 @@ extension EmbeddedR2Store {
         return StoredObject(
             version: Identifier.make(at: now), size: request.size, uploaded: now.milliseconds,
             location: location, md5: md5,
-            supplied: request.checksum.flatMap { $0.algorithm == .md5 ? nil : $0 }, attributes: request.attributes)
+            supplied: request.checksum.flatMap { $0.algorithm == .md5 ? nil : $0 },
+            attributes: request.attributes)
     }
 
     /// False when the condition doesn't hold (any more).
@@ -169,7 +177,9 @@ extension EmbeddedR2Store {
         let onlyIf = request.onlyIf
         let outcome = try await commit("put", byteCount: byteCount) {
             [index] transaction -> (isStored: Bool, leftovers: ObjectIndex.Leftovers?) in
-            guard let bucket = try index.bucket(bucket, transaction.reading) else { throw R2Failure.noSuchBucket }
+            guard let bucket = try index.bucket(bucket, transaction.reading) else {
+                throw R2Failure.noSuchBucket
+            }
             if onlyIf != nil {
                 let old = try index.object(key, bucket: bucket, transaction.reading)
                 guard Self.passes(onlyIf, old) else { return (false, nil) }

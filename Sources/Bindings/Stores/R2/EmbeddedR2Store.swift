@@ -98,7 +98,9 @@ package final class EmbeddedR2Store: R2Store {
 
     package func deleteBucket(_ name: String) async throws(R2Failure) {
         try await commit("bucket \(name)") { [index] transaction in
-            guard let bucket = try index.bucket(name, transaction.reading) else { throw R2Failure.noSuchBucket }
+            guard let bucket = try index.bucket(name, transaction.reading) else {
+                throw R2Failure.noSuchBucket
+            }
             let uploads = try index.uploads(transaction.reading) { $0.bucket == bucket }
             guard try index.isEmpty(bucket: bucket, transaction.reading), uploads.isEmpty else {
                 throw R2Failure.bucketNotEmpty
@@ -118,7 +120,9 @@ package final class EmbeddedR2Store: R2Store {
                 || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
         }
         let bytes = Array(name.utf8)
-        guard (3...63).contains(bytes.count), let first = bytes.first, let last = bytes.last else { return false }
+        guard (3...63).contains(bytes.count), let first = bytes.first, let last = bytes.last else {
+            return false
+        }
         return isAlphanumeric(first) && isAlphanumeric(last)
             && bytes.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") }
     }
@@ -197,7 +201,8 @@ package final class EmbeddedR2Store: R2Store {
                     guard let report = try await self?.sweep() else { return }
                     if !report.isEmpty { logger.log(.info, "R2 sweep: \(report)") }
                     try await clock.sleep(for: interval)
-                } catch is CancellationError { return } catch { /* Logged where it happened; the next may do. */ }
+                } catch is CancellationError { return } catch
+                { /* Logged where it happened; the next may do. */  }
             }
         }
         sweeper.withLock { $0 = task }

@@ -28,7 +28,8 @@ struct LongKeys: Sendable {
     ) throws(LMDBError) -> [UInt8]? {
         var place = Place.root(key)
         while true {
-            guard let entry = try transaction.value(of: place.physicalKey, in: database(place)).map(Entry.init)
+            guard
+                let entry = try transaction.value(of: place.physicalKey, in: database(place)).map(Entry.init)
             else { return nil }
             if place.isLast { return entry.record }
             guard let branch = entry.branch else { return nil }
@@ -78,7 +79,9 @@ struct LongKeys: Sendable {
             guard entry.record != nil else { return false }
             entry.record = nil
         } else {
-            guard let branch = entry.branch, try delete(place.below(branch), transaction) else { return false }
+            guard let branch = entry.branch, try delete(place.below(branch), transaction) else {
+                return false
+            }
             guard try isEmpty(branch, transaction) else { return true }
             entry.branch = nil
         }

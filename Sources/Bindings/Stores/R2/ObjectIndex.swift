@@ -112,7 +112,9 @@ struct ObjectIndex: Sendable {
             // SAFETY: copied while the span lives.
             return unsafe part.withUnsafeBytes { bytes in unsafe Array(bytes) }
         }
-        guard let copy, let copy else { throw LMDBError("read", .corrupted, on: "content of \(version.hexadecimal)") }
+        guard let copy, let copy else {
+            throw LMDBError("read", .corrupted, on: "content of \(version.hexadecimal)")
+        }
         return copy
     }
 
@@ -284,7 +286,9 @@ struct ObjectIndex: Sendable {
         stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: number >> $0) }
     }
 
-    private static func number(_ bytes: [UInt8]) -> UInt32 { bytes.prefix(4).reduce(0) { $0 << 8 | UInt32($1) } }
+    private static func number(_ bytes: [UInt8]) -> UInt32 {
+        bytes.prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
+    }
 
     private static func key(_ key: String, _ bucket: UInt32) -> [UInt8] { bytes(bucket) + key.utf8 }
 

@@ -36,14 +36,17 @@ package struct R2Service: StoreService {
             return StoreReply(message: R2ObjectReply(object: object).encoded())
         case .r2Get: return Self.reply(try await store.get(R2GetMessage(decoding: &decoder), in: bucket))
         case .r2Put:
-            let message = try Self.take(call) { decoder throws(WireError) in try R2PutMessage(decoding: &decoder) }
+            let message = try Self.take(call) { decoder throws(WireError) in
+                try R2PutMessage(decoding: &decoder)
+            }
             let object = try await store.put(message, body: call.body, in: bucket)
             return StoreReply(message: R2ObjectReply(object: object).encoded())
         case .r2Delete:
             try await store.delete(R2DeleteMessage(decoding: &decoder).keys, in: bucket)
             return StoreReply(message: [])
         case .r2List:
-            return StoreReply(message: try await store.list(R2ListMessage(decoding: &decoder), in: bucket).encoded())
+            return StoreReply(
+                message: try await store.list(R2ListMessage(decoding: &decoder), in: bucket).encoded())
         case .r2CreateMultipart:
             let id = try await store.createMultipart(R2CreateMultipartMessage(decoding: &decoder), in: bucket)
             return Self.reply(text: id)

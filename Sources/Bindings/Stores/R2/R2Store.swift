@@ -23,7 +23,8 @@ package protocol R2Store: Sendable {
     func list(_ request: R2ListMessage, in bucket: String) async throws(R2Failure) -> R2Objects
 
     /// The new upload's id.
-    func createMultipart(_ request: R2CreateMultipartMessage, in bucket: String) async throws(R2Failure) -> String
+    func createMultipart(_ request: R2CreateMultipartMessage, in bucket: String) async throws(R2Failure)
+        -> String
     /// The part's ETag.
     func uploadPart(
         _ request: R2UploadPartMessage, body: (any BodySource)?, in bucket: String
