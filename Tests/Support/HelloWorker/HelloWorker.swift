@@ -59,6 +59,16 @@ import Workers
             try await exchange.context.sleep(for: .milliseconds(milliseconds))
             return .text("slept")
         }
+        // An unstructured task, its timer and the main actor: all of them on the isolate's one thread.
+        routes.get("/tasks") { _ in
+            let task = Task {
+                try? await Task.sleep(for: .milliseconds(1))
+                return await MainActor.run { 7 }
+            }
+            return .text("\(await task.value)")
+        }
+        // Work on a helper thread.
+        routes.get("/blocking") { _ in .text("\(try await Blocking.run { 7 })") }
         // Answers at once and logs after the time has passed.
         routes.get("/later/:milliseconds") { exchange in
             let milliseconds = try exchange.parameters.get("milliseconds", as: Int.self)
