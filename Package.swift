@@ -59,7 +59,7 @@ let package = Package(
             "System", "EdgeRuntime/System", ["CLinux"],
             exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "Curl", "Crypt", "Seccomp"]),
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
-        room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB"], exclude: ["CLMDB"]),
+        room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
         room("Curl", "EdgeRuntime/System/Curl", ["CCurl"], exclude: ["CCurl"]),
         room("Crypt", "EdgeRuntime/System/Crypt", ["CCrypt"], exclude: ["CCrypt"]),
