@@ -67,7 +67,7 @@ let package = Package(
 
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
-        room("HTTP", "EdgeRuntime/HTTP"),
+        room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
         room("Configuration", "EdgeRuntime/Configuration", ["HTTP"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
