@@ -12,7 +12,7 @@ internal import CLMDB
     /// Lends the value of `key`; `nil` without calling `body` when there is none.
     @inlinable
     package func withValue<Result>(
-        of key: RawSpan, in database: LMDBDatabase, _ body: (RawSpan) throws(LMDBError) -> Result
+        of key: [UInt8], in database: LMDBDatabase, _ body: (RawSpan) throws(LMDBError) -> Result
     ) throws(LMDBError) -> Result? {
         guard let value = unsafe try find(key, database) else { return nil }
         // SAFETY: the bytes lie in the map and stay until the transaction ends or is written to.
@@ -21,12 +21,12 @@ internal import CLMDB
 
     /// A copy of the value of `key`.
     package func value(of key: [UInt8], in database: LMDBDatabase) throws(LMDBError) -> [UInt8]? {
-        guard let value = unsafe try find(key.span.bytes, database) else { return nil }
+        guard let value = unsafe try find(key, database) else { return nil }
         return unsafe Array(value)
     }
 
     package func contains(_ key: [UInt8], in database: LMDBDatabase) throws(LMDBError) -> Bool {
-        unsafe try find(key.span.bytes, database) != nil
+        unsafe try find(key, database) != nil
     }
 
     /// How many entries `database` has. Constant time.
@@ -45,7 +45,7 @@ internal import CLMDB
     }
 
     @usableFromInline
-    func find(_ key: RawSpan, _ database: LMDBDatabase) throws(LMDBError) -> UnsafeRawBufferPointer? {
+    func find(_ key: [UInt8], _ database: LMDBDatabase) throws(LMDBError) -> UnsafeRawBufferPointer? {
         var value = unsafe MDB_val()
         let code = unsafe key.withUnsafeBytes { bytes in
             // SAFETY: mdb_get reads the key and fills `value`; it writes through neither pointer.
