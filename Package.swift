@@ -68,7 +68,7 @@ let package = Package(
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
         room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
-        room("Configuration", "EdgeRuntime/Configuration", ["HTTP"]),
+        room("Configuration", "EdgeRuntime/Configuration", ["HTTP", "System"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
         room(
@@ -114,7 +114,7 @@ let package = Package(
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
-        tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP"]),
+        tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP", "System"]),
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
         tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
