@@ -118,6 +118,8 @@ let package = Package(
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
         tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
+        tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
+        tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
         tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
         tests(
