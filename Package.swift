@@ -84,7 +84,9 @@ let package = Package(
         room("Interfaces", "Bindings/Interfaces", ["Wire", "HTTP"]),
         room("Stores", "Bindings/Stores/Service", ["Interfaces", "Observability", "System"]),
         room("StoresKV", "Bindings/Stores/KV", ["Stores", "Interfaces", "Wire", "LMDB", "System"]),
-        room("StoresD1", "Bindings/Stores/D1", ["Stores", "Interfaces", "Wire", "SQLite", "System"]),
+        room(
+            "StoresD1", "Bindings/Stores/D1",
+            ["Stores", "Interfaces", "Wire", "SQLite", "System", "Observability"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
             ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "System"]),
@@ -115,7 +117,9 @@ let package = Package(
             "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
         tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
-        tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
+        tests(
+            "StoresD1Tests", "Bindings/D1",
+            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
         tests("StoresR2Tests", "Bindings/R2", ["StoresR2", "Stores", "Interfaces", "Wire", "System"]),
         tests(
             "StoresQueuesTests", "Bindings/Queues",
