@@ -86,7 +86,9 @@ let package = Package(
         room(
             "StoresKV", "Bindings/Stores/KV",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
-        room("StoresD1", "Bindings/Stores/D1", ["Stores", "Interfaces", "Wire", "SQLite", "System"]),
+        room(
+            "StoresD1", "Bindings/Stores/D1",
+            ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
             ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
@@ -126,7 +128,9 @@ let package = Package(
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
-        tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
+        tests(
+            "StoresD1Tests", "Bindings/D1",
+            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
             ["StoresR2", "Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
