@@ -112,7 +112,14 @@ let package = Package(
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
         tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP"]),
         tests(
-            "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
+            "IsolatesTests", "EdgeRuntime/Isolates",
+            ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
+        // Started by tests as isolates, and as a node that is killed.
+        .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
+        .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),
+        .executableTarget(
+            name: "NodeStandIn", dependencies: ["Isolates", "Observability", "System"],
+            path: "Tests/Support/NodeStandIn", swiftSettings: strict),
         tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
         tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
