@@ -121,7 +121,14 @@ let package = Package(
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
         tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP", "System"]),
         tests(
-            "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
+            "IsolatesTests", "EdgeRuntime/Isolates",
+            ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
+        // Started by tests as isolates, and as a node that is killed.
+        .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
+        .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),
+        .executableTarget(
+            name: "NodeStandIn", dependencies: ["Isolates", "Observability", "System"],
+            path: "Tests/Support/NodeStandIn", swiftSettings: strict),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
