@@ -75,7 +75,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues",
+                "Stores",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
@@ -105,11 +105,19 @@ let package = Package(
         worker("AnalyticsService", ["Platform"]),
 
         // Deploy.
-        room("Releases", "Deploy/Releases", ["Host", "Configuration", "OpenSSL", "SQLite", "System"]),
-        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Observability"]),
+        room(
+            "Releases", "Deploy/Releases",
+            [
+                "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire",
+            ]),
+        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
         .executableTarget(
             name: "edge",
-            dependencies: ["ControlPlane", "Releases", "Host", "Isolates", "Configuration", "Observability", "System"],
+            dependencies: [
+                "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Observability", "OpenSSL",
+                "System",
+            ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
         // Tests mirror the sources.

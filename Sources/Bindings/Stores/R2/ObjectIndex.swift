@@ -105,7 +105,7 @@ struct ObjectIndex: Sendable {
         of version: Identifier, range: Range<Int>, _ transaction: borrowing LMDBReadTransaction
     ) throws(LMDBError) -> [UInt8] {
         if range.isEmpty { return [] }
-        let copy = try unsafe transaction.withValue(of: version.bytes.span.bytes, in: contents) {
+        let copy = try transaction.withValue(of: version.bytes, in: contents) {
             value throws(LMDBError) -> [UInt8]? in
             guard range.upperBound <= value.byteCount else { return nil }
             let part = value.extracting(range)
