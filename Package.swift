@@ -122,7 +122,7 @@ let package = Package(
         tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
-            ["StoresR2", "Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
+            ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "Observability", "System"]),
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
