@@ -137,6 +137,7 @@ let package = Package(
         .executableTarget(
             name: "NodeStandIn", dependencies: ["Isolates", "Observability", "System"],
             path: "Tests/Support/NodeStandIn", swiftSettings: strict),
+        tests("HostTests", "EdgeRuntime/Host", ["Host", "Curl", "HTTP", "Stores", "System"]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
