@@ -1,5 +1,7 @@
 internal import CLinux
 internal import Glibc
+internal import Synchronization
+internal import System
 
 /// Says which layers of the sandbox this machine has, for `edge doctor`. Looks, changes nothing.
 package enum Doctor {
@@ -23,13 +25,13 @@ package enum Doctor {
         }
         /// Whether a tenant's code can be run next to another tenant's.
         package var isSafeForTenants: Bool {
-            canRun && !findings.contains { ["landlock", "uid"].contains($0.layer) && $0.state != .active }
+            canRun && !findings.contains { ["landlock", "uid", "proc"].contains($0.layer) && $0.state != .active }
         }
     }
 
     package static func examine() -> Report {
         Report(findings: [
-            seccomp(), landlock(), noNewPrivileges(), identity(), resourceLimits(), pidfd(), namespaces(), cgroups(),
+            seccomp(), landlock(), noNewPrivileges(), identity(), resourceLimits(), pidfd(), processView(), namespaces(), cgroups(),
         ])
     }
 
@@ -95,6 +97,29 @@ package enum Doctor {
             layer: "pidfd", state: number >= 0 ? .active : .missing,
             detail: number >= 0 ? "pidfd_open works" : "pidfd_open fails; Linux 5.3 or later is needed",
             consequence: "the node never signals or reaps the wrong process")
+    }
+
+    /// Tries it on a thread of its own: the change ends with the thread.
+    private static func processView() -> Finding {
+        let result = Tried()
+        SystemThread(name: "edge-doctor") {
+            // Failure to open /proc is the same finding.
+            if let view = try? ProcessView(), view.extent == .own { result.isOwn.store(true, ordering: .releasing) }
+            result.done.signal()
+        }.start()
+        result.done.wait(upTo: .seconds(5))
+        let isOwn = result.isOwn.load(ordering: .acquiring)
+        return Finding(
+            layer: "proc", state: isOwn ? .active : .partial,
+            detail: isOwn ? "isolates have a /proc of their own" : "the node may not mount a /proc for its isolates",
+            consequence: isOwn
+                ? "an isolate sees no process but itself"
+                : "isolates see names and arguments of other processes, never memory or environment")
+    }
+
+    private final class Tried: Sendable {
+        let isOwn = Atomic<Bool>(false)
+        let done = EventCounter()
     }
 
     private static func namespaces() -> Finding {

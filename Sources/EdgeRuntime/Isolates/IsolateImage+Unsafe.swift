@@ -65,8 +65,8 @@ package final class IsolateImage: Sendable {
 
 package enum LandlockUse: Sendable { case required, whereAvailable }
 
-/// The files that an isolate may read: its executable, its loader, system libraries. They are opened once; a ruleset is
-/// made of them for each spawn, because the child adds one rule that is its own.
+/// The files that an isolate may read: its executable, its loader, system libraries, and /proc as `ProcessView` shows it.
+/// They are opened once; the ruleset is made for each spawn, as it also depends on who spawns.
 final class ReadableFiles: Sendable {
     private struct Rule {
         let path: Int32
@@ -101,13 +101,15 @@ final class ReadableFiles: Sendable {
 
     deinit { for rule in rules { close(rule.path) } }
 
-    /// A new ruleset, for one child.
-    func makeRuleset(executable: borrowing Descriptor) throws(SystemError) -> Descriptor {
+    func makeRuleset(
+        executable: borrowing Descriptor, processes: borrowing Descriptor
+    ) throws(SystemError) -> Descriptor {
         let number = edge_landlock_create(abi)
         guard number >= 0 else { throw SystemError("landlock_create_ruleset", errno: errno) }
         let ruleset = Descriptor(owning: number)
         let access = UInt64(EDGE_LANDLOCK_READ_FILE | EDGE_LANDLOCK_EXECUTE)
         try Self.allow(executable.rawValue, access, in: ruleset, subject: "executable")
+        try Self.allow(processes.rawValue, UInt64(EDGE_LANDLOCK_READ_FILE), in: ruleset, subject: "/proc")
         for rule in rules { try Self.allow(rule.path, rule.access, in: ruleset, subject: rule.subject) }
         return ruleset
     }

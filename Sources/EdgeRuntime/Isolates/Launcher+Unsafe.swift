@@ -23,15 +23,19 @@ struct Launcher: ~Copyable {
 
     private let nullDevice: Descriptor
     private let filter: SyscallFilter
+    let processes: ProcessView
     private let isRoot: Bool
 
     init() throws(SpawnError) {
         let number = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
         guard number >= 0 else { throw .system(SystemError("open", errno: errno, on: "/dev/null")) }
         let nullDevice = Descriptor(owning: number)
+        let filter: SyscallFilter
         do {
             filter = try SyscallFilter(SystemCallTable.rules, otherwise: .refuse(errno: EPERM))
         } catch { throw .invalidSpecification("\(error)") }
+        do { processes = try ProcessView() } catch { throw .system(error) }
+        self.filter = filter
         self.nullDevice = nullDevice
         isRoot = geteuid() == 0
     }
@@ -48,7 +52,7 @@ struct Launcher: ~Copyable {
             for _ in 0..<specification.channelCount {
                 try ends.append()
             }
-            let ruleset = try specification.image.makeRuleset()
+            let ruleset = try specification.image.makeRuleset(processes: processes.seenByIsolates)
             let process = try start(
                 specification, passed: ends.isolate + [memory.rawValue], output: output.second.rawValue,
                 ruleset: ruleset.number)
@@ -214,9 +218,10 @@ private struct Ruleset: ~Copyable {
 }
 
 extension IsolateImage {
-    fileprivate func makeRuleset() throws(SystemError) -> Ruleset {
+    fileprivate func makeRuleset(processes: borrowing Descriptor) throws(SystemError) -> Ruleset {
         guard let readableFiles else { return Ruleset(number: -1) }
-        return Ruleset(number: try readableFiles.makeRuleset(executable: executable).release())
+        let ruleset = try readableFiles.makeRuleset(executable: executable, processes: processes)
+        return Ruleset(number: ruleset.release())
     }
 }
 

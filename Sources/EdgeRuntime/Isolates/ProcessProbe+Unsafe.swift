@@ -7,10 +7,11 @@ struct ProcessProbe: ~Copyable {
     private let processID: Int32
     private let stat: Descriptor
 
-    init(processID: Int32) throws(SystemError) {
+    /// - Parameter processes: /proc, as whoever asks may see it.
+    init(processID: Int32, in processes: borrowing Descriptor) throws(SystemError) {
         self.processID = processID
-        let path = "/proc/\(processID)/stat"
-        let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        let path = "\(processID)/stat"
+        let number = unsafe openat(processes.rawValue, path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else { throw SystemError("open", errno: errno, on: path) }
         stat = Descriptor(owning: number)
     }

@@ -29,7 +29,7 @@ final class SupervisedIsolate {
 
     init(
         id: IsolateID, launched: consuming Launcher.Launched, limits: IsolateLimits, channelCount: Int,
-        bell: WatchdogBell
+        bell: WatchdogBell, processes: borrowing Descriptor
     ) throws(SpawnError) {
         self.id = id
         self.limits = limits
@@ -37,7 +37,7 @@ final class SupervisedIsolate {
         spawned = SpawnedIsolate(
             id: id, processID: launched.process.number, channels: launched.channels, statusPage: launched.statusPage,
             ledgers: (0..<channelCount).map { _ in EventLedger(bell: bell) }, usage: IsolateUsage())
-        do { probe = try ProcessProbe(processID: launched.process.number) } catch {
+        do { probe = try ProcessProbe(processID: launched.process.number, in: processes) } catch {
             Self.end(launched)
             throw .system(error)
         }

@@ -32,6 +32,9 @@ struct SupervisorLoop: ~Copyable {
             self.epoll = epoll
             self.pacer = pacer
         } catch { throw .system(error) }
+        if launcher.processes.extent == .everybodys {
+            logger.log(.notice, "isolates can see the names of other processes: the node may not mount a /proc for them")
+        }
         self.launcher = launcher
         self.mailbox = mailbox
         self.logger = logger
@@ -92,7 +95,8 @@ struct SupervisorLoop: ~Copyable {
             let launched = try launcher.launch(request.specification)
             let isolate = try SupervisedIsolate(
                 id: request.id, launched: launched, limits: request.specification.limits,
-                channelCount: request.specification.channelCount, bell: mailbox.bell)
+                channelCount: request.specification.channelCount, bell: mailbox.bell,
+                processes: launcher.processes.seenByNode)
             do {
                 try epoll.register(isolate.processDescriptor, .read, token: isolate.id.number * 4 + Token.process)
                 try epoll.register(isolate.outputDescriptor, .read, token: isolate.id.number * 4 + Token.output)

@@ -94,7 +94,7 @@ enum SystemCallTable {
     static let files = [
         Entry(
             "openat", when: [[.argument(2, masked: Bits.openForbidden, is: 0)]],
-            because: "shared libraries, for reading; which paths is Landlock's decision"),
+            because: "shared libraries and its own /proc entries, for reading; which paths is Landlock's decision"),
         Entry(
             "open", when: [[.argument(1, masked: Bits.openForbidden, is: 0)]],
             because: "as openat, by older code on x86-64"),

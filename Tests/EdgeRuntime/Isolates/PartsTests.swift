@@ -114,7 +114,7 @@ import Testing
     @Test func `reports each layer once, with something to say about it`() {
         let report = Doctor.examine()
         let layers = report.findings.map(\.layer)
-        #expect(layers == ["seccomp", "landlock", "no_new_privs", "uid", "rlimits", "pidfd", "namespaces", "cgroup"])
+        #expect(layers == ["seccomp", "landlock", "no_new_privs", "uid", "rlimits", "pidfd", "proc", "namespaces", "cgroup"])
         #expect(report.findings.allSatisfy { !$0.detail.isEmpty && !$0.consequence.isEmpty })
         #expect(report.canRun)
         for finding in report.findings { print("\(finding.layer): \(finding.state.rawValue): \(finding.detail)") }

@@ -16,7 +16,7 @@ import Testing
         #expect(answers.last?.attempt == "done")
         for answer in answers.dropLast() {
             #expect(answer.result == -1, "\(answer.attempt) succeeded")
-            #expect([EPERM, EACCES, ENOSYS, EINVAL, EBADF].contains(answer.errno), "\(answer)")
+            #expect([EPERM, EACCES, ENOSYS, EINVAL, EBADF, ENOENT].contains(answer.errno), "\(answer)")
         }
         // Libraries fall back to older calls only when the kernel seems to lack the new ones.
         for name in ["clone3", "462"] {
@@ -63,11 +63,17 @@ import Testing
         let directory = try TestDirectory()
         let file = try directory.write(Array("secret".utf8), as: "other-tenant.sqlite")
         let node = try await TestNode()
-        for path in [file, "/etc/passwd", "/etc/hostname", "/proc/\(getpid())/status", "/proc/\(getpid())/mem"] {
+        var paths = [file, "/etc/passwd", "/etc/hostname", "/proc/\(getpid())/mem", "/proc/\(getpid())/environ"]
+        if Doctor.examine().findings.contains(where: { $0.layer == "proc" && $0.state == .active }) {
+            paths += ["/proc/\(getpid())/cmdline", "/proc/1/status", "/proc/net/tcp", "/proc/cpuinfo"]
+        } else {
+            print("skipped in part: the node can't mount a /proc for its isolates")
+        }
+        for path in paths {
             let isolate = try await node.spawn("open:" + path)
             let answer = await isolate.answers(until: "open").first
             #expect(answer?.result == -1, "\(path)")
-            #expect(answer?.errno == EACCES || answer?.errno == EPERM, "\(path)")
+            #expect([EACCES, EPERM, ENOENT].contains(answer?.errno), "\(path)")
         }
     }
 
@@ -114,9 +120,10 @@ import Testing
         let isolate = try await node.spawn("swift", path: TestNode.guestPath)
         let lines = await isolate.lines { $0 == "done 0" }
         #expect(lines == [
-            "json 15", "tasks 110", "dispatch 1", "sleep 1", "random 1", "file refused", "done 0",
+            "json 15", "tasks 110", "dispatch 1", "dispatch 1000", "sleep 1", "random 1", "file refused", "done 0",
         ])
-        #expect(await node.exit(of: isolate).reason == .exited(code: 0), "\(node.output(of: isolate))")
+        let exit = await node.exit(of: isolate)
+        #expect(exit.reason == .exited(code: 0), "\(exit) \(node.output(of: isolate))")
     }
 
     @Test func `reports a failed precondition as a crash, with its message`() async throws {
