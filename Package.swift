@@ -59,7 +59,7 @@ let package = Package(
             "System", "EdgeRuntime/System", ["CLinux"],
             exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "Curl", "Crypt", "Seccomp"]),
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
-        room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB"], exclude: ["CLMDB"]),
+        room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
         room("Curl", "EdgeRuntime/System/Curl", ["CCurl"], exclude: ["CCurl"]),
         room("Crypt", "EdgeRuntime/System/Crypt", ["CCrypt"], exclude: ["CCrypt"]),
@@ -83,12 +83,16 @@ let package = Package(
         // Bindings.
         room("Interfaces", "Bindings/Interfaces", ["Wire", "HTTP"]),
         room("Stores", "Bindings/Stores/Service", ["Interfaces", "Observability", "System"]),
-        room("StoresKV", "Bindings/Stores/KV", ["Stores", "Interfaces", "Wire", "LMDB", "System"]),
+        room(
+            "StoresKV", "Bindings/Stores/KV",
+            ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
         room("StoresD1", "Bindings/Stores/D1", ["Stores", "Interfaces", "Wire", "SQLite", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
             ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "System"]),
-        room("StoresQueues", "Bindings/Stores/Queues", ["Stores", "Interfaces", "Wire", "LMDB", "System"]),
+        room(
+            "StoresQueues", "Bindings/Stores/Queues",
+            ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
 
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
