@@ -67,7 +67,7 @@ let package = Package(
 
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
-        room("HTTP", "EdgeRuntime/HTTP"),
+        room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
         room("Configuration", "EdgeRuntime/Configuration", ["HTTP"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
@@ -89,7 +89,7 @@ let package = Package(
         room("StoresD1", "Bindings/Stores/D1", ["Stores", "Interfaces", "Wire", "SQLite", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
-            ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "System"]),
+            ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
         room(
             "StoresQueues", "Bindings/Stores/Queues",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
@@ -122,7 +122,9 @@ let package = Package(
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
         tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
-        tests("StoresR2Tests", "Bindings/R2", ["StoresR2", "Stores", "Interfaces", "Wire", "System"]),
+        tests(
+            "StoresR2Tests", "Bindings/R2",
+            ["StoresR2", "Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
