@@ -68,7 +68,7 @@ let package = Package(
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
         room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
-        room("Configuration", "EdgeRuntime/Configuration", ["HTTP"]),
+        room("Configuration", "EdgeRuntime/Configuration", ["HTTP", "System"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
         room(
@@ -86,7 +86,9 @@ let package = Package(
         room(
             "StoresKV", "Bindings/Stores/KV",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
-        room("StoresD1", "Bindings/Stores/D1", ["Stores", "Interfaces", "Wire", "SQLite", "System"]),
+        room(
+            "StoresD1", "Bindings/Stores/D1",
+            ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
             ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
@@ -111,17 +113,24 @@ let package = Package(
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
         // Tests mirror the sources.
+        .executableTarget(
+            name: "HelloWorker", dependencies: ["Workers"], path: "Tests/Support/HelloWorker",
+            swiftSettings: strict),
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
-        tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP"]),
+        tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP", "System"]),
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
-        tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
+        tests(
+            "WorkersTests", "EdgeRuntime/Workers",
+            ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
-        tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
+        tests(
+            "StoresD1Tests", "Bindings/D1",
+            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
             ["StoresR2", "Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
