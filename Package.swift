@@ -75,7 +75,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues",
+                "Stores",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
@@ -105,11 +105,19 @@ let package = Package(
         worker("AnalyticsService", ["Platform"]),
 
         // Deploy.
-        room("Releases", "Deploy/Releases", ["Host", "Configuration", "OpenSSL", "SQLite", "System"]),
-        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Observability"]),
+        room(
+            "Releases", "Deploy/Releases",
+            [
+                "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire",
+            ]),
+        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
         .executableTarget(
             name: "edge",
-            dependencies: ["ControlPlane", "Releases", "Host", "Isolates", "Configuration", "Observability", "System"],
+            dependencies: [
+                "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Observability", "OpenSSL",
+                "System",
+            ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
         // Tests mirror the sources.
@@ -121,7 +129,14 @@ let package = Package(
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
         tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP", "System"]),
         tests(
-            "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
+            "IsolatesTests", "EdgeRuntime/Isolates",
+            ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
+        // Started by tests as isolates, and as a node that is killed.
+        .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
+        .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),
+        .executableTarget(
+            name: "NodeStandIn", dependencies: ["Isolates", "Observability", "System"],
+            path: "Tests/Support/NodeStandIn", swiftSettings: strict),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
