@@ -9,6 +9,21 @@ public struct Env: Sendable {
 
     init(_ invocation: Invocation) { self.invocation = invocation }
 
+    /// - Throws: `BindingError` when no KV namespace is bound under `name`.
+    public func kv(_ name: String) throws -> KVNamespace {
+        KVNamespace(transport: invocation, binding: try binding(name, .kv))
+    }
+
+    /// - Throws: `BindingError` when no D1 database is bound under `name`.
+    public func d1(_ name: String) throws -> D1Database {
+        D1Database(transport: invocation, binding: try binding(name, .d1))
+    }
+
+    /// - Throws: `BindingError` when no R2 bucket is bound under `name`.
+    public func r2(_ name: String) throws -> R2Bucket {
+        R2Bucket(transport: invocation, binding: try binding(name, .r2))
+    }
+
     /// - Throws: `BindingError` when no service is bound under `name`.
     public func service(_ name: String) throws -> ServiceBinding {
         ServiceBinding(invocation: invocation, binding: try binding(name, .service))
