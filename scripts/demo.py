@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Walks a running platform from registration to analytics and prints each exchange.
 
-Usage: scripts/demo.py [--url http://localhost:8787]
+Usage: scripts/demo.py [http://localhost:8787]
 
 Needs a platform that answers (`make dev` in another terminal) and Python 3 alone. Ends with 0 when every answer was
 the expected one, with 1 at the first that was not.
@@ -217,7 +217,7 @@ def walk(client):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--url", default="http://localhost:8787")
+    parser.add_argument("url", nargs="?", default="http://localhost:8787")
     url = parser.parse_args().url
     try:
         client = Client(url)
