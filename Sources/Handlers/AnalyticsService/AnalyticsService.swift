@@ -1,5 +1,5 @@
-// AnalyticsService counts what happens: it takes domain events from the queue, each exactly once whatever the queue repeats,
-// and tells sums. It knows nothing of content or users beyond their ids.
+// AnalyticsService counts what happens: it takes domain events from the queue, each exactly once whatever
+// the queue repeats, and tells sums. It knows nothing of content or users beyond their ids.
 import Platform
 import Workers
 import WorkersCrypto

@@ -2,8 +2,9 @@ import Platform
 import Workers
 import WorkersCrypto
 
-/// Takes events into D1. One delivery is one transaction: rows whose id is known already are ignored, and only the rows that
-/// this delivery brought first are added to the counts. So a batch that comes again changes nothing.
+/// Takes events into D1. One delivery is one transaction: rows whose id is known already are ignored, and
+/// only the rows that this delivery brought first are added to the counts. So a batch that comes again
+/// changes nothing.
 struct Intake {
     private let database: D1Database
 
@@ -28,7 +29,8 @@ struct Intake {
                         event.id, event.type, event.actorId, event.subjectId, try JSONText.of(event.data),
                         event.occurredAt, now, delivery))
             } catch {
-                // Not ours to lose: after its retries it lies in the dead-letter queue, where somebody can look at it.
+                // Not ours to lose: after its retries it lies in the dead-letter queue, where somebody can
+                // look at it.
                 context.log.error("event cannot be read", ["message": message.id, "error": "\(error)"])
                 message.retry(delaySeconds: 60)
             }
@@ -78,6 +80,9 @@ struct RollUp {
         ])
         context.log.info(
             "rolled up",
-            ["before": Timestamp.day(of: today), "rows": "\(results[0].meta.changes)", "deleted": "\(results[1].meta.changes)"])
+            [
+                "before": Timestamp.day(of: today), "rows": "\(results[0].meta.changes)",
+                "deleted": "\(results[1].meta.changes)",
+            ])
     }
 }

@@ -69,7 +69,8 @@ enum Summary {
     }
 
     private static func count(_ row: D1Row) throws -> (day: String, type: String, events: Int64) {
-        guard let day = row["day"]?.text, let type = row["type"]?.text, let events = row["events"]?.integer else {
+        guard let day = row["day"]?.text, let type = row["type"]?.text, let events = row["events"]?.integer
+        else {
             throw APIError.internalError
         }
         return (day, type, events)

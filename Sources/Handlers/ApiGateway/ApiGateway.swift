@@ -1,5 +1,5 @@
-// ApiGateway is the platform's one door: it knows which service answers which path, who asks, and how often they may. It
-// reads no body and keeps no data; what it hands on streams past it.
+// ApiGateway is the platform's one door: it knows which service answers which path, who asks, and how
+// often they may. It reads no body and keeps no data; what it hands on streams past it.
 import Platform
 import Workers
 
@@ -55,7 +55,9 @@ import Workers
         let address = ClientAddress.limitKey(request.headers["cf-connecting-ip"] ?? "unknown")
         try limits.take(.address(address), now: context.now, &budget)
         if path == "/api/health" || path == "/api/v1/health" {
-            guard request.method == .get || request.method == .head else { throw APIError.notFound("this path") }
+            guard request.method == .get || request.method == .head else {
+                throw APIError.notFound("this path")
+            }
             return try await HealthReport.gather(upstreams.map(\.client), requestID: requestID, env, context)
         }
         guard let upstream = upstreams.first(where: { $0.serves(path) }) else {
@@ -94,7 +96,8 @@ struct Upstream {
     }
 
     func serves(_ path: String) -> Bool {
-        path.hasPrefix(prefix) && (path.utf8.count == prefix.utf8.count || path.dropFirst(prefix.count).first == "/")
+        path.hasPrefix(prefix)
+            && (path.utf8.count == prefix.utf8.count || path.dropFirst(prefix.count).first == "/")
     }
 }
 

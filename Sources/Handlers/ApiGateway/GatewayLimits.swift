@@ -1,8 +1,8 @@
 import Platform
 import Workers
 
-/// How often an address and a user may ask. Counted per isolate of the gateway, so the limits of the whole are
-/// approximate when several run.
+/// How often an address and a user may ask. Counted per isolate of the gateway, so the limits of the whole
+/// are approximate when several run.
 struct GatewayLimits {
     enum Subject {
         case address(String)

@@ -1,7 +1,8 @@
 import Platform
 import Workers
 
-/// `GET /api/health` → 200 `{status: "ok", …}` when every service answers, else 503 `{status: "degraded", …}`.
+/// `GET /api/health` → 200 `{status: "ok", …}` when every service answers, else 503 `{status: "degraded",
+/// …}`.
 struct HealthReport: Encodable {
     struct Item: Encodable, Sendable {
         var status: String
@@ -32,7 +33,8 @@ struct HealthReport: Encodable {
         let isHealthy = items.values.allSatisfy { $0.status == "ok" }
         let report = HealthReport(
             status: isHealthy ? "ok" : "degraded", services: items, version: context.metadata.version,
-            environment: context.metadata.environment, time: Timestamp.text(context.now), requestId: requestID)
+            environment: context.metadata.environment, time: Timestamp.text(context.now), requestId: requestID
+        )
         return try .json(report, status: isHealthy ? 200 : 503)
     }
 

@@ -1,7 +1,7 @@
 import Platform
 
-/// What every answer of an API carries (OWASP REST Security Cheat Sheet). A service's own value is kept where it is
-/// stricter knowledge: its content security policy and its cache rules.
+/// What every answer of an API carries (OWASP REST Security Cheat Sheet). A service's own value is kept
+/// where it is stricter knowledge: its content security policy and its cache rules.
 enum SecurityHeaders {
     static func write(to headers: inout HeaderChanges, scheme: String?) {
         headers["x-content-type-options"] = "nosniff"

@@ -1,5 +1,5 @@
-// AuthService keeps accounts and sessions: it registers, signs in and out, and gives out access and refresh tokens. It
-// checks no access token: the gateway does, and hands on who asks.
+// AuthService keeps accounts and sessions: it registers, signs in and out, and gives out access and
+// refresh tokens. It checks no access token: the gateway does, and hands on who asks.
 import Platform
 import Workers
 import WorkersCrypto
@@ -39,7 +39,8 @@ struct AuthSettings: Sendable {
             try env.integer("ACCESS_TOKEN_SECONDS", default: 86_400, in: 60...604_800))
     }
 
-    /// A hash of no password, as slow to check as a real one: an unknown user must take as long as a wrong password.
+    /// A hash of no password, as slow to check as a real one: an unknown user must take as long as a wrong
+    /// password.
     var unknownUserHash: String {
         "$2b$" + (bcryptCost < 10 ? "0" : "") + "\(bcryptCost)$" + String(repeating: ".", count: 53)
     }

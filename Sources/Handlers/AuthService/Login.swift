@@ -18,15 +18,16 @@ extension AuthSettings {
     ) throws -> TokenResponse {
         let identity = Identity(userID: user.id, role: user.role, sessionID: session)
         let claims = AccessClaims(
-            identity, issuedAt: now, lifetimeSeconds: accessLifetimeSeconds, tokenID: SecureBytes.token(byteCount: 12))
+            identity, issuedAt: now, lifetimeSeconds: accessLifetimeSeconds,
+            tokenID: SecureBytes.token(byteCount: 12))
         return TokenResponse(
             accessToken: try tokens.make(claims), refreshToken: refreshToken.text,
             expiresIn: accessLifetimeSeconds, user: user.view)
     }
 }
 
-/// `POST /api/v1/auth/login {email, password}` → 200 tokens; 401 for an unknown user as for a wrong password, after the
-/// same work.
+/// `POST /api/v1/auth/login {email, password}` → 200 tokens; 401 for an unknown user as for a wrong
+/// password, after the same work.
 struct Login {
     private struct Input: Decodable {
         var email: String?

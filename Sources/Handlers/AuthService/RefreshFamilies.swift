@@ -21,7 +21,8 @@ struct RefreshToken: Sendable {
     }
 }
 
-/// The refresh tokens in D1, in families: one family per login, one unused token per family (RFC 9700 §4.14.2).
+/// The refresh tokens in D1, in families: one family per login, one unused token per family (RFC 9700
+/// §4.14.2).
 struct RefreshFamilies {
     private static let tokenLifetime: Int64 = 30 * 86_400_000
     private static let familyLifetime: Int64 = 90 * 86_400_000
@@ -35,7 +36,9 @@ struct RefreshFamilies {
     /// Begins a family with its first token.
     ///
     /// - Returns: the family, and those that ended to make room.
-    func begin(user: String, token: RefreshToken, now: Int64) async throws -> (family: String, ended: [String]) {
+    func begin(user: String, token: RefreshToken, now: Int64) async throws -> (
+        family: String, ended: [String]
+    ) {
         let family = Identifier(now: now).text
         let results = try await database.batch([
             database.prepare(

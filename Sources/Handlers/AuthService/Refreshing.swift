@@ -1,7 +1,8 @@
 import Platform
 import Workers
 
-/// `POST /api/v1/auth/refresh {refreshToken}` → 200 new tokens. The old token ends; using it again ends the whole session.
+/// `POST /api/v1/auth/refresh {refreshToken}` → 200 new tokens. The old token ends; using it again ends
+/// the whole session.
 struct Refreshing {
     private struct Input: Decodable {
         var refreshToken: String?

@@ -2,7 +2,8 @@ import Platform
 import Workers
 import WorkersCrypto
 
-/// `POST /api/v1/auth/register {email, username, password}` → 201 `{user}`; 409 when e-mail or username are taken.
+/// `POST /api/v1/auth/register {email, username, password}` → 201 `{user}`; 409 when e-mail or username
+/// are taken.
 struct Registration {
     private struct Input: Decodable {
         var email: String?

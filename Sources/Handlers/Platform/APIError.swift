@@ -59,7 +59,8 @@ package struct APIError: Error, Equatable, Sendable, CustomStringConvertible {
     package static let internalError = APIError(500, "internal_error", "something went wrong on our side")
     package static func unavailable(_ service: String, retryAfterSeconds: Int = 5) -> APIError {
         APIError(
-            503, "service_unavailable", "\(service) is not available now", retryAfterSeconds: retryAfterSeconds)
+            503, "service_unavailable", "\(service) is not available now",
+            retryAfterSeconds: retryAfterSeconds)
     }
     package static func timedOut(_ service: String) -> APIError {
         APIError(504, "service_timeout", "\(service) did not answer in time")

@@ -51,7 +51,8 @@ package struct AccessTokens: Sendable {
     /// The identity in an `Authorization` header.
     ///
     /// - Parameter now: Milliseconds since 1970.
-    /// - Throws: 401: `unauthorized` without a token, `token_expired` for one that was valid, `invalid_token` otherwise.
+    /// - Throws: 401: `unauthorized` without a token, `token_expired` for one that was valid,
+    ///   `invalid_token` otherwise.
     package func identity(authorization: String?, now: Int64) throws(APIError) -> Identity {
         guard let authorization else { throw .unauthorized() }
         let parts = authorization.split(separator: " ", omittingEmptySubsequences: true)

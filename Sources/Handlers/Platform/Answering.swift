@@ -1,7 +1,7 @@
 package import Workers
 
-/// Runs a handler and turns what it throws into the API's error form. What isn't an `APIError` is logged and told to nobody
-/// else; a cancelled task stays cancelled.
+/// Runs a handler and turns what it throws into the API's error form. What isn't an `APIError` is logged
+/// and told to nobody else; a cancelled task stays cancelled.
 package func answering(
     _ request: Request, _ context: ExecutionContext, requestID: String,
     _ body: () async throws -> Response
@@ -22,7 +22,8 @@ package func answering(
         return APIError.tooLarge(limit: error.limit).response(requestID: requestID)
     } catch {
         context.log.error(
-            "request failed", ["requestId": requestID, "method": request.method.rawValue, "error": "\(error)"])
+            "request failed",
+            ["requestId": requestID, "method": request.method.rawValue, "error": "\(error)"])
         return APIError.internalError.response(requestID: requestID)
     }
 }

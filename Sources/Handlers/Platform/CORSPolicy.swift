@@ -5,8 +5,8 @@ package struct CORSPolicy: Sendable {
     private let origins: Set<String>
     private let allowsAny: Bool
 
-    /// - Parameter list: Origins such as `https://app.example`, separated by commas or spaces; `*` allows any. Never with
-    ///   cookies: the API is called with bearer tokens.
+    /// - Parameter list: Origins such as `https://app.example`, separated by commas or spaces; `*` allows
+    ///   any. Never with cookies: the API is called with bearer tokens.
     package init(_ list: String) {
         let parts = list.split { $0 == "," || $0 == " " }.map { $0.lowercased() }
         origins = Set(parts)
@@ -15,9 +15,11 @@ package struct CORSPolicy: Sendable {
 
     private static let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
     private static let requestHeaders =
-        "Authorization, Content-Type, If-Match, If-None-Match, If-Modified-Since, Range, If-Range, X-Request-ID, traceparent"
+        "Authorization, Content-Type, If-Match, If-None-Match, If-Modified-Since, Range, If-Range, "
+        + "X-Request-ID, traceparent"
     private static let exposedHeaders =
-        "ETag, Content-Range, Accept-Ranges, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-ID"
+        "ETag, Content-Range, Accept-Ranges, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
+        + "RateLimit-Reset, X-Request-ID"
 
     package func allows(_ origin: String) -> Bool { allowsAny || origins.contains(origin.lowercased()) }
 
@@ -36,7 +38,8 @@ package struct CORSPolicy: Sendable {
         headers["access-control-expose-headers"] = Self.exposedHeaders
     }
 
-    /// The answer to a preflight; one for an origin that isn't allowed says nothing, and the browser refuses.
+    /// The answer to a preflight; one for an origin that isn't allowed says nothing, and the browser
+    /// refuses.
     package func preflightResponse(origin: String) -> Response {
         var response = Response.empty(status: 204)
         response.headers = response.headers.changing { headers in

@@ -1,9 +1,11 @@
 /// Stops calling a service that fails, and finds out when it works again.
 ///
-/// - closed: calls pass. Ends when, with at least `callsMin` calls in the current period, half of them or more failed.
+/// - closed: calls pass. Ends when, with at least `callsMin` calls in the current period, half of them or
+///   more failed.
 /// - open: calls are refused. Ends after `openMilliseconds`.
-/// - probing: one call passes, others are refused. A success closes; a failure opens again. A probe that never reports
-///   (its caller was cancelled) is given up after `openMilliseconds`, and the next call is the probe.
+/// - probing: one call passes, others are refused. A success closes; a failure opens again. A probe that
+///   never reports (its caller was cancelled) is given up after `openMilliseconds`, and the next call is
+///   the probe.
 package struct CircuitBreaker: Sendable {
     package enum State: Equatable, Sendable {
         case closed
@@ -27,7 +29,8 @@ package struct CircuitBreaker: Sendable {
         self.openMilliseconds = openMilliseconds
     }
 
-    /// Whether a call may be made now. Each one that may must be followed by `report`.
+    /// Whether a call may be made now. Each one that may is followed by `report`, unless its caller was
+    /// cancelled.
     package mutating func mayCall(now: Int64) -> Bool {
         switch state {
         case .closed: return true
@@ -68,7 +71,8 @@ package struct CircuitBreaker: Sendable {
     private mutating func open(_ now: Int64) { state = .open(until: now + openMilliseconds) }
 }
 
-/// How many retries a service's calls may cause: a tenth of them, so that retries can't multiply an overload.
+/// How many retries a service's calls may cause: a tenth of them, so that retries can't multiply an
+/// overload.
 package struct RetryBudget: Sendable {
     private var tenths: Int
     private let tenthsMax: Int

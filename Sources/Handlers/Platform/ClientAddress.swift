@@ -1,8 +1,10 @@
-/// The key that limits per address count by: an IPv4 address as it is, an IPv6 address by its /64, because whoever has
-/// one address of such a network has them all.
+/// The key that limits per address count by: an IPv4 address as it is, an IPv6 address by its /64, because
+/// whoever has one address of such a network has them all.
 package enum ClientAddress {
     package static func limitKey(_ address: String) -> String {
-        guard address.contains(":"), let groups = ipv6Groups(address) else { return String(address.prefix(64)) }
+        guard address.contains(":"), let groups = ipv6Groups(address) else {
+            return String(address.prefix(64))
+        }
         // ::ffff:a.b.c.d is an IPv4 client.
         if groups[0..<5].allSatisfy({ $0 == 0 }), groups[5] == 0xFFFF {
             return "\(groups[6] >> 8).\(groups[6] & 255).\(groups[7] >> 8).\(groups[7] & 255)"
@@ -21,7 +23,8 @@ package enum ClientAddress {
             for part in half.split(separator: ":", omittingEmptySubsequences: false) {
                 if part.contains(".") {
                     let bytes = part.split(separator: ".", omittingEmptySubsequences: false).map { UInt8($0) }
-                    guard bytes.count == 4, let a = bytes[0], let b = bytes[1], let c = bytes[2], let d = bytes[3]
+                    guard bytes.count == 4, let a = bytes[0], let b = bytes[1], let c = bytes[2],
+                        let d = bytes[3]
                     else { return nil }
                     groups += [UInt16(a) << 8 | UInt16(b), UInt16(c) << 8 | UInt16(d)]
                 } else {

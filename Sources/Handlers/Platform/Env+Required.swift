@@ -10,7 +10,8 @@ extension Env {
     /// - Throws: when there is no such secret.
     package func requiredSecret(_ name: String) throws -> String {
         guard let secret = secret(name) else {
-            throw ConfigurationFlaw("secret \(name) is not set; put it into .dev.vars or `edge secret put \(name)`")
+            throw ConfigurationFlaw(
+                "secret \(name) is not set; put it into .dev.vars or `edge secret put \(name)`")
         }
         return secret.reveal()
     }
@@ -22,7 +23,9 @@ extension Env {
         guard let text = variable(name) else { return fallback }
         guard let number = Int(text), range.contains(number) else {
             throw ConfigurationFlaw(
-                "variable \(name) is \"\(text)\"; a whole number from \(range.lowerBound) to \(range.upperBound) is expected")
+                "variable \(name) is \"\(text)\"; a whole number from \(range.lowerBound) to "
+                    + "\(range.upperBound) is expected"
+            )
         }
         return number
     }

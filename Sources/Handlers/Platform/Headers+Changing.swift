@@ -4,8 +4,8 @@ package import Workers
 package struct HeaderChanges {
     fileprivate var headers: Headers
 
-    /// - Parameter name: In lower case. Setting replaces all values, `nil` removes; a value that can't stand in a header is
-    ///   left out rather than sent.
+    /// - Parameter name: In lower case. Setting replaces all values, `nil` removes; a value that can't
+    ///   stand in a header is left out rather than sent.
     package subscript(name: String) -> String? {
         get { headers[name] }
         set {

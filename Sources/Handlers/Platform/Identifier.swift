@@ -1,6 +1,7 @@
 internal import WorkersCrypto
 
-/// The identity of a stored thing: a UUID of version 7 (RFC 9562 §5.7), so that new rows come at the end of an index.
+/// The identity of a stored thing: a UUID of version 7 (RFC 9562 §5.7), so that new rows come at the end
+/// of an index.
 package struct Identifier: Hashable, Sendable, CustomStringConvertible {
     /// 36 characters, lower case.
     package let text: String

@@ -2,8 +2,8 @@ package import Workers
 
 /// Who a request acts for, as the gateway verified it.
 ///
-/// The gateway removes these headers from what clients send and sets them after checking the access token. Services
-/// are reachable through service bindings alone, so they may trust them.
+/// The gateway removes these headers from what clients send and sets them after checking the access token.
+/// Services are reachable through service bindings alone, so they may trust them.
 package struct Identity: Equatable, Sendable {
     package enum Role: String, Codable, Sendable, CaseIterable { case user, admin }
 

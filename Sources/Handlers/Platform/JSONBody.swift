@@ -4,8 +4,8 @@ package import Workers
 extension Request {
     /// The body read as JSON into `type`.
     ///
-    /// - Throws: 415 for another content type, 413 beyond `limit`, 400 for what isn't JSON, 422 naming the field that has
-    ///   another type.
+    /// - Throws: 415 for another content type, 413 beyond `limit`, 400 for what isn't JSON, 422 naming the
+    ///   field that has another type.
     package func decodeJSON<Value: Decodable>(
         as type: Value.Type = Value.self, upTo limit: Int = 64 << 10
     ) async throws -> Value {
@@ -19,7 +19,8 @@ extension Request {
 }
 
 /// - Throws: `APIError` 400 or 422.
-package func decodingJSON<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws(APIError) -> Value {
+package func decodingJSON<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws(APIError) -> Value
+{
     do {
         return try JSONDecoder().decode(type, from: Data(bytes))
     } catch let error as DecodingError {
@@ -31,7 +32,9 @@ package func decodingJSON<Value: Decodable>(_ type: Value.Type, from bytes: [UIn
         case .dataCorrupted(let context): (path, message) = (context.codingPath, "is malformed")
         @unknown default: (path, message) = ([], "is malformed")
         }
-        guard !path.isEmpty else { throw .badRequest("the body is not the JSON object expected", code: "invalid_json") }
+        guard !path.isEmpty else {
+            throw .badRequest("the body is not the JSON object expected", code: "invalid_json")
+        }
         let name = path.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: ".")
         throw .validation([name: message])
     } catch {

@@ -1,5 +1,5 @@
-/// A dictionary of bounded size: when it is full, the entry that was longest not used makes room. All operations take
-/// constant time.
+/// A dictionary of bounded size: when it is full, the entry that was longest not used makes room. All
+/// operations take constant time.
 package struct LRUTable<Key: Hashable, Value> {
     private struct Node {
         var key: Key

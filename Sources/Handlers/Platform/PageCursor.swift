@@ -2,8 +2,8 @@ internal import WorkersCrypto
 
 /// The place behind the last item of a page, in lists ordered by time and id, both descending.
 ///
-/// Opaque to clients and bound to its list: `listing` names filters and owner, and a cursor of another listing is refused.
-/// It holds nothing secret and grants nothing, so it is checked and not signed.
+/// Opaque to clients and bound to its list: `listing` names filters and owner, and a cursor of another
+/// listing is refused. It holds nothing secret and grants nothing, so it is checked and not signed.
 package struct PageCursor: Equatable, Sendable {
     private static let version: UInt8 = 1
     private static let listingByteCount = 8

@@ -7,7 +7,9 @@ package enum RequestID {
 
     /// What the node or the gateway set; a fresh one when there is none that can be trusted in a log.
     package static func of(_ request: Request) -> String {
-        guard let text = request.headers[header], isWellFormed(text) else { return SecureBytes.token(byteCount: 12) }
+        guard let text = request.headers[header], isWellFormed(text) else {
+            return SecureBytes.token(byteCount: 12)
+        }
         return text
     }
 

@@ -2,7 +2,8 @@ package import Workers
 
 /// Calls one service through its binding, with a circuit breaker, a retry budget and a time limit.
 ///
-/// One per service and isolate, touched by the isolate's thread alone; what it learned is shared by all requests there.
+/// One per service and isolate, touched by the isolate's thread alone; what it learned is shared by all
+/// requests there.
 package final class ServiceClient {
     /// As the health report and errors name it.
     package let name: String
@@ -12,7 +13,8 @@ package final class ServiceClient {
     private let timeLimit: Duration
 
     package init(
-        _ name: String, binding: String, timeLimit: Duration = .seconds(30), breaker: CircuitBreaker = CircuitBreaker(),
+        _ name: String, binding: String, timeLimit: Duration = .seconds(30),
+        breaker: CircuitBreaker = CircuitBreaker(),
         budget: RetryBudget = RetryBudget()
     ) {
         self.name = name
@@ -22,12 +24,15 @@ package final class ServiceClient {
         self.budget = budget
     }
 
-    /// Sends `request`; the response's body isn't touched, so that it can be handed on without passing through here.
+    /// Sends `request`; the response's body isn't touched, so that it can be handed on without passing
+    /// through here.
     ///
-    /// A GET or HEAD that failed before it was answered is tried once more while the budget lasts. Requests with a body have no
-    /// time limit of ours: how long an upload takes is the client's business, and the node watches its progress.
+    /// A GET or HEAD that failed before it was answered is tried once more while the budget lasts.
+    /// Requests with a body have no time limit of ours: how long an upload takes is the client's business,
+    /// and the node watches its progress.
     ///
-    /// - Throws: 503 while the breaker is open or when the service failed, 504 when it didn't answer in time.
+    /// - Throws: 503 while the breaker is open or when the service failed, 504 when it didn't answer in
+    ///   time.
     package func send(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
         let service = try env.service(binding)
         let isRepeatable = request.body == nil && (request.method == .get || request.method == .head)
@@ -41,8 +46,8 @@ package final class ServiceClient {
                 breaker.report(Self.isOverload(response.status) ? .failure : .success, now: context.now)
                 return response
             } catch let error as CancellationError {
-                // The client left: that says nothing about the service.
-                breaker.report(.success, now: context.now)
+                // The client left, which says nothing about the service: nothing is reported. A probe that was cut
+                // off so is given up by the breaker itself.
                 throw error
             } catch let error as APIError {
                 breaker.report(.failure, now: context.now)

@@ -1,9 +1,10 @@
 /// Allows each key a number of requests in any window of time, in bounded memory.
 ///
-/// Two buckets per key stand for the sliding window: the count of the current fixed window, and that of the one before
-/// weighted by how much of it the sliding window still covers. Against an even stream the estimate is exact; against bursts it
-/// errs by less than the burst. A refused request doesn't count. When the table is full the key that was quiet for longest
-/// is forgotten, so memory stays bounded under a flood of addresses.
+/// Two buckets per key stand for the sliding window: the count of the current fixed window, and that of
+/// the one before weighted by how much of it the sliding window still covers. Against an even stream the
+/// estimate is exact; against bursts it errs by less than the burst. A refused request doesn't count. When
+/// the table is full the key that was quiet for longest is forgotten, so memory stays bounded under a
+/// flood of addresses.
 package struct SlidingWindowLimiter {
     package struct Decision: Equatable, Sendable {
         package enum Outcome: Equatable, Sendable {

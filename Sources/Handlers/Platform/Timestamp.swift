@@ -9,7 +9,9 @@ package enum Timestamp {
     }
 
     /// The UTC day of a time, `2026-11-21`.
-    package static func day(of milliseconds: Int64) -> String { day(floorDivided(milliseconds, by: 86_400_000)) }
+    package static func day(of milliseconds: Int64) -> String {
+        day(floorDivided(milliseconds, by: 86_400_000))
+    }
 
     /// Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
     private static func day(_ days: Int64) -> String {

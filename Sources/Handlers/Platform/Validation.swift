@@ -15,8 +15,8 @@ package struct Validation {
         return value
     }
 
-    /// A text of `counts` characters after trimming white space, without control characters (line breaks and tabs are
-    /// allowed when `multiline`).
+    /// A text of `counts` characters after trimming white space, without control characters (line breaks
+    /// and tabs are allowed when `multiline`).
     package mutating func text(
         _ field: String, _ value: String?, counts: ClosedRange<Int>, multiline: Bool = false
     ) -> String? {
@@ -71,13 +71,16 @@ package struct Validation {
             byte.isASCIILetterOrDigit || (position > 0 && [0x5F, 0x2D, 0x2E].contains(byte))
         }
         guard isWellFormed else {
-            refuse(field, "may contain letters, digits, \"_\", \"-\" and \".\", and begins with a letter or digit")
+            refuse(
+                field,
+                "may contain letters, digits, \"_\", \"-\" and \".\", and begins with a letter or digit")
             return nil
         }
         return value
     }
 
-    /// 8 characters to 72 bytes (bcrypt reads no more), no NUL. No rules of composition (NIST SP 800-63B §5.1.1.2).
+    /// 8 characters to 72 bytes (bcrypt reads no more), no NUL. No rules of composition (NIST SP 800-63B
+    /// §5.1.1.2).
     package mutating func password(_ field: String, _ value: String?) -> String? {
         guard let value = required(field, value) else { return nil }
         if value.utf8.count > 72 {

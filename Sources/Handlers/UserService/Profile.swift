@@ -19,8 +19,8 @@ enum Profile {
         var avatarUrl: PatchField<String>
     }
 
-    /// `PATCH /api/v1/users/me {username?, displayName?, bio?, avatarUrl?}` → 200 `{user}`. What is left out stays, `null`
-    /// clears all but the username.
+    /// `PATCH /api/v1/users/me {username?, displayName?, bio?, avatarUrl?}` → 200 `{user}`. What is left
+    /// out stays, `null` clears all but the username.
     static func change(_ exchange: Exchange) async throws -> Response {
         let identity = try Identity(of: exchange.request)
         let changes: Changes = try await exchange.request.decodeJSON(upTo: 16 << 10)
@@ -45,7 +45,8 @@ enum Profile {
         throw APIError.conflict("username taken by another account", fields: ["username": "is taken"])
     }
 
-    private static func assignments(_ changes: Changes) throws(APIError) -> [(column: String, value: String?)] {
+    private static func assignments(_ changes: Changes) throws(APIError) -> [(column: String, value: String?)]
+    {
         var validation = Validation()
         var assignments: [(column: String, value: String?)] = []
         switch changes.username {

@@ -1,4 +1,5 @@
-// UserService shows users their own profile and lets them change it. It creates no accounts and touches no password.
+// UserService shows users their own profile and lets them change it. It creates no accounts and touches no
+// password.
 import Platform
 import Workers
 

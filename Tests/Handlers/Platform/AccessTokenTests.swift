@@ -9,7 +9,9 @@ import WorkersCrypto
     private let identity = Identity(
         userID: Identifier(now: 1).text, role: .user, sessionID: Identifier(now: 2).text)
 
-    private func token(_ tokens: AccessTokens, _ change: (inout AccessClaims) -> Void = { _ in }) throws -> String {
+    private func token(_ tokens: AccessTokens, _ change: (inout AccessClaims) -> Void = { _ in }) throws
+        -> String
+    {
         var claims = AccessClaims(identity, issuedAt: now, lifetimeSeconds: 86_400, tokenID: "t")
         change(&claims)
         return try tokens.make(claims)
@@ -67,9 +69,11 @@ import WorkersCrypto
     }
 
     @Test func `travels in headers that clients can't set`() throws {
-        let identity = Identity(userID: Identifier(now: 1).text, role: .admin, sessionID: Identifier(now: 2).text)
+        let identity = Identity(
+            userID: Identifier(now: 1).text, role: .admin, sessionID: Identifier(now: 2).text)
         var request = try request([
-            ("x-edge-user-id", Identifier(now: 9).text), ("X-Edge-User-Role", "admin"), ("x-edge-anything", "1"), ("accept", "*/*"),
+            ("x-edge-user-id", Identifier(now: 9).text), ("X-Edge-User-Role", "admin"),
+            ("x-edge-anything", "1"), ("accept", "*/*"),
         ])
         request.headers = request.headers.changing { $0.removeAll(withPrefix: Identity.reservedPrefix) }
         #expect(request.headers.map(\.name) == ["accept"])
@@ -84,7 +88,10 @@ import WorkersCrypto
             [("x-edge-user-id", id), ("x-edge-user-role", "user")],
             [("x-edge-user-id", id), ("x-edge-user-role", "root"), ("x-edge-session-id", id)],
             [("x-edge-user-id", "1"), ("x-edge-user-role", "user"), ("x-edge-session-id", id)],
-            [("x-edge-user-id", id), ("x-edge-user-id", id), ("x-edge-user-role", "user"), ("x-edge-session-id", id)],
+            [
+                ("x-edge-user-id", id), ("x-edge-user-id", id), ("x-edge-user-role", "user"),
+                ("x-edge-session-id", id),
+            ],
         ] {
             let request = try request(headers)
             #expect(throws: APIError.self) { try Identity(of: request) }
@@ -110,7 +117,8 @@ import WorkersCrypto
         #expect(envelope.error.code == "validation_failed")
         #expect(envelope.error.requestId == "r-1")
         #expect(envelope.error.fields == ["email": "is required"])
-        #expect(APIError.rateLimited(retryAfterSeconds: 7).response(requestID: "r").headers["retry-after"] == "7")
+        #expect(
+            APIError.rateLimited(retryAfterSeconds: 7).response(requestID: "r").headers["retry-after"] == "7")
         #expect(APIError.unauthorized().response(requestID: "r").headers["www-authenticate"] == "Bearer")
     }
 
@@ -136,12 +144,16 @@ import WorkersCrypto
         #expect(good.headers["access-control-allow-origin"] == "http://localhost:3000")
         #expect(good.headers["access-control-allow-methods"]?.contains("PATCH") == true)
         #expect(good.headers["vary"] == "Origin")
-        for origin in ["https://evil.example", "null", "https://app.example.evil.example", "http://app.example"] {
+        for origin in [
+            "https://evil.example", "null", "https://app.example.evil.example", "http://app.example",
+        ] {
             let bad = policy.preflightResponse(origin: origin)
             #expect(bad.headers["access-control-allow-origin"] == nil)
             #expect(bad.headers["access-control-allow-methods"] == nil)
         }
-        #expect(CORSPolicy("*").preflightResponse(origin: "https://x.example").headers["access-control-allow-origin"] == "*")
+        #expect(
+            CORSPolicy("*").preflightResponse(origin: "https://x.example").headers[
+                "access-control-allow-origin"] == "*")
     }
 
     @Test func `knows a preflight`() throws {
@@ -151,7 +163,8 @@ import WorkersCrypto
 
     @Test func `keeps a response's own Vary`() throws {
         let headers = Headers().changing { headers in
-            CORSPolicy("https://app.example").write(to: &headers, origin: "https://app.example", vary: "Accept-Encoding")
+            CORSPolicy("https://app.example").write(
+                to: &headers, origin: "https://app.example", vary: "Accept-Encoding")
         }
         #expect(headers["vary"] == "Accept-Encoding, Origin")
         #expect(headers["access-control-allow-credentials"] == nil)

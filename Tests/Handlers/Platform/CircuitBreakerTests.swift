@@ -13,7 +13,9 @@ import Testing
 
     @Test func `opens when half of enough calls fail`() {
         let breaker = Breaker(callsMin: 4, periodMilliseconds: 10_000, openMilliseconds: 5_000)
-        for outcome in [CircuitBreaker.Outcome.failure, .failure, .success] { breaker.report(outcome, now: 1000) }
+        for outcome in [CircuitBreaker.Outcome.failure, .failure, .success] {
+            breaker.report(outcome, now: 1000)
+        }
         #expect(breaker.state == .closed)
         breaker.report(.success, now: 1000)
         #expect(breaker.state == .open(until: 6000))

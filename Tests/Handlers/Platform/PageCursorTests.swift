@@ -9,7 +9,11 @@ import WorkersCrypto
         let cursor = PageCursor(time: 1_800_000_000_123, id: id)
         let text = cursor.text(listing: "content/mine/u1")
         #expect(try PageCursor(text, listing: "content/mine/u1") == cursor)
-        #expect(text.utf8.allSatisfy { ("a"..."z").contains(Character(Unicode.Scalar($0))) || "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_".utf8.contains($0) })
+        #expect(
+            text.utf8.allSatisfy {
+                ("a"..."z").contains(Character(Unicode.Scalar($0)))
+                    || "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_".utf8.contains($0)
+            })
     }
 
     @Test func `is refused in another list`() {
@@ -49,8 +53,10 @@ import WorkersCrypto
         #expect(Identifier(first.text.uppercased()) == first)
     }
 
-    @Test(arguments: ["", "x", "01a3185c-5000-7fff-bfff-fffffffffff", "01a3185c-5000-7fff-bfff-fffffffffffg",
-        "01a3185c5000-7fff-bfff-ffffffffffff-", "../../../../../../../etc/passwd12345"])
+    @Test(arguments: [
+        "", "x", "01a3185c-5000-7fff-bfff-fffffffffff", "01a3185c-5000-7fff-bfff-fffffffffffg",
+        "01a3185c5000-7fff-bfff-ffffffffffff-", "../../../../../../../etc/passwd12345",
+    ])
     func `refuses other texts`(text: String) {
         #expect(Identifier(text) == nil)
     }
@@ -70,7 +76,8 @@ import WorkersCrypto
 @Suite struct `A domain event` {
     @Test func `goes through JSON and keeps its identity`() throws {
         let event = DomainEvent(
-            .contentCreated, at: 1_800_000_000_000, actor: "u", subject: "s", data: ["status": "draft"], requestID: "r")
+            .contentCreated, at: 1_800_000_000_000, actor: "u", subject: "s", data: ["status": "draft"],
+            requestID: "r")
         let text = try JSONText.of(event)
         #expect(try decodingJSON(DomainEvent.self, from: Array(text.utf8)) == event)
         #expect(event.flaw == nil)

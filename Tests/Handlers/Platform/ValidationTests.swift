@@ -11,7 +11,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "a", "@", "a@", "@b.co", "a@b", "a@b.c", "a@b..co", "a@.b.co", "a@b.co.", "a@-b.co", "a@b-.co", "a@b.123",
+        "", "a", "@", "a@", "@b.co", "a@b", "a@b.c", "a@b..co", "a@.b.co", "a@b.co.", "a@-b.co", "a@b-.co",
+        "a@b.123",
         "a b@c.co", "a@b c.co", "a@b@c.co", ".a@b.co", "a.@b.co", "a..b@c.co", "\"a\"@b.co", "a@[127.0.0.1]",
         "ü@b.co", "a@bü.co", "a\n@b.co", "a@b.co\u{0}", "<a@b.co>", "a@b_c.co",
     ]) func `refuses as an e-mail address`(text: String) {
@@ -36,7 +37,8 @@ import Testing
         #expect(error?.code == "validation_failed")
         #expect(
             error?.fields == [
-                "email": "is not an e-mail address", "username": "is required", "password": "has fewer than 8 characters",
+                "email": "is not an e-mail address", "username": "is required",
+                "password": "has fewer than 8 characters",
             ])
     }
 
@@ -70,12 +72,14 @@ import Testing
 
     @Test func `trims texts and refuses control characters`() {
         var validation = Validation()
-        let cases: [(field: String, text: String, counts: ClosedRange<Int>, multiline: Bool, expected: String?)] = [
-            ("a", "  hello \n", 1...5, false, "hello"), ("b", "one\ntwo", 1...10, false, nil),
-            ("c", "one\ntwo", 1...10, true, "one\ntwo"), ("d", "   ", 1...10, false, nil),
-            ("e", "toolong", 1...6, false, nil), ("f", "x\u{85}y", 1...6, true, nil),
-            ("g", String(repeating: "x", count: 1_000_000), 1...6, false, nil), ("h", "", 0...6, false, ""),
-        ]
+        let cases:
+            [(field: String, text: String, counts: ClosedRange<Int>, multiline: Bool, expected: String?)] = [
+                ("a", "  hello \n", 1...5, false, "hello"), ("b", "one\ntwo", 1...10, false, nil),
+                ("c", "one\ntwo", 1...10, true, "one\ntwo"), ("d", "   ", 1...10, false, nil),
+                ("e", "toolong", 1...6, false, nil), ("f", "x\u{85}y", 1...6, true, nil),
+                ("g", String(repeating: "x", count: 1_000_000), 1...6, false, nil),
+                ("h", "", 0...6, false, ""),
+            ]
         for item in cases {
             let text = validation.text(item.field, item.text, counts: item.counts, multiline: item.multiline)
             #expect(text == item.expected, "\(item.field)")
@@ -120,7 +124,8 @@ import Testing
             (#"{"name":1}"#, "name"), (#"{"count":"1"}"#, "count"), (#"{"note":{}}"#, "note"),
         ] {
             let error = #expect(throws: APIError.self) { try decode(text) }
-            #expect(error?.status == 422 && error?.fields?[field] != nil, "\(text) \(String(describing: error))")
+            #expect(
+                error?.status == 422 && error?.fields?[field] != nil, "\(text) \(String(describing: error))")
         }
     }
 
