@@ -2,12 +2,13 @@ internal import OpenSSL
 
 /// Authenticated encryption with a key of 32 bytes (AES-256-GCM).
 public enum AESGCM {
-    public static let overheadByteCount = AuthenticatedCipher.nonceByteCount + AuthenticatedCipher.tagByteCount
+    public static let overheadByteCount =
+        AuthenticatedCipher.nonceByteCount + AuthenticatedCipher.tagByteCount
 
     /// Encrypts under a fresh random nonce; at most 2³² messages per key.
     ///
-    /// - Parameter context: Authenticated, not stored: what the box is for (a user's id, a column's name), so that
-    ///   it can't be moved elsewhere. `open` needs the same.
+    /// - Parameter context: Authenticated, not stored: what the box is for (a user's id, a column's name),
+    ///   so that it can't be moved elsewhere. `open` needs the same.
     /// - Returns: nonce (12) ‖ ciphertext ‖ tag (16).
     public static func seal(
         _ plaintext: [UInt8], key: SymmetricKey, context: [UInt8] = []

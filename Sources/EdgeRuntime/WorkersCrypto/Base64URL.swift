@@ -27,8 +27,8 @@ public enum Base64URL {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// `nil` unless `text` is exactly what `encode` makes of some bytes: no padding, no other characters, no
-    /// stray bits at the end. So every byte string has one spelling, and a signature can't be respelled.
+    /// `nil` unless `text` is exactly what `encode` makes of some bytes: no padding, no other characters,
+    /// no stray bits at the end. So every byte string has one spelling, and a signature can't be respelled.
     public static func decode(_ text: some StringProtocol) -> [UInt8]? {
         let characters = text.utf8
         let count = characters.count

@@ -58,6 +58,7 @@ public enum Bcrypt {
         do throws(BlowfishCrypt.Failure) { return try result.get() } catch { throw BcryptError(error) }
     }
 
-    /// The cost that `hash` was made with; `nil` when it is not a bcrypt hash. Rehash when it is below today's.
+    /// The cost that `hash` was made with; `nil` when it is not a bcrypt hash. Rehash when it is below
+    /// today's.
     public static func cost(of hash: String) -> Int? { BlowfishCrypt.cost(of: hash) }
 }

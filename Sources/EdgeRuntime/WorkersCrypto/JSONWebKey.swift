@@ -1,6 +1,7 @@
 internal import OpenSSL
 
-/// A key as JSON (RFC 7517, RFC 7518 §6, RFC 8037 §2). With private members it is a secret; it prints itself without them.
+/// A key as JSON (RFC 7517, RFC 7518 §6, RFC 8037 §2). With private members it is a secret; it prints
+/// itself without them.
 public struct JSONWebKey: Codable, Equatable, Sendable, CustomStringConvertible, CustomReflectable {
     /// `RSA`, `EC`, `OKP` or `oct`.
     public var kty: String
@@ -29,7 +30,8 @@ public struct JSONWebKey: Codable, Equatable, Sendable, CustomStringConvertible,
     }
     public var customMirror: Mirror { Mirror(self, children: []) }
 
-    /// The same without its private members, fit for publishing. `nil` for `oct`, which is private altogether.
+    /// The same without its private members, fit for publishing. `nil` for `oct`, which is private
+    /// altogether.
     public var publicPart: JSONWebKey? {
         guard kty != "oct" else { return nil }
         var key = self
@@ -49,7 +51,8 @@ public struct JSONWebKey: Codable, Equatable, Sendable, CustomStringConvertible,
             }
         var parts: [String] = []
         for (name, value) in members {
-            guard let value, value.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }) else {
+            guard let value, value.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C })
+            else {
                 throw .invalidKey("JWK member \(name) is missing or malformed")
             }
             parts.append("\"\(name)\":\"\(value)\"")

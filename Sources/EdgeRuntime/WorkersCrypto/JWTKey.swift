@@ -30,8 +30,9 @@ public enum JWTAlgorithm: String, Sendable, CaseIterable, Codable {
 
 /// A key together with the one algorithm that it is used with.
 ///
-/// The algorithm belongs to the key and not to the token: a token that names another algorithm than its key's is
-/// refused before any computation, so a public key can never be taken for an HMAC secret (RFC 8725 §3.1).
+/// The algorithm belongs to the key and not to the token: a token that names another algorithm than its
+/// key's is refused before any computation, so a public key can never be taken for an HMAC secret (RFC
+/// 8725 §3.1).
 public struct JWTKey: Sendable, CustomStringConvertible, CustomReflectable {
     enum Material: Sendable {
         case secret(SymmetricKey)
@@ -72,7 +73,9 @@ public struct JWTKey: Sendable, CustomStringConvertible, CustomReflectable {
     }
 
     /// Verifies.
-    public init(_ publicKey: VerificationKey, _ algorithm: JWTAlgorithm, id: String? = nil) throws(CryptoError) {
+    public init(_ publicKey: VerificationKey, _ algorithm: JWTAlgorithm, id: String? = nil)
+        throws(CryptoError)
+    {
         try Self.check(publicKey.kind, algorithm)
         self.algorithm = algorithm
         self.id = id

@@ -15,7 +15,8 @@ public struct JWTSigner: Sendable {
         header = Base64URL.encode(Array((text + "}").utf8))
     }
 
-    /// A token with `claims` as they encode; `exp`, `iat` and the like are the caller's, in seconds since 1970.
+    /// A token with `claims` as they encode; `exp`, `iat` and the like are the caller's, in seconds since
+    /// 1970.
     public func sign(_ claims: some Encodable) throws(CryptoError) -> String {
         let payload: Data
         do { payload = try JSONEncoder().encode(claims) } catch {

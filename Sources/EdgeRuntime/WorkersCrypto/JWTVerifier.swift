@@ -49,7 +49,8 @@ public struct JWTVerifier: Sendable {
         /// When set, `aud` must be or contain this.
         public var audience: String?
         public init(
-            leewaySeconds: Double = 30, requiresExpiry: Bool = true, issuer: String? = nil, audience: String? = nil
+            leewaySeconds: Double = 30, requiresExpiry: Bool = true, issuer: String? = nil,
+            audience: String? = nil
         ) {
             self.leewaySeconds = leewaySeconds
             self.requiresExpiry = requiresExpiry
@@ -133,7 +134,8 @@ public struct JWTVerifier: Sendable {
     }
 }
 
-/// `jwk`, `jku`, `x5u` and `x5c` are deliberately not read: a token doesn't choose the key it is checked with.
+/// `jwk`, `jku`, `x5u` and `x5c` are deliberately not read: a token doesn't choose the key it is checked
+/// with.
 private struct Header: Decodable {
     var alg: String
     var kid: String?

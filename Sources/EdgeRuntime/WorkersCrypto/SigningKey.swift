@@ -56,7 +56,8 @@ public struct SigningKey: Sendable, CustomStringConvertible, CustomReflectable {
 
     public var kind: SigningKeyKind { SigningKeyKind(key.kind) }
 
-    /// About 1 ms for RSA-2048 and less for the others; the time of an RSA signature grows with the cube of its bits.
+    /// About 1 ms for RSA-2048 and less for the others; the time of an RSA signature grows with the cube
+    /// of its bits.
     public func sign(_ message: [UInt8], _ algorithm: SignatureAlgorithm) throws(CryptoError) -> [UInt8] {
         try translating { () throws(OpenSSLError) in try key.sign(message, algorithm.scheme) }
     }
@@ -94,8 +95,8 @@ public struct VerificationKey: Sendable, CustomStringConvertible {
 
     public var kind: SigningKeyKind { SigningKeyKind(key.kind) }
 
-    /// - Throws: `.unsupported` when the algorithm is not one for this kind of key. A malformed signature is not
-    ///   valid, and no error.
+    /// - Throws: `.unsupported` when the algorithm is not one for this kind of key. A malformed signature
+    ///   is not valid, and no error.
     public func isValid(
         _ signature: [UInt8], for message: [UInt8], _ algorithm: SignatureAlgorithm
     ) throws(CryptoError) -> Bool {

@@ -10,7 +10,9 @@ public struct SymmetricKey: Sendable, Equatable, CustomStringConvertible, Custom
     /// The UTF-8 of `secret`, as a worker's secret binding carries it.
     public init(_ secret: String) { bytes = Array(secret.utf8) }
 
-    public static func random(byteCount: Int = 32) -> SymmetricKey { SymmetricKey(SecureBytes.random(byteCount)) }
+    public static func random(byteCount: Int = 32) -> SymmetricKey {
+        SymmetricKey(SecureBytes.random(byteCount))
+    }
 
     public var byteCount: Int { bytes.count }
 

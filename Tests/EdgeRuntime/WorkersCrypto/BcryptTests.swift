@@ -17,7 +17,8 @@ import WorkersCrypto
         ),
     ]
 
-    @Test(arguments: vectors) func `matches the published hashes`(password: String, hash: String) async throws {
+    @Test(arguments: vectors) func `matches the published hashes`(password: String, hash: String) async throws
+    {
         #expect(try await Bcrypt.verify(password, hash))
         #expect(try await !Bcrypt.verify("x" + password.dropFirst(1), hash))
         #expect(try await Bcrypt.verify(password, hash.replacing("$2a$", with: "$2b$")))
@@ -59,7 +60,8 @@ import WorkersCrypto
     }
 
     @Test(arguments: [
-        "", "*0", "x", "$2b$04$", "$1$abc$def", "$2x$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
+        "", "*0", "x", "$2b$04$", "$1$abc$def",
+        "$2x$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
         "$2b$03$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
         "$2b$32$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfxe",
         "$2b$06$m0CrhHm10qJ3lXRY.5zDGO3rS2KdeeWLuGmsfGlMfOxih58VYVfx",

@@ -11,7 +11,8 @@ private struct Claims: Codable, Equatable {
 }
 
 @Suite struct `A JWT verifier` {
-    private static let secret = SymmetricKey("an HMAC secret that is at least 64 bytes long, for HS512 as well.")
+    private static let secret = SymmetricKey(
+        "an HMAC secret that is at least 64 bytes long, for HS512 as well.")
     private static let now = 1_800_000_000.0
 
     private static func sign(_ claims: some Encodable, _ key: JWTKey) throws -> String {
@@ -112,7 +113,9 @@ private struct Claims: Codable, Equatable {
         _ = claims
     }
 
-    @Test(arguments: ["none", "None", "NONE", "nOnE", "", "HS255"]) func `refuses the algorithm`(name: String) throws {
+    @Test(arguments: ["none", "None", "NONE", "nOnE", "", "HS255"]) func `refuses the algorithm`(name: String)
+        throws
+    {
         let verifier = try JWTVerifier([JWTKey(Self.secret)])
         for signature in ["", "AA"] {
             let token =
@@ -160,13 +163,19 @@ private struct Claims: Codable, Equatable {
         let key = try JWTKey(Self.secret)
         let verifier = try JWTVerifier([key], policy: .init(leewaySeconds: 10))
         let now = Self.now
-        func verify(_ claims: Claims) throws { _ = try verifier.verify(Self.sign(claims, key), as: Claims.self, now: now) }
+        func verify(_ claims: Claims) throws {
+            _ = try verifier.verify(Self.sign(claims, key), as: Claims.self, now: now)
+        }
         try verify(Claims(exp: now - 9))
         #expect(throws: JWTError.expired(at: now - 10)) { try verify(Claims(exp: now - 10)) }
         try verify(Claims(exp: now + 1, nbf: now + 10))
-        #expect(throws: JWTError.notYetValid(from: now + 11)) { try verify(Claims(exp: now + 1, nbf: now + 11)) }
+        #expect(throws: JWTError.notYetValid(from: now + 11)) {
+            try verify(Claims(exp: now + 1, nbf: now + 11))
+        }
         try verify(Claims(exp: now + 1, iat: now + 10))
-        #expect(throws: JWTError.issuedInFuture(at: now + 11)) { try verify(Claims(exp: now + 1, iat: now + 11)) }
+        #expect(throws: JWTError.issuedInFuture(at: now + 11)) {
+            try verify(Claims(exp: now + 1, iat: now + 11))
+        }
         #expect(throws: JWTError.claimMissing("exp")) { try verify(Claims(sub: "u")) }
         let eternal = try JWTVerifier([key], policy: .init(requiresExpiry: false))
         #expect(try eternal.verify(Self.sign(Claims(sub: "u"), key), as: Claims.self, now: now).sub == "u")
@@ -176,10 +185,14 @@ private struct Claims: Codable, Equatable {
         let key = try JWTKey(Self.secret)
         let verifier = try JWTVerifier([key], policy: .init(issuer: "edge", audience: "api"))
         let now = Self.now
-        func verify(_ claims: Claims) throws { _ = try verifier.verify(Self.sign(claims, key), as: Claims.self, now: now) }
+        func verify(_ claims: Claims) throws {
+            _ = try verifier.verify(Self.sign(claims, key), as: Claims.self, now: now)
+        }
         try verify(Claims(exp: now + 1, iss: "edge", aud: ["other", "api"]))
         #expect(throws: JWTError.claimMissing("iss")) { try verify(Claims(exp: now + 1, aud: ["api"])) }
-        #expect(throws: JWTError.claimMismatch("iss")) { try verify(Claims(exp: now + 1, iss: "x", aud: ["api"])) }
+        #expect(throws: JWTError.claimMismatch("iss")) {
+            try verify(Claims(exp: now + 1, iss: "x", aud: ["api"]))
+        }
         #expect(throws: JWTError.claimMissing("aud")) { try verify(Claims(exp: now + 1, iss: "edge")) }
         #expect(throws: JWTError.claimMismatch("aud")) {
             try verify(Claims(exp: now + 1, iss: "edge", aud: ["x"]))

@@ -44,7 +44,8 @@ package enum BlowfishCrypt {
     /// Whether `hash` (`$2a$`, `$2b$` or `$2y$`) is `password`'s. As slow as the hash's own cost.
     package static func matches(_ password: [UInt8], _ hash: String) throws(Failure) -> Bool {
         guard cost(of: hash) != nil else { throw .malformedHash }
-        let computed = Array(try compute(password, setting: hash.utf8.map(CChar.init(bitPattern:)) + [0]).utf8)
+        let computed = Array(
+            try compute(password, setting: hash.utf8.map(CChar.init(bitPattern:)) + [0]).utf8)
         let stored = Array(hash.utf8)
         guard computed.count == stored.count else { return false }
         // The time must not tell how far they agree.

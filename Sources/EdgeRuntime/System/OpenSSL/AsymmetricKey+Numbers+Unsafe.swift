@@ -3,9 +3,11 @@ internal import Glibc
 
 // Big-endian numbers in and out of the library's keys and signatures.
 extension AsymmetricKey {
-    /// Builds a key from numbers (EVP_PKEY_fromdata(3)); the names are those of EVP_PKEY-RSA(7) and EVP_PKEY-EC(7).
+    /// Builds a key from numbers (EVP_PKEY_fromdata(3)); the names are those of EVP_PKEY-RSA(7) and
+    /// EVP_PKEY-EC(7).
     static func make(
-        _ type: String, _ part: Part, numbers: [(name: String, value: [UInt8])], group: String?, point: [UInt8]?
+        _ type: String, _ part: Part, numbers: [(name: String, value: [UInt8])], group: String?,
+        point: [UInt8]?
     ) throws(OpenSSLError) -> OpaquePointer {
         guard let builder = unsafe OSSL_PARAM_BLD_new() else { throw .take("key") }
         defer { unsafe OSSL_PARAM_BLD_free(builder) }
@@ -21,17 +23,17 @@ extension AsymmetricKey {
         }
         defer {
             // SAFETY: each was allocated above and is freed once; BN_clear_free wipes private numbers.
-            for unsafe name in unsafe names { unsafe free(name) }
-            for unsafe value in unsafe values { unsafe BN_clear_free(value) }
+            unsafe names.forEach { unsafe free($0) }
+            unsafe values.forEach { unsafe BN_clear_free($0) }
             unsafe free(groupName)
             unsafe free(keys.group)
             unsafe free(keys.point)
             unsafe pointBytes?.deallocate()
         }
-        for unsafe (name, value) in unsafe zip(names, values) {
-            guard unsafe value != nil, unsafe OSSL_PARAM_BLD_push_BN(builder, name, value) == 1 else {
-                throw .take("key")
-            }
+        for index in numbers.indices {
+            guard unsafe values[index] != nil,
+                unsafe OSSL_PARAM_BLD_push_BN(builder, names[index], values[index]) == 1
+            else { throw .take("key") }
         }
         if unsafe groupName != nil {
             guard unsafe OSSL_PARAM_BLD_push_utf8_string(builder, keys.group, groupName, 0) == 1 else {
@@ -39,8 +41,9 @@ extension AsymmetricKey {
             }
         }
         if let pointBytes = unsafe pointBytes {
-            guard unsafe OSSL_PARAM_BLD_push_octet_string(
-                builder, keys.point, pointBytes.baseAddress, pointBytes.count) == 1
+            guard
+                unsafe OSSL_PARAM_BLD_push_octet_string(
+                    builder, keys.point, pointBytes.baseAddress, pointBytes.count) == 1
             else { throw .take("key") }
         }
         guard let parameters = unsafe OSSL_PARAM_BLD_to_param(builder) else { throw .take("key") }
@@ -76,7 +79,9 @@ extension AsymmetricKey {
         let count = unsafe length ?? Int((BN_num_bits(value) + 7) / 8)
         var bytes = [UInt8](repeating: 0, count: count)
         // SAFETY: exactly `count` bytes are written, or −1 is returned.
-        guard unsafe BN_bn2binpad(value, &bytes, Int32(count)) == Int32(count) else { throw .take("read \(name)") }
+        guard unsafe BN_bn2binpad(value, &bytes, Int32(count)) == Int32(count) else {
+            throw .take("read \(name)")
+        }
         return bytes
     }
 

@@ -2,7 +2,8 @@ internal import COpenSSL
 
 /// An RSA, elliptic-curve or Ed25519 key: a pair, or the public part alone. Immutable, safe on any thread.
 @safe package final class AsymmetricKey: @unchecked Sendable, CustomStringConvertible {
-    // `@unchecked`: the EVP_PKEY is never changed after init, and such a key may be shared (EVP_PKEY_new(3)).
+    // `@unchecked`: the EVP_PKEY is never changed after init, and such a key may be shared
+    // (EVP_PKEY_new(3)).
     package enum Part: Sendable { case pair, publicKey }
 
     package let kind: KeyKind
@@ -16,8 +17,8 @@ internal import COpenSSL
 
     /// Takes over `pointer`; frees it when it throws.
     private init(owning pointer: OpaquePointer, _ part: Part) throws(OpenSSLError) {
-        // SAFETY: the pointer is a key that this object owns from here on. When the check throws, the object isn't
-        // complete and deinit doesn't run: the key is freed here.
+        // SAFETY: the pointer is a key that this object owns from here on. When the check throws, the
+        // object isn't complete and deinit doesn't run: the key is freed here.
         unsafe self.pointer = pointer
         self.part = part
         do throws(OpenSSLError) {
@@ -57,9 +58,11 @@ internal import COpenSSL
         guard bytes.count <= Self.pemBytesMax else {
             throw .inputTooLong(bytes.count, limit: Self.pemBytesMax)
         }
-        // Without a callback of our own the library would ask for a passphrase on the terminal (pem_password_cb(3)).
-        let refusePassphrase: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?)
-            -> Int32 = { _, _, _, _ in -1 }
+        // Without a callback of our own the library would ask for a passphrase on the terminal
+        // (pem_password_cb(3)).
+        let refusePassphrase:
+            @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?)
+                -> Int32 = { _, _, _, _ in -1 }
         // SAFETY: the BIO reads `bytes` only inside this closure.
         let pointer = unsafe bytes.withUnsafeBytes { bytes -> OpaquePointer? in
             guard let bio = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(bytes.count)) else { return nil }
@@ -118,7 +121,8 @@ internal import COpenSSL
                     ("rsa-coefficient1", privatePart.coefficient),
                 ]
             }
-            for (name, number) in numbers where number.isEmpty || number.count > KeyKind.rsaBits.upperBound / 8 {
+            for (name, number) in numbers
+            where number.isEmpty || number.count > KeyKind.rsaBits.upperBound / 8 {
                 throw .refused("RSA key", reason: "number \(name) has \(number.count) bytes")
             }
             let part: Part = privatePart == nil ? .publicKey : .pair
@@ -205,7 +209,9 @@ internal import COpenSSL
         defer { unsafe EVP_MD_CTX_free(context) }
         var parameters: OpaquePointer?
         // SAFETY: the parameter context is owned by `context`; the key outlives both.
-        guard unsafe EVP_DigestSignInit(context, &parameters, scheme.digest?.implementation ?? nil, nil, pointer) == 1,
+        guard
+            unsafe EVP_DigestSignInit(
+                context, &parameters, scheme.digest?.implementation ?? nil, nil, pointer) == 1,
             unsafe Self.choosePadding(scheme, parameters)
         else { throw .take("sign") }
         var length = 0
@@ -247,7 +253,9 @@ internal import COpenSSL
         defer { unsafe EVP_MD_CTX_free(context) }
         var parameters: OpaquePointer?
         // SAFETY: as in `sign`.
-        guard unsafe EVP_DigestVerifyInit(context, &parameters, scheme.digest?.implementation ?? nil, nil, pointer) == 1,
+        guard
+            unsafe EVP_DigestVerifyInit(
+                context, &parameters, scheme.digest?.implementation ?? nil, nil, pointer) == 1,
             unsafe Self.choosePadding(scheme, parameters)
         else { throw .take("verify") }
         let result = unsafe EVP_DigestVerify(context, signature, signature.count, message, message.count)
@@ -255,8 +263,8 @@ internal import COpenSSL
         return result == 1
     }
 
-    /// Signs and verifies once: parts that were mixed up, or a faulty number, show here and not in the first
-    /// signature that leaks a key.
+    /// Signs and verifies once: parts that were mixed up, or a faulty number, show here and not in the
+    /// first signature that leaks a key.
     private func checkConsistency() throws(OpenSSLError) {
         let scheme: SignatureScheme =
             switch kind {
@@ -282,7 +290,8 @@ internal import COpenSSL
             var name = [CChar](repeating: 0, count: 80)
             var length = 0
             // SAFETY: at most 80 bytes are written, NUL included.
-            guard unsafe EVP_PKEY_get_utf8_string_param(pointer, "group", &name, name.count, &length) == 1 else {
+            guard unsafe EVP_PKEY_get_utf8_string_param(pointer, "group", &name, name.count, &length) == 1
+            else {
                 throw .take("EC key")
             }
             let group = String(decoding: name.prefix(length).map(UInt8.init(bitPattern:)), as: UTF8.self)

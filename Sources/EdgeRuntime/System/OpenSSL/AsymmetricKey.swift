@@ -4,7 +4,8 @@ package enum KeyKind: Hashable, Sendable, CustomStringConvertible {
     case p256, p384
     case ed25519
 
-    /// Below 2,048 RSA is too weak (RFC 7518 §3.3), above 8,192 one signature would hold a core for too long.
+    /// Below 2,048 RSA is too weak (RFC 7518 §3.3), above 8,192 one signature would hold a core for too
+    /// long.
     package static let rsaBits = 2048...8192
 
     package var description: String {

@@ -85,8 +85,9 @@ package enum AuthenticatedCipher {
         let result = unsafe [UInt8](unsafeUninitializedCapacity: bytes.count) { buffer, count in
             var length: Int32 = 0
             // SAFETY: GCM writes as many bytes as it reads.
-            succeeded = unsafe EVP_CipherUpdate(
-                context, buffer.baseAddress, &length, bytes, Int32(bytes.count)) == 1
+            succeeded =
+                unsafe EVP_CipherUpdate(
+                    context, buffer.baseAddress, &length, bytes, Int32(bytes.count)) == 1
             count = succeeded ? Int(length) : 0
         }
         guard succeeded, result.count == bytes.count else { throw .take("AES-256-GCM") }

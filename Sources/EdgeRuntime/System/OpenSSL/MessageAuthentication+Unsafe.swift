@@ -7,8 +7,8 @@ package enum MessageAuthentication {
         precondition(key.count <= Int(Int32.max), "a key that fits the library's length type")
         return unsafe [UInt8](unsafeUninitializedCapacity: algorithm.byteCount) { buffer, count in
             var length: UInt32 = 0
-            // SAFETY: all pointers are valid for the lengths beside them; the buffer holds one digest. An empty
-            // key is passed as a non-NULL pointer or as NULL with length 0, which HMAC(3) takes.
+            // SAFETY: all pointers are valid for the lengths beside them; the buffer holds one digest. An
+            // empty key is passed as a non-NULL pointer or as NULL with length 0, which HMAC(3) takes.
             let tag = unsafe key.withUnsafeBytes { key in
                 unsafe message.withUnsafeBufferPointer { message in
                     unsafe HMAC(
