@@ -165,14 +165,6 @@ func stream(_ bytes: [UInt8], piece pieceByteCount: Int = 64 << 10, length: Int?
     }
 }
 
-/// Header fields as simple as can be.
-struct Fields: R2HeaderFields {
-    var lines: [String: String]
-    init(_ lines: [String: String] = [:]) { self.lines = lines }
-    func r2Value(of name: String) -> String? { lines[name] }
-    mutating func r2Set(_ name: String, to value: String) { lines[name] = value }
-}
-
 /// What `body` fails with, as a handler would print it.
 func failure(_ body: () async throws -> Void) async -> String {
     do {

@@ -196,6 +196,31 @@ final class Faults: Sendable {
         #expect((1..<20).contains(acknowledged))
     }
 
+    @Test func `a body is read no faster than the disk takes it`() async throws {
+        let (pieceByteCount, pieceCount) = (64 << 10, 40)
+        let produced = Atomic<Int>(0)
+        let written = Atomic<Int>(0)
+        var options = EmbeddedR2Store.Options()
+        options.diskHook = DiskHook { operation, _ in
+            guard operation == .write else { return nil }
+            // The disk stands still until as much waits as may wait: four pieces, and the one that is written.
+            while written.load(ordering: .relaxed) == 0, produced.load(ordering: .relaxed) < 5 {}
+            written.add(1, ordering: .relaxed)
+            return nil
+        }
+        let fixture = try await Fixture(options)
+        let body = ByteStream(length: pieceByteCount * pieceCount) {
+            let number = produced.load(ordering: .relaxed)
+            guard number < pieceCount else { return nil }
+            #expect(number - written.load(ordering: .relaxed) <= 6)
+            produced.add(1, ordering: .relaxed)
+            return [UInt8](repeating: UInt8(number), count: pieceByteCount)
+        }
+        try await fixture.bucket.put("k", body)
+        #expect(written.load(ordering: .relaxed) == pieceCount)
+        #expect(try await fixture.bucket.head("k")?.size == Int64(pieceByteCount * pieceCount))
+    }
+
     @Test func `a sweep leaves alone what is being written`() async throws {
         let fixture = try await Fixture()
         let store = fixture.store

@@ -123,7 +123,8 @@ import Testing
         let environment = fixture.store.index.environment
         let keys = try LongKeys(environment, name: "test")
         var model: [[UInt8]: [UInt8]] = [:]
-        // Few different bytes and lengths around the chunk's make chunks that are shared, full and exceeded.
+        // Few different bytes and lengths around the chunk's make chunks that are shared, full and
+        // exceeded.
         func randomKey() -> [UInt8] {
             let count = [1, 3, 479, 480, 481, 482, 959, 960, 961, 962, 1028][
                 Int.random(in: 0..<11, using: &generator)]

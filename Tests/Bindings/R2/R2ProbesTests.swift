@@ -1,3 +1,4 @@
+import HTTP
 import Interfaces
 import Stores
 import StoresR2
@@ -116,7 +117,7 @@ import Testing
 
     @Test func `6: If-None-Match: * creates once`() async throws {
         let bucket = try await Fixture().bucket
-        let onlyIf = try R2Conditional(Fields(["if-none-match": "*"]))
+        let onlyIf = try R2Conditional(Headers([("if-none-match", "*")]))
         #expect(try await bucket.put("k", "one", onlyIf: onlyIf) != nil)
         #expect(try await bucket.put("k", "two", onlyIf: onlyIf) == nil)
         #expect(try await bucket.get("k")?.text() == "one")

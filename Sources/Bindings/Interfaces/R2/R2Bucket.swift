@@ -3,8 +3,8 @@ internal import Wire
 /// A bucket of objects, bound to a worker under a name.
 ///
 /// Every failure that the product documents is a `CallFailure` whose message reads
-/// `<operation>: <text> (<code>)`; what can be seen to be wrong before the node is asked is one named `TypeError`
-/// or `RangeError`.
+/// `<operation>: <text> (<code>)`; what can be seen to be wrong before the node is asked is one named
+/// `TypeError` or `RangeError`.
 public struct R2Bucket: Sendable {
     private let transport: any BindingTransport
     private let binding: UInt16
@@ -20,8 +20,8 @@ public struct R2Bucket: Sendable {
         return try read(reply) { decoder throws(WireError) in try R2ObjectReply(decoding: &decoder) }.object
     }
 
-    /// The object with its bytes, or those of a range; without `body` when `onlyIf` doesn't hold; `nil` when there is
-    /// no such object.
+    /// The object with its bytes, or those of a range; without `body` when `onlyIf` doesn't hold; `nil`
+    /// when there is no such object.
     public func get(
         _ key: String, onlyIf: R2Conditional? = nil, range: R2Range? = nil
     ) async throws -> R2ObjectBody? {
@@ -73,8 +73,8 @@ public struct R2Bucket: Sendable {
     ///   - cursor: From the page before. With `startAfter` as well, the later of the two places wins.
     ///   - delimiter: Keys that have it behind the prefix are folded into what stands up to it.
     ///   - startAfter: Exclusive.
-    ///   - include: Without it the objects' metadata is left empty. Pages of much metadata may be shorter than
-    ///     `limit`: go on while `truncated`.
+    ///   - include: Without it the objects' metadata is left empty. Pages of much metadata may be shorter
+    ///     than `limit`: go on while `truncated`.
     public func list(
         limit: Int = 1000, prefix: String = "", cursor: String? = nil, delimiter: String = "",
         startAfter: String? = nil, include: R2ListInclude = []

@@ -1,3 +1,4 @@
+public import HTTP
 internal import Wire
 
 /// `onlyIf`: when a get has a body and when a put happens (spec: r2, "Conditionals").
@@ -30,22 +31,22 @@ public struct R2Conditional: Equatable, Sendable {
         self.secondsGranularity = secondsGranularity
     }
 
-    /// The headers form: `If-Match`, `If-None-Match`, `If-Unmodified-Since`, `If-Modified-Since`. A date that can't be
-    /// read counts as absent (RFC 9110 §13.1.3).
+    /// The headers form: `If-Match`, `If-None-Match`, `If-Unmodified-Since`, `If-Modified-Since`. A date
+    /// that can't be read counts as absent (RFC 9110 §13.1.3).
     ///
     /// - Throws: `Invalid ETag in if-match header` and its sibling.
-    public init(_ headers: some R2HeaderFields) throws(CallFailure) {
+    public init(_ headers: Headers) throws(CallFailure) {
         for (name, path) in [
             ("if-match", \R2Conditional.etagMatches), ("if-none-match", \R2Conditional.etagDoesNotMatch),
         ] {
-            guard let value = headers.r2Value(of: name) else { continue }
+            guard let value = headers.get(name) else { continue }
             guard let tags = Self.tags(inHeader: value) else {
                 throw CallFailure("Invalid ETag in \(name) header")
             }
             self[keyPath: path] = tags
         }
-        uploadedBefore = headers.r2Value(of: "if-unmodified-since").flatMap(R2Date.parse)
-        uploadedAfter = headers.r2Value(of: "if-modified-since").flatMap(R2Date.parse)
+        uploadedBefore = headers.get("if-unmodified-since").flatMap(R2HTTPMetadata.milliseconds)
+        uploadedAfter = headers.get("if-modified-since").flatMap(R2HTTPMetadata.milliseconds)
         secondsGranularity = true
     }
 

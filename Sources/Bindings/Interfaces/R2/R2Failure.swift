@@ -1,5 +1,5 @@
-/// What a bucket refuses or can't do (spec: r2, "Codes"). The text of each case is the documented one; where the
-/// product documents only a number, ours says what was seen and what the limit is.
+/// What a bucket refuses or can't do (spec: r2, "Codes"). The text of each case is the documented one;
+/// where the product documents only a number, ours says what was seen and what the limit is.
 package enum R2Failure: Error, Equatable, Sendable {
     case internalError
     case invalidBucketName

@@ -1,3 +1,4 @@
+public import HTTP
 package import Wire
 
 /// The header fields that an object carries for those who serve it over HTTP.
@@ -23,22 +24,36 @@ public struct R2HTTPMetadata: Equatable, Sendable {
     }
 
     /// Takes over the six fields from a request or a response. An `Expires` that is no date is left out.
-    public init(_ headers: some R2HeaderFields) {
-        contentType = headers.r2Value(of: "content-type")
-        contentLanguage = headers.r2Value(of: "content-language")
-        contentDisposition = headers.r2Value(of: "content-disposition")
-        contentEncoding = headers.r2Value(of: "content-encoding")
-        cacheControl = headers.r2Value(of: "cache-control")
-        cacheExpiry = headers.r2Value(of: "expires").flatMap(R2Date.parse)
+    public init(_ headers: Headers) {
+        contentType = headers.get("content-type")
+        contentLanguage = headers.get("content-language")
+        contentDisposition = headers.get("content-disposition")
+        contentEncoding = headers.get("content-encoding")
+        cacheControl = headers.get("cache-control")
+        cacheExpiry = headers.get("expires").flatMap(Self.milliseconds)
     }
 
-    public func write(to headers: inout some R2HeaderFields) {
-        if let contentType { headers.r2Set("content-type", to: contentType) }
-        if let contentLanguage { headers.r2Set("content-language", to: contentLanguage) }
-        if let contentDisposition { headers.r2Set("content-disposition", to: contentDisposition) }
-        if let contentEncoding { headers.r2Set("content-encoding", to: contentEncoding) }
-        if let cacheControl { headers.r2Set("cache-control", to: cacheControl) }
-        if let cacheExpiry { headers.r2Set("expires", to: R2Date.format(cacheExpiry)) }
+    /// Sets the fields that are known and leaves the others as they are.
+    ///
+    /// - Throws: when a value was stored that no header can carry.
+    public func write(to headers: inout Headers) throws(HeaderError) {
+        let fields = [
+            ("content-type", contentType), ("content-language", contentLanguage),
+            ("content-disposition", contentDisposition), ("content-encoding", contentEncoding),
+            ("cache-control", cacheControl), ("expires", cacheExpiry.map(Self.httpDate)),
+        ]
+        for (name, value) in fields {
+            if let value { try headers.set(name, value) }
+        }
+    }
+
+    /// The time that a header names. Two-digit years are those between 1976 and 2075.
+    static func milliseconds(httpDate text: String) -> Int64? {
+        HTTPDate(text, now: HTTPDate(unixSeconds: 1_767_225_600)).map { $0.unixSeconds * 1000 }
+    }
+
+    private static func httpDate(_ milliseconds: Int64) -> String {
+        HTTPDate(unixSeconds: milliseconds >= 0 ? milliseconds / 1000 : (milliseconds - 999) / 1000).text
     }
 
     package var isEmpty: Bool { self == R2HTTPMetadata() }

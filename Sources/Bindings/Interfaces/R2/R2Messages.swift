@@ -1,7 +1,7 @@
 package import Wire
 
-// The messages of the r2 calls, and what stands in their replies. A body (put, uploadPart, the reply of get)
-// follows the message as data.
+// The messages of the r2 calls, and what stands in their replies. A body (put, uploadPart, the reply of
+// get) follows the message as data.
 
 /// head, and a part of others: one key.
 package struct R2HeadMessage: Equatable, Sendable {

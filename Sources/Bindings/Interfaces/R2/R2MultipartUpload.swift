@@ -23,8 +23,8 @@ public struct R2MultipartUpload: Sendable {
         self.bucket = bucket
     }
 
-    /// Stores part `partNumber` (1...10,000), replacing an earlier one of that number. All parts but the last have the
-    /// same size of at least 5 MiB, which `complete` checks.
+    /// Stores part `partNumber` (1...10,000), replacing an earlier one of that number. All parts but the
+    /// last have the same size of at least 5 MiB, which `complete` checks.
     public func uploadPart(_ partNumber: Int, _ value: some R2Value) async throws -> R2UploadedPart {
         guard (1...R2Limits.partsMax).contains(partNumber) else {
             throw CallFailure.partNumberOutOfRange(Int64(partNumber))

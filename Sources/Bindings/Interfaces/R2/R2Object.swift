@@ -1,3 +1,4 @@
+public import HTTP
 package import Wire
 
 public enum R2StorageClass: UInt8, Sendable {
@@ -46,10 +47,12 @@ public struct R2Object: Equatable, Sendable {
     public var httpEtag: String { "\"\(etag)\"" }
 
     /// Writes the HTTP metadata that the object has; fields it doesn't have stay as they are.
-    public func writeHttpMetadata(_ headers: inout some R2HeaderFields) { httpMetadata.write(to: &headers) }
+    public func writeHttpMetadata(_ headers: inout Headers) throws(HeaderError) {
+        try httpMetadata.write(to: &headers)
+    }
 
-    /// What custom metadata counts against `R2Limits.customMetadataBytesMax`: one per character of a text whose
-    /// characters all lie below U+0100, else two per UTF-16 unit of that text.
+    /// What custom metadata counts against `R2Limits.customMetadataBytesMax`: one per character of a text
+    /// whose characters all lie below U+0100, else two per UTF-16 unit of that text.
     public static func countedMetadataBytes(_ metadata: [String: String]) -> Int {
         func count(_ text: String) -> Int {
             let isLatin = text.utf16.allSatisfy { $0 < 0x100 }

@@ -2,8 +2,8 @@
 @dynamicMemberLookup
 public struct R2ObjectBody: Sendable {
     public let object: R2Object
-    /// The bytes of the object or of the range asked for; `nil` when `onlyIf` didn't hold. Nothing is transferred before
-    /// it is read, and a response that takes it over unread is sent by the node alone.
+    /// The bytes of the object or of the range asked for; `nil` when `onlyIf` didn't hold. Nothing is
+    /// transferred before it is read, and a response that takes it over unread is sent by the node alone.
     public let body: ByteStream?
 
     public subscript<Value>(dynamicMember path: KeyPath<R2Object, Value>) -> Value { object[keyPath: path] }

@@ -1,3 +1,4 @@
+public import HTTP
 internal import Wire
 
 /// Which bytes of an object a get asks for.
@@ -8,13 +9,13 @@ public enum R2Range: Equatable, Sendable {
     case length(Int64)
     /// The last bytes.
     case suffix(Int64)
-    /// The value of a `Range` header: one satisfiable range of bytes is used; several ranges, anything malformed and
-    /// what lies outside the object give the whole object.
+    /// The value of a `Range` header: one satisfiable range of bytes is used; several ranges, anything
+    /// malformed and what lies outside the object give the whole object.
     case header(String)
 
     /// The `Range` header of `headers`; `nil` when there is none.
-    public init?(_ headers: some R2HeaderFields) {
-        guard let value = headers.r2Value(of: "range") else { return nil }
+    public init?(_ headers: Headers) {
+        guard let value = headers.get("range") else { return nil }
         self = .header(value)
     }
 
@@ -38,7 +39,8 @@ public enum R2Range: Equatable, Sendable {
         }
     }
 
-    /// The bytes this range means in an object of `size` bytes, inside its bounds; `nil` is the whole object.
+    /// The bytes this range means in an object of `size` bytes, inside its bounds; `nil` is the whole
+    /// object.
     ///
     /// - Throws: `.invalidRange` when no byte would be left.
     package func resolve(size: Int64) throws(R2Failure) -> R2ResolvedRange? {

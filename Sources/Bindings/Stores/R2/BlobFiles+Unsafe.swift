@@ -50,7 +50,8 @@ final class BlobFiles: Sendable {
     /// Gives the complete temporary file its final name. Durable after `syncShard`.
     func publish(_ blob: Identifier) throws(SystemError) {
         try hook?(.rename, path(blob))
-        // SAFETY, here and for the other calls that take a path: Swift lends a NUL-terminated copy for the call.
+        // SAFETY, here and for the other calls that take a path: Swift lends a NUL-terminated copy for the
+        // call.
         guard unsafe Glibc.rename(temporaryPath(blob), path(blob)) == 0 else {
             throw SystemError("rename", errno: errno, on: path(blob))
         }

@@ -1,7 +1,7 @@
 internal import Synchronization
 
-/// Which blobs must not be unlinked although the index doesn't name them: those that are written and not yet
-/// committed, and those of replaced objects that someone still reads piece by piece.
+/// Which blobs must not be unlinked although the index doesn't name them: those that are written and not
+/// yet committed, and those of replaced objects that someone still reads piece by piece.
 final class BlobUse: Sendable {
     private struct State {
         /// Blobs being written.
@@ -22,8 +22,8 @@ final class BlobUse: Sendable {
     /// Once its record is committed, or its file gone.
     func endWriting(_ blob: Identifier) { state.withLock { _ = $0.written.remove(blob) } }
 
-    /// Whether a sweep has to leave the blob alone. Ask before reading the index: what is free at that moment and
-    /// missing from the index afterwards is an orphan.
+    /// Whether a sweep has to leave the blob alone. Ask before reading the index: what is free at that
+    /// moment and missing from the index afterwards is an orphan.
     func isHeld(_ blob: Identifier) -> Bool {
         state.withLock { state in
             state.written.contains(blob) || state.deferred.values.contains { $0.contains(blob) }
@@ -50,7 +50,8 @@ final class BlobUse: Sendable {
         }
     }
 
-    /// Asks to unlink the blobs of a version that was replaced: all of them now, or none before its last reader left.
+    /// Asks to unlink the blobs of a version that was replaced: all of them now, or none before its last
+    /// reader left.
     func beginUnlinking(_ blobs: [Identifier], of version: Identifier) -> [Identifier] {
         state.withLock { state in
             guard state.pins[version] == nil else {

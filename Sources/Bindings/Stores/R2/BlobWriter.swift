@@ -2,8 +2,8 @@ internal import OpenSSL
 internal import Synchronization
 internal import System
 
-/// One blob on its way to the disk: pieces go in, a worker of the I/O threads hashes and writes them while the
-/// next ones arrive. At most `waitingBytesMax` and one piece are in memory.
+/// One blob on its way to the disk: pieces go in, a worker of the I/O threads hashes and writes them while
+/// the next ones arrive. At most `waitingBytesMax` and one piece are in memory.
 final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one drain that runs at a time.
     /// Two pieces of the wire's largest data frame are written while two arrive.
     static let waitingBytesMax = 256 << 10
@@ -16,7 +16,8 @@ final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one 
         /// The one who writes, when it waits, and until how many bytes are left.
         var producer: (continuation: CheckedContinuation<Void, Never>, threshold: Int)?
 
-        /// The producer, when what it waits for has come. At zero it waits for the drain to have ended as well.
+        /// The producer, when what it waits for has come. At zero it waits for the drain to have ended as
+        /// well.
         mutating func takeProducer() -> CheckedContinuation<Void, Never>? {
             guard let producer, waitingByteCount <= producer.threshold,
                 producer.threshold > 0 || !isDraining

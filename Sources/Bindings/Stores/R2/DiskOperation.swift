@@ -13,8 +13,8 @@ package enum DiskOperation: String, CaseIterable, Sendable {
     case removeTemporary = "remove temporary"
 }
 
-/// Asked before each step: tests inject faults with it. One that fails every step from some moment on leaves the disk as
-/// the death of the process would.
+/// Asked before each step: tests inject faults with it. One that fails every step from some moment on
+/// leaves the disk as the death of the process would.
 package struct DiskHook: Sendable {
     let before: @Sendable (DiskOperation, _ subject: String) -> SystemError?
 

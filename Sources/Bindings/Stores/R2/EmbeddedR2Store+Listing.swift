@@ -2,7 +2,8 @@ package import Interfaces
 internal import LMDB
 
 extension EmbeddedR2Store {
-    /// A page is one message, and a message has a limit: pages of much metadata end early, as the product's do.
+    /// A page is one message, and a message has a limit: pages of much metadata end early, as the product's
+    /// do.
     private static let pageBytesMax = 3 << 20
 
     package func list(_ request: R2ListMessage, in bucket: String) async throws(R2Failure) -> R2Objects {

@@ -118,8 +118,8 @@ extension EmbeddedR2Store {
         return found
     }
 
-    /// The parts that a completion names, in order of their numbers (spec: r2, "Multipart"). The smallest size is checked
-    /// in the order in which they were named, the rest in that of their numbers.
+    /// The parts that a completion names, in order of their numbers (spec: r2, "Multipart"). The smallest
+    /// size is checked in the order in which they were named, the rest in that of their numbers.
     static func choose(
         _ named: [R2UploadedPart], from stored: [Int: StoredPart]
     ) throws(R2Failure) -> [StoredPart] {

@@ -33,8 +33,9 @@ extension EmbeddedR2Store {
 
     package func get(_ request: R2GetMessage, in bucket: String) async throws(R2Failure) -> R2Found {
         try Self.check(key: request.key)
-        // Between the look at the index and the opening of the file, another put may replace both: then the new index
-        // is asked. Each round needs a whole durable put in between, so a few rounds always suffice.
+        // Between the look at the index and the opening of the file, another put may replace both: then the
+        // new index is asked. Each round needs a whole durable put in between, so a few rounds always
+        // suffice.
         for _ in 0..<16 {
             let located = try read("get") { transaction throws(LMDBError) in
                 try locate(request, bucket, transaction)

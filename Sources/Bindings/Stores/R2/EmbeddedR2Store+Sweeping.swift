@@ -18,8 +18,8 @@ package struct R2SweepReport: Equatable, Sendable, CustomStringConvertible {
 }
 
 extension EmbeddedR2Store {
-    /// Removes what a crash or a failed unlink left behind, and uploads past their lifetime. Safe at any time and beside
-    /// any other call.
+    /// Removes what a crash or a failed unlink left behind, and uploads past their lifetime. Safe at any
+    /// time and beside any other call.
     package func sweep() async throws(R2Failure) -> R2SweepReport {
         var report = R2SweepReport()
         report.uploads = try await sweepUploads()
@@ -52,7 +52,8 @@ extension EmbeddedR2Store {
         do throws(SystemError) {
             let listed = try files.blobs(inShard: shard)
             if listed.isEmpty { return 0 }
-            // First who holds them, then what the index says: a blob between the two states is seen in one of them.
+            // First who holds them, then what the index says: a blob between the two states is seen in one
+            // of them.
             let free = listed.filter { !use.isHeld($0) }
             let orphans: [Identifier]
             do throws(LMDBError) {

@@ -120,7 +120,8 @@ extension EmbeddedR2Store {
 
     /// Removes a blob that will not be committed.
     func abandon(_ writer: BlobWriter) async {
-        // After a commit of which nobody knows whether it reached the disk, the file must stay: the next start decides.
+        // After a commit of which nobody knows whether it reached the disk, the file must stay: the next
+        // start decides.
         if !isIndexUncertain.load(ordering: .relaxed) {
             do throws(SystemError) { try await writer.abandon() } catch {
                 logger.log(.warning, "R2 blob not removed; the next sweep will", [("error", "\(error)")])
@@ -131,7 +132,8 @@ extension EmbeddedR2Store {
 
     // MARK: Parts of both
 
-    /// Hands each piece of the body to `take` and sees to it that there are `size` bytes, neither less nor more.
+    /// Hands each piece of the body to `take` and sees to it that there are `size` bytes, neither less nor
+    /// more.
     private func receive(
         _ body: (any BodySource)?, size: Int64, _ take: ([UInt8]) async throws(R2Failure) -> Void
     ) async throws(R2Failure) {

@@ -4,17 +4,20 @@ package import Observability
 internal import Synchronization
 package import System
 
-/// Objects in files and an LMDB index below one directory. See `R2.swift` for the layout and the order of writes.
+/// Objects in files and an LMDB index below one directory. See `R2.swift` for the layout and the order of
+/// writes.
 ///
-/// Any thread may call it. `head` and `get` read the index in place; everything else waits on the store's own
-/// threads.
+/// Any thread may call it. `head` and `get` read the index in place; everything else waits on the store's
+/// own threads.
 package final class EmbeddedR2Store: R2Store {
     package struct Options: Sendable {
-        /// Larger objects get a file. Above one data frame, a file sent by the kernel is cheaper than a copy.
+        /// Larger objects get a file. Above one data frame, a file sent by the kernel is cheaper than a
+        /// copy.
         package var inlineBytesMax: Int64 = 64 << 10
         /// Threads for writes, syncs and listings. More than the disk has queue for gain nothing.
         package var ioThreads = 4
-        /// How often orphans and expired uploads are looked for, the first time at once; `nil` leaves it to `sweep`.
+        /// How often orphans and expired uploads are looked for, the first time at once; `nil` leaves it to
+        /// `sweep`.
         package var sweepInterval: Duration? = .seconds(3600)
         /// The product's default lifecycle rule for uploads that are not completed.
         package var uploadLifetime: Duration = .seconds(7 * 86_400)
@@ -34,14 +37,14 @@ package final class EmbeddedR2Store: R2Store {
     let threads: IOThreads
     let syncs: DirectorySyncs
     let use = BlobUse()
-    /// A commit failed in a way that leaves open what the disk holds: no orphan may be removed before the index was
-    /// opened anew.
+    /// A commit failed in a way that leaves open what the disk holds: no orphan may be removed before the
+    /// index was opened anew.
     let isIndexUncertain = Atomic<Bool>(false)
     private let sweeper = Mutex<Task<Void, Never>?>(nil)
 
     /// Opens or makes the store in `directory`, whose parent exists. Blocks.
     ///
-    /// - Throws: `SystemError`, `LMDBError`, or `UnknownFormat` for the directory of a newer node.
+    /// - Throws: `SystemError`, `LMDBError`, or `LMDBFormatError` for the directory of a newer node.
     package init(
         directory: String, clock: any NodeClock, logger: Logger, options: Options = Options()
     ) throws {
@@ -51,7 +54,6 @@ package final class EmbeddedR2Store: R2Store {
         files = try BlobFiles(root: directory, hook: options.diskHook)
         let environment = try LMDBEnvironment(directory: directory + "/index", options: options.index)
         index = try ObjectIndex(environment)
-        if let found = try index.checkFormat() { throw UnknownFormat(directory: directory, found: found) }
         committer = GroupCommitter(environment, threadName: "r2-commit")
         threads = IOThreads(count: options.ioThreads, name: "r2-io")
         syncs = DirectorySyncs(files: files, threads: threads)
@@ -61,17 +63,6 @@ package final class EmbeddedR2Store: R2Store {
     deinit {
         sweeper.withLock { $0 }?.cancel()
         threads.close()
-    }
-
-    /// The index is of a format that this code doesn't know.
-    package struct UnknownFormat: Error, CustomStringConvertible {
-        package let directory: String
-        package let found: [UInt8]
-
-        package var description: String {
-            "\(directory): object store of format \(found), this node reads \(ObjectIndex.format); "
-                + "start the node that wrote it, or a newer one"
-        }
     }
 
     /// Finishes what was begun and closes the index. Calls that come later fail.

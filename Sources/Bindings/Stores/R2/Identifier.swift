@@ -1,8 +1,8 @@
 internal import Interfaces
 internal import System
 
-/// What blobs, versions and uploads are called: 16 bytes, of which the first six tell the time. Later ones sort
-/// behind earlier ones, so that they are appended to the index's tables.
+/// What blobs, versions and uploads are called: 16 bytes, of which the first six tell the time. Later ones
+/// sort behind earlier ones, so that they are appended to the index's tables.
 struct Identifier: Hashable, Sendable {
     static let byteCount = 16
 

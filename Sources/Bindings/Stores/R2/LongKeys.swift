@@ -1,15 +1,17 @@
 internal import LMDB
 
-/// Keys of any length in the exact order of their bytes, in databases whose keys are short (Debian's liblmdb: 511
-/// bytes).
+/// Keys of any length in the exact order of their bytes, in databases whose keys are short (Debian's
+/// liblmdb: 511 bytes).
 ///
-/// A key is cut into chunks of `chunkByteCount`. A key of at most one chunk stands in `roots` as it is. Of a longer one,
-/// the first chunk stands there and names a branch; the rest stands in `branches` behind the branch's number, cut the
-/// same way. All keys that share a full chunk lie between the neighbours of that chunk, so walking down at each
-/// branch yields the order of the whole keys. The work for one key depends on its length alone.
+/// A key is cut into chunks of `chunkByteCount`. A key of at most one chunk stands in `roots` as it is. Of
+/// a longer one, the first chunk stands there and names a branch; the rest stands in `branches` behind the
+/// branch's number, cut the same way. All keys that share a full chunk lie between the neighbours of that
+/// chunk, so walking down at each branch yields the order of the whole keys. The work for one key depends
+/// on its length alone.
 ///
-/// A value is `0, record`, or `1, branch (8 bytes), has a record (0 or 1), record`; only full chunks have the latter.
-/// The branch numbers' counter is the value of eight zero bytes in `branches`: zero is no branch.
+/// A value is `0, record`, or `1, branch (8 bytes), has a record (0 or 1), record`; only full chunks have
+/// the latter. The branch numbers' counter is the value of eight zero bytes in `branches`: zero is no
+/// branch.
 struct LongKeys: Sendable {
     static let chunkByteCount = 480
 
@@ -102,7 +104,8 @@ struct LongKeys: Sendable {
         case stop
     }
 
-    /// Visits the keys from `bound` on, that one included, in their order, until `visit` stops or none is left.
+    /// Visits the keys from `bound` on, that one included, in their order, until `visit` stops or none is
+    /// left.
     func scan(
         from bound: [UInt8], _ transaction: borrowing LMDBReadTransaction,
         _ visit: (_ key: [UInt8], _ record: [UInt8]) throws(LMDBError) -> Step
@@ -144,8 +147,8 @@ struct LongKeys: Sendable {
         }
     }
 
-    /// The first key not smaller than `bound` among those that begin with `chunk`, which is `bound`'s own first chunk or
-    /// greater.
+    /// The first key not smaller than `bound` among those that begin with `chunk`, which is `bound`'s own
+    /// first chunk or greater.
     private func first(
         atOrAfter bound: [UInt8], _ chunk: [UInt8], _ entry: Entry,
         _ transaction: borrowing LMDBReadTransaction
@@ -176,7 +179,8 @@ struct LongKeys: Sendable {
         }
     }
 
-    /// Whether `chunk`, as a whole key, is smaller than `bound`. It is never smaller than `bound`'s first chunk.
+    /// Whether `chunk`, as a whole key, is smaller than `bound`. It is never smaller than `bound`'s first
+    /// chunk.
     private static func lies(_ chunk: [UInt8], before bound: [UInt8]) -> Bool {
         bound.count > chunk.count && bound.starts(with: chunk)
     }

@@ -1,12 +1,13 @@
 internal import Interfaces
 internal import LMDB
 
-/// The tables of the index, and what a transaction does to them. It knows no file: what it takes out of use it returns.
+/// The tables of the index, and what a transaction does to them. It knows no file: what it takes out of use
+/// it returns.
 struct ObjectIndex: Sendable {
-    static let format: [UInt8] = [1]
+    static let format = "r2 1"
 
     let environment: LMDBEnvironment
-    /// `format`, and the number of the last bucket made.
+    /// The number of the last bucket made.
     private let settings: LMDBDatabase
     /// Bucket name → number, four bytes, big-endian.
     private let buckets: LMDBDatabase
@@ -23,7 +24,8 @@ struct ObjectIndex: Sendable {
     /// Upload, part number (two bytes, big-endian) → `StoredPart`.
     private let parts: LMDBDatabase
 
-    init(_ environment: LMDBEnvironment) throws(LMDBError) {
+    init(_ environment: LMDBEnvironment) throws {
+        try environment.requireFormat(Self.format)
         self.environment = environment
         settings = try environment.openDatabase("settings")
         buckets = try environment.openDatabase("buckets")
@@ -35,21 +37,7 @@ struct ObjectIndex: Sendable {
         parts = try environment.openDatabase("parts")
     }
 
-    private static let formatKey = Array("format".utf8)
     private static let lastBucketKey = Array("last bucket".utf8)
-
-    /// Notes the format in a new index.
-    ///
-    /// - Returns: the format of an index that this code can't read.
-    func checkFormat() throws -> [UInt8]? {
-        try environment.write { transaction in
-            if let found = try transaction.value(of: Self.formatKey, in: settings) {
-                return found == Self.format ? nil : found
-            }
-            try transaction.put(Self.formatKey, Self.format, in: settings)
-            return nil
-        }
-    }
 
     // MARK: Buckets
 
@@ -105,7 +93,7 @@ struct ObjectIndex: Sendable {
         of version: Identifier, range: Range<Int>, _ transaction: borrowing LMDBReadTransaction
     ) throws(LMDBError) -> [UInt8] {
         if range.isEmpty { return [] }
-        let copy = try unsafe transaction.withValue(of: version.bytes.span.bytes, in: contents) {
+        let copy = try transaction.withValue(of: version.bytes, in: contents) {
             value throws(LMDBError) -> [UInt8]? in
             guard range.upperBound <= value.byteCount else { return nil }
             let part = value.extracting(range)

@@ -23,7 +23,8 @@ final class PiecesSource: BodySource {
     private let threads: IOThreads
     private let done: @Sendable () -> Void
 
-    /// - Parameter done: called once: at the end, on failure, on cancellation, or when the source is dropped.
+    /// - Parameter done: called once: at the end, on failure, on cancellation, or when the source is
+    ///   dropped.
     init(_ stretches: [Stretch], files: BlobFiles, threads: IOThreads, done: @escaping @Sendable () -> Void) {
         state = Mutex(State(stretches: stretches))
         self.files = files
@@ -64,7 +65,8 @@ final class PiecesSource: BodySource {
             let wanted = Int(min(stretch.byteCount, Int64(Self.blockByteCount)))
             let block = try state.file?.read(at: stretch.offset, count: wanted) ?? []
             guard block.count == wanted else {
-                throw SystemError("pread", errno: 5, on: stretch.blob.hexadecimal)  // EIO: the blob is too short.
+                // EIO: the blob is too short.
+                throw SystemError("pread", errno: 5, on: stretch.blob.hexadecimal)
             }
             state.stretches[state.next].offset += Int64(wanted)
             state.stretches[state.next].byteCount -= Int64(wanted)

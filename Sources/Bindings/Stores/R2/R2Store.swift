@@ -1,10 +1,11 @@
 package import Interfaces
 package import Stores
 
-/// What an engine for objects offers. Buckets are named; keys are at most 1,024 bytes of UTF-8, ordered as bytes.
+/// What an engine for objects offers. Buckets are named; keys are at most 1,024 bytes of UTF-8, ordered as
+/// bytes.
 ///
-/// Every write is durable when it returns, and happened as a whole or not at all when it throws. `internalError`
-/// means that the engine has logged what went wrong.
+/// Every write is durable when it returns, and happened as a whole or not at all when it throws.
+/// `internalError` means that the engine has logged what went wrong.
 package protocol R2Store: Sendable {
     /// Makes the bucket; fine when it exists.
     func createBucket(_ name: String) async throws(R2Failure)
@@ -15,7 +16,8 @@ package protocol R2Store: Sendable {
 
     func head(_ key: String, in bucket: String) async throws(R2Failure) -> R2Object?
     func get(_ request: R2GetMessage, in bucket: String) async throws(R2Failure) -> R2Found
-    /// Stores `request.size` bytes of `body`; `nil` when the condition didn't hold, at the start or at the commit.
+    /// Stores `request.size` bytes of `body`; `nil` when the condition didn't hold, at the start or at the
+    /// commit.
     func put(
         _ request: R2PutMessage, body: (any BodySource)?, in bucket: String
     ) async throws(R2Failure) -> R2Object?

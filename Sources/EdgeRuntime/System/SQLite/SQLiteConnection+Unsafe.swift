@@ -46,8 +46,8 @@ internal import CSQLite
         var statement: OpaquePointer?
         var consumed = 0
         let offset = script.offset
-        let code = script.bytes.withUnsafeBufferPointer { bytes -> Int32 in
-            guard let base = unsafe bytes.baseAddress else { return SQLITE_MISUSE }
+        let code = unsafe script.bytes.withUnsafeBufferPointer { bytes -> Int32 in
+            guard let base = bytes.baseAddress else { return SQLITE_MISUSE }
             // SAFETY: the text ends with NUL, and `offset` never passes it.
             return unsafe base.withMemoryRebound(to: CChar.self, capacity: bytes.count) { text in
                 var tail: UnsafePointer<CChar>?

@@ -24,6 +24,9 @@ internal import CSQLite
 
     deinit { unsafe sqlite3_finalize(handle) }
 
+    /// Its own text, without what followed it in its script.
+    package var text: String { unsafe sqlite3_sql(handle).map { unsafe String(cString: $0) } ?? "" }
+
     /// Whether it is an `EXPLAIN` of either kind.
     package var isExplanation: Bool { unsafe sqlite3_stmt_isexplain(handle) != 0 }
 

@@ -45,3 +45,7 @@ static inline ssize_t edge_sendfile(int out, int in, int64_t *offset, size_t cou
     *offset = (int64_t)position;
     return sent;
 }
+
+#include "spawn.h"
+#include "landlock.h"
+#include "process.h"
