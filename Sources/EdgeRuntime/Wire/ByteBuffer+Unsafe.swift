@@ -152,4 +152,13 @@
         unsafe base?.storeBytes(
             of: UInt32(payloadByteCount).littleEndian, toByteOffset: readIndex + before, as: UInt32.self)
     }
+
+    /// Overwrites bytes that were appended before, `offset` bytes behind the read end.
+    @inline(__always)
+    package mutating func patch<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
+        precondition(
+            offset >= 0 && offset + MemoryLayout<Value>.size <= readableByteCount, "patches only what was written")
+        // SAFETY: checked above.
+        unsafe base?.storeBytes(of: value.littleEndian, toByteOffset: readIndex + offset, as: Value.self)
+    }
 }

@@ -17,4 +17,10 @@ extension RawSpan {
         // SAFETY: any bit pattern is a UInt16, and RawSpan checks the offset.
         UInt16(littleEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt16.self))
     }
+
+    @inline(__always)
+    package func littleEndianUInt64(at offset: Int) -> UInt64 {
+        // SAFETY: any bit pattern is a UInt64, and RawSpan checks the offset.
+        UInt64(littleEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
 }
