@@ -2,13 +2,15 @@ internal import CLinux
 internal import Glibc
 internal import System
 
-/// What the isolates see under /proc. They can't do without: the C library finds the bounds of the main thread's stack in
-/// /proc/self/maps, by which Swift finds the process' arguments; and Dispatch reads /proc/<thread>/stat of its own threads,
-/// whose numbers nobody can know before, and traps when it can't.
+/// What the isolates see under /proc. They can't do without: the C library finds the bounds of the main
+/// thread's stack in /proc/self/maps, by which Swift finds the process' arguments; and Dispatch reads
+/// /proc/<thread>/stat of its own threads, whose numbers nobody can know before, and traps when it
+/// can't.
 ///
-/// So Landlock lets them read all of /proc, and where the node is root /proc itself shows a process nothing but what it may
-/// trace, which in a Landlock domain is itself alone. Elsewhere they can read what everybody can about other processes
-/// (names, arguments, states), but neither memory nor environment, which is up to Landlock again.
+/// So Landlock lets them read all of /proc, and where the node is root /proc itself shows a process
+/// nothing but what it may trace, which in a Landlock domain is itself alone. Elsewhere they can read
+/// what everybody can about other processes (names, arguments, states), but neither memory nor
+/// environment, which is up to Landlock again.
 struct ProcessView: ~Copyable {
     enum Extent { case own, everybodys }
 

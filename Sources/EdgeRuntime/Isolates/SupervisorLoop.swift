@@ -1,7 +1,8 @@
 internal import Observability
 internal import System
 
-/// The supervisor's thread: waits in the kernel for requests, ends of processes, their standard error, and the tick.
+/// The supervisor's thread: waits in the kernel for requests, ends of processes, their standard error,
+/// and the tick.
 struct SupervisorLoop: ~Copyable {
     private let mailbox: SupervisorMailbox
     private let logger: Logger
@@ -33,7 +34,9 @@ struct SupervisorLoop: ~Copyable {
             self.pacer = pacer
         } catch { throw .system(error) }
         if launcher.processes.extent == .everybodys {
-            logger.log(.notice, "isolates can see the names of other processes: the node may not mount a /proc for them")
+            logger.log(
+                .notice,
+                "isolates can see the names of other processes: the node may not mount a /proc for them")
         }
         self.launcher = launcher
         self.mailbox = mailbox
@@ -98,8 +101,10 @@ struct SupervisorLoop: ~Copyable {
                 channelCount: request.specification.channelCount, bell: mailbox.bell,
                 processes: launcher.processes.seenByNode)
             do {
-                try epoll.register(isolate.processDescriptor, .read, token: isolate.id.number * 4 + Token.process)
-                try epoll.register(isolate.outputDescriptor, .read, token: isolate.id.number * 4 + Token.output)
+                try epoll.register(
+                    isolate.processDescriptor, .read, token: isolate.id.number * 4 + Token.process)
+                try epoll.register(
+                    isolate.outputDescriptor, .read, token: isolate.id.number * 4 + Token.output)
             } catch {
                 isolate.abandon()
                 throw .system(error)

@@ -1,5 +1,4 @@
 import Glibc
-
 import Seccomp
 import System
 import Testing
@@ -27,7 +26,9 @@ import Testing
         #expect(await node.exit(of: isolate).reason == .exited(code: 0))
     }
 
-    @Test func `lets a worker have threads, its channel, its page, libraries and random numbers, and no other descriptor`()
+    @Test
+    func
+        `lets a worker have threads, its channel, its page, libraries and random numbers, and no other descriptor`()
         async throws
     {
         let node = try await TestNode()
@@ -63,7 +64,9 @@ import Testing
         let directory = try TestDirectory()
         let file = try directory.write(Array("secret".utf8), as: "other-tenant.sqlite")
         let node = try await TestNode()
-        var paths = [file, "/etc/passwd", "/etc/hostname", "/proc/\(getpid())/mem", "/proc/\(getpid())/environ"]
+        var paths = [
+            file, "/etc/passwd", "/etc/hostname", "/proc/\(getpid())/mem", "/proc/\(getpid())/environ",
+        ]
         if Doctor.examine().findings.contains(where: { $0.layer == "proc" && $0.state == .active }) {
             paths += ["/proc/\(getpid())/cmdline", "/proc/1/status", "/proc/net/tcp", "/proc/cpuinfo"]
         } else {
@@ -89,7 +92,10 @@ import Testing
         let fields = Dictionary(
             status.split(separator: "\n").map { line in
                 let parts = line.split(separator: ":", maxSplits: 1)
-                return (String(parts[0]), parts.dropFirst().joined().split(whereSeparator: \.isWhitespace).map(String.init))
+                return (
+                    String(parts[0]),
+                    parts.dropFirst().joined().split(whereSeparator: \.isWhitespace).map(String.init)
+                )
             }, uniquingKeysWith: { first, _ in first })
         #expect(fields["Uid"] == Array(repeating: "620007", count: 4))
         #expect(fields["Gid"] == Array(repeating: "620007", count: 4))
@@ -119,9 +125,11 @@ import Testing
         let node = try await TestNode()
         let isolate = try await node.spawn("swift", path: TestNode.guestPath)
         let lines = await isolate.lines { $0 == "done 0" }
-        #expect(lines == [
-            "json 15", "tasks 110", "dispatch 1", "dispatch 1000", "sleep 1", "random 1", "file refused", "done 0",
-        ])
+        #expect(
+            lines == [
+                "json 15", "tasks 110", "dispatch 1", "dispatch 1000", "sleep 1", "random 1", "file refused",
+                "done 0",
+            ])
         let exit = await node.exit(of: isolate)
         #expect(exit.reason == .exited(code: 0), "\(exit) \(node.output(of: isolate))")
     }
@@ -139,7 +147,8 @@ import Testing
     }
 
     @Test func `compiles every rule of the table, and each name stands once`() throws {
-        let names = SystemCallTable.allowed.flatMap(\.names) + SystemCallTable.missing + SystemCallTable.hostile
+        let names =
+            SystemCallTable.allowed.flatMap(\.names) + SystemCallTable.missing + SystemCallTable.hostile
         #expect(Set(names).count == names.count)
         #expect(SystemCallTable.allowed.allSatisfy { !$0.reason.isEmpty })
         let filter = try SyscallFilter(SystemCallTable.rules, otherwise: .refuse(errno: EPERM))

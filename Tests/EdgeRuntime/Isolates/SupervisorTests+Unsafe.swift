@@ -152,9 +152,17 @@ import Testing
         }
         let node = try await TestNode()
         let closed = try directory.write(try contents(TestNode.probePath), as: "closed", mode: 0o600)
-        await #expect(throws: SpawnError.step(.exec, errno: EACCES)) { _ = try await node.spawn("hello", path: closed) }
-        let none = IsolateSpecification(image: try IsolateImage(path: TestNode.probePath), workerName: "x", channelCount: 0)
+        await #expect(throws: SpawnError.step(.exec, errno: EACCES)) {
+            _ = try await node.spawn("hello", path: closed)
+        }
+        let none = IsolateSpecification(
+            image: try IsolateImage(path: TestNode.probePath), workerName: "x", channelCount: 0)
         await #expect(throws: SpawnError.self) { _ = try await node.supervisor.spawn(none) }
+        if geteuid() == 0 {
+            let root = IsolateSpecification(
+                image: try IsolateImage(path: TestNode.probePath), workerName: "x", channelCount: 1)
+            await #expect(throws: SpawnError.self) { _ = try await node.supervisor.spawn(root) }
+        }
         // It goes on after failures.
         #expect(await node.exit(of: try await node.spawn("exit:0")).reason == .exited(code: 0))
     }

@@ -1,6 +1,7 @@
-// A node that does nothing but hold isolates. `NodeStandIn <executable>` prints the process id of one and waits, so that a test
-// can kill the node; `NodeStandIn <executable> <count>` starts that many, one after another, and prints how long it
-// took from the decision to spawn to the return of `spawn`, and to the first byte on the channel.
+// A node that does nothing but hold isolates. `NodeStandIn <executable>` prints the process id of one
+// and waits, so that a test can kill the node; `NodeStandIn <executable> <count>` starts that many, one
+// after another, and prints how long it took from the decision to spawn to the return of `spawn`, and to
+// the first byte on the channel.
 internal import Glibc
 internal import Isolates
 internal import Observability
@@ -8,13 +9,15 @@ internal import System
 
 let clock = SystemClock()
 let supervisor = try await Supervisor(
-    logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), callbacks: .init(onExit: { _, _ in }))
+    logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), callbacks: .init(onExit: { _, _ in })
+)
 let image = try IsolateImage(
     path: CommandLine.arguments[1], libraryDirectories: IsolateImage.toolchainLibraryDirectories())
 
 func spawn(_ mode: String) async throws -> SpawnedIsolate {
     try await supervisor.spawn(
-        IsolateSpecification(image: image, workerName: mode, channelCount: 1, identity: TenantIdentity(ordinal: 99)))
+        IsolateSpecification(
+            image: image, workerName: mode, channelCount: 1, identity: TenantIdentity(ordinal: 99)))
 }
 
 func measure(_ count: Int) async throws {
