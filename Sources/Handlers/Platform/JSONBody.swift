@@ -9,7 +9,8 @@ extension Request {
     package func decodeJSON<Value: Decodable>(
         as type: Value.Type = Value.self, upTo limit: Int = 64 << 10
     ) async throws -> Value {
-        let mediaType = headers["content-type"]?.prefix { $0 != ";" } ?? ""
+        // Without a content type the bytes speak for themselves (RFC 9110 §8.3).
+        let mediaType = headers["content-type"]?.prefix { $0 != ";" } ?? "application/json"
         guard String(mediaType).trimmingWhitespace().lowercased() == "application/json" else {
             throw APIError.unsupportedMediaType("the body must be application/json")
         }

@@ -15,19 +15,26 @@ package struct Validation {
         return value
     }
 
-    /// A text of `counts` characters after trimming white space, without control characters (line breaks
-    /// and tabs are allowed when `multiline`).
+    package enum TextForm: Sendable {
+        /// One line; white space around it is cut off.
+        case line
+        /// Any lines, kept to the letter.
+        case body
+    }
+
+    /// A text of `counts` Unicode scalars (as SQL's `length` counts) without control characters; a body may
+    /// have line breaks and tabs.
     package mutating func text(
-        _ field: String, _ value: String?, counts: ClosedRange<Int>, multiline: Bool = false
+        _ field: String, _ value: String?, counts: ClosedRange<Int>, as form: TextForm = .line
     ) -> String? {
         guard let value = required(field, value) else { return nil }
-        let trimmed = value.trimmingWhitespace()
-        // Bytes first: counting characters of a huge text costs more than the answer is worth.
-        guard trimmed.utf8.count <= counts.upperBound * 16 else {
+        let text = form == .line ? value.trimmingWhitespace() : value
+        // Bytes first: they are counted already, whatever the length.
+        guard text.utf8.count <= counts.upperBound * 4 else {
             refuse(field, "has more than \(counts.upperBound) characters")
             return nil
         }
-        let count = trimmed.count
+        let count = text.unicodeScalars.count
         if count < counts.lowerBound {
             refuse(field, count == 0 ? "must not be empty" : "has fewer than \(counts.lowerBound) characters")
             return nil
@@ -36,9 +43,9 @@ package struct Validation {
             refuse(field, "has more than \(counts.upperBound) characters")
             return nil
         }
-        let isClean = trimmed.unicodeScalars.allSatisfy { scalar in
+        let isClean = text.unicodeScalars.allSatisfy { scalar in
             switch scalar.value {
-            case 9, 10, 13: multiline
+            case 9, 10, 13: form == .body
             case 0..<32, 127..<160: false
             default: true
             }
@@ -47,7 +54,7 @@ package struct Validation {
             refuse(field, "contains control characters")
             return nil
         }
-        return trimmed
+        return text
     }
 
     /// An address in the form that mail systems of today take, in lower case.

@@ -55,16 +55,16 @@ enum Profile {
         case .replace(let text):
             assignments.append(("username", validation.username("username", text)))
         }
-        for (field, column, change, counts, multiline) in [
-            ("displayName", "display_name", changes.displayName, 1...80, false),
-            ("bio", "bio", changes.bio, 0...2000, true),
+        for (field, column, change, counts, form) in [
+            ("displayName", "display_name", changes.displayName, 1...80, Validation.TextForm.line),
+            ("bio", "bio", changes.bio, 0...2000, .body),
         ] {
             switch change {
             case .keep: break
             case .clear: assignments.append((column, nil))
             case .replace(let text):
                 assignments.append(
-                    (column, validation.text(field, text, counts: counts, multiline: multiline)))
+                    (column, validation.text(field, text, counts: counts, as: form)))
             }
         }
         switch changes.avatarUrl {
