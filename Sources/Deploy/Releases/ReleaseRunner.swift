@@ -96,7 +96,7 @@ package actor ReleaseRunner {
                     prepared.workers.append(shared)
                     continue
                 }
-                let runtime = try makeRuntime(
+                let runtime = try await makeRuntime(
                     worker, of: description, artifact: hash, version: String(key.prefix(12)), secrets: values)
                 prepared.workers.append(runtime)
                 prepared.fresh.append(runtime)
@@ -126,7 +126,7 @@ package actor ReleaseRunner {
     private func makeRuntime(
         _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, version: String,
         secrets: [(name: String, value: String)]
-    ) throws -> WorkerRuntime {
+    ) async throws -> WorkerRuntime {
         var bindings: [IsolateConfiguration.Binding] = []
         var targets: [BindingTarget] = []
         for (name, binding) in worker.bindings {
@@ -139,7 +139,7 @@ package actor ReleaseRunner {
                 targets.append(.store(try stores.d1Service(database)))
             case .r2(let bucket):
                 bindings.append(.init(name, .r2))
-                targets.append(.store(try stores.r2Service(bucket)))
+                targets.append(.store(try await stores.r2Service(bucket)))
             case .queue: throw ReleaseError.busy
             case .service(let target):
                 bindings.append(.init(name, .service))
@@ -151,7 +151,7 @@ package actor ReleaseRunner {
             environment: description.environment, bindings: bindings, variables: worker.variables,
             secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
             subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
-        let image = try IsolateImage(path: artifacts.path(artifact), libraryDirectories: RuntimeLibraries.directories)
+        let image = try IsolateImage(path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
         let pool = node.makePool(
             configuration: configuration, image: image, limits: worker.limits, size: worker.size,
             identity: identity)

@@ -20,7 +20,10 @@ package final class TenantStores: Sendable {
 
     func kvService(_ namespace: String) throws -> any StoreService { KVService(try kv.openNamespace(namespace)) }
     func d1Service(_ database: String) throws -> any StoreService { D1Service(store: d1, database: database) }
-    func r2Service(_ bucket: String) throws -> any StoreService { R2Service(store: r2, bucket: bucket) }
+    func r2Service(_ bucket: String) async throws -> any StoreService {
+        try await r2.createBucket(bucket)
+        return R2Service(store: r2, bucket: bucket)
+    }
 
     /// Applies what is pending of each database's migrations.
     func migrate(_ sets: [MigrationSet], logger: Logger) async throws {
