@@ -118,11 +118,13 @@ let package = Package(
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
         tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
-        tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
+        tests(
+            "StoresKVTests", "Bindings/KV",
+            ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests("StoresD1Tests", "Bindings/D1", ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite"]),
         tests("StoresR2Tests", "Bindings/R2", ["StoresR2", "Stores", "Interfaces", "Wire", "System"]),
         tests(
             "StoresQueuesTests", "Bindings/Queues",
-            ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
+            ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
     ]
 )
