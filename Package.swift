@@ -142,6 +142,12 @@ let package = Package(
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
+        tests(
+            "ServicesTests", "Handlers/Services",
+            [
+                "AuthService", "Platform", "Workers", "WorkersCrypto", "Interfaces", "Stores", "StoresD1",
+                "Observability", "System",
+            ]),
         tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
