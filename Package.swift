@@ -61,7 +61,7 @@ let package = Package(
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
         room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
-        room("Curl", "EdgeRuntime/System/Curl", ["CCurl"], exclude: ["CCurl"]),
+        room("Curl", "EdgeRuntime/System/Curl", ["CCurl", "System"], exclude: ["CCurl"]),
         room("Crypt", "EdgeRuntime/System/Crypt", ["CCrypt"], exclude: ["CCrypt"]),
         room("Seccomp", "EdgeRuntime/System/Seccomp", ["CSeccomp"], exclude: ["CSeccomp"]),
 
@@ -137,6 +137,7 @@ let package = Package(
         .executableTarget(
             name: "NodeStandIn", dependencies: ["Isolates", "Observability", "System"],
             path: "Tests/Support/NodeStandIn", swiftSettings: strict),
+        tests("HostTests", "EdgeRuntime/Host", ["Host", "Curl", "HTTP", "Stores", "System"]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),

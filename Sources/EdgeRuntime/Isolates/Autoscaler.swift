@@ -1,12 +1,15 @@
 package import System
 
-/// Decides how many isolates a version should have, from what its isolates did since the last look. Pure: it is given the time.
+/// Decides how many isolates a version should have, from what its isolates did since the last look.
+/// Pure: it is given the time.
 ///
-/// - Up: twice as many when their average CPU is above 80 % or p95 above 1 s, for `Rules.upAfter` on end.
-/// - Down: half as many when below 20 % and fewer than 100 requests/s, for `downAfter` on end, if what is left would stay below
-///   60 %. That gap, the waiting times and a pause after each change keep it from flapping.
-/// - To zero: when the minimum is zero and nothing came for `idleTimeout`. From zero to one on the first request, which is
-///   `PoolState`'s decision.
+/// - Up: twice as many when their average CPU is above 80 % or p95 above 1 s, for `Rules.upAfter` on
+///   end.
+/// - Down: half as many when below 20 % and fewer than 100 requests/s, for `downAfter` on end, if what
+///   is left would stay below 60 %. That gap, the waiting times and a pause after each change keep it
+///   from flapping.
+/// - To zero: when the minimum is zero and nothing came for `idleTimeout`. From zero to one on the first
+///   request, which is `PoolState`'s decision.
 package struct Autoscaler: Sendable {
     package struct Rules: Equatable, Sendable {
         package var minimum: Int
@@ -21,7 +24,8 @@ package struct Autoscaler: Sendable {
 
         /// - Precondition: 0 ≤ `minimum` ≤ `maximum`, 1 ≤ `maximum`.
         package init(minimum: Int, maximum: Int) {
-            precondition(minimum >= 0 && maximum >= max(1, minimum), "the configuration has checked the range")
+            precondition(
+                minimum >= 0 && maximum >= max(1, minimum), "the configuration has checked the range")
             self.minimum = minimum
             self.maximum = maximum
         }

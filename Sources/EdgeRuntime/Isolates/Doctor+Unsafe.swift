@@ -1,5 +1,7 @@
 internal import CLinux
 internal import Glibc
+internal import Synchronization
+internal import System
 
 /// Says which layers of the sandbox this machine has, for `edge doctor`. Looks, changes nothing.
 package enum Doctor {
@@ -23,13 +25,16 @@ package enum Doctor {
         }
         /// Whether a tenant's code can be run next to another tenant's.
         package var isSafeForTenants: Bool {
-            canRun && !findings.contains { ["landlock", "uid"].contains($0.layer) && $0.state != .active }
+            canRun
+                && !findings.contains { ["landlock", "uid"].contains($0.layer) && $0.state == .missing }
+                && !findings.contains { $0.layer == "proc" && $0.state != .active }
         }
     }
 
     package static func examine() -> Report {
         Report(findings: [
-            seccomp(), landlock(), noNewPrivileges(), identity(), resourceLimits(), pidfd(), namespaces(), cgroups(),
+            seccomp(), landlock(), noNewPrivileges(), identity(), resourceLimits(), pidfd(), processView(),
+            namespaces(), cgroups(),
         ])
     }
 
@@ -38,8 +43,10 @@ package enum Doctor {
         return Finding(
             layer: "seccomp", state: canKill ? .active : .missing,
             detail: canKill
-                ? "filter with \(SystemCallTable.rules.count) rules" : "this kernel has no SECCOMP_RET_KILL_PROCESS",
-            consequence: "isolates make only the system calls of the table; no sockets, processes, file writes")
+                ? "filter with \(SystemCallTable.rules.count) rules"
+                : "this kernel has no SECCOMP_RET_KILL_PROCESS",
+            consequence:
+                "isolates make only the system calls of the table; no sockets, processes, file writes")
     }
 
     private static func landlock() -> Finding {
@@ -59,7 +66,8 @@ package enum Doctor {
         // PR_GET_NO_NEW_PRIVS; the kernel has had it since 3.5.
         let isKnown = edge_no_new_privileges() >= 0
         return Finding(
-            layer: "no_new_privs", state: isKnown ? .active : .missing, detail: isKnown ? "set in each isolate" : "unknown to this kernel",
+            layer: "no_new_privs", state: isKnown ? .active : .missing,
+            detail: isKnown ? "set in each isolate" : "unknown to this kernel",
             consequence: "no set-user-ID program can raise an isolate's rights")
     }
 
@@ -82,7 +90,8 @@ package enum Doctor {
         let enough = isRead && limit.rlim_max >= 4096
         return Finding(
             layer: "rlimits", state: enough ? .active : .partial,
-            detail: isRead ? "descriptors of the node: \(limit.rlim_cur), at most \(limit.rlim_max)" : "can't be read",
+            detail: isRead
+                ? "descriptors of the node: \(limit.rlim_cur), at most \(limit.rlim_max)" : "can't be read",
             consequence: enough
                 ? "isolates: memory, stack, descriptors, no files, no core dumps"
                 : "the node itself can hold few connections: raise the limit of open files (ulimit -n)")
@@ -95,6 +104,32 @@ package enum Doctor {
             layer: "pidfd", state: number >= 0 ? .active : .missing,
             detail: number >= 0 ? "pidfd_open works" : "pidfd_open fails; Linux 5.3 or later is needed",
             consequence: "the node never signals or reaps the wrong process")
+    }
+
+    /// Tries it on a thread of its own: the change ends with the thread.
+    private static func processView() -> Finding {
+        let result = Tried()
+        SystemThread(name: "edge-doctor") {
+            // Failure to open /proc is the same finding.
+            if let view = try? ProcessView(), view.extent == .own {
+                result.isOwn.store(true, ordering: .releasing)
+            }
+            result.done.signal()
+        }.start()
+        result.done.wait(upTo: .seconds(5))
+        let isOwn = result.isOwn.load(ordering: .acquiring)
+        return Finding(
+            layer: "proc", state: isOwn ? .active : .partial,
+            detail: isOwn
+                ? "isolates have a /proc of their own" : "the node may not mount a /proc for its isolates",
+            consequence: isOwn
+                ? "an isolate sees no process but itself"
+                : "isolates see names and arguments of other processes, never memory or environment")
+    }
+
+    private final class Tried: Sendable {
+        let isOwn = Atomic<Bool>(false)
+        let done = EventCounter()
     }
 
     private static func namespaces() -> Finding {

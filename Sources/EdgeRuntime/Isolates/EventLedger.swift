@@ -1,11 +1,12 @@
 internal import Synchronization
 internal import System
 
-/// Which events are open on one channel of an isolate. The channel's reactor writes it, the watchdog reads it.
+/// Which events are open on one channel of an isolate. The channel's reactor writes it, the watchdog
+/// reads it.
 ///
-/// Each event gets its CPU limit, so as long as an event is open the process may have used at most the limits of all events that
-/// were open in the meantime. That needs the oldest open event and a count, nothing per event: opening and closing are a
-/// few stores, in constant time, whatever is open.
+/// Each event gets its CPU limit, so as long as an event is open the process may have used at most the
+/// limits of all events that were open in the meantime. That needs the oldest open event and a count,
+/// nothing per event: opening and closing are a few stores, in constant time, whatever is open.
 ///
 /// `open` and `close` belong to one thread (the reactor of the channel); the readings are for any.
 package final class EventLedger: @unchecked Sendable {
@@ -18,14 +19,17 @@ package final class EventLedger: @unchecked Sendable {
     }
 
     package struct Reading: Equatable, Sendable {
-        /// Stream of the event that is open for the longest time, 0: none. Streams are never numbered twice.
+        /// Stream of the event that is open for the longest time, 0: none. Streams are never numbered
+        /// twice.
         package var oldestStream: UInt32
         package var openCount: Int
         package var extendedCount: Int
         /// Events opened since the isolate started.
         package var openedTotal: UInt64
 
-        package init(oldestStream: UInt32 = 0, openCount: Int = 0, extendedCount: Int = 0, openedTotal: UInt64 = 0) {
+        package init(
+            oldestStream: UInt32 = 0, openCount: Int = 0, extendedCount: Int = 0, openedTotal: UInt64 = 0
+        ) {
             self.oldestStream = oldestStream
             self.openCount = openCount
             self.extendedCount = extendedCount
@@ -40,7 +44,8 @@ package final class EventLedger: @unchecked Sendable {
         var isExtended = false
     }
 
-    /// A list in the order of opening, through an array. Slot 0 is its head; freed slots form a list of their own.
+    /// A list in the order of opening, through an array. Slot 0 is its head; freed slots form a list of
+    /// their own.
     private var slots = [Slot()]
     private var firstFree: UInt32 = 0
     private var extendedCount = 0
@@ -95,7 +100,8 @@ package final class EventLedger: @unchecked Sendable {
     }
 
     package func read() -> Reading {
-        // The total first: an event that opens in between is then counted as open and as opened later, never as neither.
+        // The total first: an event that opens in between is then counted as open and as opened later,
+        // never as neither.
         let openedTotal = opened.load(ordering: .acquiring)
         let packed = oldestAndCount.load(ordering: .acquiring)
         return Reading(

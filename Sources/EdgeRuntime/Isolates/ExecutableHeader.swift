@@ -1,5 +1,5 @@
-/// What has to be known of an ELF file before it is run: that this machine can, and which loader it asks for.
-/// Layout: elf(5).
+/// What has to be known of an ELF file before it is run: that this machine can, and which loader it asks
+/// for. Layout: elf(5).
 struct ExecutableHeader: Equatable {
     /// The dynamic loader's path; `nil` for a file that needs none.
     let interpreter: String?
@@ -44,7 +44,8 @@ struct ExecutableHeader: Equatable {
         interpreter = nil
     }
 
-    private static func path(_ bytes: [UInt8], at offset: UInt64, byteCount: UInt64) throws(Problem) -> String {
+    private static func path(_ bytes: [UInt8], at offset: UInt64, byteCount: UInt64) throws(Problem) -> String
+    {
         guard byteCount > 1, byteCount <= 256, offset <= UInt64(bytes.count),
             offset + byteCount <= UInt64(bytes.count)
         else { throw .damaged }

@@ -37,7 +37,8 @@ package struct IsolateExit: Equatable, Sendable {
     package var isFailure: Bool {
         switch reason {
         case .killed(.requested), .killed(.nodeStopping), .exited(code: 0): false
-        case .killed(.malformedFrames), .killed(.unresponsive), .exited, .crashed, .exceededCPU, .exceededMemory,
+        case .killed(.malformedFrames), .killed(.unresponsive), .exited, .crashed, .exceededCPU,
+            .exceededMemory,
             .exceededThreads, .violatedSandbox:
             true
         }
@@ -52,7 +53,8 @@ extension IsolateExit.Reason: CustomStringConvertible {
         case .crashed(let signal): "crashed with signal \(signal)"
         case .exceededCPU(let event, let used, let allowed):
             "used \(used.wholeMilliseconds) ms of CPU time "
-                + (event.map { "in the event on channel \($0.channel), stream \($0.stream)" } ?? "in the background")
+                + (event.map { "in the event on channel \($0.channel), stream \($0.stream)" }
+                    ?? "in the background")
                 + ", of \(allowed.wholeMilliseconds) ms allowed"
         case .exceededMemory(let used, let allowed): "used \(used) bytes of memory, of \(allowed) allowed"
         case .exceededThreads(let used, let allowed): "ran \(used) threads, of \(allowed) allowed"

@@ -2,10 +2,11 @@ internal import CLinux
 internal import Glibc
 internal import System
 
-/// An executable ready to be started any number of times: opened, checked, and with the file rules of its sandbox. One per version.
+/// An executable ready to be started any number of times: opened, checked, and with the file rules of
+/// its sandbox. One per version.
 ///
-/// The file is run by descriptor, so its path need not be reachable for the tenant's user, but the file itself must be
-/// readable and executable for everybody (mode 755) where the node is root.
+/// The file is run by descriptor, so its path need not be reachable for the tenant's user, but the file
+/// itself must be readable and executable for everybody (mode 755) where the node is root.
 package final class IsolateImage: Sendable {
     package let path: String
     let executable: Descriptor
@@ -20,8 +21,8 @@ package final class IsolateImage: Sendable {
     /// Opens `path`.
     ///
     /// - Parameters:
-    ///   - libraryDirectories: Read-only in the isolate, next to the system's: for development builds, which find the
-    ///     toolchain's libraries by RUNPATH. Empty for static builds.
+    ///   - libraryDirectories: Read-only in the isolate, next to the system's: for development builds,
+    ///     which find the toolchain's libraries by RUNPATH. Empty for static builds.
     ///   - landlock: `.required` refuses to start anything where the kernel has none.
     /// - Note: Reads one page of the file; blocks while it does.
     package init(
@@ -29,7 +30,9 @@ package final class IsolateImage: Sendable {
     ) throws(SpawnError) {
         self.path = path
         let header: ExecutableHeader
-        do { header = try ExecutableHeader(Self.readPrefix(path)) } catch let error as ExecutableHeader.Problem {
+        do { header = try ExecutableHeader(Self.readPrefix(path)) } catch let error
+            as ExecutableHeader.Problem
+        {
             throw .notExecutable(path: path, reason: error.reason)
         } catch let error as SystemError {
             throw .system(error)
@@ -65,8 +68,9 @@ package final class IsolateImage: Sendable {
 
 package enum LandlockUse: Sendable { case required, whereAvailable }
 
-/// The files that an isolate may read: its executable, its loader, system libraries. They are opened once; a ruleset is
-/// made of them for each spawn, because the child adds one rule that is its own.
+/// The files that an isolate may read: its executable, its loader, system libraries, and /proc as
+/// `ProcessView` shows it. They are opened once; the ruleset is made for each spawn, as it also depends
+/// on who spawns.
 final class ReadableFiles: Sendable {
     private struct Rule {
         let path: Int32
@@ -77,7 +81,8 @@ final class ReadableFiles: Sendable {
     private let abi: Int32
 
     /// `nil` where the kernel has no Landlock.
-    static func open(interpreter: String?, libraryDirectories: [String]) throws(SystemError) -> ReadableFiles? {
+    static func open(interpreter: String?, libraryDirectories: [String]) throws(SystemError) -> ReadableFiles?
+    {
         let abi = edge_landlock_abi()
         guard abi > 0 else { return nil }
         let read = UInt64(EDGE_LANDLOCK_READ_FILE)
@@ -101,13 +106,15 @@ final class ReadableFiles: Sendable {
 
     deinit { for rule in rules { close(rule.path) } }
 
-    /// A new ruleset, for one child.
-    func makeRuleset(executable: borrowing Descriptor) throws(SystemError) -> Descriptor {
+    func makeRuleset(
+        executable: borrowing Descriptor, processes: borrowing Descriptor
+    ) throws(SystemError) -> Descriptor {
         let number = edge_landlock_create(abi)
         guard number >= 0 else { throw SystemError("landlock_create_ruleset", errno: errno) }
         let ruleset = Descriptor(owning: number)
         let access = UInt64(EDGE_LANDLOCK_READ_FILE | EDGE_LANDLOCK_EXECUTE)
         try Self.allow(executable.rawValue, access, in: ruleset, subject: "executable")
+        try Self.allow(processes.rawValue, UInt64(EDGE_LANDLOCK_READ_FILE), in: ruleset, subject: "/proc")
         for rule in rules { try Self.allow(rule.path, rule.access, in: ruleset, subject: rule.subject) }
         return ruleset
     }
@@ -122,8 +129,8 @@ final class ReadableFiles: Sendable {
 }
 
 extension IsolateImage {
-    /// Where the toolchain's shared libraries are, when this process itself runs on them (a development build); empty in a
-    /// static one. What is built next to it needs the same in `libraryDirectories`.
+    /// Where the toolchain's shared libraries are, when this process itself runs on them (a development
+    /// build); empty in a static one. What is built next to it needs the same in `libraryDirectories`.
     package static func toolchainLibraryDirectories() -> [String] {
         guard let maps = unsafe fopen("/proc/self/maps", "re") else { return [] }
         defer { unsafe fclose(maps) }

@@ -6,13 +6,14 @@ package struct IsolateID: Hashable, Comparable, Sendable, CustomStringConvertibl
     package var description: String { "\(number)" }
 }
 
-/// The uid and gid that all isolates of one tenant run as, when the node is root. The caller keeps them: the same tenant
-/// gets the same number after a restart, and no two tenants share one.
+/// The uid and gid that all isolates of one tenant run as, when the node is root. The caller keeps them:
+/// the same tenant gets the same number after a restart, and no two tenants share one.
 package struct TenantIdentity: Hashable, Sendable {
     package let userID: UInt32
     package let groupID: UInt32
 
-    /// The first number given to tenants by default: far above people, services and the ranges of containers.
+    /// The first number given to tenants by default: far above people, services and the ranges of
+    /// containers.
     package static let defaultBase: UInt32 = 600_000
 
     /// - Parameter ordinal: 0 for the first tenant, 1 for the second…
@@ -28,18 +29,20 @@ package struct IsolateLimits: Equatable, Sendable {
     package var cpu: Duration
     /// CPU time of an event opened as `.extended` (cron, queues).
     package var extendedCPU: Duration
-    /// CPU time while no event is open: start-up, and what a handler leaves running. Host counts `waitUntil` as open.
+    /// CPU time while no event is open: start-up, and what a handler leaves running. Host counts
+    /// `waitUntil` as open.
     package var backgroundCPU: Duration
     /// Resident memory.
     package var memoryBytes: UInt64
     /// A worker has one thread for handlers and a few for slow crypto; Dispatch adds some.
     package var threadsMax: Int
-    /// Threads of all isolates of the tenant together (RLIMIT_NPROC counts by uid): the hard stop below `threadsMax`,
-    /// which is only looked at now and then. Has no effect when the node isn't root.
+    /// Threads of all isolates of the tenant together (RLIMIT_NPROC counts by uid): the hard stop below
+    /// `threadsMax`, which is only looked at now and then. Has no effect when the node isn't root.
     package var tenantThreadsMax: Int
 
     package init(
-        cpu: Duration = .seconds(30), extendedCPU: Duration = .seconds(900), backgroundCPU: Duration = .seconds(5),
+        cpu: Duration = .seconds(30), extendedCPU: Duration = .seconds(900),
+        backgroundCPU: Duration = .seconds(5),
         memoryBytes: UInt64 = 128 << 20, threadsMax: Int = 64, tenantThreadsMax: Int = 1024
     ) {
         self.cpu = cpu
@@ -59,7 +62,8 @@ package struct IsolateSpecification: Sendable {
     /// One channel per reactor, 1...128.
     package var channelCount: Int
     package var limits: IsolateLimits
-    /// `nil`, or a node that isn't root: the isolate runs as the node's user.
+    /// Required where the node is root, which no isolate may be. Without effect elsewhere: isolates run
+    /// as the node's user.
     package var identity: TenantIdentity?
 
     package init(

@@ -1,6 +1,7 @@
 internal import Synchronization
 
-/// What an isolate used when the watchdog last looked. Any thread reads it: the autoscaler, metrics, `edge status`.
+/// What an isolate used when the watchdog last looked. Any thread reads it: the autoscaler, metrics,
+/// `edge status`.
 package final class IsolateUsage: Sendable {
     private let cpu = Atomic<UInt64>(0)
     private let resident = Atomic<UInt64>(0)

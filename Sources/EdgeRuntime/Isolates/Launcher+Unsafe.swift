@@ -23,15 +23,19 @@ struct Launcher: ~Copyable {
 
     private let nullDevice: Descriptor
     private let filter: SyscallFilter
+    let processes: ProcessView
     private let isRoot: Bool
 
     init() throws(SpawnError) {
         let number = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
         guard number >= 0 else { throw .system(SystemError("open", errno: errno, on: "/dev/null")) }
         let nullDevice = Descriptor(owning: number)
+        let filter: SyscallFilter
         do {
             filter = try SyscallFilter(SystemCallTable.rules, otherwise: .refuse(errno: EPERM))
         } catch { throw .invalidSpecification("\(error)") }
+        do { processes = try ProcessView() } catch { throw .system(error) }
+        self.filter = filter
         self.nullDevice = nullDevice
         isRoot = geteuid() == 0
     }
@@ -40,15 +44,19 @@ struct Launcher: ~Copyable {
         guard (1...128).contains(specification.channelCount) else {
             throw .invalidSpecification("\(specification.channelCount) channels; 1...128 are possible")
         }
+        guard !isRoot || (specification.identity.map { $0.userID != 0 && $0.groupID != 0 } ?? false) else {
+            throw .invalidSpecification("a node that is root must give each tenant a user of its own")
+        }
         do {
-            let memory = try Self.descriptor("memfd_create", unsafe edge_sealed_memory("edge-status", UInt64(StatusPage.byteCount)))
+            let memory = try Self.descriptor(
+                "memfd_create", unsafe edge_sealed_memory("edge-status", UInt64(StatusPage.byteCount)))
             let statusPage = try StatusPage(memory)
             let output = try unsafe DescriptorPair("pipe2") { unsafe edge_pipe($0) }
             var ends = ChannelEnds()
             for _ in 0..<specification.channelCount {
                 try ends.append()
             }
-            let ruleset = try specification.image.makeRuleset()
+            let ruleset = try specification.image.makeRuleset(processes: processes.seenByIsolates)
             let process = try start(
                 specification, passed: ends.isolate + [memory.rawValue], output: output.second.rawValue,
                 ruleset: ruleset.number)
@@ -63,7 +71,9 @@ struct Launcher: ~Copyable {
     private func start(
         _ specification: IsolateSpecification, passed: [Int32], output: Int32, ruleset: Int32
     ) throws(SpawnError) -> StartedProcess {
-        let arguments = CStringArray([specification.workerName, "--edge-isolate=\(specification.channelCount)"])
+        let arguments = CStringArray([
+            specification.workerName, "--edge-isolate=\(specification.channelCount)",
+        ])
         let limits = resourceLimits(specification)
         var program = filter.program  // A copy: the child writes its process id into it.
         var plan = unsafe edge_spawn_plan()
@@ -76,8 +86,9 @@ struct Launcher: ~Copyable {
         unsafe plan.uid = identity?.userID ?? 0
         unsafe plan.gid = identity?.groupID ?? 0
         unsafe plan.pid_placeholder = SystemCallTable.ownProcessPlaceholder
-        // SAFETY: every pointer in the plan is lent for the call, which returns only when the child runs its own program in its
-        // own memory. The filter's bytes are aligned to at least 16, as Swift's arrays are.
+        // SAFETY: every pointer in the plan is lent for the call, which returns only when the child runs
+        // its own program in its own memory. The filter's bytes are aligned to at least 16, as Swift's
+        // arrays are.
         let processID = unsafe limits.withUnsafeBufferPointer { limits in
             unsafe passed.withUnsafeBufferPointer { passed in
                 unsafe program.withUnsafeMutableBytes { program in
@@ -110,12 +121,14 @@ struct Launcher: ~Copyable {
             // No file of its own to write to, and none may hold a secret of its memory.
             limit(RLIMIT_FSIZE, 0),
             limit(RLIMIT_CORE, 0),
-            // Channels, status page, loop, timers, libraries while they are opened. Also see EDGE_SPAWN_EXECUTABLE.
+            // Channels, status page, loop, timers, libraries while they are opened. Also see
+            // EDGE_SPAWN_EXECUTABLE.
             limit(RLIMIT_NOFILE, UInt64(EDGE_SPAWN_EXECUTABLE)),
             // The main thread's, and the default for others: what deep recursion runs into.
             limit(RLIMIT_STACK, 8 << 20),
-            // Private writable memory. The watchdog enforces the real limit on what is resident; this one stops what is faster
-            // than the watchdog. The margin holds thread stacks, libraries' data and what malloc keeps unused.
+            // Private writable memory. The watchdog enforces the real limit on what is resident; this
+            // one stops what is faster than the watchdog. The margin holds thread stacks, libraries'
+            // data and what malloc keeps unused.
             limit(RLIMIT_DATA, limits.memoryBytes &+ Self.dataMarginBytes),
             // Address space without memory still costs page tables.
             limit(RLIMIT_AS, limits.memoryBytes &+ Self.addressSpaceMarginBytes),
@@ -124,7 +137,7 @@ struct Launcher: ~Copyable {
             limit(__rlimit_resource(rawValue: 12), 0),  // RLIMIT_MSGQUEUE
             limit(__rlimit_resource(rawValue: 14), 0),  // RLIMIT_RTPRIO
         ]
-        if isRoot, specification.identity != nil {
+        if isRoot {
             // By uid, so only where the tenant has one of its own.
             list.append(limit(__rlimit_resource(rawValue: 6), UInt64(limits.tenantThreadsMax)))  // RLIMIT_NPROC
         }
@@ -214,9 +227,10 @@ private struct Ruleset: ~Copyable {
 }
 
 extension IsolateImage {
-    fileprivate func makeRuleset() throws(SystemError) -> Ruleset {
+    fileprivate func makeRuleset(processes: borrowing Descriptor) throws(SystemError) -> Ruleset {
         guard let readableFiles else { return Ruleset(number: -1) }
-        return Ruleset(number: try readableFiles.makeRuleset(executable: executable).release())
+        let ruleset = try readableFiles.makeRuleset(executable: executable, processes: processes)
+        return Ruleset(number: ruleset.release())
     }
 }
 

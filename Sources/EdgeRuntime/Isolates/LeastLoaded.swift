@@ -1,5 +1,6 @@
-/// Chooses the isolate with the fewest open events. Few are compared all; among many, two picked at random, which is nearly
-/// as even and costs the same whatever their number (Mitzenmacher, "The Power of Two Choices", 2001).
+/// Chooses the isolate with the fewest open events. Few are compared all; among many, two picked at
+/// random, which is nearly as even and costs the same whatever their number (Mitzenmacher, "The Power of
+/// Two Choices", 2001).
 ///
 /// One per reactor; not shared.
 package struct LeastLoaded: Sendable {

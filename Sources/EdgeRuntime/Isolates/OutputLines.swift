@@ -1,5 +1,5 @@
-/// Cuts what an isolate writes to standard error into lines, each of bounded length, and without characters that could
-/// command a terminal.
+/// Cuts what an isolate writes to standard error into lines, each of bounded length, and without
+/// characters that could command a terminal.
 struct OutputLines {
     static let lineBytesMax = 4096
     private var pending: [UInt8] = []
@@ -37,8 +37,8 @@ struct OutputLines {
     }
 }
 
-/// How much of an isolate's standard error the node reads. What comes faster fills the pipe, and is then lost to the
-/// isolate: its end of the pipe doesn't block.
+/// How much of an isolate's standard error the node reads. What comes faster fills the pipe, and is then
+/// lost to the isolate: its end of the pipe doesn't block.
 struct OutputBudget {
     /// A crash report fits at once; a steady flood costs the node next to nothing.
     static let burstBytes = 64 * 1024

@@ -1,17 +1,19 @@
 package import System
 
-/// The isolates of one version: which run, how many requests wait for one, and what is to be done. Pure: it is told what
-/// happens and when, and answers with decisions; processes and requests are its owner's.
+/// The isolates of one version: which run, how many requests wait for one, and what is to be done. Pure:
+/// it is told what happens and when, and answers with decisions; processes and requests are its owner's.
 ///
 /// An isolate goes through
 ///
 ///     starting ── ready ──▶ ready ── retire, drain ──▶ draining ── exited ──▶ (forgotten)
 ///         └────────── exited, failed to start ──────────────────────────────▶
 ///
-/// Requests that find no ready isolate wait, up to a limit; a request that comes to an empty pool starts it.
+/// Requests that find no ready isolate wait, up to a limit; a request that comes to an empty pool starts
+/// it.
 package struct PoolState: Sendable {
     package struct Limits: Equatable, Sendable {
-        /// Requests that may wait for a first isolate: about a second's worth, as starting takes milliseconds.
+        /// Requests that may wait for a first isolate: about a second's worth, as starting takes
+        /// milliseconds.
         package var waitingMax: Int = 1000
         /// Isolates in `starting` at once: a burst must not turn into a fork storm.
         package var startingMax: Int = 4
@@ -85,7 +87,9 @@ package struct PoolState: Sendable {
         if startingCount == 0, !backoff.mayStart(at: now) {
             return refuse(.crashLoop(retryAt: backoff.startAllowedAt ?? now))
         }
-        guard waitingCount < limits.waitingMax else { return refuse(.queueFull(waitingMax: limits.waitingMax)) }
+        guard waitingCount < limits.waitingMax else {
+            return refuse(.queueFull(waitingMax: limits.waitingMax))
+        }
         scaler.wakeFromZero(at: now)
         waitingCount += 1
         return .wait
@@ -139,7 +143,8 @@ package struct PoolState: Sendable {
     /// No new requests; everything retires.
     package mutating func drain() { isDraining = true }
 
-    /// Brings what runs closer to the target. Each decision counts as carried out but `.spawn`, which `noteStart` confirms.
+    /// Brings what runs closer to the target. Each decision counts as carried out but `.spawn`, which
+    /// `noteStart` confirms.
     ///
     /// - Parameter openCount: Events open on an isolate: the least busy retire first.
     package mutating func decide(at now: Instant, openCount: (IsolateID) -> Int) -> [Decision] {
@@ -159,7 +164,8 @@ package struct PoolState: Sendable {
     }
 
     /// Ready ones only: one that starts will be ready in a moment, and somebody may be waiting for it.
-    private mutating func retire(_ count: Int, at now: Instant, _ openCount: (IsolateID) -> Int) -> [Decision] {
+    private mutating func retire(_ count: Int, at now: Instant, _ openCount: (IsolateID) -> Int) -> [Decision]
+    {
         guard count > 0 else { return [] }
         let leastBusy = readyIsolates.map { (id: $0, open: openCount($0)) }
             .sorted { ($0.open, $1.id) < ($1.open, $0.id) }  // The youngest of equals.

@@ -6,14 +6,16 @@ package enum SpawnError: Error, Equatable, Sendable, CustomStringConvertible {
     case notExecutable(path: String, reason: String)
     /// A call of the node failed before anything was started.
     case system(SystemError)
-    /// The new process could not be made ready: which step, and the kernel's reason. Nothing is left of it.
+    /// The new process could not be made ready: which step, and the kernel's reason. Nothing is left of
+    /// it.
     case step(Step, errno: Int32)
     case invalidSpecification(String)
     /// The supervisor is shutting down.
     case stopped
 
     package enum Step: String, Sendable {
-        case clone, session, descriptors, directory, resourceLimits, identity, parentDeath, noNewPrivileges, landlock,
+        case clone, session, descriptors, directory, resourceLimits, identity, parentDeath, noNewPrivileges,
+            landlock,
             signals, seccomp, exec
     }
 

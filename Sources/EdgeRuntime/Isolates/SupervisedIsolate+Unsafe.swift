@@ -29,15 +29,16 @@ final class SupervisedIsolate {
 
     init(
         id: IsolateID, launched: consuming Launcher.Launched, limits: IsolateLimits, channelCount: Int,
-        bell: WatchdogBell
+        bell: WatchdogBell, processes: borrowing Descriptor
     ) throws(SpawnError) {
         self.id = id
         self.limits = limits
         watchdog = Watchdog(limits: limits)
         spawned = SpawnedIsolate(
-            id: id, processID: launched.process.number, channels: launched.channels, statusPage: launched.statusPage,
+            id: id, processID: launched.process.number, channels: launched.channels,
+            statusPage: launched.statusPage,
             ledgers: (0..<channelCount).map { _ in EventLedger(bell: bell) }, usage: IsolateUsage())
-        do { probe = try ProcessProbe(processID: launched.process.number) } catch {
+        do { probe = try ProcessProbe(processID: launched.process.number, in: processes) } catch {
             Self.end(launched)
             throw .system(error)
         }
@@ -69,7 +70,8 @@ final class SupervisedIsolate {
         // SAFETY: fills the struct it is lent.
         let result = unsafe edge_process_reap(spawned.processID, &end)
         guard result != 0 else { return nil }
-        // The kernel's maximum counts the node's memory from before exec; it tells something only above that.
+        // The kernel's maximum counts the node's memory from before exec; it tells something only above
+        // that.
         if end.resident_bytes_max > nodeResidentBytesMax {
             residentBytesMax = max(residentBytesMax, end.resident_bytes_max)
         }
@@ -111,12 +113,14 @@ final class SupervisedIsolate {
     }
 
     private func takeSample() -> Watchdog.Sample? {
-        // Ledgers and turn first: CPU time used after they were read is then in the isolate's disfavour by microseconds, and
-        // never the time of an event that had not begun.
+        // Ledgers and turn first: CPU time used after they were read is then in the isolate's disfavour
+        // by microseconds, and never the time of an event that had not begun.
         let channels = spawned.ledgers.map { $0.read() }
         let turn = spawned.statusPage.turn
         let running = spawned.statusPage.event
-        guard let cpu = probe.cpuNanoseconds(), let (threads, resident) = probe.threadsAndMemory() else { return nil }
+        guard let cpu = probe.cpuNanoseconds(), let (threads, resident) = probe.threadsAndMemory() else {
+            return nil
+        }
         return Watchdog.Sample(
             cpuNanoseconds: cpu, residentBytes: resident, threadCount: threads, turn: turn, running: running,
             channels: channels)

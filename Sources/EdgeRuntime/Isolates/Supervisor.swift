@@ -2,10 +2,12 @@ package import Observability
 internal import Synchronization
 internal import System
 
-/// Starts isolates, watches them, ends them, and tells of their end. One thread does all of it and lives as long as the
-/// node: an isolate dies with the thread that spawned it (PR_SET_PDEATHSIG), so none outlives the node, whatever ends it.
+/// Starts isolates, watches them, ends them, and tells of their end. One thread does all of it and lives
+/// as long as the node: an isolate dies with the thread that spawned it (PR_SET_PDEATHSIG), so none
+/// outlives the node, whatever ends it.
 ///
-/// Callbacks run on that thread and must not block it: while they run nothing is started and nothing is watched.
+/// Callbacks run on that thread and must not block it: while they run nothing is started and nothing is
+/// watched.
 package final class Supervisor: Sendable {
     /// What the supervisor tells of an isolate that still runs.
     package enum Notice: Sendable, Equatable {
@@ -49,10 +51,12 @@ package final class Supervisor: Sendable {
     /// - Throws: When the kernel or libseccomp lacks what every isolate needs.
     package init(logger: Logger, pace: Pace = Pace(), callbacks: Callbacks) async throws(SpawnError) {
         let mailbox = mailbox
-        let started = await withCheckedContinuation { (continuation: CheckedContinuation<SpawnError?, Never>) in
+        let started = await withCheckedContinuation {
+            (continuation: CheckedContinuation<SpawnError?, Never>) in
             SystemThread(name: "edge-isolates") {
                 do throws(SpawnError) {
-                    var loop = try SupervisorLoop(mailbox: mailbox, logger: logger, pace: pace, callbacks: callbacks)
+                    var loop = try SupervisorLoop(
+                        mailbox: mailbox, logger: logger, pace: pace, callbacks: callbacks)
                     continuation.resume(returning: nil)
                     loop.run()
                 } catch { continuation.resume(returning: error) }
@@ -67,8 +71,9 @@ package final class Supervisor: Sendable {
     /// A number for an isolate that is to be started later, so that it can be spoken of before.
     package func reserveID() -> IsolateID { IsolateID(lastID.wrappingAdd(1, ordering: .relaxed).newValue) }
 
-    /// Starts one isolate. When this returns its process runs its own program, locked down; its first byte on a
-    /// channel is yet to come. `onExit` follows exactly once, after everything it wrote to standard error.
+    /// Starts one isolate. When this returns its process runs its own program, locked down; its first
+    /// byte on a channel is yet to come. `onExit` follows exactly once, after everything it wrote to
+    /// standard error.
     ///
     /// - Parameter id: From `reserveID`, used once; `nil` takes a new one.
     package func spawn(
@@ -78,15 +83,19 @@ package final class Supervisor: Sendable {
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<SpawnedIsolate, SpawnError>, Never>) in
             mailbox.post(
-                SupervisorMailbox.Spawn(id: id, specification: specification) { continuation.resume(returning: $0) })
+                SupervisorMailbox.Spawn(id: id, specification: specification) {
+                    continuation.resume(returning: $0)
+                })
         }
         return try result.get()
     }
 
-    /// Ends an isolate at once. The first reason given counts; does nothing when it has ended. Any thread; never blocks.
+    /// Ends an isolate at once. The first reason given counts; does nothing when it has ended. Any
+    /// thread; never blocks.
     package func kill(_ id: IsolateID, reason: KillReason) { mailbox.post(kill: id, reason) }
 
-    /// Ends all isolates and returns when each has been reaped and reported. Nothing can be spawned afterwards.
+    /// Ends all isolates and returns when each has been reaped and reported. Nothing can be spawned
+    /// afterwards.
     package func shutDown() async {
         await withCheckedContinuation { continuation in mailbox.stop { continuation.resume() } }
     }

@@ -1,7 +1,8 @@
 internal import Observability
 internal import System
 
-/// The supervisor's thread: waits in the kernel for requests, ends of processes, their standard error, and the tick.
+/// The supervisor's thread: waits in the kernel for requests, ends of processes, their standard error,
+/// and the tick.
 struct SupervisorLoop: ~Copyable {
     private let mailbox: SupervisorMailbox
     private let logger: Logger
@@ -32,6 +33,11 @@ struct SupervisorLoop: ~Copyable {
             self.epoll = epoll
             self.pacer = pacer
         } catch { throw .system(error) }
+        if launcher.processes.extent == .everybodys {
+            logger.log(
+                .notice,
+                "isolates can see the names of other processes: the node may not mount a /proc for them")
+        }
         self.launcher = launcher
         self.mailbox = mailbox
         self.logger = logger
@@ -92,10 +98,13 @@ struct SupervisorLoop: ~Copyable {
             let launched = try launcher.launch(request.specification)
             let isolate = try SupervisedIsolate(
                 id: request.id, launched: launched, limits: request.specification.limits,
-                channelCount: request.specification.channelCount, bell: mailbox.bell)
+                channelCount: request.specification.channelCount, bell: mailbox.bell,
+                processes: launcher.processes.seenByNode)
             do {
-                try epoll.register(isolate.processDescriptor, .read, token: isolate.id.number * 4 + Token.process)
-                try epoll.register(isolate.outputDescriptor, .read, token: isolate.id.number * 4 + Token.output)
+                try epoll.register(
+                    isolate.processDescriptor, .read, token: isolate.id.number * 4 + Token.process)
+                try epoll.register(
+                    isolate.outputDescriptor, .read, token: isolate.id.number * 4 + Token.output)
             } catch {
                 isolate.abandon()
                 throw .system(error)

@@ -2,9 +2,9 @@ internal import CLinux
 internal import Glibc
 internal import Seccomp
 
-/// Every system call that an isolate may make, each with its reason, and those that end it. What is in neither list fails
-/// with EPERM. The list was made by tracing a worker (static Swift runtime, Dispatch, FoundationEssentials, OpenSSL) and
-/// asking of each call what it could do to somebody else.
+/// Every system call that an isolate may make, each with its reason, and those that end it. What is in
+/// neither list fails with EPERM. The list was made by tracing a worker (static Swift runtime, Dispatch,
+/// FoundationEssentials, OpenSSL) and asking of each call what it could do to somebody else.
 enum SystemCallTable {
     struct Entry {
         let names: [String]
@@ -19,20 +19,23 @@ enum SystemCallTable {
         }
     }
 
-    /// Stands for the isolate's own process id until the child writes that in (spawn.c). No real id is as large:
-    /// the kernel stops at 2²².
+    /// Stands for the isolate's own process id until the child writes that in (spawn.c). No real id is
+    /// as large: the kernel stops at 2²².
     static let ownProcessPlaceholder: UInt32 = 0x7ed6_e001
 
     static let allowed: [Entry] = memory + threads + signals + time + channels + files + lookups + start
 
     static let memory = [
-        Entry("brk", "munmap", "mremap", "madvise", because: "malloc; what it may take is bounded by RLIMIT_DATA, RLIMIT_AS and the watchdog"),
+        Entry(
+            "brk", "munmap", "mremap", "madvise",
+            because: "malloc; what it may take is bounded by RLIMIT_DATA, RLIMIT_AS and the watchdog"),
         Entry(
             "mmap",
             when: [
                 // Private memory and files, never executable.
                 [.argument(2, masked: Bits.execute, is: 0), .argument(3, masked: Bits.shared, is: 0)],
-                // Shared mappings of a descriptor (the status page). Shared anonymous memory would escape RLIMIT_DATA.
+                // Shared mappings of a descriptor (the status page). Shared anonymous memory would
+                // escape RLIMIT_DATA.
                 [
                     .argument(2, masked: Bits.execute, is: 0),
                     .argument(3, masked: Bits.shared | Bits.anonymous, is: Bits.shared),
@@ -43,7 +46,9 @@ enum SystemCallTable {
                     .argument(3, masked: Bits.shared | Bits.anonymous, is: 0),
                 ],
             ], because: "malloc, the loader's segments, thread stacks, the status page"),
-        Entry("mprotect", when: [[.argument(2, masked: Bits.execute, is: 0)]], because: "the loader's read-only data, stack guards, malloc's heaps"),
+        Entry(
+            "mprotect", when: [[.argument(2, masked: Bits.execute, is: 0)]],
+            because: "the loader's read-only data, stack guards, malloc's heaps"),
         Entry("membarrier", "rseq", because: "per-processor data of the C library and lock-free runtimes"),
     ]
 
@@ -54,8 +59,11 @@ enum SystemCallTable {
             because: "pthread_create and nothing else: a new process or namespace has other flags"),
         Entry("set_robust_list", "set_tid_address", because: "the C library's start of a thread"),
         Entry("futex", "futex_waitv", because: "locks and waiting of every kind"),
-        Entry("sched_yield", "sched_getaffinity", "getcpu", because: "spinning locks, the number of processors"),
-        Entry("gettid", "getpid", "getppid", "getuid", "geteuid", "getgid", "getegid", because: "own numbers: locks, logs, AT_SECURE checks"),
+        Entry(
+            "sched_yield", "sched_getaffinity", "getcpu", because: "spinning locks, the number of processors"),
+        Entry(
+            "gettid", "getpid", "getppid", "getuid", "geteuid", "getgid", "getegid",
+            because: "own numbers: locks, logs, AT_SECURE checks"),
         Entry("exit", "exit_group", because: "ends a thread, ends the isolate"),
         Entry(
             "prctl",
@@ -64,7 +72,9 @@ enum SystemCallTable {
     ]
 
     static let signals = [
-        Entry("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "sigaltstack", because: "handlers of its own crashes, signal masks of threads"),
+        Entry(
+            "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigsuspend", "sigaltstack",
+            because: "handlers of its own crashes, signal masks of threads"),
         Entry("restart_syscall", because: "the kernel's own continuation of an interrupted wait"),
         Entry(
             "tgkill", when: [[.argument(0, is: UInt64(ownProcessPlaceholder))]],
@@ -72,29 +82,42 @@ enum SystemCallTable {
     ]
 
     static let time = [
-        Entry("clock_gettime", "clock_getres", "gettimeofday", "time", because: "time, where the vDSO can't tell it"),
+        Entry(
+            "clock_gettime", "clock_getres", "gettimeofday", "time",
+            because: "time, where the vDSO can't tell it"),
         Entry("clock_nanosleep", "nanosleep", because: "sleeping"),
-        Entry("timerfd_create", "timerfd_settime", "timerfd_gettime", because: "timers of the isolate's loop and of Dispatch"),
+        Entry(
+            "timerfd_create", "timerfd_settime", "timerfd_gettime",
+            because: "timers of the isolate's loop and of Dispatch"),
         Entry("getrusage", "times", because: "its own CPU time, which the SDK reports"),
     ]
 
     static let channels = [
-        Entry("read", "readv", "write", "writev", "close", "shutdown", because: "the channels, standard error, its own descriptors"),
+        Entry(
+            "read", "readv", "write", "writev", "close", "shutdown",
+            because: "the channels, standard error, its own descriptors"),
         Entry("sendto", when: [[.argument(4, is: 0)]], because: "send() on a channel, without an address"),
         Entry("recvfrom", when: [[.argument(4, is: 0)]], because: "recv() on a channel"),
-        Entry("epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", because: "the isolate's loop"),
+        Entry(
+            "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll",
+            because: "the isolate's loop"),
         Entry("eventfd2", because: "waking the loop from a helper thread, Dispatch"),
         Entry(
             "fcntl",
-            when: [F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC].map { [.argument(1, is: UInt64($0))] },
+            when: [F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC].map {
+                [.argument(1, is: UInt64($0))]
+            },
             because: "flags of its descriptors"),
-        Entry("ioctl", when: [[.argument(1, is: 0x5421)], [.argument(1, is: 0x541B)]], because: "FIONBIO and FIONREAD on a channel"),
+        Entry(
+            "ioctl", when: [[.argument(1, is: 0x5421)], [.argument(1, is: 0x541B)]],
+            because: "FIONBIO and FIONREAD on a channel"),
     ]
 
     static let files = [
         Entry(
             "openat", when: [[.argument(2, masked: Bits.openForbidden, is: 0)]],
-            because: "shared libraries, for reading; which paths is Landlock's decision"),
+            because:
+                "shared libraries and its own /proc entries, for reading; which paths is Landlock's decision"),
         Entry(
             "open", when: [[.argument(1, masked: Bits.openForbidden, is: 0)]],
             because: "as openat, by older code on x86-64"),
@@ -114,21 +137,27 @@ enum SystemCallTable {
     ]
 
     static let start = [
-        Entry("arch_prctl", when: [[.argument(0, is: 0x1002)]], because: "ARCH_SET_FS: the C library's thread pointer"),
+        Entry(
+            "arch_prctl", when: [[.argument(0, is: 0x1002)]],
+            because: "ARCH_SET_FS: the C library's thread pointer"),
         Entry(
             "execveat",
             when: [[.argument(0, is: UInt64(EDGE_SPAWN_EXECUTABLE)), .argument(4, is: 0x1000)]],
-            because: "starts the isolate's executable, once: the descriptor closes with it, and its number is above the limit of descriptors, so it never comes back"),
+            because:
+                "starts the isolate's executable, once: its descriptor closes, and the number never comes back"
+        ),
     ]
 
-    /// Newer forms of calls whose arguments a filter can't read, or which a C library only tries: it falls back to the
-    /// older ones when the kernel seems to lack them.
+    /// Newer forms of calls whose arguments a filter can't read, or which a C library only tries: it
+    /// falls back to the older ones when the kernel seems to lack them.
     static let missing = ["clone3", "openat2", "faccessat2", "statx", "close_range"]
 
-    /// No library calls these by accident. Whoever does is attacking, and ends at once, in sight of the log.
+    /// No library calls these by accident. Whoever does is attacking, and ends at once, in sight of the
+    /// log.
     static let hostile = [
         // Other processes' memory and state.
-        "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "pidfd_send_signal",
+        "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd",
+        "pidfd_send_signal",
         "pidfd_open", "kcmp", "migrate_pages", "move_pages",
         // Kernel interfaces with a long history of privilege escalations.
         "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register",
@@ -166,7 +195,8 @@ enum SystemCallTable {
         static let openForbidden = UInt64(O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND) | 0x20_0000
         /// CLONE_VM, CLONE_SIGHAND, CLONE_THREAD.
         static let threadRequired: UInt64 = 0x100 | 0x800 | 0x10000
-        /// The other flags of pthread_create: CLONE_FS, FILES, SYSVSEM, SETTLS, PARENT_SETTID, CHILD_CLEARTID.
+        /// The other flags of pthread_create: CLONE_FS, FILES, SYSVSEM, SETTLS, PARENT_SETTID,
+        /// CHILD_CLEARTID.
         static let threadOptional: UInt64 = 0x200 | 0x400 | 0x40000 | 0x80000 | 0x10_0000 | 0x20_0000
     }
 }

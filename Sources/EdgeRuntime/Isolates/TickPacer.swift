@@ -2,8 +2,9 @@ internal import CLinux
 internal import Glibc
 internal import System
 
-/// Decides when the watchdog looks next: often while events are open, now and then while they aren't, never without
-/// isolates. A kernel timer rather than the node's clock, because CPU time passes on virtual days as well.
+/// Decides when the watchdog looks next: often while events are open, now and then while they aren't,
+/// never without isolates. A kernel timer rather than the node's clock, because CPU time passes on
+/// virtual days as well.
 struct TickPacer: ~Copyable {
     private enum Rhythm { case stopped, resting, busy }
     private let descriptor: Descriptor
@@ -35,7 +36,8 @@ struct TickPacer: ~Copyable {
         return (true, Int(elapsed))
     }
 
-    /// After a second without activity the timer slows down, and the next event that opens rings the bell.
+    /// After a second without activity the timer slows down, and the next event that opens rings the
+    /// bell.
     mutating func noteActivity(_ isActive: Bool) {
         if isActive {
             quietTicks = 0

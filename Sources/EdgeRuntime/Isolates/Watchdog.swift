@@ -2,11 +2,11 @@ internal import System
 
 /// Decides from samples of one isolate whether it keeps to its limits. Pure: no clock, no process.
 ///
-/// - Turn: one turn of handler code (an odd number on the status page that doesn't change) used more CPU time than an event may.
-///   That is a loop without end; the page names the event.
-/// - Events: since the oldest open event of a channel was first seen, the process used more CPU time than all events that were
-///   open in the meantime may use together. Then one of them has used too much, even if it yields in between or writes
-///   nothing on the page. The oldest is named.
+/// - Turn: one turn of handler code (an odd number on the status page that doesn't change) used more CPU
+///   time than an event may. That is a loop without end; the page names the event.
+/// - Events: since the oldest open event of a channel was first seen, the process used more CPU time
+///   than all events that were open in the meantime may use together. Then one of them has used too
+///   much, even if it yields in between or writes nothing on the page. The oldest is named.
 /// - Background: no event is open, and the process uses CPU time all the same.
 /// - Memory and threads: as sampled.
 ///
@@ -69,9 +69,10 @@ package struct Watchdog: Sendable {
 
     /// The first rule that `sample` breaks; else the first warning that is due.
     package mutating func observe(_ sample: Sample) -> Finding? {
-        let findings = [
-            observeMemory(sample), observeThreads(sample), observeTurn(sample), observeBackground(sample),
-        ] + observeChannels(sample)
+        let findings =
+            [
+                observeMemory(sample), observeThreads(sample), observeTurn(sample), observeBackground(sample),
+            ] + observeChannels(sample)
         var warning: Finding?
         for finding in findings {
             switch finding {

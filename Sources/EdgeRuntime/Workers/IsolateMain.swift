@@ -25,7 +25,8 @@ enum IsolateMain {
             IsolateExecutors.install(loop)
             switch loop.run() {
             case .channelClosed, .shutDown: exit(EXIT_SUCCESS)
-            case .malformed(let error): stop("isolate: the node sent a malformed frame: \(error)", code: EX_PROTOCOL)
+            case .malformed(let error):
+                stop("isolate: the node sent a malformed frame: \(error)", code: EX_PROTOCOL)
             }
         } catch { stop("isolate: \(error)", code: EX_OSERR) }
     }

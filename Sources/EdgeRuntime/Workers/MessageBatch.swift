@@ -10,9 +10,11 @@ public final class MessageBatch: @unchecked Sendable {
     public let messages: [Message]
     public let metrics: QueueMetrics
 
-    fileprivate enum Mark { case none, acknowledged, retry(delaySeconds: Int?) }
-    private enum BatchMark { case none, acknowledged, retry(delaySeconds: Int?) }
-    private var mark = BatchMark.none
+    fileprivate enum Mark {
+        case none, acknowledged
+        case retry(delaySeconds: Int?)
+    }
+    private var mark = Mark.none
     private let warn: (String) -> Void
 
     init(_ message: QueueBatchMessage, warn: @escaping (String) -> Void) {

@@ -61,7 +61,8 @@ public struct Request: BodyMessage, Sendable {
     /// What the node knows about the client beyond the headers.
     public var cf: RequestProperties {
         RequestProperties(
-            colo: nil, country: headers.get("cf-ipcountry"), clientAcceptEncoding: storage.clientAcceptEncoding)
+            colo: headers.get("cf-ray")?.split(separator: "-").last.map(String.init), country: headers.get("cf-ipcountry"),
+            clientAcceptEncoding: storage.clientAcceptEncoding)
     }
 }
 

@@ -103,7 +103,9 @@ public struct Response: BodyMessage, Sendable {
 
     /// Why this response can't be sent, or `nil`.
     var flaw: CallFailure? {
-        guard (200...599).contains(status) || status == 101 else { return WorkersError.statusOutOfRange(status) }
+        guard (200...599).contains(status) || status == 101 else {
+            return WorkersError.statusOutOfRange(status)
+        }
         switch (status, content) {
         case (_, .none): return nil
         case (101, _), (204, _), (205, _), (304, _): return WorkersError.nullBodyStatus

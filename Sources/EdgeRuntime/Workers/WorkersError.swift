@@ -22,6 +22,7 @@ enum WorkersError {
     static let hung =
         "The Workers runtime canceled this request because it detected that your Worker's code had hung and would "
         + "never generate a response. Refer to: https://developers.cloudflare.com/workers/observability/errors/"
+    static let exceededCPU = "Worker exceeded CPU time limit."
     static let waitUntilCancelled =
         "waitUntil() tasks did not complete within the allowed time after invocation end and have been cancelled. "
         + "See: https://developers.cloudflare.com/workers/runtime-apis/context/#waituntil"
@@ -33,7 +34,8 @@ enum WorkersError {
     }
     static func redirectStatus(_ status: Int) -> CallFailure {
         CallFailure(
-            "Invalid redirect status code: \(status). It must be one of 301, 302, 303, 307, 308.", name: "RangeError")
+            "Invalid redirect status code: \(status). It must be one of 301, 302, 303, 307, 308.",
+            name: "RangeError")
     }
     static func invalidURL(_ text: String) -> CallFailure {
         CallFailure("Invalid URL: \(text.prefix(200))", name: "TypeError")

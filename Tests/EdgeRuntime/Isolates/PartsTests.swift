@@ -40,7 +40,8 @@ import Testing
 
 @Suite struct `Process statistics` {
     @Test func `are read behind the last parenthesis of any name`() {
-        let fields = (3...52).map { $0 == 20 ? "7" : $0 == 24 ? "100" : $0 == 3 ? "S" : "1" }.joined(separator: " ")
+        let fields = (3...52).map { $0 == 20 ? "7" : $0 == 24 ? "100" : $0 == 3 ? "S" : "1" }.joined(
+            separator: " ")
         for name in ["worker", "a b", ") S 1 (", "((", ""] {
             let parsed = ProcessProbe.parse(Array("42 (\(name)) \(fields)\n".utf8)[...])
             #expect(parsed?.threadCount == 7)
@@ -55,7 +56,9 @@ import Testing
 }
 
 @Suite struct `Executable header` {
-    static func probe() throws -> [UInt8] { Array(try contents(TestNode.probePath).prefix(ExecutableHeader.prefixByteCount)) }
+    static func probe() throws -> [UInt8] {
+        Array(try contents(TestNode.probePath).prefix(ExecutableHeader.prefixByteCount))
+    }
 
     @Test func `names the loader`() throws {
         let interpreter = try ExecutableHeader(Self.probe()).interpreter
@@ -102,7 +105,8 @@ import Testing
             var random = SeededGenerator(seed: seed)
             var bytes = Array(good.prefix(Int.random(in: 0...1200, using: &random)))
             for _ in 0..<8 where !bytes.isEmpty {
-                bytes[Int.random(in: 0..<min(bytes.count, 200), using: &random)] = UInt8.random(in: 0...255, using: &random)
+                bytes[Int.random(in: 0..<min(bytes.count, 200), using: &random)] = UInt8.random(
+                    in: 0...255, using: &random)
             }
             // Whatever it says, it says it without a trap.
             _ = try? ExecutableHeader(bytes)
@@ -114,9 +118,15 @@ import Testing
     @Test func `reports each layer once, with something to say about it`() {
         let report = Doctor.examine()
         let layers = report.findings.map(\.layer)
-        #expect(layers == ["seccomp", "landlock", "no_new_privs", "uid", "rlimits", "pidfd", "namespaces", "cgroup"])
+        #expect(
+            layers == [
+                "seccomp", "landlock", "no_new_privs", "uid", "rlimits", "pidfd", "proc", "namespaces",
+                "cgroup",
+            ])
         #expect(report.findings.allSatisfy { !$0.detail.isEmpty && !$0.consequence.isEmpty })
         #expect(report.canRun)
-        for finding in report.findings { print("\(finding.layer): \(finding.state.rawValue): \(finding.detail)") }
+        for finding in report.findings {
+            print("\(finding.layer): \(finding.state.rawValue): \(finding.detail)")
+        }
     }
 }

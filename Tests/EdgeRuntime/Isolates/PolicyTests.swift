@@ -25,10 +25,12 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(secon
 
     @Test func `doubles for slowness as well as for CPU`() {
         var scaler = Autoscaler(rules: .init(minimum: 1, maximum: 8))
-        let slow = Autoscaler.Observation(cpu: 0.1, p95: .milliseconds(1001), requestsPerSecond: 5, openCount: 9)
+        let slow = Autoscaler.Observation(
+            cpu: 0.1, p95: .milliseconds(1001), requestsPerSecond: 5, openCount: 9)
         #expect(Self.run(&scaler, slow, from: 0, seconds: 3).last == 2)
         var patient = Autoscaler(rules: .init(minimum: 1, maximum: 8))
-        let justInTime = Autoscaler.Observation(cpu: 0.8, p95: .seconds(1), requestsPerSecond: 5, openCount: 9)
+        let justInTime = Autoscaler.Observation(
+            cpu: 0.8, p95: .seconds(1), requestsPerSecond: 5, openCount: 9)
         #expect(Self.run(&patient, justInTime, from: 0, seconds: 30).last == 1)
     }
 
@@ -82,7 +84,8 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(secon
         for seed in UInt64(1)...100 {
             var random = SeededGenerator(seed: seed)
             let rules = Autoscaler.Rules(
-                minimum: Int.random(in: 0...3, using: &random), maximum: Int.random(in: 3...20, using: &random))
+                minimum: Int.random(in: 0...3, using: &random),
+                maximum: Int.random(in: 3...20, using: &random))
             var scaler = Autoscaler(rules: rules)
             var before = scaler.target
             var now = 0.0
@@ -91,11 +94,13 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(secon
                 now += Double.random(in: 0.1...20, using: &random)
                 let observation = Autoscaler.Observation(
                     cpu: Double.random(in: 0...1, using: &random),
-                    p95: Bool.random(using: &random) ? .milliseconds(Int.random(in: 0...2000, using: &random)) : nil,
+                    p95: Bool.random(using: &random)
+                        ? .milliseconds(Int.random(in: 0...2000, using: &random)) : nil,
                     requestsPerSecond: Double.random(in: 0...200, using: &random),
                     openCount: Int.random(in: 0...3, using: &random))
                 let target = scaler.observe(observation, at: at(now))
-                #expect(target == 0 || (max(1, rules.minimum)...rules.maximum).contains(target), "seed \(seed)")
+                #expect(
+                    target == 0 || (max(1, rules.minimum)...rules.maximum).contains(target), "seed \(seed)")
                 #expect(target > 0 || rules.minimum == 0, "seed \(seed)")
                 if target != before {
                     #expect(target == 0 || now - changed >= 5, "seed \(seed)")
@@ -252,7 +257,9 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(secon
         #expect(pool.target == 2)
         let open: [UInt64: Int] = [1: 0, 2: 5, 3: 0, 4: 1]
         #expect(
-            pool.decide(at: at(100)) { open[$0.number] ?? 0 } == [.retire(IsolateID(3)), .retire(IsolateID(1))])
+            pool.decide(at: at(100)) { open[$0.number] ?? 0 } == [
+                .retire(IsolateID(3)), .retire(IsolateID(1)),
+            ])
         #expect(pool.readyIsolates == [IsolateID(2), IsolateID(4)])
         pool.drain()
         #expect(pool.admit(at: at(100)) == .refuse(.draining))
@@ -269,7 +276,8 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(secon
             limits.waitingMax = 5
             limits.startingMax = 2
             let rules = Autoscaler.Rules(
-                minimum: Int.random(in: 0...2, using: &random), maximum: Int.random(in: 2...8, using: &random))
+                minimum: Int.random(in: 0...2, using: &random), maximum: Int.random(in: 2...8, using: &random)
+            )
             var pool = PoolState(rules: rules, limits: limits)
             var alive: Set<IsolateID> = []
             var next: UInt64 = 1

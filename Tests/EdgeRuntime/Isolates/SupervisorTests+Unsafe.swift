@@ -9,7 +9,7 @@ import Testing
     /// Small limits, so that hostile isolates end soon.
     static var small: IsolateLimits {
         IsolateLimits(
-            cpu: .milliseconds(100), extendedCPU: .milliseconds(300), backgroundCPU: .milliseconds(100),
+            cpu: .milliseconds(100), extendedCPU: .milliseconds(300), backgroundCPU: .seconds(60),
             memoryBytes: 64 << 20, threadsMax: 32, tenantThreadsMax: 200)
     }
 
@@ -42,7 +42,9 @@ import Testing
 
     @Test func `ends an isolate that works without an event`() async throws {
         let node = try await TestNode()
-        let isolate = try await node.spawn("spin-in-background", limits: Self.small)
+        var limits = Self.small
+        limits.backgroundCPU = .milliseconds(100)
+        let isolate = try await node.spawn("spin-in-background", limits: limits)
         let exit = await node.exit(of: isolate)
         guard case .exceededCPU(nil, _, .milliseconds(100)) = exit.reason else {
             Issue.record("\(exit)")
@@ -150,9 +152,17 @@ import Testing
         }
         let node = try await TestNode()
         let closed = try directory.write(try contents(TestNode.probePath), as: "closed", mode: 0o600)
-        await #expect(throws: SpawnError.step(.exec, errno: EACCES)) { _ = try await node.spawn("hello", path: closed) }
-        let none = IsolateSpecification(image: try IsolateImage(path: TestNode.probePath), workerName: "x", channelCount: 0)
+        await #expect(throws: SpawnError.step(.exec, errno: EACCES)) {
+            _ = try await node.spawn("hello", path: closed)
+        }
+        let none = IsolateSpecification(
+            image: try IsolateImage(path: TestNode.probePath), workerName: "x", channelCount: 0)
         await #expect(throws: SpawnError.self) { _ = try await node.supervisor.spawn(none) }
+        if geteuid() == 0 {
+            let root = IsolateSpecification(
+                image: try IsolateImage(path: TestNode.probePath), workerName: "x", channelCount: 1)
+            await #expect(throws: SpawnError.self) { _ = try await node.supervisor.spawn(root) }
+        }
         // It goes on after failures.
         #expect(await node.exit(of: try await node.spawn("exit:0")).reason == .exited(code: 0))
     }

@@ -21,7 +21,8 @@ final class TestNode: Sendable {
 
     init(pace: Supervisor.Pace = .init()) async throws {
         let box = Box()
-        identity = TenantIdentity(ordinal: Self.nextTenant.wrappingAdd(1, ordering: .relaxed).newValue, base: 610_000)
+        identity = TenantIdentity(
+            ordinal: Self.nextTenant.wrappingAdd(1, ordering: .relaxed).newValue, base: 610_000)
         told = Mutex(Told())
         supervisor = try await Supervisor(
             logger: Logger(sink: DiscardingSink(), clock: VirtualClock(), level: .error), pace: pace,
@@ -61,7 +62,8 @@ final class TestNode: Sendable {
         _ mode: String, path: String = TestNode.probePath, channelCount: Int = 1,
         limits: IsolateLimits = IsolateLimits(), identity: TenantIdentity? = nil
     ) async throws -> SpawnedIsolate {
-        let image = try IsolateImage(path: path, libraryDirectories: IsolateImage.toolchainLibraryDirectories())
+        let image = try IsolateImage(
+            path: path, libraryDirectories: IsolateImage.toolchainLibraryDirectories())
         return try await supervisor.spawn(
             IsolateSpecification(
                 image: image, workerName: mode, channelCount: channelCount, limits: limits,
@@ -70,7 +72,9 @@ final class TestNode: Sendable {
 
     func exit(of isolate: SpawnedIsolate) async -> IsolateExit { await value { $0.exits[isolate.id] } }
 
-    func notice(of isolate: SpawnedIsolate, where matches: @escaping @Sendable (Supervisor.Notice) -> Bool) async {
+    func notice(of isolate: SpawnedIsolate, where matches: @escaping @Sendable (Supervisor.Notice) -> Bool)
+        async
+    {
         _ = await value { $0.notices.contains { $0 == isolate.id && matches($1) } ? true : nil }
     }
 
@@ -91,7 +95,8 @@ final class TestNode: Sendable {
         for wake in waiters { wake() }
     }
 
-    private func value<Value: Sendable>(_ read: @escaping @Sendable (borrowing Told) -> Value?) async -> Value {
+    private func value<Value: Sendable>(_ read: @escaping @Sendable (borrowing Told) -> Value?) async -> Value
+    {
         while true {
             let found: Value? = await withCheckedContinuation { continuation in
                 let found = told.withLock { told -> Value? in
@@ -114,7 +119,8 @@ struct Answer: Equatable {
 }
 
 extension SpawnedIsolate {
-    /// Reads lines from the first channel until `last` has come or the isolate has closed it. Blocks a thread of its own.
+    /// Reads lines from the first channel until `last` has come or the isolate has closed it. Blocks a
+    /// thread of its own.
     func lines(until last: @escaping @Sendable (String) -> Bool) async -> [String] {
         let channel = channels[0]
         return await withCheckedContinuation { continuation in
@@ -124,7 +130,9 @@ extension SpawnedIsolate {
                 var byte: UInt8 = 0
                 while true {
                     var item = pollfd(fd: channel, events: Int16(POLLIN), revents: 0)
-                    guard unsafe poll(&item, 1, 30_000) > 0, unsafe read(channel, &byte, 1) == 1 else { break }
+                    guard unsafe poll(&item, 1, 30_000) > 0, unsafe read(channel, &byte, 1) == 1 else {
+                        break
+                    }
                     guard byte == UInt8(ascii: "\n") else {
                         bytes.append(byte)
                         continue

@@ -15,15 +15,18 @@ private let milli: UInt64 = 1_000_000
         _ channels: (UInt32, Int, Int, UInt64)..., memory: UInt64 = 0, threads: Int = 1
     ) -> Watchdog.Sample {
         Watchdog.Sample(
-            cpuNanoseconds: cpu * milli, residentBytes: memory, threadCount: threads, turn: turn, running: running,
+            cpuNanoseconds: cpu * milli, residentBytes: memory, threadCount: threads, turn: turn,
+            running: running,
             channels: channels.map {
-                EventLedger.Reading(oldestStream: $0.0, openCount: $0.1, extendedCount: $0.2, openedTotal: $0.3)
+                EventLedger.Reading(
+                    oldestStream: $0.0, openCount: $0.1, extendedCount: $0.2, openedTotal: $0.3)
             })
     }
 
     static func cpu(_ channel: Int, _ stream: UInt32, _ used: Int, of allowed: Int) -> Watchdog.Use {
         .cpu(
-            EventReference(channel: channel, stream: stream), used: .milliseconds(used), allowed: .milliseconds(allowed))
+            EventReference(channel: channel, stream: stream), used: .milliseconds(used),
+            allowed: .milliseconds(allowed))
     }
 
     @Test func `a turn may use its limit and not a millisecond more`() {
@@ -31,8 +34,12 @@ private let milli: UInt64 = 1_000_000
         // Two events are open, so only the turn's own rule can strike.
         #expect(watchdog.observe(Self.sample(10, turn: 1, (1, 2, 0, 2))) == nil)
         #expect(watchdog.observe(Self.sample(90, turn: 1, (1, 2, 0, 2))) == nil)
-        #expect(watchdog.observe(Self.sample(110, turn: 1, (1, 2, 0, 2))) == .warning(Self.cpu(0, 1, 100, of: 100)))
-        #expect(watchdog.observe(Self.sample(111, turn: 1, (1, 2, 0, 2))) == .breach(Self.cpu(0, 1, 101, of: 100)))
+        #expect(
+            watchdog.observe(Self.sample(110, turn: 1, (1, 2, 0, 2)))
+                == .warning(Self.cpu(0, 1, 100, of: 100)))
+        #expect(
+            watchdog.observe(Self.sample(111, turn: 1, (1, 2, 0, 2))) == .breach(Self.cpu(0, 1, 101, of: 100))
+        )
     }
 
     @Test func `a new turn starts from zero, and an even one is none`() {
@@ -60,7 +67,8 @@ private let milli: UInt64 = 1_000_000
         var watchdog = Watchdog(limits: Self.limits)
         // One event stays open for long; each millisecond of CPU is another event's. Nobody did wrong.
         for step in 0..<10_000 {
-            let sample = Self.sample(UInt64(step) * 20, turn: UInt64(step) * 2 + 1, (5, 2, 0, UInt64(step) + 2))
+            let sample = Self.sample(
+                UInt64(step) * 20, turn: UInt64(step) * 2 + 1, (5, 2, 0, UInt64(step) + 2))
             #expect(watchdog.observe(sample) == nil)
         }
     }
@@ -77,7 +85,9 @@ private let milli: UInt64 = 1_000_000
         var watchdog = Watchdog(limits: Self.limits)
         for step in 0..<50 {
             let stream = UInt32(step * 2 + 1)
-            #expect(watchdog.observe(Self.sample(UInt64(step) * 90, turn: 0, (stream, 1, 0, UInt64(step) + 1))) == nil)
+            #expect(
+                watchdog.observe(Self.sample(UInt64(step) * 90, turn: 0, (stream, 1, 0, UInt64(step) + 1)))
+                    == nil)
         }
     }
 
@@ -85,13 +95,17 @@ private let milli: UInt64 = 1_000_000
         var watchdog = Watchdog(limits: Self.limits)
         _ = watchdog.observe(Self.sample(0, turn: 1, (1, 1, 1, 1)))
         #expect(watchdog.observe(Self.sample(700, turn: 1, (1, 1, 1, 1))) == nil)
-        #expect(watchdog.observe(Self.sample(1001, turn: 1, (1, 1, 1, 1))) == .breach(Self.cpu(0, 1, 1001, of: 1000)))
+        #expect(
+            watchdog.observe(Self.sample(1001, turn: 1, (1, 1, 1, 1)))
+                == .breach(Self.cpu(0, 1, 1001, of: 1000)))
     }
 
     @Test func `the second channel's event is named by its channel`() {
         var watchdog = Watchdog(limits: Self.limits)
         _ = watchdog.observe(Self.sample(0, (0, 0, 0, 4), (9, 1, 0, 1)))
-        #expect(watchdog.observe(Self.sample(101, (0, 0, 0, 4), (9, 1, 0, 1))) == .breach(Self.cpu(1, 9, 101, of: 100)))
+        #expect(
+            watchdog.observe(Self.sample(101, (0, 0, 0, 4), (9, 1, 0, 1)))
+                == .breach(Self.cpu(1, 9, 101, of: 100)))
     }
 
     @Test func `a page that names a channel that doesn't exist names nothing`() {
@@ -117,10 +131,12 @@ private let milli: UInt64 = 1_000_000
         var watchdog = Watchdog(limits: Self.limits)
         #expect(watchdog.observe(Self.sample(0, memory: 800)) == nil)
         #expect(
-            watchdog.observe(Self.sample(0, memory: 801)) == .warning(.memory(usedBytes: 801, allowedBytes: 1000)))
+            watchdog.observe(Self.sample(0, memory: 801))
+                == .warning(.memory(usedBytes: 801, allowedBytes: 1000)))
         #expect(watchdog.observe(Self.sample(0, memory: 1000)) == nil)  // Warned once.
         #expect(
-            watchdog.observe(Self.sample(0, memory: 1001)) == .breach(.memory(usedBytes: 1001, allowedBytes: 1000)))
+            watchdog.observe(Self.sample(0, memory: 1001))
+                == .breach(.memory(usedBytes: 1001, allowedBytes: 1000)))
         #expect(watchdog.observe(Self.sample(0, threads: 4)) == nil)
         #expect(watchdog.observe(Self.sample(0, threads: 5)) == .breach(.threads(used: 5, allowed: 4)))
     }
@@ -128,7 +144,8 @@ private let milli: UInt64 = 1_000_000
     @Test func `a breach goes before a warning`() {
         var watchdog = Watchdog(limits: Self.limits)
         #expect(
-            watchdog.observe(Self.sample(0, memory: 900, threads: 9)) == .breach(.threads(used: 9, allowed: 4)))
+            watchdog.observe(Self.sample(0, memory: 900, threads: 9))
+                == .breach(.threads(used: 9, allowed: 4)))
     }
 
     @Test func `never ends an isolate whose events keep their limits`() {
@@ -193,7 +210,8 @@ private struct HonestIsolate {
             for step in 0..<500 {
                 if open.isEmpty || Int.random(in: 0..<100, using: &random) < 52 {
                     let isExtended = Int.random(in: 0..<4, using: &random) == 0
-                    open.append((next, isExtended, ledger.open(stream: next, isExtended ? .extended : .standard)))
+                    open.append(
+                        (next, isExtended, ledger.open(stream: next, isExtended ? .extended : .standard)))
                     next += 2
                 } else {
                     ledger.close(open.remove(at: Int.random(in: 0..<open.count, using: &random)).entry)

@@ -48,7 +48,9 @@ import Wire
     @Test func `describes a secret without telling it`() async throws {
         let host = try await FakeHost { _, env, _ in
             let secret = try #require(env.secret("TOKEN"))
-            return .text("\(secret) \(String(reflecting: secret)) \(String(describing: Mirror(reflecting: secret).children.count))")
+            return .text(
+                "\(secret) \(String(reflecting: secret)) \(String(describing: Mirror(reflecting: secret).children.count))"
+            )
         }
         host.fetch(3)
         #expect(try await host.answer(3).text == "<redacted> <redacted> 0")
@@ -56,7 +58,8 @@ import Wire
 
     @Test func `runs events concurrently and answers each with its own`() async throws {
         let host = try await FakeHost { request, env, _ in
-            .text(String(decoding: try await env.call(.kvGet, Array(request.path.utf8)).message, as: UTF8.self))
+            .text(
+                String(decoding: try await env.call(.kvGet, Array(request.path.utf8)).message, as: UTF8.self))
         }
         for index in 0..<100 { host.fetch(UInt32(3 + 2 * index), "/\(index)") }
         var calls: [(stream: UInt32, call: Call)] = []
@@ -85,8 +88,14 @@ import Wire
     @Test(arguments: [
         (204, "x", "TypeError", "Response with null body status (101, 204, 205, or 304) cannot have a body."),
         (304, "x", "TypeError", "Response with null body status (101, 204, 205, or 304) cannot have a body."),
-        (199, "x", "RangeError", "Responses may only be constructed with status codes in the range 200 to 599, inclusive. (got 199)"),
-        (600, "x", "RangeError", "Responses may only be constructed with status codes in the range 200 to 599, inclusive. (got 600)"),
+        (
+            199, "x", "RangeError",
+            "Responses may only be constructed with status codes in the range 200 to 599, inclusive. (got 199)"
+        ),
+        (
+            600, "x", "RangeError",
+            "Responses may only be constructed with status codes in the range 200 to 599, inclusive. (got 600)"
+        ),
     ])
     func `probe 5: refuses a response that can't be sent`(
         status: Int, text: String, name: String, message: String
@@ -201,7 +210,8 @@ import Wire
         host.send(.data, 3, [65], flags: .end)
         #expect(
             try await host.answer(3).failure?.message
-                == "Body has already been used. It can only be used once. Use tee() first if you need to read it twice.")
+                == "Body has already been used. It can only be used once. Use tee() first if you need to read it twice."
+        )
     }
 
     @Test func `cuts a body off that fails or has another length than announced`() async throws {
@@ -224,7 +234,9 @@ import Wire
     }
 
     @Test func `leaves the body of an unread reply to the node`() async throws {
-        let host = try await FakeHost { _, env, _ in try await env.service("SERVICE").fetch(Request("http://a/")) }
+        let host = try await FakeHost { _, env, _ in
+            try await env.service("SERVICE").fetch(Request("http://a/"))
+        }
         host.fetch(3)
         let call = try await host.next()
         #expect(call.flags.contains(.lazyBody) && call.isEnd)
@@ -288,7 +300,9 @@ import Wire
         let open = try await host.next()
         #expect(!open.isEnd)
         host.send(.data, 3, [1, 2, 3])
-        #expect(try await host.next() == FakeHost.Frame(kind: .data, flags: [], stream: open.stream, payload: [1, 2, 3]))
+        #expect(
+            try await host.next()
+                == FakeHost.Frame(kind: .data, flags: [], stream: open.stream, payload: [1, 2, 3]))
         host.send(.end, 3)
         #expect(try await host.next().kind == .end)
         host.send(.open, open.stream, [0, 1], flags: .end)
@@ -463,7 +477,11 @@ import Wire
                 context.log.info("sleeping")
                 try await Task.sleep(for: .seconds(86_400))
             default:
-                return .text("\(try await Blocking.run { gate.wait(upTo: .seconds(30)); return 7 })")
+                let value = try await Blocking.run {
+                    gate.wait(upTo: .seconds(30))
+                    return 7
+                }
+                return .text("\(value)")
             }
             return .text("fine")
         }
@@ -480,6 +498,18 @@ import Wire
         clock.advance(by: .seconds(10))
         gate.signal()
         #expect(try await host.answer(7).text == "7")
+    }
+
+    @Test func `ends an event that yields for ever, and goes on with others`() async throws {
+        let host = try await FakeHost(configuration: .test(cpuLimitNanoseconds: 1_000_000)) { request, _, _ in
+            while request.path == "/burn" { await Task.yield() }
+            return .text("fine")
+        }
+        host.fetch(3, "/burn")
+        let answer = try await host.answer(3)
+        #expect(answer.resetCode == 2 && answer.resetMessage == "Worker exceeded CPU time limit.")
+        host.fetch(5)
+        #expect(try await host.answer(5).text == "fine")
     }
 
     @Test func `ends when its channel does`() async throws {
@@ -505,7 +535,8 @@ import Wire
 
     @Test func `answers on the channel that an event came through`() async throws {
         let host = try await FakeHost(channelCount: 2) { request, env, _ in
-            .text(String(decoding: try await env.call(.kvGet, Array(request.path.utf8)).message, as: UTF8.self))
+            .text(
+                String(decoding: try await env.call(.kvGet, Array(request.path.utf8)).message, as: UTF8.self))
         }
         host.fetch(3, "/zero", channel: 0)
         host.fetch(3, "/one", channel: 1)

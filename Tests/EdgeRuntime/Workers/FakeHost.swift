@@ -64,7 +64,8 @@ final class FakeHost: Sendable {
     }
 
     convenience init(
-        channelCount: Int = 1, clock: any NodeClock = IsolateClock(), configuration: IsolateConfiguration = .test(),
+        channelCount: Int = 1, clock: any NodeClock = IsolateClock(),
+        configuration: IsolateConfiguration = .test(),
         fetch: @escaping @Sendable (Request, Env, ExecutionContext) async throws -> Response
     ) async throws {
         try self.init(channelCount: channelCount, clock: clock) { _ in FetchWorker(fetch) }
@@ -98,7 +99,9 @@ final class FakeHost: Sendable {
         }
     }
 
-    func event(_ kind: CallKind, _ stream: UInt32, _ message: [UInt8] = [], body: Bool = false, channel: Int = 0) {
+    func event(
+        _ kind: CallKind, _ stream: UInt32, _ message: [UInt8] = [], body: Bool = false, channel: Int = 0
+    ) {
         var encoder = WireEncoder()
         encoder.put(kind.rawValue)
         encoder.putRest(message)
@@ -173,7 +176,9 @@ final class FakeHost: Sendable {
             case .credit: continue
             case .reset: answer = Answer(reset: frame.payload)
             }
-            if frame.isEnd || frame.kind == .end || frame.kind == .reset { return answer ?? Answer(reset: []) }
+            if frame.isEnd || frame.kind == .end || frame.kind == .reset {
+                return answer ?? Answer(reset: [])
+            }
         }
     }
 
@@ -196,7 +201,9 @@ final class FakeHost: Sendable {
         var pending: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
-            let count = unsafe buffer.withUnsafeMutableBytes { unsafe Glibc.read(socket, $0.baseAddress, $0.count) }
+            let count = unsafe buffer.withUnsafeMutableBytes {
+                unsafe Glibc.read(socket, $0.baseAddress, $0.count)
+            }
             guard count > 0 else { return frames.finish() }
             pending += buffer[..<count]
             var offset = 0
@@ -242,7 +249,9 @@ struct Answer {
         spliceStream = try decoder.takeUInt32()
         let count = Int(try decoder.takeUInt16())
         var offset = decoder.offset
-        for (name, value) in try Headers(message: payload, count: count, from: &offset) { headers[name] = value }
+        for (name, value) in try Headers(message: payload, count: count, from: &offset) {
+            headers[name] = value
+        }
     }
 
     init(reset payload: [UInt8]) {
@@ -277,7 +286,9 @@ final class FetchWorker: FetchHandler {
     private let body: @Sendable (Request, Env, ExecutionContext) async throws -> Response
 
     init(env: Env) throws { body = { _, _, _ in .text("") } }
-    init(_ body: @escaping @Sendable (Request, Env, ExecutionContext) async throws -> Response) { self.body = body }
+    init(_ body: @escaping @Sendable (Request, Env, ExecutionContext) async throws -> Response) {
+        self.body = body
+    }
 
     func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
         try await body(request, env, context)
@@ -285,17 +296,20 @@ final class FetchWorker: FetchHandler {
 }
 
 extension IsolateConfiguration {
-    static func test(bindings: [Binding] = [.init("SERVICE", .service)], subrequestsMax: UInt32 = 1000) -> Self {
+    static func test(bindings: [Binding] = [.init("SERVICE", .service)], subrequestsMax: UInt32 = 1000, cpuLimitNanoseconds: UInt64 = 30_000_000_000)
+        -> Self
+    {
         IsolateConfiguration(
             tenant: "tenant", worker: "worker", version: "v1", environment: "dev", bindings: bindings,
             variables: [("GREETING", .text("hi")), ("LIMITS", .json("{\"max\":3}"))],
-            secrets: [("TOKEN", "s3cret")], subrequestsMax: subrequestsMax)
+            secrets: [("TOKEN", "s3cret")], cpuLimitNanoseconds: cpuLimitNanoseconds, subrequestsMax: subrequestsMax)
     }
 }
 
 extension Env {
     /// A call on binding 0, as the bindings of Interfaces make it.
-    func call(_ kind: CallKind, _ message: [UInt8] = [], body: ByteStream? = nil) async throws -> BindingReply {
+    func call(_ kind: CallKind, _ message: [UInt8] = [], body: ByteStream? = nil) async throws -> BindingReply
+    {
         try await invocation.perform(BindingCall(kind, binding: 0, message: message, body: body))
     }
 }

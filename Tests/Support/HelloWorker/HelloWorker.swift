@@ -50,12 +50,25 @@ import Workers
             return .text("unreachable")
         }
         // Burns CPU until the watchdog ends it.
-        routes.get("/burn") { _ in while !Task.isCancelled {}; return .text("cancelled") }
+        routes.get("/burn") { _ in
+            while !Task.isCancelled {}
+            return .text("cancelled")
+        }
         routes.get("/sleep/:milliseconds") { exchange in
             let milliseconds = try exchange.parameters.get("milliseconds", as: Int.self)
             try await exchange.context.sleep(for: .milliseconds(milliseconds))
             return .text("slept")
         }
+        // An unstructured task, its timer and the main actor: all of them on the isolate's one thread.
+        routes.get("/tasks") { _ in
+            let task = Task {
+                try? await Task.sleep(for: .milliseconds(1))
+                return await MainActor.run { 7 }
+            }
+            return .text("\(await task.value)")
+        }
+        // Work on a helper thread.
+        routes.get("/blocking") { _ in .text("\(try await Blocking.run { 7 })") }
         // Answers at once and logs after the time has passed.
         routes.get("/later/:milliseconds") { exchange in
             let milliseconds = try exchange.parameters.get("milliseconds", as: Int.self)
@@ -81,6 +94,27 @@ import Workers
                 exchange.context.log.info("line", ["number": "\(number)"])
             }
             return .text("logged")
+        }
+        // Reads a key of the namespace bound as KV; PUT writes it.
+        routes.get("/kv/:key") { exchange in
+            let key = exchange.parameters.get("key") ?? ""
+            guard let value = try await exchange.env.kv("KV").get(key) else {
+                return .text("no value", status: 404)
+            }
+            return .text(value)
+        }
+        routes.put("/kv/:key") { exchange in
+            let key = exchange.parameters.get("key") ?? ""
+            try await exchange.env.kv("KV").put(key, try await exchange.request.text())
+            return .empty()
+        }
+        // An object of the bucket bound as R2: its body never enters this process. PUT streams it there.
+        routes.get("/r2/*key") { exchange in
+            let key = exchange.parameters.get("key") ?? ""
+            guard let object = try await exchange.env.r2("R2").get(key), let body = object.body else {
+                return .text("no object", status: 404)
+            }
+            return Response(body: body)
         }
         // Hands the request on to the service bound as SERVICE.
         routes.get("/service/*path") { exchange in

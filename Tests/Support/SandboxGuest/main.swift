@@ -25,6 +25,13 @@ case "swift":
     DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(1)) { done.signal() }
     done.wait()
     say("dispatch 1")
+    // Dispatch looks at its threads whenever it is short of them; a thousand pieces of work make it
+    // look.
+    DispatchQueue.concurrentPerform(iterations: 64) { _ in usleep(200) }
+    let group = DispatchGroup()
+    for _ in 0..<1000 { DispatchQueue.global().async(group: group) { usleep(50) } }
+    group.wait()
+    say("dispatch 1000")
     try await Task.sleep(nanoseconds: 1_000_000)
     say("sleep \(Date().timeIntervalSince1970 > 0 ? 1 : 0)")
     say("random \(UInt64.random(in: 1...9) > 0 ? 1 : 0)")

@@ -11,14 +11,21 @@ final class DiagnosticCollector {
     private struct Place: Hashable {
         let location: SourcePlace?
         let code: Diagnostic.Code
-        let path: String
+        /// `nil` where a place has one finding of a code, whichever way led to it: a default holds for all workers.
+        let path: String?
     }
 
     init(unknownKeySeverity: Diagnostic.Severity = .error) { self.unknownKeySeverity = unknownKeySeverity }
 
     /// The same finding about the same place is kept once: a file may be read for several environments.
     func add(_ diagnostic: Diagnostic) {
-        let place = Place(location: diagnostic.location, code: diagnostic.code, path: diagnostic.path)
+        let isAboutValue: Bool
+        switch diagnostic.code {
+        case .wrongType, .outOfRange, .invalidValue, .unknownKey, .notAllowedHere, .route: isAboutValue = true
+        default: isAboutValue = false
+        }
+        let place = Place(
+            location: diagnostic.location, code: diagnostic.code, path: isAboutValue ? nil : diagnostic.path)
         guard seen.insert(place).inserted else { return }
         found.append(diagnostic)
     }

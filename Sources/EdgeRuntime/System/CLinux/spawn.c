@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -61,15 +62,6 @@ static int arrange_descriptors(struct edge_spawn_plan *plan) {
     return ruleset;
 }
 
-// Lets the child read the list of its own mappings. The C library finds the bounds of the main thread's stack there
-// (pthread_getattr_np), and by them Swift finds the process' arguments. The path only means this process while it
-// is the child that opens it, so the rule can't be made before. Without /proc there is nothing to allow.
-static void allow_own_maps(int ruleset, struct edge_spawn_plan *plan) {
-    int maps = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_PATH | O_CLOEXEC);
-    if (maps < 0) return;
-    check(edge_landlock_allow(ruleset, maps, EDGE_LANDLOCK_READ_FILE), plan, EDGE_SPAWN_LANDLOCK);
-}
-
 static void write_own_pid(struct edge_spawn_plan *plan) {
     struct sock_filter *filter = plan->filter;
     uint32_t pid = (uint32_t)syscall(SYS_getpid);
@@ -109,10 +101,7 @@ static int child(void *argument) {
         fail(plan, EDGE_SPAWN_PARENT_DEATH);
     }
     check(syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), plan, EDGE_SPAWN_NO_NEW_PRIVILEGES);
-    if (ruleset >= 0) {
-        allow_own_maps(ruleset, plan);
-        check(syscall(SYS_landlock_restrict_self, ruleset, 0), plan, EDGE_SPAWN_LANDLOCK);
-    }
+    if (ruleset >= 0) check(syscall(SYS_landlock_restrict_self, ruleset, 0), plan, EDGE_SPAWN_LANDLOCK);
     check(syscall(SYS_close_range, EDGE_SPAWN_EXECUTABLE + 1, ~0u, 0), plan, EDGE_SPAWN_DESCRIPTORS);
 
     uint64_t none = 0;
@@ -163,4 +152,12 @@ pid_t edge_spawn(struct edge_spawn_plan *plan) {
         return -1;
     }
     return pid;
+}
+
+int edge_narrow_proc(void) {
+    // A mount namespace belongs to a thread as much as to a process (unshare(2)). Slaves: what the machine unmounts goes
+    // away here too, what is mounted here stays here.
+    if (unshare(CLONE_NEWNS) != 0) return -1;
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) return -1;
+    return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "hidepid=ptraceable,subset=pid");
 }

@@ -3,8 +3,8 @@ internal import Glibc
 
 /// A filter ready for the kernel: the bytes of an array of `struct sock_filter`.
 ///
-/// libseccomp 2.5's contexts belong to one thread at a time (its manual pages promise no more); each lives only inside
-/// `init` here, so filters can be compiled on any thread.
+/// libseccomp 2.5's contexts belong to one thread at a time (its manual pages promise no more); each
+/// lives only inside `init` here, so filters can be compiled on any thread.
 package struct SyscallFilter: Sendable {
     /// Eight bytes per instruction, in the machine's byte order, at most 4096 instructions.
     package let program: [UInt8]
@@ -12,13 +12,15 @@ package struct SyscallFilter: Sendable {
 
     package static let instructionByteCount = 8
 
-    /// Compiles `rules`. Calls that no rule matches get `otherwise`; calls that this libseccomp has never heard of
-    /// fail as on a kernel that lacks them (ENOSYS), because newer C libraries try them and know what to do then.
-    /// Calls by the number of another architecture (32-bit, x32) end the process.
+    /// Compiles `rules`. Calls that no rule matches get `otherwise`; calls that this libseccomp has
+    /// never heard of fail as on a kernel that lacks them (ENOSYS), because newer C libraries try them
+    /// and know what to do then. Calls by the number of another architecture (32-bit, x32) end the
+    /// process.
     ///
     /// - Note: A rule for a call that this architecture lacks is left out.
     package init(_ rules: [SyscallRule], otherwise: SyscallAction) throws(FilterError) {
-        // SAFETY: the context is released on each way out and used by nobody else; libseccomp checks its arguments.
+        // SAFETY: the context is released on each way out and used by nobody else; libseccomp checks its
+        // arguments.
         guard let context = unsafe seccomp_init(Self.code(otherwise)) else { throw .outOfMemory }
         defer { unsafe seccomp_release(context) }
         unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, EDGE_SECCOMP_KILL_PROCESS)
@@ -29,7 +31,8 @@ package struct SyscallFilter: Sendable {
             guard result == 0 else { throw .ruleRefused(rule.name, errno: -result) }
         }
         for number in Self.unknownNumbers() {
-            let result = unsafe seccomp_rule_add_array(context, edge_seccomp_errno(UInt16(ENOSYS)), number, 0, nil)
+            let result = unsafe seccomp_rule_add_array(
+                context, edge_seccomp_errno(UInt16(ENOSYS)), number, 0, nil)
             guard result == 0 || result == -EACCES else { throw .ruleRefused("\(number)", errno: -result) }
         }
         program = try unsafe Self.export(context)
@@ -44,11 +47,14 @@ package struct SyscallFilter: Sendable {
         return number >= 0 ? number : nil
     }
 
-    /// Numbers above the ones every architecture has in common, up to where the kernel will not be for years.
+    /// Numbers above the ones every architecture has in common, up to where the kernel will not be for
+    /// years.
     private static func unknownNumbers() -> [Int32] {
         (424...600).filter { number in
             // SAFETY: the name returned is allocated for us, and freed here.
-            guard let name = unsafe seccomp_syscall_resolve_num_arch(seccomp_arch_native(), number) else { return true }
+            guard let name = unsafe seccomp_syscall_resolve_num_arch(seccomp_arch_native(), number) else {
+                return true
+            }
             unsafe free(name)
             return false
         }
@@ -98,7 +104,9 @@ package struct SyscallFilter: Sendable {
             guard count > 0 else { break }
             program += chunk[..<count]
         }
-        guard !program.isEmpty, program.count % instructionByteCount == 0 else { throw .exportFailed(errno: EIO) }
+        guard !program.isEmpty, program.count % instructionByteCount == 0 else {
+            throw .exportFailed(errno: EIO)
+        }
         return program
     }
 }

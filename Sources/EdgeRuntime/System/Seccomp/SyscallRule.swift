@@ -7,7 +7,8 @@ package enum SyscallAction: Hashable, Sendable {
     case killProcess
 }
 
-/// What one argument of a call must look like. Pointers can't be followed: only the register's value counts.
+/// What one argument of a call must look like. Pointers can't be followed: only the register's value
+/// counts.
 package struct ArgumentCondition: Hashable, Sendable {
     /// 0...5.
     package let index: Int
@@ -31,8 +32,8 @@ package struct ArgumentCondition: Hashable, Sendable {
     }
 }
 
-/// One call, the arguments it applies to, and what becomes of it. Several rules of one call are alternatives, and
-/// must share their action.
+/// One call, the arguments it applies to, and what becomes of it. Several rules of one call are
+/// alternatives, and must share their action.
 package struct SyscallRule: Hashable, Sendable {
     package let name: String
     /// All must hold; empty: any arguments.

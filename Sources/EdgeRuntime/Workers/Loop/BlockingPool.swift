@@ -33,7 +33,11 @@ final class BlockingPool: Sendable {
             state.threadCount += 1
             return true
         }
-        if startsThread { SystemThread(name: "edge-blocking") { self.serve() }.start() } else { wakeup.signal() }
+        if startsThread {
+            SystemThread(name: "edge-blocking") { self.serve() }.start()
+        } else {
+            wakeup.signal()
+        }
     }
 
     private func serve() {
@@ -43,6 +47,7 @@ final class BlockingPool: Sendable {
                     state.idleCount += 1
                     return nil
                 }
+                if state.work.count > 1, state.idleCount > 0 { wakeup.signal() }
                 return state.work.removeFirst()
             }
             if let work {

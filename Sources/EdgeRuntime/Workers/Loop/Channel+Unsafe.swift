@@ -12,7 +12,9 @@ final class Channel {
     /// Read at a time; what is more waits in the socket while other channels have their turn.
     private static let readByteCount = 64 << 10
 
-    unowned let loop: EventLoop
+    // SAFETY: the loop owns its channels, and nothing uses a channel after its loop: it ends with the process.
+    private unowned(unsafe) let owner: EventLoop
+    var loop: EventLoop { unsafe owner }
     let index: UInt32
     let descriptor: Descriptor
     var input = ByteBuffer()
@@ -25,7 +27,7 @@ final class Channel {
     var interest: Epoll.Interest = .read
 
     init(loop: EventLoop, index: UInt32, descriptor: consuming Descriptor) {
-        self.loop = loop
+        unsafe owner = loop
         self.index = index
         self.descriptor = descriptor
     }
@@ -110,7 +112,8 @@ final class Channel {
     }
 
     func appendData(_ bytes: ArraySlice<UInt8>, stream: UInt32, end: Bool) {
-        output.append(FrameHeader(.data, stream: stream, flags: end ? .end : [], payloadByteCount: bytes.count))
+        output.append(
+            FrameHeader(.data, stream: stream, flags: end ? .end : [], payloadByteCount: bytes.count))
         output.append(bytes)
     }
 
@@ -123,7 +126,8 @@ final class Channel {
 
     /// The `open` frame of a call of `parent`.
     func appendCall(
-        _ kind: CallKind, stream: UInt32, binding: UInt16, parent: UInt32, flags: FrameFlags, _ message: [UInt8]
+        _ kind: CallKind, stream: UInt32, binding: UInt16, parent: UInt32, flags: FrameFlags,
+        _ message: [UInt8]
     ) {
         output.append(
             FrameHeader(
@@ -164,7 +168,8 @@ final class Channel {
         case .reset:
             guard payload.count >= 2 else { throw .wrongPayloadLength(.reset, payload.count) }
             let code = unsafe payload.loadUnaligned(as: UInt16.self).littleEndian
-            let message = unsafe String(decoding: UnsafeRawBufferPointer(rebasing: payload[2...]), as: UTF8.self)
+            let message = unsafe String(
+                decoding: UnsafeRawBufferPointer(rebasing: payload[2...]), as: UTF8.self)
             endpoint?.receivedReset(code: code, message: message)
         }
     }

@@ -151,6 +151,8 @@ final class EventLoop: @unchecked Sendable {
         while left > 0, let next = jobs.takeFirst() {
             left -= 1
             let invocation = next.invocation
+            // What is left of an event above its limit is never resumed; its memory goes with the isolate.
+            if invocation.isStopped { continue }
             if current !== invocation {
                 current = invocation
                 page.begin(stream: invocation.stream, channel: invocation.channel.index)
@@ -161,7 +163,7 @@ final class EventLoop: @unchecked Sendable {
             case .main: IsolateExecutors.runMain(next.job)
             }
             let after = IsolateClock.ticks()
-            invocation.runNanoseconds &+= after &- before
+            if invocation.ran(nanoseconds: after &- before) { invocation.endAsTooExpensive() }
             page.add(nanoseconds: after &- before)
             before = after
         }

@@ -1,7 +1,7 @@
-@_spi(ExperimentalScheduling) internal import _Concurrency
 internal import Interfaces
 internal import System
 internal import Wire
+@_spi(ExperimentalScheduling) internal import _Concurrency
 
 /// One event: its stream, its task, its calls and what it may still use. It is also the executor of its tasks, which is how
 /// the loop knows for whom each job runs.
@@ -9,7 +9,9 @@ internal import Wire
 /// States: *running* until the handler's answer is complete or the stream was reset; then, as long as `waitUntil` work
 /// is left, *lingering*; then *over*, when nothing may be done in its name any more. Touched by the loop's
 /// thread alone, except for `enqueue`, which the concurrency runtime calls from anywhere.
-final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, BindingTransport, @unchecked Sendable {
+final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, BindingTransport,
+    @unchecked Sendable
+{
     enum Event { case startup, fetch, scheduled, queue }
 
     /// Log lines of one event, in bytes (spec: runtime, section 6).
@@ -19,7 +21,9 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     let isolate: IsolateContext
     var passesThroughOnException = false
     /// Time that its code ran.
-    var runNanoseconds: UInt64 = 0
+    private var runNanoseconds: UInt64 = 0
+    private let runNanosecondsMax: UInt64
+    private(set) var isStopped = false
 
     private var task: Task<Void, Never>?
     private var hasReplied = false
@@ -36,6 +40,10 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     init(_ event: Event, channel: Channel, stream: UInt32, isolate: IsolateContext) {
         self.event = event
         self.isolate = isolate
+        // The node's watchdog measures CPU time and ends code that doesn't come back. This catches what does come back, again
+        // and again; it measures time that passed, hence the margin.
+        let limit = event == .startup ? 0 : isolate.configuration.cpuLimitNanoseconds
+        runNanosecondsMax = limit == 0 || limit > 1 << 62 ? .max : 2 * limit + 50_000_000
         super.init(channel: channel, stream: stream)
     }
 
@@ -55,7 +63,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         _ job: consuming ExecutorJob, at instant: C.Instant, tolerance: C.Duration?, clock: C
     ) {
         loop.enqueue(
-            QueuedJob(job: UnownedJob(job), invocation: self, home: .event), after: clock.now.duration(to: instant))
+            QueuedJob(job: UnownedJob(job), invocation: self, home: .event),
+            after: clock.now.duration(to: instant))
     }
 
     // MARK: Running a handler
@@ -154,9 +163,12 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             }
         case .bytes(let bytes):
             guard bytes.count <= min(sendCredit, WireLimits.dataPayloadBytesMax) else { return false }
-            respond(response, bodyLength: bytes.count, hasBody: !bytes.isEmpty, end: true) { $0.append(bytes) }
+            respond(response, bodyLength: bytes.count, hasBody: !bytes.isEmpty, end: true) {
+                $0.append(bytes)
+            }
         case .stream(let body):
-            guard let source = body.unreadSource as? IncomingBody, source.channel === channel, source.canSplice
+            guard let source = body.unreadSource as? IncomingBody, source.channel === channel,
+                source.canSplice
             else { return false }
             respond(
                 response, bodyLength: body.length, hasBody: true, end: true, splice: source.stream)
@@ -237,6 +249,26 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         task?.cancel()
     }
 
+    /// - Returns: whether the event has used more time than it may.
+    @inline(__always)
+    func ran(nanoseconds: UInt64) -> Bool {
+        runNanoseconds &+= nanoseconds
+        return runNanoseconds > runNanosecondsMax
+    }
+
+    /// The event's code has run for too long in all.
+    func endAsTooExpensive() {
+        guard !isStopped else { return }
+        isStopped = true
+        if isRunning {
+            isRunning = false
+            loop.runningCount -= 1
+        }
+        sendReset(.exceededCPU, WorkersError.exceededCPU)
+        close(incoming: WorkersError.connectionLost)
+        end()
+    }
+
     /// Nothing can ever resume the handler: see `EventLoop.endHungEvents`.
     func endAsHung() {
         guard isRunning else { return }
@@ -292,7 +324,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         waitUntilStream = opened
         channel.streams.insert(opened.stream, opened)
         channel.appendCall(
-            .waitUntil, stream: opened.stream, binding: CallPrefix.noBinding, parent: stream, flags: .lazyBody, [])
+            .waitUntil, stream: opened.stream, binding: CallPrefix.noBinding, parent: stream,
+            flags: .lazyBody, [])
     }
 
     /// The node's 30 seconds are over.
@@ -367,9 +400,12 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         logByteCount += message.text.utf8.count + 32
         for field in message.fields { logByteCount += field.name.utf8.count + field.value.utf8.count + 8 }
         // A node that doesn't read gets no more lines either: they are the first thing to go.
-        guard logByteCount < Self.logBytesMax, channel.output.readableByteCount < 8 * Channel.outputBytesMax else {
+        guard logByteCount < Self.logBytesMax, channel.output.readableByteCount < 8 * Channel.outputBytesMax
+        else {
             logByteCount = Self.logBytesMax
-            return send(LogMessage(level: Log.Level.warn.rawValue, text: "log truncated: more than 256 KiB in one event"))
+            return send(
+                LogMessage(
+                    level: Log.Level.warn.rawValue, text: "log truncated: more than 256 KiB in one event"))
         }
         send(message)
     }

@@ -1,5 +1,5 @@
-@_spi(ExperimentalCustomExecutors) @_spi(ExperimentalScheduling) internal import _Concurrency
 internal import Synchronization
+@_spi(ExperimentalCustomExecutors) @_spi(ExperimentalScheduling) internal import _Concurrency
 
 // The concurrency runtime of an isolate's process has no threads: its default executor and the main actor are the loop, too.
 // So `Task { }` and `Task.sleep` in handler code stay on the loop's thread, and the loop sees every timer. The interface

@@ -112,6 +112,7 @@ class StreamEndpoint: @unchecked Sendable {
 enum ResetCode: UInt16 {
     case cancelled = 0
     case exception = 1
+    case exceededCPU = 2
     case hung = 4
     case overloaded = 5
     case internalError = 6

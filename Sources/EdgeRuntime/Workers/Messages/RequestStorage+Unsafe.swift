@@ -62,12 +62,11 @@ final class RequestStorage: Sendable {
     /// `scheme://host/path?query` → where the path stands.
     private static func pathRange(of url: UnsafeBufferPointer<UInt8>) -> Range<Int> {
         let slash = UInt8(ascii: "/")
-        var start = unsafe url.firstIndex(of: slash).map { $0 + 2 } ?? 0
-        while start < url.count, unsafe url[start] != slash { start += 1 }
+        func isEnd(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "?") || byte == UInt8(ascii: "#") }
+        var start = unsafe min(url.count, url.firstIndex(of: slash).map { $0 + 2 } ?? url.count)
+        while start < url.count, unsafe url[start] != slash, unsafe !isEnd(url[start]) { start += 1 }
         var end = start
-        while end < url.count, unsafe url[end] != UInt8(ascii: "?"), unsafe url[end] != UInt8(ascii: "#") {
-            end += 1
-        }
-        return min(start, end)..<end
+        while end < url.count, unsafe !isEnd(url[end]) { end += 1 }
+        return start..<end
     }
 }

@@ -6,8 +6,12 @@ enum HeaderParameters {
         var index = 0
         func trimmed(_ range: Range<Int>) -> String {
             var range = range
-            while let first = range.first, bytes[first] == 32 || bytes[first] == 9 { range = first + 1..<range.upperBound }
-            while let last = range.last, bytes[last] == 32 || bytes[last] == 9 { range = range.lowerBound..<last }
+            while let first = range.first, bytes[first] == 32 || bytes[first] == 9 {
+                range = first + 1..<range.upperBound
+            }
+            while let last = range.last, bytes[last] == 32 || bytes[last] == 9 {
+                range = range.lowerBound..<last
+            }
             return String(decoding: bytes[range], as: UTF8.self)
         }
         func scan(until stops: [UInt8]) -> Range<Int> {

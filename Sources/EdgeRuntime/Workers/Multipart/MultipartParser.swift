@@ -165,14 +165,18 @@ struct MultipartParser {
     /// Whether what stands at `index` is a delimiter without its CRLF, as behind an empty part.
     private func isBareDelimiter(at index: Int) -> Bool {
         guard input.count - index >= delimiter.count - 2 else { return false }
-        for offset in 2..<delimiter.count where input[index + offset - 2] != delimiter[offset] { return false }
+        for offset in 2..<delimiter.count where input[index + offset - 2] != delimiter[offset] {
+            return false
+        }
         return true
     }
 
     /// Whether all that is there from `index` on is the beginning of a delimiter without its CRLF.
     private func isDelimiterBegun(at index: Int) -> Bool {
         guard input.count - index < delimiter.count - 2 else { return false }
-        for offset in index..<input.count where input[offset] != delimiter[offset - index + 2] { return false }
+        for offset in index..<input.count where input[offset] != delimiter[offset - index + 2] {
+            return false
+        }
         return true
     }
 
@@ -192,8 +196,10 @@ struct MultipartParser {
         var name = ""
         for byte in input[range.lowerBound..<colon] {
             switch byte {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"): name.unicodeScalars.append(Unicode.Scalar(byte | 0x20))
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"):
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"):
+                name.unicodeScalars.append(Unicode.Scalar(byte | 0x20))
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "-"):
                 name.unicodeScalars.append(Unicode.Scalar(byte))
             default: throw .malformed("part header")
             }
@@ -201,7 +207,9 @@ struct MultipartParser {
         var value = input[(colon + 1)..<range.upperBound]
         while let first = value.first, first == 32 || first == 9 { value.removeFirst() }
         while let last = value.last, last == 32 || last == 9 { value.removeLast() }
-        guard !value.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 }) else { throw .malformed("part header") }
+        guard !value.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 }) else {
+            throw .malformed("part header")
+        }
         return HeaderLine(name: name, value: String(decoding: value, as: UTF8.self))
     }
 }

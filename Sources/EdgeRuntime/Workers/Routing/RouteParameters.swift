@@ -22,7 +22,9 @@ public struct RouteParameters: Sendable {
     /// - Throws: `RouteParameterError` when the parameter doesn't exist or its text isn't a `Value`.
     public func get<Value: LosslessStringConvertible>(_ name: String, as type: Value.Type) throws -> Value {
         guard let text = get(name) else { throw RouteParameterError(name: name, text: nil, type: "\(type)") }
-        guard let value = Value(text) else { throw RouteParameterError(name: name, text: text, type: "\(type)") }
+        guard let value = Value(text) else {
+            throw RouteParameterError(name: name, text: text, type: "\(type)")
+        }
         return value
     }
 }

@@ -92,7 +92,9 @@ struct RouteTrie: Sendable {
     }
 
     /// Visits what matches, best first, until a leaf has the method. Depth is bounded by the patterns.
-    private func descend(_ index: Int, _ path: UnsafeBufferPointer<UInt8>, from start: Int, _ search: inout Search) {
+    private func descend(
+        _ index: Int, _ path: UnsafeBufferPointer<UInt8>, from start: Int, _ search: inout Search
+    ) {
         let node = nodes[index]
         if start > path.count {
             choose(node.leaves, &search)
@@ -132,7 +134,9 @@ struct RouteTrie: Sendable {
     }
 
     private func percentDecoded(_ text: UnsafeBufferPointer<UInt8>) -> String {
-        guard unsafe text.contains(UInt8(ascii: "%")) else { return unsafe String(decoding: text, as: UTF8.self) }
+        guard unsafe text.contains(UInt8(ascii: "%")) else {
+            return unsafe String(decoding: text, as: UTF8.self)
+        }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count)
         var index = 0

@@ -7,8 +7,9 @@ public struct Exchange: Sendable {
     public let context: ExecutionContext
     public let parameters: RouteParameters
 
-    public init(request: Request, env: Env, context: ExecutionContext, parameters: RouteParameters = RouteParameters())
-    {
+    public init(
+        request: Request, env: Env, context: ExecutionContext, parameters: RouteParameters = RouteParameters()
+    ) {
         self.request = request
         self.env = env
         self.context = context
@@ -49,12 +50,24 @@ public struct RouteBuilder {
         routes.append(Route(method: method, pattern: prefix + pattern, handler: chain))
     }
 
-    public mutating func get(_ pattern: String, _ handler: @escaping RouteHandler) { on(.get, pattern, handler) }
-    public mutating func head(_ pattern: String, _ handler: @escaping RouteHandler) { on(.head, pattern, handler) }
-    public mutating func post(_ pattern: String, _ handler: @escaping RouteHandler) { on(.post, pattern, handler) }
-    public mutating func put(_ pattern: String, _ handler: @escaping RouteHandler) { on(.put, pattern, handler) }
-    public mutating func patch(_ pattern: String, _ handler: @escaping RouteHandler) { on(.patch, pattern, handler) }
-    public mutating func delete(_ pattern: String, _ handler: @escaping RouteHandler) { on(.delete, pattern, handler) }
+    public mutating func get(_ pattern: String, _ handler: @escaping RouteHandler) {
+        on(.get, pattern, handler)
+    }
+    public mutating func head(_ pattern: String, _ handler: @escaping RouteHandler) {
+        on(.head, pattern, handler)
+    }
+    public mutating func post(_ pattern: String, _ handler: @escaping RouteHandler) {
+        on(.post, pattern, handler)
+    }
+    public mutating func put(_ pattern: String, _ handler: @escaping RouteHandler) {
+        on(.put, pattern, handler)
+    }
+    public mutating func patch(_ pattern: String, _ handler: @escaping RouteHandler) {
+        on(.patch, pattern, handler)
+    }
+    public mutating func delete(_ pattern: String, _ handler: @escaping RouteHandler) {
+        on(.delete, pattern, handler)
+    }
     public mutating func options(_ pattern: String, _ handler: @escaping RouteHandler) {
         on(.options, pattern, handler)
     }
@@ -122,7 +135,8 @@ public struct Router {
         return try await Self.dispatch(exchange, trie: trie, handlers: handlers, fallback: fallback)
     }
 
-    static func wrap(_ middleware: @escaping Middleware, around next: @escaping RouteHandler) -> RouteHandler {
+    static func wrap(_ middleware: @escaping Middleware, around next: @escaping RouteHandler) -> RouteHandler
+    {
         { exchange in try await middleware(exchange, next) }
     }
 

@@ -41,7 +41,7 @@ struct edge_spawn_plan {
     int limit_count;
     int switch_identity;                    // 0: keep uid and gid
     uint32_t uid, gid;
-    int landlock_ruleset;                   // −1: none; used up, because the child adds a rule of its own
+    int landlock_ruleset;                   // −1: none
     void *filter;                           // struct sock_filter[filter_count]; written to, see below
     uint16_t filter_count;
     uint32_t pid_placeholder;               // the child replaces this constant in the filter by its own pid
@@ -49,6 +49,10 @@ struct edge_spawn_plan {
     int pidfd;                              // out, close-on-exec
     int failed_step, failed_errno;          // out, EDGE_SPAWN_NONE when the executable runs
 };
+
+// Gives the calling thread, and what it spawns from now on, a view of /proc in which a process finds no process but those that it
+// may trace: a sandboxed one finds itself. Nobody else's view changes. 0, or −1 with errno; needs CAP_SYS_ADMIN.
+int edge_narrow_proc(void);
 
 // Returns the pid, or −1 with `failed_step` and `failed_errno` set and nothing left behind. The calling thread must live as
 // long as the child: its end kills the child (PR_SET_PDEATHSIG).
