@@ -149,7 +149,9 @@ let package = Package(
                 "AuthService", "Platform", "Workers", "WorkersCrypto", "Interfaces", "Stores", "StoresD1",
                 "Observability", "System",
             ]),
-        tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
+        tests(
+            "StoresKVTests", "Bindings/KV",
+            ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
             ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
@@ -158,6 +160,6 @@ let package = Package(
             ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "Observability", "System"]),
         tests(
             "StoresQueuesTests", "Bindings/Queues",
-            ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
+            ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
     ]
 )

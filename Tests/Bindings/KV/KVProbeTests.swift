@@ -44,7 +44,8 @@ import Testing
                 == CallFailure("\".\" is not allowed as a key name.", name: "TypeError"))
     }
 
-    @Test(arguments: ["a", "€"]) func `probe 5: 512 bytes of key and one more`(character: String) async throws {
+    @Test(arguments: ["a", "€"]) func `probe 5: 512 bytes of key and one more`(character: String) async throws
+    {
         let key = String(repeating: "a", count: 512)
         try await kv.put(key, "v")
         #expect(try await kv.get(key) == "v")
@@ -200,7 +201,8 @@ import Testing
         for key in ["a", "b"] { try await kv.put(key, "v") }
         #expect(
             await failure { _ = try await kv.list(limit: 1001) }?.message
-                == "KV GET failed: 400 Invalid key_count_limit of 1001. Please specify an integer less than 1000.")
+                == "KV GET failed: 400 Invalid key_count_limit of 1001. Please specify an integer less than 1000."
+        )
         #expect(try await kv.list(limit: 0).keys.count == 2)
         #expect(try await kv.list(limit: -3).keys.count == 2)
         #expect(try await kv.list(limit: 1).keys.count == 1)
@@ -250,7 +252,8 @@ import Testing
         #expect(try await kv.get(["ok", "none"], .json([Int].self)) == ["ok": [1], "none": nil])
         #expect(
             await failure { _ = try await kv.get(["ok", "text"], .json([Int].self)) }?.message
-                == "KV GET_BULK failed: 400 At least one of the requested keys corresponds to a non-json value")
+                == "KV GET_BULK failed: 400 At least one of the requested keys corresponds to a non-json value"
+        )
     }
 
     @Test func `probe 28: deleting what is missing`() async throws {
@@ -279,7 +282,10 @@ import Testing
         for key in ["aa", "ab", "ac"] { try await kv.put(key, "v") }
         let cursor = try #require(try await kv.list(prefix: "a", limit: 1).cursor)
         let message = "KV GET failed: 400 cursor is invalid"
-        for wrong in ["", "zz", "0", "01020304050607", cursor + "00", String(cursor.dropLast(2)), cursor.uppercased() + "A"] {
+        for wrong in [
+            "", "zz", "0", "01020304050607", cursor + "00", String(cursor.dropLast(2)),
+            cursor.uppercased() + "A",
+        ] {
             #expect(await failure { _ = try await kv.list(prefix: "a", cursor: wrong) }?.message == message)
         }
         #expect(await failure { _ = try await kv.list(cursor: cursor) }?.message == message)

@@ -1,12 +1,11 @@
 import Interfaces
 import LMDB
+import Stores
 import StoresKV
 import Synchronization
 import System
 import Testing
 import Wire
-
-import Stores
 
 @Suite struct `KV store` {
     @Test func `sweeps what has expired, on the clock, and nothing else`() async throws {
@@ -54,7 +53,8 @@ import Stores
     @Test func `acknowledges no put whose commit fails, and keeps what was there`() async throws {
         let isBroken = Atomic<Bool>(false)
         let fixture = try KVFixture(fault: { operation in
-            operation == "commit" && isBroken.load(ordering: .relaxed) ? LMDBError("mdb_txn_commit", .diskFull) : nil
+            operation == "commit" && isBroken.load(ordering: .relaxed)
+                ? LMDBError("mdb_txn_commit", .diskFull) : nil
         })
         let kv = try fixture.namespace()
         try await kv.put("k", "old", metadata: 1)
@@ -64,9 +64,12 @@ import Stores
             for await error in group { #expect(error?.message == "KV PUT failed: 500 Internal Server Error") }
         }
         #expect(
-            await failure { try await kv.delete("k") }?.message == "KV DELETE failed: 500 Internal Server Error")
+            await failure { try await kv.delete("k") }?.message
+                == "KV DELETE failed: 500 Internal Server Error")
         isBroken.store(false, ordering: .relaxed)
-        #expect(try await kv.getWithMetadata("k") == KVValueWithMetadata(value: "old", metadata: KVMetadata(json: "1")))
+        #expect(
+            try await kv.getWithMetadata("k")
+                == KVValueWithMetadata(value: "old", metadata: KVMetadata(json: "1")))
         try await kv.put("k", "new")
         #expect(try await kv.get("k") == "new")
         await fixture.store.close()
@@ -126,7 +129,8 @@ import Stores
         }
     }
 
-    @Test func `behaves as a dictionary under random operations, reopenings and jumps of time`() async throws {
+    @Test func `behaves as a dictionary under random operations, reopenings and jumps of time`() async throws
+    {
         struct Entry: Equatable {
             var value: [UInt8]
             var metadata: String?
@@ -139,8 +143,11 @@ import Stores
         var kv = try fixture.namespace()
         var model: [String: Entry] = [:]
         let stem = String(repeating: "k", count: 509)
-        let keys = (0..<12).map { "key\($0)" }
-            + ["", "a", "ab", "abc", "é", "ab€"].map { stem + $0 }.filter { $0.utf8.count <= 512 } + ["k", "Z"]
+        let keys =
+            (0..<12).map { "key\($0)" }
+            + ["", "a", "ab", "abc", "é", "ab€"].map { stem + $0 }.filter { $0.utf8.count <= 512 } + [
+                "k", "Z",
+            ]
 
         for step in 0..<1500 {
             let context: Comment = "seed \(seed), step \(step)"
@@ -171,7 +178,8 @@ import Stores
                 #expect(found.value == model[key]?.value, context)
                 #expect(found.metadata?.json == model[key]?.metadata, context)
             default:
-                let prefix = ["", "k", "key1", stem, stem + "a", stem + "ab", "none"].randomElement(using: &generator)
+                let prefix = ["", "k", "key1", stem, stem + "a", stem + "ab", "none"].randomElement(
+                    using: &generator)
                 let limit = Int.random(in: 1...6, using: &generator)
                 var seen: [KVListing.Key] = []
                 var cursor: String?
@@ -183,9 +191,11 @@ import Stores
                 } while cursor != nil
                 let expected = model.filter { $0.key.utf8.starts(with: (prefix ?? "").utf8) }
                     .sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
-                    .map { KVListing.Key(
-                        name: $0.key, expiration: $0.value.expiration,
-                        metadata: $0.value.metadata.map { KVMetadata(json: $0) }) }
+                    .map {
+                        KVListing.Key(
+                            name: $0.key, expiration: $0.value.expiration,
+                            metadata: $0.value.metadata.map { KVMetadata(json: $0) })
+                    }
                 #expect(seen == expected, context)
             }
             let now = Int64(fixture.now)
@@ -197,12 +207,14 @@ import Stores
 
 @Suite struct `JSON grammar` {
     @Test(arguments: [
-        "null", " true ", "0", "-0.5e+10", "\"\\u00e9\\n\"", "[]", "{}", "[1,{\"a\":[null]}]", "{\"a\":1,\"b\":\"x\"}",
+        "null", " true ", "0", "-0.5e+10", "\"\\u00e9\\n\"", "[]", "{}", "[1,{\"a\":[null]}]",
+        "{\"a\":1,\"b\":\"x\"}",
     ])
     func `accepts`(text: String) { #expect(JSONGrammar.accepts(text)) }
 
     @Test(arguments: [
-        "", " ", "nul", "01x", "1.", ".5", "1e", "\"", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "[1,]", "[1 2]", "{\"a\"}",
+        "", " ", "nul", "01x", "1.", ".5", "1e", "\"", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "[1,]", "[1 2]",
+        "{\"a\"}",
         "{a:1}", "{\"a\":1,}", "[", "]", "1 1", "'a'", "+1", "--1", String(repeating: "[", count: 100_000),
     ])
     func `refuses`(text: String) { #expect(!JSONGrammar.accepts(text)) }

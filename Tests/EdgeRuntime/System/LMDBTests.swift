@@ -129,7 +129,9 @@ private struct Refusal: Error, Equatable {}
             for index in UInt8(0)..<40 { try environment.write { try $0.put([index], value, in: database) } }
         }
         let committer = GroupCommitter(environment, threadName: "test")
-        async let put: Void = committer.submit { try $0.put([200], [UInt8](repeating: 1, count: 900_000), in: database) }
+        async let put: Void = committer.submit {
+            try $0.put([200], [UInt8](repeating: 1, count: 900_000), in: database)
+        }
         async let deleted: Bool = committer.submit { try $0.delete([0], in: database) }
         #expect(try await deleted)
         do {

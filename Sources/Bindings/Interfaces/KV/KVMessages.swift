@@ -97,7 +97,8 @@ package struct KVPutMessage: Equatable, Sendable {
     }
 
     package func encoded() -> [UInt8] {
-        var encoder = WireEncoder(capacity: key.count + (value?.count ?? 0) + (metadata?.utf8.count ?? 0) + 28)
+        var encoder = WireEncoder(
+            capacity: key.count + (value?.count ?? 0) + (metadata?.utf8.count ?? 0) + 28)
         encoder.put(key)
         encoder.put(expiration)
         encoder.put(expirationTtl)
@@ -281,7 +282,8 @@ package struct KVGetManyReply: Equatable, Sendable {
             try decoder.takeOptional { decoder throws(WireError) in
                 Item(
                     value: try decoder.takeBytes(),
-                    metadata: try decoder.takeOptional { decoder throws(WireError) in try decoder.takeString() })
+                    metadata: try decoder.takeOptional { decoder throws(WireError) in try decoder.takeString()
+                    })
             }
         }
         try decoder.finish()

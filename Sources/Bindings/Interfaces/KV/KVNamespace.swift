@@ -43,7 +43,8 @@ public struct KVNamespace: Sendable {
         try await fetch(key, type, cacheTtl: cacheTtl, withMetadata: true)
     }
 
-    /// The values of 1...100 keys, together at most 25 MiB. Every key that was asked for is in the result.
+    /// The values of 1...100 keys, together at most 25 MiB. Every key that was asked for is in the result; keys that
+    /// Swift holds for equal, being canonically equivalent, share an element of it.
     public func get(_ keys: [String], cacheTtl: Int? = nil) async throws -> [String: String?] {
         try await get(keys, .text, cacheTtl: cacheTtl)
     }
@@ -92,7 +93,8 @@ public struct KVNamespace: Sendable {
         let isInline = value.count <= KVLimits.inlineByteCountMax
         try await put(
             KVPutMessage(
-                key: Array(key.utf8), value: isInline ? value[...] : nil, expiration: expiration.map(Int64.init),
+                key: Array(key.utf8), value: isInline ? value[...] : nil,
+                expiration: expiration.map(Int64.init),
                 expirationTtl: expirationTtl.map(Int64.init), metadata: try Self.text(of: metadata)),
             body: isInline ? nil : ByteStream(value))
     }
@@ -207,7 +209,9 @@ public struct KVNamespace: Sendable {
         let byteCount = key.utf8.count
         guard byteCount <= KVLimits.keyByteCountMax else {
             throw operation.failure(
-                414, "UTF-8 encoded length of \(byteCount) exceeds key length limit of \(KVLimits.keyByteCountMax).")
+                414,
+                "UTF-8 encoded length of \(byteCount) exceeds key length limit of \(KVLimits.keyByteCountMax)."
+            )
         }
     }
 

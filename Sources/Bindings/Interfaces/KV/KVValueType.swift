@@ -1,5 +1,3 @@
-internal import FoundationEssentials
-
 /// The form in which a value is wanted: `.text`, `.bytes`, `.json(User.self)` or `.stream`.
 public struct KVValueType<Value>: Sendable {
     /// As the product names it: what a store is told.
@@ -32,23 +30,5 @@ extension KVValueType where Value: Decodable & SendableMetatype {
     /// decoder's `DecodingError`.
     public static func json(_ type: Value.Type = Value.self) -> KVValueType {
         KVValueType(name: "json") { try JSONText.decode(try await $0.collect()) }
-    }
-}
-
-/// JSON as the product's runtime reads and writes it.
-enum JSONText {
-    static func decode<Value: Decodable>(_ bytes: [UInt8]) throws -> Value {
-        do {
-            return try JSONDecoder().decode(Value.self, from: Data(bytes))
-        } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
-            throw CallFailure("value is not valid JSON: \(context.debugDescription)", name: "SyntaxError")
-        }
-    }
-
-    /// Compact, keys in a stable order, slashes as they are.
-    static func encode(_ value: any Encodable) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
-        return Array(try encoder.encode(value))
     }
 }

@@ -4,7 +4,7 @@ internal import Observability
 internal import System
 
 /// One namespace of the embedded engine.
-struct EmbeddedKVNamespace: KVStoreNamespace {
+final class EmbeddedKVNamespace: KVStoreNamespace {
     let name: String
     let keys: KeySpace
     let environment: LMDBEnvironment
@@ -13,13 +13,32 @@ struct EmbeddedKVNamespace: KVStoreNamespace {
     let clock: any NodeClock
     let logger: Logger
 
+    init(
+        name: String, keys: KeySpace, environment: LMDBEnvironment, committer: GroupCommitter,
+        expiries: ExpiryIndex, clock: any NodeClock, logger: Logger
+    ) {
+        self.name = name
+        self.keys = keys
+        self.environment = environment
+        self.committer = committer
+        self.expiries = expiries
+        self.clock = clock
+        self.logger = logger
+    }
+
     // MARK: Reading
 
     func get(_ key: [UInt8], cacheTtl: Int64?) async throws(KVError) -> KVRecord? {
         try KVChecks.check(key: key)
         try KVChecks.check(cacheTtl: cacheTtl)
         do throws(LMDBError) {
-            return try environment.read { transaction throws(LMDBError) in try record(of: key, transaction) }
+            var found: KVRecord?
+            try environment.read { transaction throws(LMDBError) in
+                try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
+                    found = try record(span)
+                }
+            }
+            return found
         } catch { throw failed("get", error) }
     }
 
@@ -30,7 +49,10 @@ struct EmbeddedKVNamespace: KVStoreNamespace {
         do throws(LMDBError) {
             try environment.read { transaction throws(LMDBError) in
                 for key in request.keys {
-                    let record = try self.record(of: key, transaction)
+                    var record: KVRecord?
+                    try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
+                        record = try self.record(span)
+                    }
                     byteCount += record?.value.count ?? 0
                     // What is over the limit is refused below: no need to hold all of it.
                     records.append(byteCount > KVLimits.valueByteCountMax ? nil : record)
@@ -49,20 +71,16 @@ struct EmbeddedKVNamespace: KVStoreNamespace {
         return records
     }
 
-    private func record(
-        of key: [UInt8], _ transaction: borrowing LMDBReadTransaction
-    ) throws(LMDBError) -> KVRecord? {
-        let found: KVRecord?? = try keys.withRecord(of: key, transaction) { span throws(LMDBError) in
-            guard let header = RecordHeader(span) else { throw LMDBError("kv record", .corrupted) }
-            if let expiry = header.expiry, expiry.second <= clock.wallTime().seconds { return nil }
-            let metadata =
-                header.metadataByteCount == 0
-                ? nil : String(decoding: span.bytes(RecordHeader.byteCount..<header.valueOffset), as: UTF8.self)
-            return KVRecord(
-                value: span.bytes(header.valueOffset..<span.byteCount), metadata: metadata,
-                expiration: header.expiry?.second)
-        }
-        return found ?? nil
+    /// A copy of what is stored, or `nil` when its time is over.
+    private func record(_ span: RawSpan) throws(LMDBError) -> KVRecord? {
+        guard let header = RecordHeader(span) else { throw LMDBError("kv record", .corrupted) }
+        if let expiry = header.expiry, expiry.second <= clock.wallTime().seconds { return nil }
+        let metadata =
+            header.metadataByteCount == 0
+            ? nil : String(decoding: span.bytes(RecordHeader.byteCount..<header.valueOffset), as: UTF8.self)
+        return KVRecord(
+            value: span.bytes(header.valueOffset..<span.byteCount), metadata: metadata,
+            expiration: header.expiry?.second)
     }
 
     func list(prefix: [UInt8], limit: Int64?, cursor: String?) async throws(KVError) -> KVPage {
@@ -90,7 +108,9 @@ struct EmbeddedKVNamespace: KVStoreNamespace {
                 }
             }
         } catch { throw failed("list", error) }
-        if hasMore, let last = page.keys.last { page.cursor = KVCursor.encode(after: last.name, prefix: prefix) }
+        if hasMore, let last = page.keys.last {
+            page.cursor = KVCursor.encode(after: last.name, prefix: prefix)
+        }
         return page
     }
 
@@ -102,7 +122,7 @@ struct EmbeddedKVNamespace: KVStoreNamespace {
         try KVChecks.check(metadata: write.metadata)
         try KVChecks.check(valueByteCount: write.valueByteCount)
         let metadata = write.metadata.map { Array($0.utf8) } ?? []
-        try await commit("put", byteCount: write.value.count) { transaction in
+        try await commit("put", byteCount: write.value.count) { [self] transaction in
             try forget(write.key, transaction)
             var header = RecordHeader(expiry: nil, metadataByteCount: metadata.count)
             if let expiration {
@@ -115,7 +135,7 @@ struct EmbeddedKVNamespace: KVStoreNamespace {
 
     func delete(_ key: [UInt8]) async throws(KVError) {
         try KVChecks.check(key: key)
-        try await commit("delete") { transaction in
+        try await commit("delete") { [self] transaction in
             try forget(key, transaction)
             try keys.delete(key, transaction)
         }
@@ -123,12 +143,13 @@ struct EmbeddedKVNamespace: KVStoreNamespace {
 
     func removeAll() async throws(KVError) {
         // Entries of the expiry index stay until their time comes, and then name records that aren't there.
-        try await commit("remove all") { try $0.removeAll(in: keys.database) }
+        try await commit("remove all") { [keys] in try $0.removeAll(in: keys.database) }
     }
 
     /// Takes the record that `key` has now out of the expiry index.
     private func forget(_ key: [UInt8], _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
-        let expiry: ExpiryEntry?? = try keys.withRecord(of: key, transaction.reading) { span throws(LMDBError) in
+        let expiry: ExpiryEntry?? = try keys.withRecord(of: key, transaction.reading) {
+            span throws(LMDBError) in
             RecordHeader(span)?.expiry
         }
         if let expiry = expiry ?? nil { try expiries.remove(expiry, transaction) }

@@ -91,7 +91,8 @@ package final class EmbeddedKVStore: KVStore {
                 guard let space = spaces[item.namespace] else { continue }
                 try expiries.remove(item.entry, transaction)
                 // The key may have been put anew since, or its namespace emptied.
-                let isSame = try space.withRecord(of: item.key, transaction.reading) { record throws(LMDBError) in
+                let isSame = try space.withRecord(of: item.key, transaction.reading) {
+                    record throws(LMDBError) in
                     RecordHeader(record)?.expiry == item.entry
                 }
                 if isSame == true { try space.delete(item.key, transaction) }

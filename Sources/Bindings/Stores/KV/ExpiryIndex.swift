@@ -67,7 +67,6 @@ struct ExpiryIndex: Sendable {
 
     private static func entry(_ key: [UInt8]) -> ExpiryEntry {
         ExpiryEntry(
-            second: Int64(bitPattern: key.bigEndianUInt64(at: 0)),
-            place: key[8..<12].reduce(0) { $0 << 8 | UInt32($1) })
+            second: key.bigEndian(at: 0), place: key.bigEndian(at: 8))
     }
 }

@@ -4,8 +4,7 @@ internal import Interfaces
 enum KVChecks {
     static func check(key: [UInt8]) throws(KVError) {
         if key.isEmpty { throw .refused(status: 400, text: "Key names must not be empty") }
-        let dot = UInt8(ascii: ".")
-        if key == [dot] || key == [dot, dot] {
+        if key.count <= 2, key.allSatisfy({ $0 == UInt8(ascii: ".") }) {
             let name = String(decoding: key, as: UTF8.self)
             throw .refused(status: 400, text: "Illegal key name \"\(name)\". Please use a different name.")
         }
@@ -19,14 +18,17 @@ enum KVChecks {
         guard key.count <= KVLimits.keyByteCountMax else {
             throw .refused(
                 status: 414,
-                text: "UTF-8 encoded length of \(key.count) exceeds key length limit of \(KVLimits.keyByteCountMax).")
+                text:
+                    "UTF-8 encoded length of \(key.count) exceeds key length limit of \(KVLimits.keyByteCountMax)."
+            )
         }
     }
 
     static func check(cacheTtl: Int64?) throws(KVError) {
         guard let cacheTtl, cacheTtl < KVLimits.cacheTtlMin else { return }
         throw .refused(
-            status: 400, text: "Invalid cache_ttl of \(cacheTtl). Cache TTL must be at least \(KVLimits.cacheTtlMin).")
+            status: 400,
+            text: "Invalid cache_ttl of \(cacheTtl). Cache TTL must be at least \(KVLimits.cacheTtlMin).")
     }
 
     /// The second at which the entry is gone, or `nil` when it stays.
@@ -35,7 +37,8 @@ enum KVChecks {
         if let ttl = write.expirationTtl {
             guard ttl > 0 else {
                 throw .refused(
-                    status: 400, text: "Invalid expiration_ttl of \(ttl). Please specify integer greater than 0.")
+                    status: 400,
+                    text: "Invalid expiration_ttl of \(ttl). Please specify integer greater than 0.")
             }
             guard ttl >= ttlMin else {
                 throw .refused(
@@ -49,13 +52,15 @@ enum KVChecks {
         guard expiration > now else {
             throw .refused(
                 status: 400,
-                text: "Invalid expiration of \(expiration). Please specify integer greater than the current number "
+                text:
+                    "Invalid expiration of \(expiration). Please specify integer greater than the current number "
                     + "of seconds since the UNIX epoch.")
         }
         guard expiration >= now + ttlMin else {
             throw .refused(
                 status: 400,
-                text: "Invalid expiration of \(expiration). Expiration times must be at least \(ttlMin) seconds in "
+                text:
+                    "Invalid expiration of \(expiration). Expiration times must be at least \(ttlMin) seconds in "
                     + "the future.")
         }
         return expiration
@@ -66,7 +71,8 @@ enum KVChecks {
         let byteCount = metadata.utf8.count
         guard byteCount <= KVLimits.metadataByteCountMax else {
             throw .refused(
-                status: 413, text: "Metadata length of \(byteCount) exceeds limit of \(KVLimits.metadataByteCountMax).")
+                status: 413,
+                text: "Metadata length of \(byteCount) exceeds limit of \(KVLimits.metadataByteCountMax).")
         }
         guard JSONGrammar.accepts(metadata) else {
             throw .refused(status: 400, text: "Metadata must be valid JSON.")
@@ -76,13 +82,15 @@ enum KVChecks {
     static func check(valueByteCount: Int) throws(KVError) {
         guard valueByteCount <= KVLimits.valueByteCountMax else {
             throw .refused(
-                status: 413, text: "Value length of \(valueByteCount) exceeds limit of \(KVLimits.valueByteCountMax).")
+                status: 413,
+                text: "Value length of \(valueByteCount) exceeds limit of \(KVLimits.valueByteCountMax).")
         }
     }
 
     static func check(_ request: KVBulkRequest) throws(KVError) {
         guard request.type == "text" || request.type == "json" else {
-            throw .refused(status: 400, text: "\"\(request.type)\" is not a valid type. Use \"json\" or \"text\"")
+            throw .refused(
+                status: 400, text: "\"\(request.type)\" is not a valid type. Use \"json\" or \"text\"")
         }
         guard request.keys.count <= KVLimits.bulkKeysMax else {
             throw .refused(status: 400, text: "You can request a maximum of \(KVLimits.bulkKeysMax) keys")

@@ -16,7 +16,8 @@ package struct KVService: StoreService {
             case .kvDelete: return try await delete(call)
             case .kvList: return try await list(call)
             case .kvGetMany: return try await getMany(call)
-            default: throw CallFailure("a KV binding has no call of kind \(call.kind.rawValue)", name: "TypeError")
+            default:
+                throw CallFailure("a KV binding has no call of kind \(call.kind.rawValue)", name: "TypeError")
             }
         } catch let failure as CallFailure {
             throw failure
@@ -50,7 +51,8 @@ package struct KVService: StoreService {
             let reply = KVGetManyReply(
                 items: records.map { record in
                     record.map {
-                        KVGetManyReply.Item(value: $0.value, metadata: message.withMetadata ? $0.metadata : nil)
+                        KVGetManyReply.Item(
+                            value: $0.value, metadata: message.withMetadata ? $0.metadata : nil)
                     }
                 }
             ).encoded()

@@ -27,6 +27,18 @@ struct KeySpace: Sendable {
         return try transaction.withValue(of: Self.recordKey(number), in: database, body)
     }
 
+    /// As above, without a result: what `get` needs and nothing more.
+    func visitRecord(
+        of key: [UInt8], _ transaction: borrowing LMDBReadTransaction,
+        _ body: (RawSpan) throws(LMDBError) -> Void
+    ) throws(LMDBError) {
+        if key.count <= Self.plainByteCountMax {
+            _ = try transaction.visitValue(of: key, in: database, body)
+        } else if let number = try bucket(of: key, transaction)[Bucket.rest(of: key)] {
+            _ = try transaction.visitValue(of: Self.recordKey(number), in: database, body)
+        }
+    }
+
     /// Lends each entry with `prefix`, in order, from `prefix` on or behind `start`, until `body` returns false.
     func scan(
         prefix: [UInt8], after start: [UInt8]?, _ transaction: borrowing LMDBReadTransaction,
@@ -116,7 +128,7 @@ struct KeySpace: Sendable {
     private func nextRecordNumber(_ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) -> UInt64 {
         try transaction.withCursor(database) { cursor throws(LMDBError) in
             guard try cursor.moveToLast(), cursor.keyStarts(with: [Self.recordMark]) else { return 0 }
-            return cursor.key.bigEndianUInt64(at: 1) + 1
+            return cursor.key.bigEndian(at: 1) + 1
         }
     }
 }
@@ -133,7 +145,7 @@ private struct Bucket {
     init(_ bytes: [UInt8]) {
         for start in stride(from: 0, to: bytes.count - bytes.count % 10, by: 10) {
             let rest = bytes[start] == 0 ? [] : [bytes[start + 1]]
-            elements.append(Element(rest: rest, number: bytes.bigEndianUInt64(at: start + 2)))
+            elements.append(Element(rest: rest, number: bytes.bigEndian(at: start + 2)))
         }
     }
 

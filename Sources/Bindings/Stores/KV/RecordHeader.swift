@@ -1,3 +1,5 @@
+internal import LMDB
+
 /// What stands before each stored value: 15 bytes, little-endian, then the metadata's text, then the value.
 ///
 ///     u8 form (1) · i64 expiration (0: none) · u32 place in the expiry index · u16 metadata length
@@ -53,22 +55,4 @@ struct ExpiryEntry: Equatable {
     var second: Int64
     /// Tells records of the same second apart.
     var place: UInt32
-}
-
-extension [UInt8] {
-    mutating func append(littleEndian value: some FixedWidthInteger) {
-        for shift in stride(from: 0, to: value.bitWidth, by: 8) {
-            append(UInt8(truncatingIfNeeded: value >> shift))
-        }
-    }
-
-    mutating func append(bigEndian value: some FixedWidthInteger) {
-        for shift in stride(from: value.bitWidth - 8, through: 0, by: -8) {
-            append(UInt8(truncatingIfNeeded: value >> shift))
-        }
-    }
-
-    func bigEndianUInt64(at offset: Int) -> UInt64 {
-        self[offset..<(offset + 8)].reduce(0) { $0 << 8 | UInt64($1) }
-    }
 }

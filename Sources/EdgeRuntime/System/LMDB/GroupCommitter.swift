@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Synchronization
 internal import System
 
@@ -87,7 +88,8 @@ private final class CommitQueue: Sendable {
         let (failure, isFirst) = state.withLock { state -> (GroupCommitter.Failure?, Bool) in
             if state.isClosed { return (.closed, false) }
             let isEmpty = state.waiting.isEmpty
-            let fits = state.waiting.count < limits.waitingMax
+            let fits =
+                state.waiting.count < limits.waitingMax
                 && (isEmpty || state.waitingByteCount + write.byteCount <= limits.waitingBytesMax)
             guard fits else { return (.overloaded, false) }
             state.waiting.append(write)
@@ -108,9 +110,11 @@ private final class CommitQueue: Sendable {
     }
 
     func serve(_ environment: LMDBEnvironment) {
+        var lastCount = 1
         while let batch = takeBatch() {
             if batch.isEmpty {
                 wakeup.wait(upTo: .seconds(3600))
+                if lastCount > 1 { gather(lastCount) }
                 continue
             }
             do throws(LMDBError) {
@@ -119,6 +123,9 @@ private final class CommitQueue: Sendable {
                 for write in batch { write.fail(error) }
             }
             for write in batch { write.finish() }
+            lastCount = batch.count
+            let count = waitingCount
+            if count > 0 { gather(count + lastCount) }
         }
         let closers = state.withLock { state in
             state.hasEnded = true
@@ -126,6 +133,20 @@ private final class CommitQueue: Sendable {
             return state.closers
         }
         for closer in closers { closer.resume() }
+    }
+
+    /// Waits a moment, far shorter than a commit, while writes still come in.
+    ///
+    /// Writers who got their answer together come back together, one after the other: to begin with the first would
+    /// make two commits for them all. A lone writer never waits here.
+    private func gather(_ expectedCount: Int) {
+        var count = waitingCount
+        for _ in 0..<8 where count < expectedCount {
+            usleep(30)
+            let before = count
+            count = waitingCount
+            if count == before { return }
+        }
     }
 
     /// As much of what waits as one transaction may hold; `nil` once nothing will come.

@@ -83,7 +83,9 @@ internal import CLMDB
 
     /// Removes the entry; `moveToNext` then goes to the one behind it.
     package mutating func delete() throws(LMDBError) {
-        guard let pointer = unsafe pointer, let state else { throw LMDBError("mdb_cursor_del", .badTransaction) }
+        guard let pointer = unsafe pointer, let state else {
+            throw LMDBError("mdb_cursor_del", .badTransaction)
+        }
         state.hasWritten = true
         try state.check("mdb_cursor_del", unsafe mdb_cursor_del(pointer, 0))
     }

@@ -62,7 +62,7 @@ package struct LMDBDatabase: Hashable, Sendable {
         self.directory = directory
         self.options = options
         self.ownerLock = ownerLock
-        slots = (0..<max(1, options.readersMax)).map { _ in ReadSlot() }
+        slots = (0..<Self.slotCount(options)).map { _ in ReadSlot() }
         var info = unsafe MDB_envinfo()
         // SAFETY: mdb_env_info fills the struct that it is lent.
         unsafe mdb_env_info(pointer, &info)
@@ -139,22 +139,30 @@ package struct LMDBDatabase: Hashable, Sendable {
     /// Lends a snapshot that holds everything committed before the call.
     ///
     /// `body` must be short and must neither write to this environment nor wait for someone who does.
-    @inlinable
     package func read<Result>(
         _ body: (borrowing LMDBReadTransaction) throws(LMDBError) -> Result
     ) throws(LMDBError) -> Result {
         let slot = try acquireReader()
-        defer { releaseReader(slot) }
+        defer { slot.release() }
         return try body(LMDBReadTransaction(slot))
     }
 
-    @usableFromInline
-    func acquireReader() throws(LMDBError) -> ReadSlot {
+    /// The same for the hottest path: without a result, no generic code runs between caller and snapshot.
+    package func read(
+        _ body: (borrowing LMDBReadTransaction) throws(LMDBError) -> Void
+    ) throws(LMDBError) {
+        let slot = try acquireReader()
+        defer { slot.release() }
+        try body(LMDBReadTransaction(slot))
+    }
+
+    private func acquireReader() throws(LMDBError) -> ReadSlot {
         while true {
             let slot = acquireSlot()
             guard failure.load(ordering: .relaxed) == 0 else {
                 slot.release()
-                throw LMDBError("mmap", LMDBError.Code(rawValue: failure.load(ordering: .relaxed)), on: directory)
+                throw LMDBError(
+                    "mmap", LMDBError.Code(rawValue: failure.load(ordering: .relaxed)), on: directory)
             }
             let code = unsafe slot.refresh(pointer, generation: generation.load(ordering: .acquiring))
             if code == 0 { return slot }
@@ -166,16 +174,14 @@ package struct LMDBDatabase: Hashable, Sendable {
         }
     }
 
-    @usableFromInline
-    func releaseReader(_ slot: ReadSlot) { slot.release() }
-
     /// A slot nobody else uses. A thread comes back to the same one, so its cache lines stay where they are.
     private func acquireSlot() -> ReadSlot {
         let thread = UInt64(pthread_self())
-        let home = Int(truncatingIfNeeded: (thread &* 0x9E37_79B9_7F4A_7C15) >> 40) % slots.count
+        let home = Int(truncatingIfNeeded: (thread &* 0x9E37_79B9_7F4A_7C15) >> 40)
+        let mask = slots.count - 1
         while true {
-            for offset in 0..<slots.count {
-                let slot = slots[(home + offset) % slots.count]
+            for offset in 0...mask {
+                let slot = slots[(home &+ offset) & mask]
                 if slot.tryAcquire() { return slot }
             }
             sched_yield()  // All are reading; reads take microseconds.
@@ -292,7 +298,8 @@ package struct LMDBDatabase: Hashable, Sendable {
         let code = unsafe mdb_txn_commit(transaction)
         guard code == 0 else {
             if code == MDB_MAP_FULL { state.isMapFull = true }
-            throw CommitError(cause: LMDBError("mdb_txn_commit", LMDBError.Code(rawValue: code), on: directory))
+            throw CommitError(
+                cause: LMDBError("mdb_txn_commit", LMDBError.Code(rawValue: code), on: directory))
         }
         generation.add(1, ordering: .releasing)
     }
@@ -349,13 +356,20 @@ package struct LMDBDatabase: Hashable, Sendable {
         }
         unsafe mdb_env_set_mapsize(environment, options.mapByteCount)
         unsafe mdb_env_set_maxdbs(environment, UInt32(options.databasesMax))
-        unsafe mdb_env_set_maxreaders(environment, UInt32(options.readersMax + 8))  // Some for tools such as mdb_stat.
+        unsafe mdb_env_set_maxreaders(environment, UInt32(slotCount(options) + 8))  // Some for tools such as mdb_stat.
         code = unsafe mdb_env_open(environment, directory, UInt32(MDB_NOTLS), 0o600)
         guard code == 0 else {
             unsafe mdb_env_close(environment)
             throw LMDBError("mdb_env_open", LMDBError.Code(rawValue: code), on: directory)
         }
         return unsafe environment
+    }
+
+    /// A power of two, so that a thread finds its slot without a division.
+    private static func slotCount(_ options: Options) -> Int {
+        var count = 1
+        while count < options.readersMax { count *= 2 }
+        return count
     }
 
     private static func lock(_ directory: String) throws(LMDBError) -> Int32 {
@@ -381,8 +395,7 @@ package struct LMDBDatabase: Hashable, Sendable {
 /// A read transaction that is kept between reads, and who uses it now.
 ///
 /// Its snapshot stays open after a read: while nothing is committed, the next read begins at no cost.
-@safe @usableFromInline
-final class ReadSlot: @unchecked Sendable {  // All but `busy` belongs to whoever turned `busy` to true.
+@safe final class ReadSlot: @unchecked Sendable {  // All but `busy` belongs to whoever turned `busy` to true.
     private let busy = Atomic<Bool>(false)
     fileprivate var transaction: OpaquePointer?
     private var isLive = false

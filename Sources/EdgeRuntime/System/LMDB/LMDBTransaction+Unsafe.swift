@@ -6,17 +6,25 @@ internal import CLMDB
 
     init(_ pointer: OpaquePointer) { unsafe self.pointer = pointer }
 
-    @usableFromInline
     init(_ slot: ReadSlot) { unsafe pointer = slot.liveTransaction }
 
     /// Lends the value of `key`; `nil` without calling `body` when there is none.
-    @inlinable
     package func withValue<Result>(
         of key: [UInt8], in database: LMDBDatabase, _ body: (RawSpan) throws(LMDBError) -> Result
     ) throws(LMDBError) -> Result? {
         guard let value = unsafe try find(key, database) else { return nil }
         // SAFETY: the bytes lie in the map and stay until the transaction ends or is written to.
         return try unsafe body(value.bytes)
+    }
+
+    /// The same for the hottest path, without a result; says whether there was a value.
+    package func visitValue(
+        of key: [UInt8], in database: LMDBDatabase, _ body: (RawSpan) throws(LMDBError) -> Void
+    ) throws(LMDBError) -> Bool {
+        guard let value = unsafe try find(key, database) else { return false }
+        // SAFETY: as above.
+        try unsafe body(value.bytes)
+        return true
     }
 
     /// A copy of the value of `key`.
@@ -44,7 +52,6 @@ internal import CLMDB
         return try body(&cursor)
     }
 
-    @usableFromInline
     func find(_ key: [UInt8], _ database: LMDBDatabase) throws(LMDBError) -> UnsafeRawBufferPointer? {
         var value = unsafe MDB_val()
         let code = unsafe key.withUnsafeBytes { bytes in
@@ -129,7 +136,8 @@ final class WriteState {
     }
 
     /// Stores `value` under `key` unless there is a value already; says whether it stored.
-    package func putNew(_ key: [UInt8], _ value: [UInt8], in database: LMDBDatabase) throws(LMDBError) -> Bool {
+    package func putNew(_ key: [UInt8], _ value: [UInt8], in database: LMDBDatabase) throws(LMDBError) -> Bool
+    {
         let code = write(key, value, database, flags: MDB_NOOVERWRITE)
         if code == MDB_KEYEXIST { return false }
         try state.check("mdb_put", code)
