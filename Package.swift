@@ -150,6 +150,12 @@ let package = Package(
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
         tests(
+            "ServicesTests", "Handlers/Services",
+            [
+                "AuthService", "Platform", "Workers", "WorkersCrypto", "Interfaces", "Stores", "StoresD1",
+                "Observability", "System",
+            ]),
+        tests(
             "StoresKVTests", "Bindings/KV",
             ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(

@@ -16,6 +16,7 @@ package actor ReleaseRunner {
     private let logger: Logger
     private let clock: any NodeClock
     private let crons: CronDriver
+    private let queues: QueueDriver
 
     /// What serves now.
     private var current: Running?
@@ -41,6 +42,7 @@ package actor ReleaseRunner {
         self.logger = logger
         clock = node.clock
         crons = CronDriver(node: node, logger: logger)
+        queues = QueueDriver(node: node, store: stores.queues, logger: logger)
     }
 
     /// The release that serves, with the description it was made from.
@@ -140,7 +142,9 @@ package actor ReleaseRunner {
             case .r2(let bucket):
                 bindings.append(.init(name, .r2))
                 targets.append(.store(try await stores.r2Service(bucket)))
-            case .queue: throw ReleaseError.busy
+            case .queue(let queue, let delay):
+                bindings.append(.init(name, .queue))
+                targets.append(.store(try await stores.queueService(queue, delaySeconds: delay)))
             case .service(let target):
                 bindings.append(.init(name, .service))
                 targets.append(.service(target))
@@ -192,6 +196,7 @@ package actor ReleaseRunner {
         current = Running(description: description, release: release, keys: keys)
         await node.install(description.routingTable(release))
         await crons.install(description, release)
+        await queues.install(description, release)
         for worker in previous?.release.workers.values.map({ $0 }) ?? []
         where release.workers[worker.name] !== worker {
             node.retire(worker.pool)
@@ -233,6 +238,7 @@ package actor ReleaseRunner {
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
         await crons.stop()
+        await queues.stop()
     }
 }
 
