@@ -55,6 +55,32 @@ package struct ConfigurationLoader: Sendable {
         return (ProjectConfiguration(shape: shape, environments: environments), failures)
     }
 
+    /// The nearest folder at or above `start` that holds a configuration, and the name of the file. In one folder,
+    /// ours comes before wrangler's.
+    package static func find(from start: String) -> (directory: String, file: String)? {
+        var parts = start.split(separator: "/").map(String.init)
+        while true {
+            let directory = "/" + parts.joined(separator: "/")
+            for name in [ShapeFile.name] + WranglerReader.fileNames
+            where FileManager.default.fileExists(atPath: "\(directory)/\(name)") {
+                return (directory, name)
+            }
+            guard parts.popLast() != nil else { return nil }
+        }
+    }
+
+    /// Reads one worker in wrangler's format.
+    ///
+    /// - Parameter file: A path relative to the directory.
+    package func loadWrangler(
+        file: String, _ options: WranglerReader.Options = .init()
+    ) -> (configuration: EffectiveConfiguration?, diagnostics: [Diagnostic]) {
+        guard let source = source(file) else {
+            return (nil, [Diagnostic(.error, .unreadableFile, at: nil, "can't read \(directory)/\(file)")])
+        }
+        return WranglerReader.read(source, options)
+    }
+
     /// The files whose change changes an environment, relative to the directory.
     package static func watchedPaths(environment: String) -> [String] {
         [ShapeFile.name, EnvironmentFile.path(environment)]

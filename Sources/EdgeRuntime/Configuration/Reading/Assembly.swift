@@ -57,6 +57,7 @@ struct Assembly {
         if merged["domain"] == nil { checkDomain(uses, environment, place) }
         let queues = readQueues(header, workers, settings.retention.queue)
         var list = SettingList(derived)
+        list.add(DocumentTable(["tenant", "compatibility_date", "queues"].compactMap(shape.document.entry)), path: "")
         list.add(Self.top(merged), path: "")
         for (path, table) in tables {
             list.add(table, path: path)

@@ -71,7 +71,7 @@ struct WorkerReader {
         if product == nil, table["product"] == nil, !context.isPartial {
             reader.missing("product", "name the SwiftPM executable, such as product = \"\(Self.exampleProduct(name))\"")
         }
-        var bindings = BindingReader(worker: name, collector: collector)
+        var bindings = BindingReader(context)
         bindings.read(&reader, table)
         let (routes, domains, hasDefaultHost) = readRoutes(&reader)
         let variables = readVariables(&reader)
