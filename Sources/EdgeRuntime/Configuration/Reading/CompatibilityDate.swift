@@ -14,9 +14,11 @@ package enum CompatibilityDate {
         _ value: DocumentValue, path: String, today: CivilDate?, _ collector: DiagnosticCollector
     ) -> CivilDate? {
         guard let text = value.string else {
-            let fix: String? = if case .date(let date) = value.content { "put it in quotes: \"\(date)\"" } else { nil }
+            let fix: String? =
+                if case .date(let date) = value.content { "put it in quotes: \"\(date)\"" } else { nil }
             collector.error(
-                .wrongType, at: value.location, path: path, "expected a date such as \"2026-08-01\", got \(value.described)",
+                .wrongType, at: value.location, path: path,
+                "expected a date such as \"2026-08-01\", got \(value.described)",
                 fix: fix)
             return nil
         }
@@ -25,12 +27,14 @@ package enum CompatibilityDate {
                 text.unicodeScalars.map { $0 == "\u{2013}" || $0 == "\u{2014}" ? "-" : Character($0) })
             collector.error(
                 .invalidValue, at: value.location, path: path,
-                "\"\(text)\" has an en dash or em dash where a date needs a hyphen", fix: "compatibility_date = \"\(fixed)\"")
+                "\"\(text)\" has an en dash or em dash where a date needs a hyphen",
+                fix: "compatibility_date = \"\(fixed)\"")
             return nil
         }
         guard let date = parse(text) else {
             collector.error(
-                .invalidValue, at: value.location, path: path, "expected a date such as \"2026-08-01\", got \(value.described)")
+                .invalidValue, at: value.location, path: path,
+                "expected a date such as \"2026-08-01\", got \(value.described)")
             return nil
         }
         if let today, date > today {
@@ -43,7 +47,9 @@ package enum CompatibilityDate {
     }
 
     static func parse(_ text: String) -> CivilDate? {
-        guard text.utf8.count == 10, let date = DocumentDate(Array(text.utf8)), date.time == nil, let day = date.day else {
+        guard text.utf8.count == 10, let date = DocumentDate(Array(text.utf8)), date.time == nil,
+            let day = date.day
+        else {
             return nil
         }
         return CivilDate(year: day.year, month: day.month, day: day.day)

@@ -9,7 +9,8 @@ struct VariableReader {
             let path = reader.path(entry.key)
             guard BindingReader.isName(entry.key) else {
                 collector.error(
-                    .invalidValue, at: entry.keyLocation, path: path, "\(JSONText.quoted(entry.key)) is no name for a variable",
+                    .invalidValue, at: entry.keyLocation, path: path,
+                    "\(JSONText.quoted(entry.key)) is no name for a variable",
                     fix: "a name has letters, digits and \"_\", and begins with no digit")
                 return nil
             }
@@ -27,8 +28,11 @@ struct VariableReader {
                 value = .json(json)
             } else {
                 let message =
-                    if case .date = entry.value.content { "a variable can't be a date" } else { "a variable can't hold dates, infinities or nan" }
-                collector.error(.wrongType, at: entry.value.location, path: path, message, fix: "write it as a string")
+                    if case .date = entry.value.content { "a variable can't be a date" } else {
+                        "a variable can't hold dates, infinities or nan"
+                    }
+                collector.error(
+                    .wrongType, at: entry.value.location, path: path, message, fix: "write it as a string")
                 return nil
             }
             let byteCount =

@@ -73,7 +73,9 @@ package struct RouteMatcher: Sendable {
                         index: index))
             }
             // SAFETY: the range was appended just now.
-            let hash = unsafe bytes.withUnsafeBytes { unsafe Self.hash(UnsafeRawBufferPointer(rebasing: $0[name])) }
+            let hash = unsafe bytes.withUnsafeBytes {
+                unsafe Self.hash(UnsafeRawBufferPointer(rebasing: $0[name]))
+            }
             if key.isSuffix { suffixLengths[name.count >> 6] |= 1 << UInt64(name.count & 63) }
             hosts.append(
                 Host(
@@ -142,7 +144,8 @@ package struct RouteMatcher: Sendable {
                 let length = word << 6 + lengths.trailingZeroBitCount
                 guard length <= name.count else { return (best, isKnown) }
                 lengths &= lengths - 1
-                let found = unsafe find(UnsafeRawBufferPointer(rebasing: name[(name.count - length)...]), isSuffix: true)
+                let found = unsafe find(
+                    UnsafeRawBufferPointer(rebasing: name[(name.count - length)...]), isSuffix: true)
                 guard found >= 0 else { continue }
                 isKnown = true
                 best = better(best, unsafe firstRoute(of: found, target, scheme))
@@ -157,7 +160,8 @@ package struct RouteMatcher: Sendable {
         var slot = Self.slot(hash, slots.count)
         while slots[slot] != 0 {
             let index = Int(slots[slot]) - 1
-            if hosts[index].hash == hash, hosts[index].isSuffix == isSuffix, hosts[index].name.count == name.count,
+            if hosts[index].hash == hash, hosts[index].isSuffix == isSuffix,
+                hosts[index].name.count == name.count,
                 unsafe hasName(hosts[index].name.lowerBound, name)
             {
                 return index
@@ -260,5 +264,7 @@ package struct RouteMatcher: Sendable {
     }
 
     @inline(__always)
-    private static func slot(_ hash: UInt64, _ count: Int) -> Int { Int(truncatingIfNeeded: hash) & (count - 1) }
+    private static func slot(_ hash: UInt64, _ count: Int) -> Int {
+        Int(truncatingIfNeeded: hash) & (count - 1)
+    }
 }
