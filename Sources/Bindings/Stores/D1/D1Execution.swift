@@ -1,0 +1,265 @@
+internal import Interfaces
+internal import SQLite
+internal import System
+
+/// Runs the work of one call on one connection, inside a transaction that its owner has opened, and writes the reply.
+struct D1Execution {
+    enum Outcome {
+        /// The reply, complete but for its end.
+        case reply(D1ReplyWriter)
+        /// A statement writes, or changes the connection, and this is a reader. Nothing has been changed.
+        case needsWriter
+    }
+
+    let connection: D1Connection
+    /// What a statement on a reader reports: the database's state when its snapshot was taken.
+    let size: Int64
+    let lastRowID: Int64
+    /// Whether a statement changed pragmas, or may have renamed a table: its owner sets that right before the call ends.
+    private(set) var setPragmas = false
+    private(set) var alteredTables = false
+
+    init(_ connection: D1Connection, size: Int64 = 0, lastRowID: Int64 = 0) {
+        self.connection = connection
+        self.size = size
+        self.lastRowID = lastRowID
+    }
+
+    mutating func run(_ work: D1Work) throws(D1Failure) -> Outcome {
+        switch work {
+        case .query(let statements, let take):
+            guard !statements.isEmpty else { throw .noStatement }
+            var reply = D1ReplyWriter()
+            for statement in statements {
+                guard statement.sql.utf8.count <= connection.limits.statementBytesMax else {
+                    throw .statementTooLong
+                }
+                guard try run(statement, take, into: &reply) else { return .needsWriter }
+            }
+            return .reply(reply)
+        case .exec(let text):
+            let start = connection.clock.now()
+            let count = try runLines(text)
+            return .reply(
+                D1ReplyWriter(execCount: count, duration: milliseconds(connection.clock.now() - start)))
+        case .script(let text):
+            var script = SQLiteScript(text)
+            let count = try runAll(&script)
+            return .reply(D1ReplyWriter(execCount: count, duration: 0))
+        case .bookmark: return .reply(D1ReplyWriter())
+        }
+    }
+
+    // MARK: Texts
+
+    /// Runs the statements of one text; the rows are the last one's. `false` when it needs the writer.
+    private mutating func run(
+        _ request: D1Request.Statement, _ take: D1Request.Take, into reply: inout D1ReplyWriter
+    ) throws(D1Failure) -> Bool {
+        let before = try State(connection)
+        if let known = connection.statements.entry(for: request.sql) {
+            return try run(known, request, take, since: before, into: &reply)
+        }
+        var script = SQLiteScript(request.sql)
+        guard !script.isAtEnd else { throw .noStatement }
+        var isFirst = true
+        while true {
+            let statement = try connection.prepare(&script, persistent: isFirst)
+            if script.isAtEnd {
+                // A text of one statement, which is nearly every text, is kept for the next time.
+                if isFirst { connection.statements.insert(statement, for: request.sql) }
+                return try run(statement, request, take, since: before, into: &reply)
+            }
+            isFirst = false
+            guard statement.sqlite.parameterCount == 0 else { throw .parametersBeforeLast }
+            guard mayRun(statement) else { return false }
+            try runIgnoringRows(statement)
+        }
+    }
+
+    /// Runs each line of an `exec`; returns how many held statements.
+    private mutating func runLines(_ text: String) throws(D1Failure) -> Int {
+        var count = 0
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            do throws(D1Failure) {
+                var script = SQLiteScript(String(line))
+                guard !script.isAtEnd else { continue }
+                guard line.utf8.count <= connection.limits.statementBytesMax else { throw .statementTooLong }
+                _ = try runAll(&script)
+                count += 1
+            } catch {
+                var failure = error
+                failure.line = (index + 1, String(line))
+                throw failure
+            }
+        }
+        guard count > 0 else { throw .noStatement }
+        return count
+    }
+
+    /// Runs what is left of `script`; returns how many statements that was.
+    private mutating func runAll(_ script: inout SQLiteScript) throws(D1Failure) -> Int {
+        var count = 0
+        while !script.isAtEnd {
+            let statement = try connection.prepare(&script, persistent: false)
+            guard statement.sqlite.parameterCount == 0 else { throw .bindingCount }
+            guard mayRun(statement) else { return count }
+            try runIgnoringRows(statement)
+            count += 1
+        }
+        return count
+    }
+
+    // MARK: Statements
+
+    private mutating func mayRun(_ statement: D1Statement) -> Bool {
+        guard connection.role == .writer else { return statement.isForReaders }
+        if statement.notes.setsPragma { setPragmas = true }
+        if statement.notes.altersTable { alteredTables = true }
+        return true
+    }
+
+    private func runIgnoringRows(_ statement: D1Statement) throws(D1Failure) {
+        defer { statement.sqlite.reset() }
+        connection.knownSize = nil
+        do {
+            while try statement.sqlite.step() {}
+        } catch { throw connection.failure(error) }
+    }
+
+    private mutating func run(
+        _ statement: D1Statement, _ request: D1Request.Statement, _ take: D1Request.Take, since before: State,
+        into reply: inout D1ReplyWriter
+    ) throws(D1Failure) -> Bool {
+        guard mayRun(statement) else { return false }
+        guard statement.sqlite.parameterCount == request.parameters.count else { throw .bindingCount }
+        defer {
+            statement.sqlite.reset()
+            if !request.parameters.isEmpty { statement.sqlite.clearBindings() }
+        }
+        do {
+            try bind(request.parameters, to: statement.sqlite)
+            // Before it runs: what CREATE TABLE does can't be explained afterwards.
+            statement.prepareProfile(on: connection)
+            let changesBefore = connection.sqlite.totalChanges
+            let rows = try writeRows(statement, take, into: &reply)
+            let meta = try meta(statement, rows, changesBefore: changesBefore, since: before)
+            reply.endResult(meta)
+        } catch let error as SQLiteError {
+            throw connection.failure(error)
+        } catch let failure as D1Failure {
+            throw failure
+        } catch {
+            throw D1Failure("\(error)")
+        }
+        return true
+    }
+
+    private func bind(_ values: [D1Value], to statement: SQLiteStatement) throws {
+        for (index, value) in values.enumerated() {
+            switch value {
+            case .null: break  // What isn't bound is NULL.
+            case .integer(let value): try statement.bind(value, at: index + 1)
+            case .real(let value): try statement.bind(value, at: index + 1)
+            case .text(let value):
+                guard value.utf8.count <= connection.limits.valueBytesMax else { throw D1Failure.tooBig }
+                try statement.bind(value, at: index + 1)
+            case .blob(let value):
+                guard value.count <= connection.limits.valueBytesMax else { throw D1Failure.tooBig }
+                try statement.bind(value, at: index + 1)
+            }
+        }
+    }
+
+    /// What running a statement showed.
+    private struct Rows {
+        var count = 0
+        /// The first value of the only row, if it is an integer.
+        var firstInteger: Int64?
+    }
+
+    private func writeRows(
+        _ statement: D1Statement, _ take: D1Request.Take, into reply: inout D1ReplyWriter
+    ) throws -> Rows {
+        let sqlite = statement.sqlite
+        var rows = Rows()
+        var hasRow = try sqlite.step()
+        statement.refresh()
+        reply.beginResult(columns: statement.columns)
+        while hasRow {
+            rows.count += 1
+            if rows.count == 1 || take == .allRows {
+                for column in 0..<statement.columnCount { write(sqlite, column, into: &reply) }
+                reply.endRow()
+                guard reply.byteCount <= connection.limits.replyBytesMax else { throw D1Failure.exceededMemory }
+            } else if sqlite.isReadOnly {
+                break  // Nobody looks at the rest, and it has no effect.
+            }
+            if rows.count == 1, sqlite.columnKind(0) == .integer { rows.firstInteger = sqlite.integer(0) }
+            hasRow = try sqlite.step()
+        }
+        return rows
+    }
+
+    @inline(__always)
+    private func write(_ statement: SQLiteStatement, _ column: Int, into reply: inout D1ReplyWriter) {
+        switch statement.columnKind(column) {
+        case .null: reply.putNull()
+        case .integer: reply.put(integer: statement.integer(column))
+        case .real: reply.put(real: statement.real(column))
+        // SAFETY: the writer copies the bytes it is lent.
+        case .text: unsafe statement.withBytes(column) { unsafe reply.put(text: $0) }
+        case .blob: unsafe statement.withBytes(column) { unsafe reply.put(blob: $0) }
+        }
+    }
+
+    // MARK: Meta
+
+    /// The connection before a text ran.
+    private struct State {
+        let start: Instant
+        let totalChanges: Int64
+        let lastRowID: Int64
+        let size: Int64
+
+        init(_ connection: D1Connection) throws(D1Failure) {
+            start = connection.clock.now()
+            totalChanges = connection.sqlite.totalChanges
+            lastRowID = connection.sqlite.lastInsertRowID
+            do {
+                size = connection.role == .writer ? try connection.databaseByteCount() : 0
+            } catch { throw connection.failure(error) }
+        }
+    }
+
+    private func meta(
+        _ statement: D1Statement, _ rows: Rows, changesBefore: Int64, since before: State
+    ) throws -> D1Meta {
+        let profile = statement.profile(on: connection)
+        let scanSteps = statement.sqlite.counter(.fullScanSteps, resetting: true)
+        var meta = D1Meta()
+        meta.rowsRead = profile.rowsRead(
+            scanSteps: scanSteps, rows: rows.count, firstCount: rows.count == 1 ? rows.firstInteger : nil)
+        switch connection.role {
+        case .reader:
+            meta.lastRowID = lastRowID
+            meta.sizeAfter = size
+        case .writer:
+            let changes = connection.sqlite.totalChanges
+            // Only the statement itself counts as written, but all statements of the text as changes.
+            if !statement.sqlite.isReadOnly {
+                meta.rowsWritten = profile.rowsWritten(changes: changes - changesBefore)
+                connection.knownSize = nil
+            }
+            meta.changes = changes - before.totalChanges
+            meta.lastRowID = connection.sqlite.lastInsertRowID
+            meta.sizeAfter = try connection.databaseByteCount()
+            meta.changedDB =
+                meta.changes != 0 || meta.lastRowID != before.lastRowID || meta.sizeAfter != before.size
+        }
+        meta.duration = milliseconds(connection.clock.now() - before.start)
+        return meta
+    }
+
+    private func milliseconds(_ duration: Duration) -> Double { Double(duration.wholeNanoseconds) / 1_000_000 }
+}

@@ -1,0 +1,41 @@
+package import SQLite
+
+/// Why a call failed, in the documented words, without the prefix that its kind of call gets.
+package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
+    package let text: String
+    /// The line of an `exec` that failed, counted from 1.
+    package var line: (number: Int, text: String)?
+
+    package init(_ text: String) { self.text = text }
+    package init(_ error: SQLiteError) { text = error.description }
+
+    package var description: String { text }
+
+    package static func == (left: D1Failure, right: D1Failure) -> Bool {
+        left.text == right.text && left.line?.number == right.line?.number && left.line?.text == right.line?.text
+    }
+
+    // Texts that clients know and retry on (spec: d1, section 7).
+    package static let overloadedQueue = D1Failure("D1 DB is overloaded. Too many requests queued.")
+    package static let waitedTooLong = D1Failure("D1 DB is overloaded. Requests queued for too long.")
+    package static let exceededTime = D1Failure("D1 DB exceeded its CPU time limit and was reset.")
+    package static let storageTimeout = D1Failure(
+        "D1 DB storage operation exceeded timeout which caused object to be reset.")
+    package static let exceededMemory = D1Failure("D1 DB's isolate exceeded its memory limit and was reset.")
+    package static let closed = D1Failure("Network connection lost.")
+    // Mistakes of the caller.
+    package static let exceededSize = D1Failure("Exceeded maximum DB size")
+    package static let noStatement = D1Failure("No SQL statements detected.")
+    package static let bindingCount = D1Failure("Wrong number of parameter bindings for SQL query.")
+    package static let parametersBeforeLast = D1Failure(
+        "When executing multiple SQL statements in a single call, only the last statement can have parameters.")
+    package static let notAuthorized = D1Failure(SQLiteError(.notAuthorized, message: "not authorized"))
+    package static let tooBig = D1Failure(SQLiteError(.tooBig, message: "string or blob too big"))
+    package static let statementTooLong = D1Failure(SQLiteError(.tooBig, message: "statement too long"))
+    package static let foreignKey = D1Failure(
+        SQLiteError(extendedCode: 787, message: "FOREIGN KEY constraint failed"))
+    package static let transaction = D1Failure(
+        "To execute a transaction, please use the state.storage.transaction() or "
+            + "state.storage.transactionSync() APIs instead of the SQL BEGIN TRANSACTION or SAVEPOINT statements. "
+            + "In D1 these are the statements of one batch(), which run in one transaction.")
+}

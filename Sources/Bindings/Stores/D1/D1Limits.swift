@@ -1,0 +1,48 @@
+/// Every limit of a database, with its reason. Durations are measured with the node's clock.
+package struct D1Limits: Sendable {
+    package init() {}
+
+    // MARK: Documented (spec: d1, section 8)
+
+    /// The product's largest database.
+    package var databaseBytesMax: Int64 = 10_000_000_000
+    /// One statement, or one line of `exec`.
+    package var statementBytesMax = 100_000
+    package var parametersMax = 100
+    package var columnsMax = 100
+    /// One text, blob or row.
+    package var valueBytesMax = 2_000_000
+    package var likePatternBytesMax = 50
+    package var expressionDepthMax = 100
+    package var compoundSelectTermsMax = 5
+    package var functionArgumentsMax = 127
+    package var triggerDepthMax = 10
+    package var instructionsMax = 25_000
+    /// One call, from its first statement to its last row.
+    package var queryDuration: Duration = .seconds(30)
+
+    // MARK: Ours
+
+    /// A migration file or an import.
+    package var scriptDuration: Duration = .seconds(600)
+    /// A call that waited longer is answered as overload: its caller has given up by then.
+    package var waitingDuration: Duration = .seconds(30)
+    /// Calls waiting for one database: some seconds of work.
+    package var waitingCallsMax = 2048
+    /// What they may hold in memory.
+    package var waitingBytesMax = 64 << 20
+    /// One answer, which is in memory as a whole.
+    package var replyBytesMax = 32 << 20
+    /// Calls that share one commit: keeps the delay of the first one short.
+    package var groupCallsMax = 256
+    /// Threads that read one database; more than cores are useful only beside long queries.
+    package var readersMax = 4
+    /// Prepared statements that each connection keeps.
+    package var preparedStatementsMax = 128
+    /// Databases of one tenant that are open at a time: each costs up to five threads and some files.
+    package var openDatabasesMax = 64
+    /// Frames (pages) of log after which it is copied into the file: 4 MiB.
+    package var checkpointFrames = 1000
+    /// Frames from which on a checkpoint waits for readers, so that the log can start over.
+    package var logFramesMax = 16_000
+}

@@ -1,0 +1,62 @@
+package import Interfaces
+package import Stores
+internal import Wire
+
+/// One database as one binding sees it.
+package struct D1Service: StoreService {
+    private let store: any D1Store
+    private let database: String
+
+    /// A reply up to this size is the message, a larger one the body behind it.
+    private static let inlineBytesMax = 1 << 20
+
+    package init(store: any D1Store, database: String) {
+        self.store = store
+        self.database = database
+    }
+
+    package func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply {
+        guard call.kind == .d1Query else { throw CallFailure("D1_ERROR: no such operation") }
+        let request = try await request(call)
+        do {
+            let reply = try await store.run(request, on: database)
+            guard reply.count > Self.inlineBytesMax else { return StoreReply(message: reply) }
+            return StoreReply(message: [1], body: .bytes(reply))
+        } catch {
+            throw Self.failure(error, of: request)
+        }
+    }
+
+    private func request(_ call: StoreCall) async throws(CallFailure) -> D1Request {
+        var bytes = call.message
+        if D1Request.isInBody(bytes), let body = call.body { bytes = try await collect(body) }
+        do {
+            return try D1Request(decoding: bytes)
+        } catch { throw CallFailure("D1_ERROR: malformed request: \(error)") }
+    }
+
+    private func collect(_ body: any BodySource) async throws(CallFailure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        do {
+            while let piece = try await body.next() {
+                guard bytes.count + piece.count <= D1Request.bytesMax else {
+                    body.cancel()
+                    throw CallFailure("D1_ERROR: request is larger than \(D1Request.bytesMax) bytes")
+                }
+                bytes.append(contentsOf: piece)
+            }
+        } catch let failure as CallFailure {
+            throw failure
+        } catch { throw CallFailure("D1_ERROR: \(D1Failure.closed)") }
+        return bytes
+    }
+
+    private static func failure(_ failure: D1Failure, of request: D1Request) -> CallFailure {
+        switch request.work {
+        case .query: return CallFailure("D1_ERROR: \(failure.text)")
+        case .exec:
+            guard let line = failure.line else { return CallFailure("D1_EXEC_ERROR: \(failure.text)") }
+            return CallFailure("D1_EXEC_ERROR: Error in line \(line.number): \(line.text): \(failure.text)")
+        }
+    }
+}

@@ -1,0 +1,24 @@
+package import Interfaces
+
+/// The databases of one tenant, by the name of the resource. A database comes to be with its first call.
+///
+/// Safe on any thread; nothing here blocks the caller's.
+package protocol D1Store: Sendable {
+    /// Runs one call as one transaction; durable when it returns.
+    ///
+    /// Not idempotent by itself: after an error that doesn't name the SQL, the transaction may or may not have happened.
+    /// - Returns: the message that `D1ReplyReader` reads.
+    func run(_ request: D1Request, on database: String) async throws(D1Failure) -> [UInt8]
+
+    /// Runs SQL of any length as one transaction, ignoring rows: migrations, imports.
+    func runScript(_ text: String, on database: String) async throws(D1Failure)
+
+    /// The newest state. Bookmarks of one database are ordered as texts.
+    func bookmark(of database: String) async throws(D1Failure) -> String
+
+    /// Closes the database and removes it with all that belongs to it.
+    func delete(_ database: String) async throws(D1Failure)
+
+    /// Finishes what waits, then closes all files. Calls made later fail.
+    func close() async
+}

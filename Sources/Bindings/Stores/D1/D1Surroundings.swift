@@ -1,0 +1,24 @@
+internal import Observability
+internal import System
+
+/// What an engine was given by its store.
+struct D1Surroundings: Sendable {
+    /// The database file; log and timeline stand beside it.
+    let path: String
+    let limits: D1Limits
+    let clock: any NodeClock
+    let logger: Logger
+    /// What `served_by_region` says.
+    let region: String
+    let faults: D1Faults
+
+    var timelinePath: String { path + ".timeline" }
+    var logPath: String { path + "-wal" }
+}
+
+/// Where a database is: what the writer has made durable last.
+struct D1Position: Sendable {
+    var bookmark: D1Bookmark
+    var lastRowID: Int64
+    var byteCount: Int64
+}

@@ -1,0 +1,256 @@
+internal import Interfaces
+internal import Observability
+internal import SQLite
+internal import System
+
+/// The one connection that changes a database: runs waiting calls as groups, commits each group once, copies the log into the
+/// file. Belongs to the writer's thread.
+final class D1Writer {
+    private let surroundings: D1Surroundings
+    private let limits: D1Limits
+    private var connection: D1Connection
+    private var timeline: D1Timeline
+    private var log: LogFile?
+    /// Frames in the log when it was last copied; the log starts over at some commit after that.
+    private var framesCopied = 0
+    private(set) var position: D1Position
+    /// Makes a new position known to the readers; called before anyone gets an answer.
+    private let publish: (D1Position) -> Void
+
+    /// Opens the database, making it when it is missing, and brings what its log holds into the file.
+    init(_ surroundings: D1Surroundings, publish: @escaping (D1Position) -> Void) throws {
+        self.surroundings = surroundings
+        self.publish = publish
+        limits = surroundings.limits
+        if let fault = surroundings.faults.failure(.open) { throw fault }
+        timeline = try D1Timeline(path: surroundings.timelinePath)
+        connection = try D1Connection(
+            path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock)
+        // Also the new file's name is durable before anything in it is acknowledged.
+        try FileSystem.synchronizeDirectory(FileSystem.parent(of: surroundings.path))
+        try connection.sqlite.checkpoint(.truncate)
+        position = D1Position(
+            bookmark: D1Bookmark(generation: timeline.generation, segment: timeline.segment, frame: 0),
+            lastRowID: 0, byteCount: try connection.databaseByteCount())
+        publish(position)
+    }
+
+    /// Copies what is left of the log. The connection closes with the object.
+    func close() {
+        guard connection.sqlite.walFrameCount > 0 else { return }
+        checkpoint(.passive)
+    }
+
+    // MARK: Groups
+
+    /// Runs and answers all `calls`, in order, with as few commits as possible.
+    func run(_ calls: [D1Call]) {
+        let now = surroundings.clock.now()
+        var live: [D1Call] = []
+        live.reserveCapacity(calls.count)
+        for call in calls {
+            if now - call.arrival > limits.waitingDuration {
+                call.answer(.failure(.waitedTooLong))
+            } else {
+                live.append(call)
+            }
+        }
+        // The last group of the list is the next to run.
+        var groups = [live]
+        while let group = groups.popLast() {
+            if !group.isEmpty { groups += runGroup(group) }
+        }
+    }
+
+    /// Runs `calls` in one transaction, commits and answers.
+    ///
+    /// - Returns: groups of calls that still have to run, the next one last.
+    private func runGroup(_ calls: [D1Call]) -> [[D1Call]] {
+        do throws(SQLiteError) {
+            if let fault = surroundings.faults.failure(.begin) { throw fault }
+            try connection.control(connection.begin)
+        } catch {
+            fail(calls, error, while: "begin")
+            return []
+        }
+        var replies: [Result<D1ReplyWriter, D1Failure>] = []
+        replies.reserveCapacity(calls.count)
+        var replyByteCount = 0
+        for (index, call) in calls.enumerated() {
+            let result = run(call, isAlone: calls.count == 1)
+            if connection.sqlite.isAutocommit {
+                // SQLite took the whole transaction back, and the calls before with it: they run again without the culprit.
+                connection.knownSize = nil
+                if case .failure(let failure) = result { call.answer(.failure(failure)) } else { call.answer(.failure(.closed)) }
+                return [Array(calls[(index + 1)...]), Array(calls[..<index])]
+            }
+            if case .success(let reply) = result { replyByteCount += reply.byteCount }
+            replies.append(result)
+            if replyByteCount > limits.replyBytesMax { break }
+        }
+        let rest = Array(calls[replies.count...])
+        return [rest] + commit(Array(calls[..<replies.count]), replies)
+    }
+
+    /// Runs one call inside the open transaction. What a failed call did is taken back.
+    ///
+    /// - Parameter isAlone: Whether no other call is in the transaction, which then needs no savepoint and is rolled back as a whole.
+    private func run(_ call: D1Call, isAlone: Bool) -> Result<D1ReplyWriter, D1Failure> {
+        if case .atLeast(let bookmark)? = call.session, isAhead(bookmark) {
+            return .failure(D1Failure("Invalid bookmark: \(bookmark) is in the future"))
+        }
+        let isScript = if case .script = call.work { true } else { false }
+        connection.deadline =
+            surroundings.clock.now() + (isScript ? limits.scriptDuration : limits.queryDuration)
+        let lastRowID = connection.sqlite.lastInsertRowID
+        var execution = D1Execution(connection)
+        do {
+            if !isAlone { try connection.control(connection.savepoint) }
+            let outcome = try execution.run(call.work)
+            try settle(execution)
+            if !isAlone { try connection.control(connection.releaseSavepoint) }
+            guard case .reply(let reply) = outcome else {
+                preconditionFailure("the writer's connection may run every statement")
+            }
+            return .success(reply)
+        } catch {
+            connection.knownSize = nil
+            takeBack(isAlone: isAlone)
+            connection.sqlite.lastInsertRowID = lastRowID
+            if execution.setPragmas { try? connection.resetPragmas() }
+            return .failure(failure(error))
+        }
+    }
+
+    /// What must hold at the end of a call as if it were committed now, and what doesn't outlast it.
+    private func settle(_ execution: D1Execution) throws {
+        guard !connection.sqlite.hasUnresolvedForeignKeys else { throw D1Failure.foreignKey }
+        if execution.alteredTables, try connection.hasReservedNames() { throw D1Failure.notAuthorized }
+        if execution.setPragmas { try connection.resetPragmas() }
+    }
+
+    private func takeBack(isAlone: Bool) {
+        guard !connection.sqlite.isAutocommit else { return }
+        do {
+            if isAlone {
+                try connection.control(connection.rollback)
+            } else {
+                try connection.control(connection.rollbackToSavepoint)
+                try connection.control(connection.releaseSavepoint)
+            }
+        } catch {
+            surroundings.logger.log(.error, "d1: a failed call could not be taken back", [("error", "\(error)")])
+            try? connection.control(connection.rollback)
+            if !connection.sqlite.isAutocommit { reopen() }
+        }
+    }
+
+    // MARK: Commit
+
+    private func commit(_ calls: [D1Call], _ replies: [Result<D1ReplyWriter, D1Failure>]) -> [[D1Call]] {
+        do throws(SQLiteError) {
+            if let fault = surroundings.faults.failure(.commit) { throw fault }
+            try connection.control(connection.commit)
+        } catch {
+            connection.knownSize = nil
+            if !connection.sqlite.isAutocommit { try? connection.control(connection.rollback) }
+            if error.code == .constraint, calls.count > 1 {
+                // One of them is at fault. Alone, only that one fails.
+                return calls.reversed().map { [$0] }
+            }
+            fail(calls, error, while: "commit")
+            return []
+        }
+        advancePosition()
+        for (call, result) in zip(calls, replies) {
+            switch result {
+            case .failure(let failure): call.answer(.failure(failure))
+            case .success(var reply):
+                reply.finish(
+                    bookmark: call.session == nil ? nil : position.bookmark.description,
+                    region: surroundings.region)
+                call.answer(.success(reply.bytes))
+            }
+        }
+        checkpointWhenDue()
+        return []
+    }
+
+    private func advancePosition() {
+        let frames = connection.sqlite.walFrameCount
+        position.lastRowID = connection.sqlite.lastInsertRowID
+        position.byteCount = (try? connection.databaseByteCount()) ?? position.byteCount
+        if frames != Int(position.bookmark.frame) || timeline.segment != position.bookmark.segment, frames > 0 {
+            position.bookmark.generation = timeline.generation
+            position.bookmark.segment = timeline.segment
+            position.bookmark.frame = UInt32(clamping: frames)
+            position.bookmark.digest = digest(ofFrame: frames)
+        }
+        publish(position)
+    }
+
+    private func digest(ofFrame frame: Int) -> [UInt8] {
+        if log == nil { log = try? LogFile(surroundings.logPath) }
+        return log?.digest(ofFrame: frame, pageByteCount: connection.pageByteCount) ?? D1Bookmark.zeroDigest
+    }
+
+    private func isAhead(_ bookmark: D1Bookmark) -> Bool {
+        !bookmark.isSamePlace(as: position.bookmark) && bookmark > position.bookmark
+    }
+
+    // MARK: Checkpoints
+
+    private func checkpointWhenDue() {
+        let frames = connection.sqlite.walFrameCount
+        if frames < framesCopied { framesCopied = 0 }  // The log has started over.
+        guard frames - framesCopied >= limits.checkpointFrames else { return }
+        checkpoint(frames >= limits.logFramesMax ? .restart : .passive)
+        framesCopied = frames
+    }
+
+    /// Copies the log into the file. The place to keep a segment of the log before its frames are overwritten is here,
+    /// before the call: all of it is durable, and nothing is appended meanwhile.
+    private func checkpoint(_ kind: SQLiteCheckpoint) {
+        do {
+            try timeline.advance()
+            if let fault = surroundings.faults.failure(.checkpoint) { throw fault }
+            try connection.sqlite.checkpoint(kind)
+        } catch {
+            // Nothing is lost: the log goes on growing, and the next turn tries again.
+            surroundings.logger.log(.warning, "d1: checkpoint failed", [("error", "\(error)")])
+        }
+    }
+
+    // MARK: Errors
+
+    private func failure(_ error: any Error) -> D1Failure {
+        switch error {
+        case let failure as D1Failure: failure
+        case let error as SQLiteError: connection.failure(error)
+        default: D1Failure("\(error)")
+        }
+    }
+
+    /// Answers all calls of a transaction that could not begin or commit.
+    private func fail(_ calls: [D1Call], _ error: SQLiteError, while operation: String) {
+        surroundings.logger.log(
+            .error, "d1: \(operation) failed", [("error", "\(error)"), ("calls", "\(calls.count)")])
+        let failure = connection.failure(error)
+        for call in calls { call.answer(.failure(failure)) }
+        // After a failed fsync the kernel may have dropped pages that SQLite believes written: read the log anew.
+        if error.code == .inputOutput || !connection.sqlite.isAutocommit { reopen() }
+    }
+
+    private func reopen() {
+        do {
+            connection = try D1Connection(
+                path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock)
+            log = nil
+            framesCopied = 0
+            try timeline.advance()
+            try connection.sqlite.checkpoint(.passive)
+        } catch {
+            surroundings.logger.log(.error, "d1: could not be opened again", [("error", "\(error)")])
+        }
+    }
+}

@@ -1,0 +1,151 @@
+package import Interfaces
+package import Observability
+internal import Synchronization
+package import System
+
+/// The databases of one tenant as SQLite files in one directory. Safe on any thread.
+package final class EmbeddedD1Store: D1Store {
+    private struct State {
+        var engines: [String: D1Engine] = [:]
+        var isClosed = false
+    }
+    private let directory: String
+    private let limits: D1Limits
+    private let clock: any NodeClock
+    private let logger: Logger
+    private let region: String
+    private let faults: D1Faults
+    private let state = Mutex(State())
+
+    /// The format of the directory; raised when an older node could no longer read it.
+    private static let format = "edge-d1 1"
+
+    /// Opens the directory, making it when it is missing. Blocks; databases are opened by their first calls.
+    ///
+    /// - Parameters:
+    ///   - directory: Nobody else writes there. One process at a time.
+    ///   - region: What `served_by_region` says.
+    package init(
+        directory: String, clock: any NodeClock, logger: Logger, limits: D1Limits = D1Limits(),
+        region: String = "WEUR", faults: D1Faults = .none
+    ) throws(D1StoreError) {
+        self.directory = directory
+        self.limits = limits
+        self.clock = clock
+        self.logger = logger
+        self.region = region
+        self.faults = faults
+        do {
+            try FileSystem.makeDirectory(directory)
+            let formatPath = directory + "/format"
+            if let found = try FileSystem.read(formatPath) {
+                guard found.split(separator: "\n").first.map(String.init) == Self.format else {
+                    throw D1StoreError.unknownFormat(
+                        directory: directory, found: found, expected: Self.format)
+                }
+            } else {
+                try FileSystem.replace(formatPath, with: Self.format + "\n")
+            }
+        } catch let error as D1StoreError {
+            throw error
+        } catch {
+            throw .cannotOpen(directory: directory, reason: "\(error)")
+        }
+    }
+
+    package func run(_ request: D1Request, on database: String) async throws(D1Failure) -> [UInt8] {
+        var session: D1SessionDemand?
+        if let demand = request.session { session = try D1SessionDemand(demand) }
+        let work: D1Work =
+            switch request.work {
+            case .query(let statements, let take): .query(statements, take)
+            case .exec(let text): .exec(text)
+            }
+        return try await engine(for: database).run(work, session: session)
+    }
+
+    package func runScript(_ text: String, on database: String) async throws(D1Failure) {
+        _ = try await engine(for: database).run(.script(text), session: nil)
+    }
+
+    package func bookmark(of database: String) async throws(D1Failure) -> String {
+        let reply = try await engine(for: database).run(.bookmark, session: .any)
+        guard let bookmark = try? D1ReplyReader(decoding: reply).bookmark else { throw .closed }
+        return bookmark
+    }
+
+    package func delete(_ database: String) async throws(D1Failure) {
+        let path = path(of: database)
+        await state.withLock { $0.engines[database] }?.close()
+        do {
+            for suffix in ["-wal", "-shm", ".timeline", ""] { try FileSystem.remove(path + suffix) }
+            try FileSystem.synchronizeDirectory(directory)
+        } catch { throw D1Failure("\(error)") }
+        state.withLock { $0.engines[database] = nil }
+    }
+
+    package func close() async {
+        let engines = state.withLock { state in
+            state.isClosed = true
+            return Array(state.engines.values)
+        }
+        for engine in engines { await engine.close() }
+    }
+
+    // MARK: Engines
+
+    private func engine(for database: String) throws(D1Failure) -> D1Engine {
+        let found = state.withLock { state -> (D1Engine, isNew: Bool)? in
+            guard !state.isClosed else { return nil }
+            if let engine = state.engines[database] { return (engine, !engine.isOpen) }
+            let engine = D1Engine(
+                D1Surroundings(
+                    path: path(of: database), limits: limits, clock: clock,
+                    logger: logger.with("database", database), region: region, faults: faults))
+            state.engines[database] = engine
+            return (engine, true)
+        }
+        guard let (engine, isNew) = found else { throw .closed }
+        if isNew { retireIdle(except: engine) }
+        return engine
+    }
+
+    /// Before a database is opened: closes the one that has been idle longest when too many are open.
+    private func retireIdle(except opening: D1Engine) {
+        let open = state.withLock { $0.engines.values.filter { $0 !== opening && $0.isOpen } }
+        guard open.count >= limits.openDatabasesMax else { return }
+        let idle = open.compactMap { engine in engine.idleSince.map { (engine, $0) } }
+        idle.min { $0.1 < $1.1 }?.0.retire()
+    }
+
+    /// The file of a database: its name with everything but letters, digits, `-` and `_` in hexadecimal.
+    private func path(of database: String) -> String {
+        var name = ""
+        for byte in database.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                name.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let digits = String(byte, radix: 16)
+                name += "%" + (digits.utf8.count == 1 ? "0" : "") + digits
+            }
+        }
+        return "\(directory)/\(name).sqlite"
+    }
+}
+
+/// Why a tenant's databases can't be served at all.
+package enum D1StoreError: Error, Equatable, Sendable, CustomStringConvertible {
+    case cannotOpen(directory: String, reason: String)
+    case unknownFormat(directory: String, found: String, expected: String)
+
+    package var description: String {
+        switch self {
+        case .cannotOpen(let directory, let reason): "\(directory): cannot be opened: \(reason)"
+        case .unknownFormat(let directory, let found, let expected):
+            "\(directory): has format \"\(found.prefix(40).filter { !$0.isNewline })\", this node knows \"\(expected)\"; "
+                + "use the version of edge that wrote it, or a newer one"
+        }
+    }
+}

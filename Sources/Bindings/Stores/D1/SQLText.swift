@@ -1,0 +1,98 @@
+/// Small work on SQL as text: quoting, and finding statements without understanding them.
+enum SQLText {
+    static func quoted(identifier: String) -> String { "\"\(doubled("\"", in: identifier))\"" }
+    static func quoted(text: String) -> String { "'\(doubled("'", in: text))'" }
+
+    /// The text without one `BEGIN TRANSACTION` and one `COMMIT` that stand as statements of their own, as dumps have them.
+    static func withoutTransaction(_ text: String) -> (text: String, stripped: Bool) {
+        var result: [UInt8] = []
+        var hasBegin = false
+        var hasCommit = false
+        for statement in statements(Array(text.utf8)) {
+            let words = words(statement)
+            if !hasBegin, words.first == "BEGIN", words.count <= 3,
+                words.dropFirst().allSatisfy({ ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0) })
+            {
+                hasBegin = true
+            } else if hasBegin, !hasCommit, words == ["COMMIT"] || words == ["COMMIT", "TRANSACTION"] {
+                hasCommit = true
+            } else {
+                result.append(contentsOf: statement)
+            }
+        }
+        guard hasBegin else { return (text, false) }
+        return (String(decoding: result, as: UTF8.self), true)
+    }
+
+    private static func doubled(_ quote: Character, in text: String) -> String {
+        var result = ""
+        for character in text {
+            if character == quote { result.append(quote) }
+            result.append(character)
+        }
+        return result
+    }
+
+    /// The pieces between semicolons that stand outside of strings, names and comments, each with its semicolon. The body of a
+    /// trigger falls into several pieces: put together, the pieces are the text.
+    private static func statements(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] {
+        var pieces: [ArraySlice<UInt8>] = []
+        var start = 0
+        var index = 0
+        while index < bytes.count {
+            index = skip(bytes, index)
+            if index < bytes.count, bytes[index] == UInt8(ascii: ";") {
+                pieces.append(bytes[start...index])
+                start = index + 1
+            }
+            index += 1
+        }
+        if start < bytes.count { pieces.append(bytes[start...]) }
+        return pieces
+    }
+
+    /// The last byte of the string, name or comment that begins at `index`, or `index`.
+    private static func skip(_ bytes: [UInt8], _ index: Int) -> Int {
+        func end(after start: Int, _ closing: UInt8) -> Int {
+            bytes[min(start, bytes.count)...].firstIndex(of: closing) ?? bytes.count
+        }
+        switch bytes[index] {
+        case UInt8(ascii: "'"), UInt8(ascii: "\""), UInt8(ascii: "`"): return end(after: index + 1, bytes[index])
+        case UInt8(ascii: "["): return end(after: index + 1, UInt8(ascii: "]"))
+        case UInt8(ascii: "-") where index + 1 < bytes.count && bytes[index + 1] == UInt8(ascii: "-"):
+            return end(after: index + 2, 10)
+        case UInt8(ascii: "/") where index + 1 < bytes.count && bytes[index + 1] == UInt8(ascii: "*"):
+            var place = index + 2
+            while place + 1 < bytes.count {
+                if bytes[place] == UInt8(ascii: "*"), bytes[place + 1] == UInt8(ascii: "/") { return place + 1 }
+                place += 1
+            }
+            return bytes.count
+        default: return index
+        }
+    }
+
+    /// The first words of a piece in upper case, comments left out; more than four are not looked at.
+    private static func words(_ piece: ArraySlice<UInt8>) -> [String] {
+        var words: [String] = []
+        var word = ""
+        let bytes = Array(piece)
+        var index = 0
+        while index < bytes.count, words.count < 4 {
+            let past = skip(bytes, index)
+            let byte = bytes[index]
+            let isLetter = past == index && (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7a
+            if isLetter {
+                word.unicodeScalars.append(Unicode.Scalar(byte & 0xdf))
+            } else {
+                if !word.isEmpty { words.append(word) }
+                word = ""
+                let isBlank = byte == 0x20 || (9...13).contains(byte) || byte == UInt8(ascii: ";") || past != index
+                if !isBlank { words.append(String(Unicode.Scalar(byte))) }
+            }
+            index = past + 1
+        }
+        if !word.isEmpty, words.count < 4 { words.append(word) }
+        return words
+    }
+}
