@@ -24,6 +24,11 @@ public struct Env: Sendable {
         R2Bucket(transport: invocation, binding: try binding(name, .r2))
     }
 
+    /// - Throws: `BindingError` when no queue is bound under `name`.
+    public func queue(_ name: String) throws -> Queue {
+        Queue(transport: invocation, binding: try binding(name, .queue))
+    }
+
     /// - Throws: `BindingError` when no service is bound under `name`.
     public func service(_ name: String) throws -> ServiceBinding {
         ServiceBinding(invocation: invocation, binding: try binding(name, .service))
