@@ -124,6 +124,12 @@ let package = Package(
         .executableTarget(
             name: "HelloWorker", dependencies: ["Workers"], path: "Tests/Support/HelloWorker",
             swiftSettings: strict),
+        .executableTarget(
+            name: "StoreWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/StoreWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
+            swiftSettings: strict),
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),

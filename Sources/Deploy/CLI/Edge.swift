@@ -9,7 +9,8 @@ enum Edge {
 
     static var commands: [any Command.Type] {
         [
-            RunCommand.self
+            DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
+            SecretCommand.self, StatusCommand.self, TriggerCommand.self, DoctorCommand.self,
         ]
     }
 

@@ -16,8 +16,8 @@ struct NodeOptions {
     ]
 
     var environment: String
-    var listen: [ListenAddress]
-    var control: ListenAddress
+    var listen: [Host.ListenAddress]
+    var control: Host.ListenAddress
     var stateDirectory: String
     var reactorCount: Int
     var logLevel: LogLevel
@@ -26,7 +26,7 @@ struct NodeOptions {
 
     /// - Parameter configuration: what the environment's file says; the command line wins over it.
     init(
-        _ arguments: CommandLineArguments, environment: String
+        _ arguments: CommandLineArguments, environment: String, configuration: EffectiveConfiguration? = nil
     ) throws(UsageError) {
         func address(_ option: String, _ text: String) throws(UsageError) -> Host.ListenAddress {
             guard let address = Host.ListenAddress(text) else {
@@ -37,24 +37,30 @@ struct NodeOptions {
         self.environment = environment
         var listen: [Host.ListenAddress] = []
         for text in arguments.all("listen") { listen.append(try address("listen", text)) }
+        if listen.isEmpty {
+            listen = configuration?.listen.map { Host.ListenAddress(host: $0.host, port: $0.port) } ?? []
+        }
         self.listen = listen.isEmpty ? [Host.ListenAddress(host: "127.0.0.1", port: 8787)] : listen
         control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
         stateDirectory = arguments.value("state") ?? "state/\(environment)"
         reactorCount = try arguments.integer("reactors", 1...64) ?? ProcessorCount.online
-        let level = arguments.value("log-level") ?? "info"
+        let level = arguments.value("log-level") ?? configuration?.log.level.rawValue ?? "info"
         guard let logLevel = LogLevel(name: level) else {
             throw .invalidValue(
                 option: "--log-level", value: level, expected: "trace, debug, info, notice, warning or error")
         }
         self.logLevel = logLevel
-        switch arguments.value("log-format") ?? "text" {
+        switch arguments.value("log-format") ?? configuration?.log.format.rawValue ?? "text" {
         case "text": logFormat = .text
         case "json": logFormat = .json
         case let other: throw .invalidValue(option: "--log-format", value: other, expected: "text or json")
         }
-        settings.errorPages = environment == "dev" ? .trace : .plain
+        settings.errorPages = (configuration.map { $0.errorPages == .trace } ?? (environment == "dev")) ? .trace : .plain
         settings.logsRequests =
             arguments.has("log-requests") || environment == "dev" && !arguments.has("no-log-requests")
+        if let proxies = configuration?.trustedProxies.map(\.description), !proxies.isEmpty {
+            settings.trustedProxies = TrustedProxies(proxies) ?? .none
+        }
     }
 }
 

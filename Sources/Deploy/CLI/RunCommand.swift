@@ -70,7 +70,7 @@ enum RunCommand: Command {
         }
         for pair in arguments.all("queue") {
             let (name, resource) = split(pair)
-            worker.bindings.append((name, .queue(resource ?? name.lowercased(), delaySeconds: 0)))
+            worker.bindings.append((name, .queue(resource ?? name.lowercased(), delaySeconds: nil)))
         }
         worker.consumers = arguments.all("consume").map { .init(queue: $0, batchTimeout: .seconds(1)) }
         for pair in arguments.all("var") {

@@ -8,7 +8,7 @@ package struct ArtifactStore: Sendable {
 
     package init(directory: String) throws(SystemError) {
         self.directory = directory
-        try FileTree.makeDirectory(directory, mode: 0o711)
+        try FileTree.makeDirectory(directory, mode: 0o700)
     }
 
     /// Copies the file at `path` into the store, unless its content is there already.

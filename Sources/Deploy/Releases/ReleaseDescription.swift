@@ -39,7 +39,8 @@ package struct WorkerDescription: Sendable {
         case kv(namespace: String)
         case d1(database: String)
         case r2(bucket: String)
-        case queue(String, delaySeconds: Int64)
+        /// `nil`: the queue's own delay.
+        case queue(String, delaySeconds: Int64?)
         case service(worker: String)
     }
 

@@ -16,6 +16,7 @@ package actor ReleaseRunner {
     private let logger: Logger
     private let clock: any NodeClock
     private let crons: CronDriver
+    private let queues: QueueDriver
 
     /// What serves now.
     private var current: Running?
@@ -41,6 +42,7 @@ package actor ReleaseRunner {
         self.logger = logger
         clock = node.clock
         crons = CronDriver(node: node, logger: logger)
+        queues = QueueDriver(node: node, store: stores.queues, logger: logger)
     }
 
     /// The release that serves, with the description it was made from.
@@ -96,7 +98,7 @@ package actor ReleaseRunner {
                     prepared.workers.append(shared)
                     continue
                 }
-                let runtime = try makeRuntime(
+                let runtime = try await makeRuntime(
                     worker, of: description, artifact: hash, version: String(key.prefix(12)), secrets: values)
                 prepared.workers.append(runtime)
                 prepared.fresh.append(runtime)
@@ -126,7 +128,7 @@ package actor ReleaseRunner {
     private func makeRuntime(
         _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, version: String,
         secrets: [(name: String, value: String)]
-    ) throws -> WorkerRuntime {
+    ) async throws -> WorkerRuntime {
         var bindings: [IsolateConfiguration.Binding] = []
         var targets: [BindingTarget] = []
         for (name, binding) in worker.bindings {
@@ -139,8 +141,10 @@ package actor ReleaseRunner {
                 targets.append(.store(try stores.d1Service(database)))
             case .r2(let bucket):
                 bindings.append(.init(name, .r2))
-                targets.append(.store(try stores.r2Service(bucket)))
-            case .queue: throw ReleaseError.busy
+                targets.append(.store(try await stores.r2Service(bucket)))
+            case .queue(let queue, let delay):
+                bindings.append(.init(name, .queue))
+                targets.append(.store(try await stores.queueService(queue, delaySeconds: delay)))
             case .service(let target):
                 bindings.append(.init(name, .service))
                 targets.append(.service(target))
@@ -151,7 +155,7 @@ package actor ReleaseRunner {
             environment: description.environment, bindings: bindings, variables: worker.variables,
             secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
             subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
-        let image = try IsolateImage(path: artifacts.path(artifact), libraryDirectories: RuntimeLibraries.directories)
+        let image = try IsolateImage(path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
         let pool = node.makePool(
             configuration: configuration, image: image, limits: worker.limits, size: worker.size,
             identity: identity)
@@ -192,6 +196,7 @@ package actor ReleaseRunner {
         current = Running(description: description, release: release, keys: keys)
         await node.install(description.routingTable(release))
         await crons.install(description, release)
+        await queues.install(description, release)
         for worker in previous?.release.workers.values.map({ $0 }) ?? []
         where release.workers[worker.name] !== worker {
             node.retire(worker.pool)
@@ -233,6 +238,7 @@ package actor ReleaseRunner {
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
         await crons.stop()
+        await queues.stop()
     }
 }
 

@@ -20,7 +20,7 @@ package final class StateDirectory: Sendable {
     package init(path: String) throws(StateError) {
         self.path = path
         do {
-            try FileTree.makeDirectory(path, mode: 0o711)
+            try FileTree.makeDirectory(path, mode: 0o700)
             lock = try FileTree.openFile(path + "/lock", flags: O_RDWR | O_CREAT, mode: 0o600)
         } catch { throw .system(error) }
         guard flock(lock.rawValue, LOCK_EX | LOCK_NB) == 0 else { throw .inUse(path) }

@@ -49,10 +49,37 @@ package struct ConfigurationLoader: Sendable {
             if let source = source(path) {
                 environments[String(name.dropLast(5))] = source
             } else {
-                failures.append(Diagnostic(.error, .unreadableFile, at: nil, "can't read \(directory)/\(path)"))
+                failures.append(
+                    Diagnostic(.error, .unreadableFile, at: nil, "can't read \(directory)/\(path)"))
             }
         }
         return (ProjectConfiguration(shape: shape, environments: environments), failures)
+    }
+
+    /// The nearest folder at or above `start` that holds a configuration, and the name of the file. In one folder,
+    /// ours comes before wrangler's.
+    package static func find(from start: String) -> (directory: String, file: String)? {
+        var parts = start.split(separator: "/").map(String.init)
+        while true {
+            let directory = "/" + parts.joined(separator: "/")
+            for name in [ShapeFile.name] + WranglerReader.fileNames
+            where FileManager.default.fileExists(atPath: "\(directory)/\(name)") {
+                return (directory, name)
+            }
+            guard parts.popLast() != nil else { return nil }
+        }
+    }
+
+    /// Reads one worker in wrangler's format.
+    ///
+    /// - Parameter file: A path relative to the directory.
+    package func loadWrangler(
+        file: String, _ options: WranglerReader.Options = .init()
+    ) -> (configuration: EffectiveConfiguration?, diagnostics: [Diagnostic]) {
+        guard let source = source(file) else {
+            return (nil, [Diagnostic(.error, .unreadableFile, at: nil, "can't read \(directory)/\(file)")])
+        }
+        return WranglerReader.read(source, options)
     }
 
     /// The files whose change changes an environment, relative to the directory.
@@ -84,8 +111,10 @@ package struct ConfigurationLoader: Sendable {
                     let exists = FileManager.default.fileExists(
                         atPath: "\(directory)/\(migrations.directory)", isDirectory: &isDirectory)
                     MigrationDirectory.check(
-                        exists && isDirectory ? fileNames(in: migrations.directory) : nil, migrations.directory,
-                        at: binding.place, path: "workers.\(worker.name).d1.\(binding.name).migrations", collector)
+                        exists && isDirectory ? fileNames(in: migrations.directory) : nil,
+                        migrations.directory,
+                        at: binding.place, path: "workers.\(worker.name).d1.\(binding.name).migrations",
+                        collector)
                 }
             }
         }
@@ -97,10 +126,13 @@ package struct ConfigurationLoader: Sendable {
 package enum MigrationDirectory {
     /// - Parameter names: `nil` when there is no such folder.
     static func check(
-        _ names: [String]?, _ directory: String, at place: SourcePlace, path: String, _ collector: DiagnosticCollector
+        _ names: [String]?, _ directory: String, at place: SourcePlace, path: String,
+        _ collector: DiagnosticCollector
     ) {
         guard let names else {
-            collector.error(.migration, at: place, path: path, "there is no folder \"\(directory)\"", fix: "mkdir -p \(directory)")
+            collector.error(
+                .migration, at: place, path: path, "there is no folder \"\(directory)\"",
+                fix: "mkdir -p \(directory)")
             return
         }
         var last: (number: Int, name: String)?
@@ -122,6 +154,7 @@ package enum MigrationDirectory {
             last = file
         }
         guard !problems.isEmpty else { return }
-        collector.error(.migration, at: place, path: path, "\(directory): \(problems.joined(separator: "; "))")
+        collector.error(
+            .migration, at: place, path: path, "\(directory): \(problems.joined(separator: "; "))")
     }
 }

@@ -11,7 +11,8 @@ package struct ProjectConfiguration: Sendable {
         package var nodeMemoryByteCount: Int?
 
         package init(
-            sets: [String] = [], isLenient: Bool = false, today: CivilDate? = nil, nodeMemoryByteCount: Int? = nil
+            sets: [String] = [], isLenient: Bool = false, today: CivilDate? = nil,
+            nodeMemoryByteCount: Int? = nil
         ) {
             self.sets = sets
             self.isLenient = isLenient
@@ -46,7 +47,9 @@ package struct ProjectConfiguration: Sendable {
         for name in environments.keys.sorted() {
             var options = options
             if EnvironmentKind(name: name) != .dev { options.sets = [] }
-            if let configuration = Assembly(self, options, collector).assemble(name) { assembled.append(configuration) }
+            if let configuration = Assembly(self, options, collector).assemble(name) {
+                assembled.append(configuration)
+            }
         }
         if environments.isEmpty { _ = Assembly(self, options, collector).assemble("dev") }
         checkHosts(assembled, collector)
@@ -63,10 +66,12 @@ package struct ProjectConfiguration: Sendable {
                 let hosts = Self.hosts(first).intersection(Self.hosts(second)).sorted()
                 guard !hosts.isEmpty else { continue }
                 collector.error(
-                    .routeConflict, at: second.setting("domain")?.place ?? second.setting("listen")?.place, path: "domain",
+                    .routeConflict, at: second.setting("domain")?.place ?? second.setting("listen")?.place,
+                    path: "domain",
                     "\(first.environment) and \(second.environment) both own \(hosts.map(JSONText.quoted).joined(separator: ", ")) at \(address)",
                     fix: "give one of them another domain, or another address to listen on",
-                    related: (first.setting("domain")?.place).map { [.init($0, "the other environment")] } ?? [])
+                    related: (first.setting("domain")?.place).map { [.init($0, "the other environment")] }
+                        ?? [])
             }
         }
     }
@@ -74,7 +79,9 @@ package struct ProjectConfiguration: Sendable {
     private static func hosts(_ configuration: EffectiveConfiguration) -> Set<String> {
         var hosts: Set<String> = []
         for worker in configuration.workers where worker.isEnabled {
-            for route in worker.routes { hosts.insert((route.pattern.hostHasWildcard ? "*" : "") + route.pattern.host) }
+            for route in worker.routes {
+                hosts.insert((route.pattern.hostHasWildcard ? "*" : "") + route.pattern.host)
+            }
             for domain in worker.customDomains { hosts.insert(domain.domain.host) }
         }
         return hosts

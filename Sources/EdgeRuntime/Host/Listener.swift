@@ -1,7 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import Observability
-internal import System
+package import System
 
 /// Where a node listens. Reads `host:port`; port 0 lets the kernel choose.
 package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
@@ -145,6 +145,23 @@ final class Listener: PollTarget {
         }
         // The port stands at the same place in both families, in network order.
         return unsafe withUnsafeBytes(of: &storage) { unsafe UInt16($0[2]) << 8 | UInt16($0[3]) }
+    }
+}
+
+extension ListenAddress {
+    /// Connects; blocks. For commands that ask a node.
+    package func connect() throws(SystemError) -> Descriptor {
+        guard let target = NetworkAddress(text: host) else {
+            throw SystemError("connect", errno: EINVAL, on: "\(self)")
+        }
+        let number = socket(target.bytes.count == 4 ? AF_INET : AF_INET6, Int32(SOCK_STREAM.rawValue), 0)
+        guard number >= 0 else { throw SystemError("socket", errno: errno, on: "\(self)") }
+        let descriptor = Descriptor(owning: number)
+        let result = unsafe target.withSocketAddress(port: port) { pointer, length in
+            unsafe Glibc.connect(number, pointer, length)
+        }
+        guard result == 0 else { throw SystemError("connect", errno: errno, on: "\(self)") }
+        return descriptor
     }
 }
 

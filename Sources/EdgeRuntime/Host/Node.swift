@@ -32,8 +32,9 @@ package final class Node: Sendable {
         self.clock = clock
         self.logger = logger
         let files = BlockingPool(name: "edge-files", threadCount: 4)
+        let outbound = OutboundClient(clock: clock)
         reactors = try (0..<reactorCount).map { index throws(SystemError) in
-            try Reactor(index: index, clock: clock, logger: logger, files: files)
+            try Reactor(index: index, clock: clock, logger: logger, files: files, outbound: outbound)
         }
         context = NodeContext(settings: settings, logger: logger, clock: clock, local: local)
         let directory = IsolateDirectory()

@@ -18,6 +18,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     let mailbox = Mailbox()
     /// For file reads that may wait for a disk.
     let files: BlockingPool
+    let outbound: OutboundClient
 
     // Below: reactor thread only.
     private var epoll: Epoll
@@ -51,10 +52,11 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     static let tickInterval = Duration.milliseconds(250)
 
     package init(
-        index: Int, clock: any NodeClock, logger: Logger, files: BlockingPool
+        index: Int, clock: any NodeClock, logger: Logger, files: BlockingPool, outbound: OutboundClient
     ) throws(SystemError) {
         self.index = index
         self.files = files
+        self.outbound = outbound
         self.clock = clock
         self.logger = logger.with("reactor", "\(index)")
         epoll = try Epoll()

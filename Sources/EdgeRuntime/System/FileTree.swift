@@ -20,6 +20,12 @@ package enum FileTree {
 
     package static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
+    package static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        // SAFETY: stat fills the struct whose address it is given.
+        return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// The whole file. For small files: it is read into memory.
     package static func read(_ path: String) throws(SystemError) -> [UInt8] {
         let file = try openFile(path, flags: O_RDONLY)

@@ -1,6 +1,7 @@
-@testable import Configuration
 import Foundation
 import Testing
+
+@testable import Configuration
 
 @Suite struct `Diagnostics of a configuration` {
     private let source = SourceText(name: "environments/staging.toml", text: "[a]\n\tmax = \"4\" # ä\n")
@@ -19,9 +20,11 @@ import Testing
     }
 
     @Test func `is one JSON object`() throws {
-        let diagnostic = Diagnostic(.warning, .ignored, at: SourcePlace(source, 11..<14), path: "a.max", "say \"no\"\n")
+        let diagnostic = Diagnostic(
+            .warning, .ignored, at: SourcePlace(source, 11..<14), path: "a.max", "say \"no\"\n")
         let object = try #require(
-            try JSONSerialization.jsonObject(with: Data([diagnostic].json.utf8)) as? [[String: Any]]).first
+            try JSONSerialization.jsonObject(with: Data([diagnostic].json.utf8)) as? [[String: Any]]
+        ).first
         #expect(object?["file"] as? String == "environments/staging.toml")
         #expect(object?["line"] as? Int == 2)
         #expect(object?["column"] as? Int == 8)
@@ -48,13 +51,17 @@ import Testing
         collector.error(.syntax, at: SourcePlace(text, 300..<301), path: "", "e")
         #expect(collector.sorted.count == 50)
         #expect(collector.sorted.last?.message == "e")
-        #expect(collector.sorted.map { $0.location?.line ?? 0 } == collector.sorted.map { $0.location?.line ?? 0 }.sorted())
+        #expect(
+            collector.sorted.map { $0.location?.line ?? 0 }
+                == collector.sorted.map { $0.location?.line ?? 0 }.sorted())
     }
 
-    @Test(arguments: [
-        ("auth-servce", "auth-service"), ("SESSION", "SESSIONS"), ("sesions", "SESSIONS"), ("hsot", "host"),
-        ("xyz", nil), ("a", nil), ("", nil), ("authservices", "auth-service"),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("auth-servce", "auth-service"), ("SESSION", "SESSIONS"), ("sesions", "SESSIONS"),
+            ("hsot", "host"),
+            ("xyz", nil), ("a", nil), ("", nil), ("authservices", "auth-service"),
+        ] as [(String, String?)])
     func `guesses the nearest name`(_ name: String, _ nearest: String?) {
         #expect(NearestName.of(name, among: ["auth-service", "SESSIONS", "host", "b"]) == nearest)
     }

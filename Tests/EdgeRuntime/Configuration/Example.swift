@@ -83,13 +83,15 @@ enum Example {
         """
 
     static func project(
-        shape: String = shape, dev: String? = nil, staging: String? = staging, production: String? = production
+        shape: String = shape, dev: String? = nil, staging: String? = staging,
+        production: String? = production
     ) -> ProjectConfiguration {
         var environments: [String: SourceText] = [:]
         for (name, text) in [("dev", dev), ("staging", staging), ("production", production)] {
             if let text { environments[name] = SourceText(name: "environments/\(name).toml", text: text) }
         }
-        return ProjectConfiguration(shape: SourceText(name: "wrangler-like.toml", text: shape), environments: environments)
+        return ProjectConfiguration(
+            shape: SourceText(name: "wrangler-like.toml", text: shape), environments: environments)
     }
 
     /// A small shape around the tables under test.

@@ -7,7 +7,9 @@ import Testing
 enum TOMLSuite {
     static let folder: String? = {
         var candidates: [String] = []
-        if let shared = ProcessInfo.processInfo.environment["EDGE_SHARED"] { candidates.append(shared + "/data/toml-test") }
+        if let shared = ProcessInfo.processInfo.environment["EDGE_SHARED"] {
+            candidates.append(shared + "/data/toml-test")
+        }
         for start in [#filePath, FileManager.default.currentDirectoryPath + "/."] {
             var parts = start.split(separator: "/").dropLast()
             while true {
@@ -20,7 +22,9 @@ enum TOMLSuite {
     }()
 
     static func cases(_ kind: String) -> [String] {
-        guard let folder, let files = FileManager.default.enumerator(atPath: "\(folder)/\(kind)") else { return [] }
+        guard let folder, let files = FileManager.default.enumerator(atPath: "\(folder)/\(kind)") else {
+            return []
+        }
         return files.compactMap { $0 as? String }.filter { $0.hasSuffix(".toml") }.sorted()
     }
 
@@ -89,7 +93,9 @@ private indirect enum Expected: Decodable, Equatable {
 }
 
 /// Probe 25 of the configuration's specification.
-@Suite(.enabled(if: TOMLSuite.folder != nil, "shared/data/toml-test is not beside the checkout; set EDGE_SHARED"))
+@Suite(
+    .enabled(if: TOMLSuite.folder != nil, "shared/data/toml-test is not beside the checkout; set EDGE_SHARED")
+)
 struct `TOML 1.0.0 public suite` {
     @Test(arguments: TOMLSuite.cases("valid"))
     func `reads every valid document`(_ name: String) throws {
@@ -128,7 +134,8 @@ struct `TOML 1.0.0 public suite` {
             case .array(let elements) where elements.contains { $0.table != nil }:
                 for element in elements { if let inner = element.table { try expectExactPlaces(of: inner) } }
             default:
-                let value = try TOMLReader.readValue(SourceText(name: "value", text: entry.value.location.text))
+                let value = try TOMLReader.readValue(
+                    SourceText(name: "value", text: entry.value.location.text))
                 #expect(value.tomlText == entry.value.tomlText)
             }
         }

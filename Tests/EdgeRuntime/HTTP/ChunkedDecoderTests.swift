@@ -47,36 +47,48 @@ import Wire
         return .body(String(decoding: body, as: UTF8.self), rest: rest, trailers: trailers)
     }
 
-    @Test(arguments: [
-        ("0\r\n\r\n", "", "", []),
-        ("5\r\nhello\r\n0\r\n\r\nGET", "hello", "GET", []),
-        ("1;a=\"\\\"\r;\"\r\n", "", "", []),
-        ("2;x\r\nhi\r\n00;y=\"z\"\r\n\r\n", "hi", "", []),
-        ("A\r\n0123456789\r\n0\r\nX-A: 1\r\nx-b:2 \r\n\r\nrest", "0123456789", "rest", ["X-A=1", "x-b=2"]),
-        ("0\r\nContent-Length: 3\r\nX: y\r\nHOST: h\r\nCookie: c\r\nTransfer-Encoding: chunked\r\n\r\n", "", "", ["X=y"]),
-    ] as [(String, String, String, [String])])
-    func `finds body, trailers and the exact end`(text: String, body: String, rest: String, trailers: [String]) {
+    @Test(
+        arguments: [
+            ("0\r\n\r\n", "", "", []),
+            ("5\r\nhello\r\n0\r\n\r\nGET", "hello", "GET", []),
+            ("1;a=\"\\\"\r;\"\r\n", "", "", []),
+            ("2;x\r\nhi\r\n00;y=\"z\"\r\n\r\n", "hi", "", []),
+            (
+                "A\r\n0123456789\r\n0\r\nX-A: 1\r\nx-b:2 \r\n\r\nrest", "0123456789", "rest",
+                ["X-A=1", "x-b=2"]
+            ),
+            (
+                "0\r\nContent-Length: 3\r\nX: y\r\nHOST: h\r\nCookie: c\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "", "", ["X=y"]
+            ),
+        ] as [(String, String, String, [String])])
+    func `finds body, trailers and the exact end`(
+        text: String, body: String, rest: String, trailers: [String]
+    ) {
         let bytes = Array(text.utf8)
         let expected: Outcome =
-            text.hasPrefix("1;") ? .failed(.malformedChunkExtension) : .body(body, rest: rest, trailers: trailers)
+            text.hasPrefix("1;")
+            ? .failed(.malformedChunkExtension) : .body(body, rest: rest, trailers: trailers)
         #expect(Self.decode([bytes]) == expected)
         #expect(Self.decode(bytes.map { [$0] }) == expected)
     }
 
-    @Test(arguments: [
-        ("\r", HTTPParseError.malformedChunkSize), (";", .malformedChunkSize), ("x", .malformedChunkSize),
-        ("5 ", .malformedChunkSize), (" ", .malformedChunkSize), ("0x", .malformedChunkSize),
-        ("5\n", .bareLineFeed), ("5\rx", .bareCarriageReturn), ("5;a\rx", .bareCarriageReturn),
-        ("5;\r", .malformedChunkExtension), ("5;=", .malformedChunkExtension), ("5;a=\r", .malformedChunkExtension),
-        ("5;a=\"b\"c", .malformedChunkExtension), ("5;a=\"\u{1}", .malformedChunkExtension),
-        ("5;a=\"\\\u{1}", .malformedChunkExtension), ("5;a\n", .malformedChunkExtension),
-        ("8000000000000000", .chunkTooLarge), ("00000000000000001", .chunkTooLarge),
-        ("1\r\nab", .chunkOverrun), ("1\r\na\n", .bareLineFeed), ("1\r\na\rb", .bareCarriageReturn),
-        ("1\r\na\r\n7fffffffffffffff\r", .chunkTooLarge),
-        ("0\r\n ", .leadingWhitespace), ("0\r\nX ", .whitespaceBeforeColon),
-        ("0\r\nX: \0", .controlCharacter), ("0\r\n\n", .bareLineFeed), ("0\r\n\rx", .bareCarriageReturn),
-        ("0\r\nX: y\n", .bareLineFeed), ("0\r\nX\r", .malformedFieldName),
-    ] as [(String, HTTPParseError)])
+    @Test(
+        arguments: [
+            ("\r", HTTPParseError.malformedChunkSize), (";", .malformedChunkSize), ("x", .malformedChunkSize),
+            ("5 ", .malformedChunkSize), (" ", .malformedChunkSize), ("0x", .malformedChunkSize),
+            ("5\n", .bareLineFeed), ("5\rx", .bareCarriageReturn), ("5;a\rx", .bareCarriageReturn),
+            ("5;\r", .malformedChunkExtension), ("5;=", .malformedChunkExtension),
+            ("5;a=\r", .malformedChunkExtension),
+            ("5;a=\"b\"c", .malformedChunkExtension), ("5;a=\"\u{1}", .malformedChunkExtension),
+            ("5;a=\"\\\u{1}", .malformedChunkExtension), ("5;a\n", .malformedChunkExtension),
+            ("8000000000000000", .chunkTooLarge), ("00000000000000001", .chunkTooLarge),
+            ("1\r\nab", .chunkOverrun), ("1\r\na\n", .bareLineFeed), ("1\r\na\rb", .bareCarriageReturn),
+            ("1\r\na\r\n7fffffffffffffff\r", .chunkTooLarge),
+            ("0\r\n ", .leadingWhitespace), ("0\r\nX ", .whitespaceBeforeColon),
+            ("0\r\nX: \0", .controlCharacter), ("0\r\n\n", .bareLineFeed), ("0\r\n\rx", .bareCarriageReturn),
+            ("0\r\nX: y\n", .bareLineFeed), ("0\r\nX\r", .malformedFieldName),
+        ] as [(String, HTTPParseError)])
     func `refuses what is malformed`(text: String, error: HTTPParseError) {
         let bytes = Array(text.utf8)
         #expect(Self.decode([bytes]) == .failed(error))
@@ -92,7 +104,9 @@ import Wire
         limits.chunkExtensionBytesMax = 10
         let within = Array("4;aaaaaaaa\r\nbody\r\n4;aaa\r\nbody\r\n0\r\n\r\n".utf8)
         #expect(Self.decode([within], limits: limits) == .body("bodybody", rest: "", trailers: []))
-        #expect(Self.decode([Array("4;aaaaaaaaaaa\r\n".utf8)], limits: limits) == .failed(.chunkExtensionsTooLong))
+        #expect(
+            Self.decode([Array("4;aaaaaaaaaaa\r\n".utf8)], limits: limits) == .failed(.chunkExtensionsTooLong)
+        )
         let thin = Array("1;aaaaaaaa\r\nb\r\n1;aaaaaaaa\r\n".utf8)
         #expect(Self.decode([thin], limits: limits) == .failed(.chunkExtensionsTooLong))
     }
@@ -104,7 +118,9 @@ import Wire
             decoder.reset()
             #expect(unsafe decoder.next(bytes.span.bytes) == .data(skipped: 3, count: 1))
             #expect(unsafe decoder.next(Array(bytes[4...]).span.bytes) == .finished(consumed: 13))
-            let (isFinished, trailers, count) = (decoder.isFinished, decoder.trailers.count, decoder.bodyByteCount)
+            let (isFinished, trailers, count) = (
+                decoder.isFinished, decoder.trailers.count, decoder.bodyByteCount
+            )
             #expect(isFinished)
             #expect(trailers == 1)
             #expect(count == 1)
@@ -129,7 +145,11 @@ import Wire
                 for _ in 0...1 {
                     let place = Int.random(in: 0..<bytes.count, using: &random)
                     let noise = Array("\r\n;0f \"\u{0}".utf8).randomElement(using: &random) ?? 0
-                    if Bool.random(using: &random) { bytes[place] = noise } else { bytes.insert(noise, at: place) }
+                    if Bool.random(using: &random) {
+                        bytes[place] = noise
+                    } else {
+                        bytes.insert(noise, at: place)
+                    }
                 }
             }
             let label = Comment("seed \(seed), round \(round)")
@@ -146,13 +166,15 @@ import Wire
         }
     }
 
-    /// RFC 9112 §7.1 with whole lines; extensions without CR or LF, but for what quotes may hold. Trailers are
-    /// checked for a colon behind a name and for control characters.
+    /// RFC 9112 §7.1 with whole lines; extensions without CR or LF, but for what quotes may hold. Trailers
+    /// are checked for a colon behind a name and for control characters.
     private func simpleDecode(_ bytes: [UInt8]) -> (body: String, rest: String)? {
         var rest = bytes[...]
         var body: [UInt8] = []
         func line() -> ArraySlice<UInt8>? {
-            guard let end = rest.firstIndex(of: 0x0A), end > rest.startIndex, rest[end - 1] == 0x0D else { return nil }
+            guard let end = rest.firstIndex(of: 0x0A), end > rest.startIndex, rest[end - 1] == 0x0D else {
+                return nil
+            }
             let line = rest[..<(end - 1)]
             guard !line.contains(0x0D) else { return nil }
             rest = rest[(end + 1)...]
@@ -162,14 +184,20 @@ import Wire
             guard let sizeLine = line() else { return nil }
             let text = String(decoding: sizeLine, as: UTF8.self)
             let digits = text.prefix { $0 != ";" }
-            guard !digits.isEmpty, digits.count <= 16, digits.allSatisfy(\.isHexDigit), digits.allSatisfy(\.isASCII),
+            guard !digits.isEmpty, digits.count <= 16, digits.allSatisfy(\.isHexDigit),
+                digits.allSatisfy(\.isASCII),
                 let size = Int(digits, radix: 16)
             else { return nil }
             let suffix = text.dropFirst(digits.count)
-            guard suffix.wholeMatch(of: /(;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(=([!#$%&'*+\-.^_`|~0-9A-Za-z]+|"([^"\\\u{0}]|\\[^\u{0}])*"))?)*/) != nil
+            guard
+                suffix.wholeMatch(
+                    of:
+                        /(;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(=([!#$%&'*+\-.^_`|~0-9A-Za-z]+|"([^"\\\u{0}]|\\[^\u{0}])*"))?)*/
+                ) != nil
             else { return nil }
             guard size > 0 else { break }
-            guard rest.count >= size + 2, rest[rest.startIndex + size] == 0x0D, rest[rest.startIndex + size + 1] == 0x0A
+            guard rest.count >= size + 2, rest[rest.startIndex + size] == 0x0D,
+                rest[rest.startIndex + size + 1] == 0x0A
             else { return nil }
             body += rest.prefix(size)
             rest = rest.dropFirst(size + 2)

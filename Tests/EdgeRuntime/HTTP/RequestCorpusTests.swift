@@ -14,14 +14,17 @@ import Testing
         for seed in UInt64(1)...4 {
             var random = SplitMix64(seed: seed)
             #expect(
-                ServerModel.outcomes(of: request.bytes.pieces(using: &random)) == request.expected, "seed \(seed)")
+                ServerModel.outcomes(of: request.bytes.pieces(using: &random)) == request.expected,
+                "seed \(seed)")
         }
     }
 
     @Test(arguments: RequestCase.all.filter { $0.expected == ["ok"] && $0.bytes.count < 4000 })
     func `waits for each byte of an accepted request`(_ request: RequestCase) {
         for count in 0..<request.bytes.count {
-            #expect(ServerModel.outcomes(of: [Array(request.bytes[..<count])]) == ["incomplete"], "\(count) bytes")
+            #expect(
+                ServerModel.outcomes(of: [Array(request.bytes[..<count])]) == ["incomplete"], "\(count) bytes"
+            )
         }
     }
 }

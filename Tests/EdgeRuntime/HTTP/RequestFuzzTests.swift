@@ -8,8 +8,10 @@ import Testing
 
     private static let dictionary: [[UInt8]] = [
         "\r\n", "\n", "\r", "\0", " ", "\t", ":", ",", ";", "Content-Length: 5\r\n", "Content-Length: 6\r\n",
-        "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: identity\r\n", "Host: x\r\n", " chunked", "0\r\n\r\n",
-        "\r\n\r\n", "HTTP/1.0", "GET / HTTP/1.1\r\n", "Connection: close, content-length\r\n", "\u{B}", "\u{7F}",
+        "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: identity\r\n", "Host: x\r\n", " chunked",
+        "0\r\n\r\n",
+        "\r\n\r\n", "HTTP/1.0", "GET / HTTP/1.1\r\n", "Connection: close, content-length\r\n", "\u{B}",
+        "\u{7F}",
     ].map { Array($0.utf8) }
 
     private func mutate(_ bytes: [UInt8], using random: inout SplitMix64) -> [UInt8] {
@@ -22,7 +24,8 @@ import Testing
             case 2: bytes.insert(UInt8.random(in: 0...255, using: &random), at: place)
             case 3:
                 let end = min(bytes.count, place + Int.random(in: 0...40, using: &random))
-                bytes.insert(contentsOf: bytes[place..<end], at: Int.random(in: 0...bytes.count, using: &random))
+                bytes.insert(
+                    contentsOf: bytes[place..<end], at: Int.random(in: 0...bytes.count, using: &random))
             case 4:
                 let end = min(bytes.count, place + Int.random(in: 0...10, using: &random))
                 bytes.removeSubrange(place..<end)
@@ -41,7 +44,8 @@ import Testing
             let bytes = mutate(try #require(Self.seeds.randomElement(using: &random)), using: &random)
             let whole = ServerModel.outcomes(of: [bytes])
             let pieces = bytes.pieces(using: &random)
-            let label = Comment("seed \(seed), round \(round): \(String(decoding: bytes, as: UTF8.self).debugDescription)")
+            let label = Comment(
+                "seed \(seed), round \(round): \(String(decoding: bytes, as: UTF8.self).debugDescription)")
             try #require(ServerModel.outcomes(of: pieces) == whole, label)
 
             var parser = RequestHeadParser()
@@ -69,7 +73,8 @@ private struct SecondReader {
     /// - Returns: why the head must not be accepted.
     private mutating func read(_ head: [UInt8]) -> String? {
         let text = String(String.UnicodeScalarView(head.map { Unicode.Scalar($0) }))
-        var lines = text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).map(Array.init)
+        var lines = text.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).map(
+            Array.init)
         guard lines.last?.isEmpty == true else { return "does not end in a line end" }
         lines.removeLast()
         for index in lines.indices {
@@ -95,7 +100,10 @@ private struct SecondReader {
         for line in lines.dropFirst() {
             guard let colon = line.firstIndex(of: ":"), colon > 0 else { return "no name" }
             let name = String(String.UnicodeScalarView(line[..<colon])).lowercased()
-            guard name.unicodeScalars.allSatisfy({ $0.value > 0x20 && $0.value < 0x7F && !"(),/:;<=>?@[\\]{}\"".unicodeScalars.contains($0) })
+            guard
+                name.unicodeScalars.allSatisfy({
+                    $0.value > 0x20 && $0.value < 0x7F && !"(),/:;<=>?@[\\]{}\"".unicodeScalars.contains($0)
+                })
             else { return "name" }
             var value = line[(colon + 1)...]
             while let first = value.first, first == " " || first == "\t" { value.removeFirst() }
@@ -113,7 +121,8 @@ private struct SecondReader {
             return "two framings"
         }
         if let length = lengths.first {
-            guard !length.isEmpty, length.allSatisfy({ ("0"..."9").contains($0) }), let number = Int64(length) else {
+            guard !length.isEmpty, length.allSatisfy({ ("0"..."9").contains($0) }), let number = Int64(length)
+            else {
                 return "length"
             }
             contentLength = number

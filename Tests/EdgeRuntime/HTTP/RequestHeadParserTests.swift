@@ -50,7 +50,9 @@ struct ParsedHead: Equatable {
 @Suite struct `Request head` {
     @Test func `tells where everything is`() throws {
         let head = try #require(
-            ParsedHead("POST /a/b?c=d HTTP/1.1\r\nHost: edge.test:81\r\nContent-Length: 12\r\nX-A:  b c \r\n\r\nrest"))
+            ParsedHead(
+                "POST /a/b?c=d HTTP/1.1\r\nHost: edge.test:81\r\nContent-Length: 12\r\nX-A:  b c \r\n\r\nrest"
+            ))
         #expect(head.method == "POST")
         #expect(head.target == "/a/b?c=d")
         #expect(head.pathAndQuery == "/a/b?c=d")
@@ -65,7 +67,8 @@ struct ParsedHead: Equatable {
         ("HTTP/1.1", "", true), ("HTTP/1.1", "Connection: close\r\n", false),
         ("HTTP/1.1", "Connection: Keep-Alive\r\n", true), ("HTTP/1.1", "Connection: x, CLOSE\r\n", false),
         ("HTTP/1.1", "Connection: keep-alive\r\nConnection: close\r\n", false), ("HTTP/1.0", "", false),
-        ("HTTP/1.0", "Connection: keep-alive\r\n", true), ("HTTP/1.0", "Connection: keep-alive, close\r\n", false),
+        ("HTTP/1.0", "Connection: keep-alive\r\n", true),
+        ("HTTP/1.0", "Connection: keep-alive, close\r\n", false),
         ("HTTP/1.7", "", true),
     ])
     func `knows whether the connection goes on`(version: String, fields: String, keepAlive: Bool) throws {
@@ -74,7 +77,8 @@ struct ParsedHead: Equatable {
     }
 
     @Test func `takes the host of an absolute target and not the Host field`() throws {
-        let head = try #require(ParsedHead("GET http://Real.test:8080?q HTTP/1.1\r\nHost: other.test\r\n\r\n"))
+        let head = try #require(
+            ParsedHead("GET http://Real.test:8080?q HTTP/1.1\r\nHost: other.test\r\n\r\n"))
         #expect(head.host == "Real.test")
         #expect(head.port == 8080)
         #expect(head.pathAndQuery == "?q")
@@ -96,7 +100,8 @@ struct ParsedHead: Equatable {
         let head = try #require(
             ParsedHead(
                 "GET / HTTP/1.1\r\nX-Foo: 1\r\nHost: a\r\nConnection: x-foo, Host, Content-Length, close\r\n"
-                    + "Keep-Alive: 1\r\nProxy-Anything: 1\r\nTE: trailers\r\nContent-Length: 0\r\nX-Fo: 2\r\nx-FOO: 3\r\n\r\n"))
+                    + "Keep-Alive: 1\r\nProxy-Anything: 1\r\nTE: trailers\r\nContent-Length: 0\r\nX-Fo: 2\r\nx-FOO: 3\r\n\r\n"
+            ))
         #expect(head.hopByHop == ["X-Foo", "Connection", "Keep-Alive", "Proxy-Anything", "TE", "x-FOO"])
     }
 
@@ -154,10 +159,12 @@ struct ParsedHead: Equatable {
         #expect(isAccepted("GET /123456789 HTTP/1.1\r\nHost: a\r\n\r\n"))
         #expect(outcome("GET /1234567890 HTTP/1.1\r\nHost: a\r\n\r\n") == .failed(.targetTooLong))
         #expect(isAccepted("GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nA: 1\r\n\r\n"))
-        #expect(outcome("GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nA: 1\r\nA: 1\r\n\r\n") == .failed(.tooManyFields))
+        #expect(
+            outcome("GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nA: 1\r\nA: 1\r\n\r\n") == .failed(.tooManyFields))
         #expect(isAccepted("GET / HTTP/1.1\r\nHost: a\r\n12345678901234567890: 1\r\n\r\n"))
         #expect(
-            outcome("GET / HTTP/1.1\r\nHost: a\r\n123456789012345678901: 1\r\n\r\n") == .failed(.fieldNameTooLong))
+            outcome("GET / HTTP/1.1\r\nHost: a\r\n123456789012345678901: 1\r\n\r\n")
+                == .failed(.fieldNameTooLong))
         let start = "GET / HTTP/1.1\r\nHost: a\r\nX: "
         let filling = String(repeating: "x", count: 100 - start.utf8.count - 4)
         #expect(isAccepted(start + filling + "\r\n\r\n"))
@@ -206,7 +213,8 @@ struct ParsedHead: Equatable {
         for byte in UInt8.min...UInt8.max {
             let scalar = Unicode.Scalar(byte)
             let isToken =
-                byte < 0x80 && (scalar.properties.isAlphabetic || ("0"..."9").contains(scalar)) || punctuation.contains(byte)
+                byte < 0x80 && (scalar.properties.isAlphabetic || ("0"..."9").contains(scalar))
+                || punctuation.contains(byte)
             #expect(unsafe HeaderRules.isValidName([byte].span.bytes) == isToken, "byte \(byte)")
             let long = [UInt8](repeating: 0x61, count: 9) + [byte] + [UInt8](repeating: 0x2D, count: 9)
             #expect(unsafe HeaderRules.isValidName(long.span.bytes) == isToken, "byte \(byte)")
@@ -222,9 +230,12 @@ struct ParsedHead: Equatable {
     ) -> (String, host: String, path: String, query: String)? {
         let version = host == nil ? "HTTP/1.0" : "HTTP/1.1"
         let method = target == "*" ? "OPTIONS" : "GET"
-        let bytes = Array("\(method) \(target) \(version)\r\n\(host.map { "Host: \($0)\r\n" } ?? "")\r\n".utf8)
+        let bytes = Array(
+            "\(method) \(target) \(version)\r\n\(host.map { "Host: \($0)\r\n" } ?? "")\r\n".utf8)
         var parser = RequestHeadParser()
-        guard unsafe parser.parse(bytes.span.bytes) == .complete(headByteCount: bytes.count) else { return nil }
+        guard unsafe parser.parse(bytes.span.bytes) == .complete(headByteCount: bytes.count) else {
+            return nil
+        }
         var buffer = ByteBuffer()
         buffer.append("before")
         let url = unsafe parser.head.appendURL(scheme, of: bytes.span.bytes, to: &buffer)

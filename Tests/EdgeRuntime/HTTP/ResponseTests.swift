@@ -30,15 +30,19 @@ import Wire
         return nil
     }
 
-    @Test(arguments: [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 200, "OK", .length(5), true),
-        ("HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n", 200, "", .chunked, true),
-        ("HTTP/1.1 404 Not\tFound h\u{E9}\r\nConnection: close\r\n\r\n", 404, "Not\tFound h\u{E9}", .untilClose, false),
-        ("HTTP/1.0 200 OK\r\n\r\n", 200, "OK", .untilClose, false),
-        ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, "No Content", .none, true),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, "Not Modified", .none, true),
-        ("HTTP/1.1 100 Continue\r\n\r\n", 100, "Continue", .none, true),
-    ] as [(String, Int, String, ResponseHead.BodyFraming, Bool)])
+    @Test(
+        arguments: [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 200, "OK", .length(5), true),
+            ("HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n", 200, "", .chunked, true),
+            (
+                "HTTP/1.1 404 Not\tFound h\u{E9}\r\nConnection: close\r\n\r\n", 404, "Not\tFound h\u{E9}",
+                .untilClose, false
+            ),
+            ("HTTP/1.0 200 OK\r\n\r\n", 200, "OK", .untilClose, false),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, "No Content", .none, true),
+            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, "Not Modified", .none, true),
+            ("HTTP/1.1 100 Continue\r\n\r\n", 100, "Continue", .none, true),
+        ] as [(String, Int, String, ResponseHead.BodyFraming, Bool)])
     func `tells status and framing`(
         text: String, status: Int, reason: String, framing: ResponseHead.BodyFraming, keepAlive: Bool
     ) {
@@ -51,22 +55,32 @@ import Wire
     @Test func `has no body when it answers HEAD`() {
         let bytes = Array("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".utf8)
         #expect(
-            parse([bytes], isAnswerToHead: true) == .success(Parsed(status: 200, reason: "OK", framing: .none)))
+            parse([bytes], isAnswerToHead: true)
+                == .success(Parsed(status: 200, reason: "OK", framing: .none)))
     }
 
-    @Test(arguments: [
-        ("HTTP/2.0 200 OK\r\n\r\n", HTTPParseError.unsupportedVersion), ("http/1.1 200 OK\r\n\r\n", .malformedStatusLine),
-        ("HTTP/1.1 20 OK\r\n\r\n", .malformedStatusLine), ("HTTP/1.1 2000 OK\r\n\r\n", .malformedStatusLine),
-        ("HTTP/1.1 600 OK\r\n\r\n", .malformedStatusLine), ("HTTP/1.1 099 OK\r\n\r\n", .malformedStatusLine),
-        ("HTTP/1.1 200\r\n\r\n", .malformedStatusLine), ("HTTP/1.1  200 OK\r\n\r\n", .malformedStatusLine),
-        ("HTTP/1.1 200 OK\n\r\n", .bareLineFeed), ("HTTP/1.1 200 O\0K\r\n\r\n", .malformedStatusLine),
-        ("HTTP/1.1 200 OK\rX", .bareCarriageReturn), (" HTTP/1.1 200 OK\r\n\r\n", .malformedStatusLine),
-        ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", .whitespaceBeforeColon), ("HTTP/1.1 200 OK\r\nA: b\n\r\n", .bareLineFeed),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", .repeatedContentLength),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", .contentLengthWithTransferEncoding),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", .chunkedNotLast),
-        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", .transferEncodingInHTTP10),
-    ] as [(String, HTTPParseError)])
+    @Test(
+        arguments: [
+            ("HTTP/2.0 200 OK\r\n\r\n", HTTPParseError.unsupportedVersion),
+            ("http/1.1 200 OK\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 20 OK\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 2000 OK\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 600 OK\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 099 OK\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 200\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1  200 OK\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 200 OK\n\r\n", .bareLineFeed), ("HTTP/1.1 200 O\0K\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 200 OK\rX", .bareCarriageReturn), (" HTTP/1.1 200 OK\r\n\r\n", .malformedStatusLine),
+            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", .whitespaceBeforeColon),
+            ("HTTP/1.1 200 OK\r\nA: b\n\r\n", .bareLineFeed),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", .repeatedContentLength),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                .contentLengthWithTransferEncoding
+            ),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", .chunkedNotLast),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", .transferEncodingInHTTP10),
+        ] as [(String, HTTPParseError)])
     func `is refused when malformed`(text: String, error: HTTPParseError) {
         let bytes = Array(text.utf8)
         #expect(parse([bytes]) == .failure(error))

@@ -18,10 +18,16 @@ final class D1Authorizer: SQLiteAuthorizer {
     var notes = Notes()
     /// Whether the statement is one of our own.
     var isTrusted = false
+    private let isForReader: Bool
+
+    init(isForReader: Bool) { self.isForReader = isForReader }
 
     func allows(_ request: SQLiteAuthorization) -> Bool {
         guard !isTrusted else { return true }
-        if request.database == "temp" { return false }
+        if request.database == "temp" {
+            // ALTER TABLE looks there for names to change; nothing else can, and nothing is there.
+            return notes.altersTable && request.first?.hasPrefix("sqlite_temp_") == true
+        }
         switch request.action {
         case .select, .recursive: return true
         case .createIndex, .createTable, .createTrigger, .createView, .dropIndex, .dropTable, .dropTrigger,
@@ -55,10 +61,12 @@ final class D1Authorizer: SQLiteAuthorizer {
         case .boolean:
             guard let argument else { return true }
             notes.setsPragma = true
-            return D1AllowList.truthValues.contains(argument.lowercased())
+            // Such a pragma acts when it is prepared: on a reader it must not come so far.
+            return !isForReader && D1AllowList.truthValues.contains(argument.lowercased())
         case .mask:
             notes.writesByPragma = true
-            return argument.map { Int64($0) != nil || $0.lowercased().hasPrefix("0x") } ?? true
+            let isMask = argument.map { Int64($0) != nil || $0.lowercased().hasPrefix("0x") } ?? true
+            return !isForReader && isMask
         }
     }
 

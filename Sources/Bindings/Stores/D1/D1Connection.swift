@@ -9,14 +9,14 @@ final class D1Connection {
     let role: Role
     private let path: String
     let sqlite: SQLiteConnection
-    let authorizer = D1Authorizer()
+    let authorizer: D1Authorizer
     let limits: D1Limits
     let clock: any NodeClock
     var statements: SQLiteStatementCache<D1Statement>
     /// When the call that runs now has had its time.
     var deadline: Instant
     /// Called now and then while a statement runs.
-    var whileRunning: ((Instant) -> Void)?
+    var whileRunning: (() -> Void)?
     let pageByteCount: Int64
     /// What `databaseByteCount` found; `nil` once something may have changed it. For the writer only.
     var knownSize: Int64?
@@ -34,6 +34,7 @@ final class D1Connection {
     /// Opens the file at `path`; the writer makes it and puts it into WAL mode.
     init(path: String, role: Role, limits: D1Limits, clock: any NodeClock) throws(SQLiteError) {
         self.role = role
+        authorizer = D1Authorizer(isForReader: role == .reader)
         self.path = path
         self.limits = limits
         self.clock = clock
@@ -83,9 +84,8 @@ final class D1Connection {
         sqlite.setLimit(.valueBytes, Int32(limits.valueBytesMax + 1024))
         sqlite.setAuthorizer(authorizer)
         sqlite.setProgressHandler(every: 1000) { [unowned self] in
-            let now = clock.now()
-            whileRunning?(now)
-            return now < deadline
+            whileRunning?()
+            return clock.now() < deadline
         }
     }
 
@@ -133,10 +133,10 @@ final class D1Connection {
 
     // MARK: Preparing
 
-    /// Prepares the next statement of `script`.
+    /// Prepares the next statement of `script`; `nil` on a reader that may not even prepare it.
     ///
     /// - Throws: in D1's words.
-    func prepare(_ script: inout SQLiteScript, persistent: Bool) throws(D1Failure) -> D1Statement {
+    func prepare(_ script: inout SQLiteScript, persistent: Bool) throws(D1Failure) -> D1Statement? {
         // The library checks VACUUM only when it runs, and then says something else.
         guard script.nextKeyword != "VACUUM" else { throw .notAuthorized }
         authorizer.notes = D1Authorizer.Notes()
@@ -146,6 +146,7 @@ final class D1Connection {
             }
             return D1Statement(statement, notes: authorizer.notes)
         } catch let error as SQLiteError {
+            if role == .reader, authorizer.notes.setsPragma || authorizer.notes.writesByPragma { return nil }
             guard !authorizer.notes.refusedTransaction else { throw .transaction }
             throw failure(error)
         } catch let failure as D1Failure {

@@ -79,6 +79,9 @@ final class D1Engine: Sendable {
         }
     }
 
+    /// Calls that no thread has taken yet.
+    var waitingCallCount: Int { state.withLock { $0.reads.count + $0.writes.count } }
+
     var isOpen: Bool { state.withLock { $0.phase != .idle } }
 
     /// Ends all threads and closes the files once nothing waits. A later call starts them again.

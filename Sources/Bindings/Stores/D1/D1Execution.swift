@@ -64,15 +64,15 @@ struct D1Execution {
         guard !script.isAtEnd else { throw .noStatement }
         var isFirst = true
         while true {
-            let statement = try connection.prepare(&script, persistent: isFirst)
+            guard let statement = try prepare(&script, persistent: isFirst) else { return false }
             if script.isAtEnd {
                 // A text of one statement, which is nearly every text, is kept for the next time.
-                if isFirst { connection.statements.insert(statement, for: request.sql) }
+                if isFirst, !statement.notes.setsPragma { connection.statements.insert(statement, for: request.sql) }
                 return try run(statement, request, take, since: before, into: &reply)
             }
             isFirst = false
             guard statement.sqlite.parameterCount == 0 else { throw .parametersBeforeLast }
-            guard mayRun(statement) else { return false }
+            guard connection.role == .writer || statement.isForReaders else { return false }
             try runIgnoringRows(statement)
         }
     }
@@ -101,9 +101,8 @@ struct D1Execution {
     private mutating func runAll(_ script: inout SQLiteScript) throws(D1Failure) -> Int {
         var count = 0
         while !script.isAtEnd {
-            let statement = try connection.prepare(&script, persistent: false)
+            guard let statement = try prepare(&script, persistent: false) else { return count }
             guard statement.sqlite.parameterCount == 0 else { throw .bindingCount }
-            guard mayRun(statement) else { return count }
             try runIgnoringRows(statement)
             count += 1
         }
@@ -112,11 +111,15 @@ struct D1Execution {
 
     // MARK: Statements
 
-    private mutating func mayRun(_ statement: D1Statement) -> Bool {
-        guard connection.role == .writer else { return statement.isForReaders }
-        if statement.notes.setsPragma { setPragmas = true }
-        if statement.notes.altersTable { alteredTables = true }
-        return true
+    /// Prepares the next statement; `nil` when that is the writer's to do. Notes what preparing alone may have done already.
+    private mutating func prepare(
+        _ script: inout SQLiteScript, persistent: Bool
+    ) throws(D1Failure) -> D1Statement? {
+        defer {
+            if connection.authorizer.notes.setsPragma { setPragmas = true }
+            if connection.authorizer.notes.altersTable { alteredTables = true }
+        }
+        return try connection.prepare(&script, persistent: persistent)
     }
 
     private func runIgnoringRows(_ statement: D1Statement) throws(D1Failure) {
@@ -131,7 +134,8 @@ struct D1Execution {
         _ statement: D1Statement, _ request: D1Request.Statement, _ take: D1Request.Take, since before: State,
         into reply: inout D1ReplyWriter
     ) throws(D1Failure) -> Bool {
-        guard mayRun(statement) else { return false }
+        guard connection.role == .writer || statement.isForReaders else { return false }
+        if statement.notes.altersTable { alteredTables = true }
         guard statement.sqlite.parameterCount == request.parameters.count else { throw .bindingCount }
         defer {
             statement.sqlite.reset()

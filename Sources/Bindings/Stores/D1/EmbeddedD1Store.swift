@@ -92,6 +92,11 @@ package final class EmbeddedD1Store: D1Store {
         for engine in engines { await engine.close() }
     }
 
+    /// How many calls wait for `database` now, those that run not counted.
+    package func waitingCallCount(of database: String) -> Int {
+        state.withLock { $0.engines[database] }?.waitingCallCount ?? 0
+    }
+
     // MARK: Engines
 
     private func engine(for database: String) throws(D1Failure) -> D1Engine {

@@ -8,7 +8,9 @@ package struct CivilDate: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     /// `nil` for a day that the calendar hasn't.
     package init?(year: Int, month: Int, day: Int) {
-        guard (1...12).contains(month), (1...Self.dayCount(year: year, month: month)).contains(day) else { return nil }
+        guard (1...12).contains(month), (1...Self.dayCount(year: year, month: month)).contains(day) else {
+            return nil
+        }
         self.year = year
         self.month = month
         self.day = day

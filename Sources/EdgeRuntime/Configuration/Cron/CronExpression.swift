@@ -60,7 +60,9 @@ package struct CronExpression: Sendable, Hashable, CustomStringConvertible {
             throw CronError(text: text, problem: error)
         }
         self.text = text
-        guard next(after: UnixTime(milliseconds: 0)) != nil else { throw CronError(text: text, problem: .never) }
+        guard next(after: UnixTime(milliseconds: 0)) != nil else {
+            throw CronError(text: text, problem: .never)
+        }
     }
 
     /// Whether it never fires twice within an hour: such events may use more CPU time.
@@ -176,7 +178,8 @@ package struct CronError: Error, Hashable, Sendable, CustomStringConvertible {
         case .fieldCount(let count): "cron expression \"\(text)\" has \(count) fields, not 5"
         case .field(let name, let part, let range):
             "cron expression \"\(text)\": \"\(part)\" is no \(name); expected \(range)"
-        case .step(let name, let part): "cron expression \"\(text)\": \"\(part)\" has no valid step for the \(name)"
+        case .step(let name, let part):
+            "cron expression \"\(text)\": \"\(part)\" has no valid step for the \(name)"
         case .never: "cron expression \"\(text)\" never fires: no such day exists"
         }
     }

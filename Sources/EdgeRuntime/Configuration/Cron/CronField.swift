@@ -59,7 +59,9 @@ struct CronField {
     func failure(_ part: String) -> CronError.Problem { .field(name: name, text: part, range: hint) }
 
     static func number(_ text: String) -> Int? {
-        guard (1...4).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        guard (1...4).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            return nil
+        }
         return Int(text)
     }
 
@@ -97,7 +99,8 @@ extension CronExpression.DaysOfMonth {
         if isWeekday { rest = rest.dropLast() }
         var before = 0
         if !rest.isEmpty {
-            guard rest.hasPrefix("-"), let number = CronField.number(String(rest.dropFirst())), (1...30).contains(number)
+            guard rest.hasPrefix("-"), let number = CronField.number(String(rest.dropFirst())),
+                (1...30).contains(number)
             else { throw CronField.dayOfMonth.failure(part) }
             before = number
         }

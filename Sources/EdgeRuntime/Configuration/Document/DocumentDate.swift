@@ -19,10 +19,13 @@ package struct DocumentDate: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String {
         var text = ""
-        if let day { text += "\(Self.padded(day.year, 4))-\(Self.padded(day.month, 2))-\(Self.padded(day.day, 2))" }
+        if let day {
+            text += "\(Self.padded(day.year, 4))-\(Self.padded(day.month, 2))-\(Self.padded(day.day, 2))"
+        }
         if let time {
             if day != nil { text += "T" }
-            text += "\(Self.padded(time.hour, 2)):\(Self.padded(time.minute, 2)):\(Self.padded(time.second, 2))"
+            text +=
+                "\(Self.padded(time.hour, 2)):\(Self.padded(time.minute, 2)):\(Self.padded(time.second, 2))"
             if !time.fraction.isEmpty { text += ".\(time.fraction)" }
         }
         if let offsetMinutes {

@@ -55,7 +55,8 @@ extension DocumentValue {
         switch content {
         case .string(let text): JSONText.quoted(text)
         case .integer(let number): String(number)
-        case .float(let number): number.isNaN ? "nan" : number.isInfinite ? (number < 0 ? "-inf" : "inf") : "\(number)"
+        case .float(let number):
+            number.isNaN ? "nan" : number.isInfinite ? (number < 0 ? "-inf" : "inf") : "\(number)"
         case .boolean(let value): value ? "true" : "false"
         case .null: "null"
         case .date(let date): date.description

@@ -48,7 +48,8 @@ private struct DotenvParser {
             if !next.text.isEmpty { key = next }
         }
         skipBlanks()
-        guard !key.text.isEmpty, let separator = peek(), separator == UInt8(ascii: "=") || separator == UInt8(ascii: ":")
+        guard !key.text.isEmpty, let separator = peek(),
+            separator == UInt8(ascii: "=") || separator == UInt8(ascii: ":")
         else {
             report(start..<max(offset, start + 1), "expected KEY=value")
             return
@@ -67,7 +68,8 @@ private struct DotenvParser {
 
     private mutating func takeValue() -> String? {
         let start = offset
-        guard let quote = peek(), [UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "`")].contains(quote) else {
+        guard let quote = peek(), [UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "`")].contains(quote)
+        else {
             while let byte = peek(), !isNewline(byte), byte != UInt8(ascii: "#") { offset += 1 }
             return trimmed(bytes[start..<offset])
         }
@@ -103,7 +105,9 @@ private struct DotenvParser {
 
     private func trimmed(_ bytes: ArraySlice<UInt8>) -> String {
         var slice = bytes
-        while let last = slice.last, last == UInt8(ascii: " ") || last == UInt8(ascii: "\t") { slice = slice.dropLast() }
+        while let last = slice.last, last == UInt8(ascii: " ") || last == UInt8(ascii: "\t") {
+            slice = slice.dropLast()
+        }
         return String(decoding: slice, as: UTF8.self)
     }
 
@@ -121,6 +125,7 @@ private struct DotenvParser {
     }
 
     private mutating func report(_ range: Range<Int>, _ message: String) {
-        diagnostics.append(Diagnostic(.error, .syntax, at: SourcePlace(source, range), message, fix: "KEY=\"value\""))
+        diagnostics.append(
+            Diagnostic(.error, .syntax, at: SourcePlace(source, range), message, fix: "KEY=\"value\""))
     }
 }

@@ -29,7 +29,9 @@ private struct JSONParser {
         try skipSpace()
         let value = try parseValue()
         try skipSpace()
-        guard offset == bytes.count else { throw failure("nothing may follow the document, found \(describeNext())") }
+        guard offset == bytes.count else {
+            throw failure("nothing may follow the document, found \(describeNext())")
+        }
         return value
     }
 
@@ -37,8 +39,10 @@ private struct JSONParser {
         let start = offset
         let content: DocumentValue.Content
         switch peek() {
-        case UInt8(ascii: "{"): content = .table(try nested { (parser) throws(SyntaxError) in try parser.parseObject() })
-        case UInt8(ascii: "["): content = .array(try nested { (parser) throws(SyntaxError) in try parser.parseArray() })
+        case UInt8(ascii: "{"):
+            content = .table(try nested { (parser) throws(SyntaxError) in try parser.parseObject() })
+        case UInt8(ascii: "["):
+            content = .array(try nested { (parser) throws(SyntaxError) in try parser.parseArray() })
         case UInt8(ascii: "\""): content = .string(try parseString())
         case nil: throw failure("expected a value, found the end of the file")
         default: content = try parseWord()
@@ -74,7 +78,8 @@ private struct JSONParser {
             let keyLocation = SourcePlace(source, start..<offset)
             if let first = table.entry(key) {
                 throw SyntaxError(
-                    at: keyLocation, "\(JSONText.quoted(key)) is defined twice; first at \(first.keyLocation)",
+                    at: keyLocation,
+                    "\(JSONText.quoted(key)) is defined twice; first at \(first.keyLocation)",
                     fix: "delete one of them")
             }
             try skipSpace()
@@ -84,7 +89,9 @@ private struct JSONParser {
             try skipSpace()
             if take(UInt8(ascii: ",")) { continue }
             guard peek() == UInt8(ascii: "}") else {
-                guard peek() != nil else { throw failure(opening..<(opening + 1), "this object is never closed") }
+                guard peek() != nil else {
+                    throw failure(opening..<(opening + 1), "this object is never closed")
+                }
                 throw failure("expected \",\" or \"}\", found \(describeNext())")
             }
         }
@@ -102,7 +109,9 @@ private struct JSONParser {
             try skipSpace()
             if take(UInt8(ascii: ",")) { continue }
             guard peek() == UInt8(ascii: "]") else {
-                guard peek() != nil else { throw failure(opening..<(opening + 1), "this array is never closed") }
+                guard peek() != nil else {
+                    throw failure(opening..<(opening + 1), "this array is never closed")
+                }
                 throw failure("expected \",\" or \"]\", found \(describeNext())")
             }
         }
@@ -120,7 +129,8 @@ private struct JSONParser {
             case UInt8(ascii: "\\"): try parseEscape(into: &text)
             case UInt8(ascii: "\n"), UInt8(ascii: "\r"):
                 throw failure(start..<offset, "this string has no closing quote on its line")
-            case 0..<0x20: throw failure("a string can't contain the control character \(TOMLParser.describe(byte))")
+            case 0..<0x20:
+                throw failure("a string can't contain the control character \(TOMLParser.describe(byte))")
             default:
                 text.append(byte)
                 offset += 1
@@ -151,7 +161,9 @@ private struct JSONParser {
                 throw failure(start..<offset, "this escape is half of a surrogate pair")
             }
             text += Array(decoded.utf8)
-        default: throw failure(start..<offset, "this escape does not exist in JSON", fix: "write \\\\ for a backslash")
+        default:
+            throw failure(
+                start..<offset, "this escape does not exist in JSON", fix: "write \\\\ for a backslash")
         }
     }
 
@@ -169,7 +181,9 @@ private struct JSONParser {
 
     private mutating func parseWord() throws(SyntaxError) -> DocumentValue.Content {
         let start = offset
-        while let byte = peek(), TOMLParser.isBareKeyByte(byte) || byte == UInt8(ascii: "+") || byte == UInt8(ascii: ".") {
+        while let byte = peek(),
+            TOMLParser.isBareKeyByte(byte) || byte == UInt8(ascii: "+") || byte == UInt8(ascii: ".")
+        {
             offset += 1
         }
         guard offset > start else { throw failure("expected a value, found \(describeNext())") }
@@ -181,7 +195,8 @@ private struct JSONParser {
         default: break
         }
         guard Self.isNumber(bytes[start..<offset]) else {
-            throw failure(start..<offset, "\"\(text.prefix(40))\" is no value", fix: "put text in double quotes")
+            throw failure(
+                start..<offset, "\"\(text.prefix(40))\" is no value", fix: "put text in double quotes")
         }
         if let integer = Int64(text) { return .integer(integer) }
         guard let number = Double(text), number.isFinite else {
@@ -223,15 +238,21 @@ private struct JSONParser {
             case UInt8(ascii: "/") where peek(1) == UInt8(ascii: "*"):
                 let start = offset
                 offset += 2
-                while peek() != nil, !(peek() == UInt8(ascii: "*") && peek(1) == UInt8(ascii: "/")) { offset += 1 }
-                guard peek() != nil else { throw failure(start..<(start + 2), "this comment is never closed") }
+                while peek() != nil, !(peek() == UInt8(ascii: "*") && peek(1) == UInt8(ascii: "/")) {
+                    offset += 1
+                }
+                guard peek() != nil else {
+                    throw failure(start..<(start + 2), "this comment is never closed")
+                }
                 offset += 2
             default: return
             }
         }
     }
 
-    private func peek(_ ahead: Int = 0) -> UInt8? { offset + ahead < bytes.count ? bytes[offset + ahead] : nil }
+    private func peek(_ ahead: Int = 0) -> UInt8? {
+        offset + ahead < bytes.count ? bytes[offset + ahead] : nil
+    }
 
     private mutating func take(_ byte: UInt8) -> Bool {
         guard peek() == byte else { return false }

@@ -40,7 +40,9 @@ package struct EffectiveConfiguration: Sendable {
         for worker in workers where worker.isEnabled {
             for route in worker.routes {
                 routes.append((route.pattern, worker.name))
-                for address in loopbackAddresses(for: route.pattern.host, isSuffix: route.pattern.hostHasWildcard) {
+                for address in loopbackAddresses(
+                    for: route.pattern.host, isSuffix: route.pattern.hostHasWildcard)
+                {
                     let scheme = route.pattern.scheme.map { $0 == .http ? "http://" : "https://" } ?? ""
                     let path = route.pattern.path + (route.pattern.pathHasWildcard ? "*" : "")
                     if let alias = try? RoutePattern("\(scheme)\(address)\(path)", for: worker.name) {
@@ -58,7 +60,9 @@ package struct EffectiveConfiguration: Sendable {
             for domain in worker.customDomains {
                 domains.append((domain.domain, worker.name))
                 for address in loopbackAddresses(for: domain.domain.host, isSuffix: false) {
-                    if let alias = try? CustomDomain(address, for: worker.name) { domains.append((alias, worker.name)) }
+                    if let alias = try? CustomDomain(address, for: worker.name) {
+                        domains.append((alias, worker.name))
+                    }
                 }
             }
         }
@@ -131,7 +135,8 @@ extension EffectiveConfiguration {
             for variable in worker.variables where names.contains(variable.name) {
                 found.append(
                     Diagnostic(
-                        .error, .duplicateName, at: variable.place, path: "workers.\(worker.name).vars.\(variable.name)",
+                        .error, .duplicateName, at: variable.place,
+                        path: "workers.\(worker.name).vars.\(variable.name)",
                         "worker \"\(worker.name)\" has a variable \"\(variable.name)\", and a secret of that name is stored in \(environment)",
                         fix: "rename the variable, or delete the secret"))
             }

@@ -7,7 +7,10 @@ struct Assembly {
     private let options: ProjectConfiguration.Options
     private let collector: DiagnosticCollector
 
-    init(_ project: ProjectConfiguration, _ options: ProjectConfiguration.Options, _ collector: DiagnosticCollector) {
+    init(
+        _ project: ProjectConfiguration, _ options: ProjectConfiguration.Options,
+        _ collector: DiagnosticCollector
+    ) {
         self.project = project
         self.options = options
         self.collector = collector
@@ -25,7 +28,8 @@ struct Assembly {
         let own = Layers.merge(file?.document ?? DocumentTable(), readSets(kind))
         let merged = Layers.merge(builtIn, own)
         let place = file.map { SourcePlace($0.source, 0..<0) } ?? SourcePlace(project.shape, 0..<0)
-        let settings = EnvironmentReader(name: environment, kind: kind, collector: collector).read(merged, at: place)
+        let settings = EnvironmentReader(name: environment, kind: kind, collector: collector).read(
+            merged, at: place)
         guard let shape, let header else { return nil }
 
         let uses = PlaceholderUses()
@@ -34,7 +38,8 @@ struct Assembly {
             place.file != shape.source.name && place.file != BuiltInValues.sourceName
         }
         var context = WorkerContext(
-            kind: kind, domain: settings.domain?.value, compatibilityDate: header.compatibilityDate, today: options.today,
+            kind: kind, domain: settings.domain?.value, compatibilityDate: header.compatibilityDate,
+            today: options.today,
             isEnvironmentValue: isEnvironmentValue, collector: collector, uses: uses, derived: derived)
         checkParts(shape, header, own, context)
 
@@ -47,16 +52,21 @@ struct Assembly {
             let changes = Layers.addressBindings(
                 in: ownWorkers[entry.key] ?? DocumentTable(), of: entry.key, shape: written, collector)
             let layers = [
-                Self.cacheDefault(builtIn), header.defaults, written, Self.cacheDefault(own), ownDefaults, changes,
+                Self.cacheDefault(builtIn), header.defaults, written, Self.cacheDefault(own), ownDefaults,
+                changes,
             ]
             let table = layers.reduce(builtIn["defaults"]?.table ?? DocumentTable(), Layers.merge)
             let path = "workers.\(DocumentValue.tomlKey(entry.key))"
-            workers.append(WorkerReader(context, name: entry.key, path: path).read(table, at: entry.value.location))
+            workers.append(
+                WorkerReader(context, name: entry.key, path: path).read(table, at: entry.value.location))
             tables.append((path, table))
         }
         if merged["domain"] == nil { checkDomain(uses, environment, place) }
         let queues = readQueues(header, workers, settings.retention.queue)
         var list = SettingList(derived)
+        list.add(
+            DocumentTable(["tenant", "compatibility_date", "queues"].compactMap(shape.document.entry)),
+            path: "")
         list.add(Self.top(merged), path: "")
         for (path, table) in tables {
             list.add(table, path: path)
@@ -64,8 +74,10 @@ struct Assembly {
         }
         let configuration = EffectiveConfiguration(
             environment: environment, kind: kind, tenant: header.tenant, domain: settings.domain?.value ?? "",
-            listen: settings.listen, tls: settings.tls, trustedProxies: settings.trustedProxies, log: settings.log,
-            errorPages: settings.errorPages, hasPreviewURLs: settings.hasPreviewURLs, keepWarm: settings.keepWarm,
+            listen: settings.listen, tls: settings.tls, trustedProxies: settings.trustedProxies,
+            log: settings.log,
+            errorPages: settings.errorPages, hasPreviewURLs: settings.hasPreviewURLs,
+            keepWarm: settings.keepWarm,
             clientRateLimit: settings.clientRateLimit, webSocketIdleTimeout: settings.webSocketIdleTimeout,
             deploy: settings.deploy, durableObjects: settings.durableObjects, retention: settings.retention,
             hooks: settings.hooks, workers: workers, queues: queues, settings: list.settings)
@@ -123,7 +135,9 @@ struct Assembly {
             do {
                 result = Layers.merge(result, try TOMLReader.read(source))
             } catch {
-                if let word = Self.quoted(text), let table = try? TOMLReader.read(SourceText(name: "--set", text: word)) {
+                if let word = Self.quoted(text),
+                    let table = try? TOMLReader.read(SourceText(name: "--set", text: word))
+                {
                     result = Layers.merge(result, table)
                 } else {
                     collector.add(error.diagnostic)
@@ -153,7 +167,8 @@ struct Assembly {
 
     /// Without what is listed worker by worker.
     private static func top(_ table: DocumentTable) -> DocumentTable {
-        DocumentTable(table.entries.filter { $0.key != "workers" && $0.key != "defaults" && $0.key != "format" })
+        DocumentTable(
+            table.entries.filter { $0.key != "workers" && $0.key != "defaults" && $0.key != "format" })
     }
 
     // MARK: Checks
@@ -165,7 +180,8 @@ struct Assembly {
         var context = context
         context.isPartial = true
         for (table, place) in [
-            (header.defaults, header.defaultsPlace), (own["defaults"]?.table ?? DocumentTable(), own["defaults"]?.location),
+            (header.defaults, header.defaultsPlace),
+            (own["defaults"]?.table ?? DocumentTable(), own["defaults"]?.location),
         ] {
             guard let place else { continue }
             for entry in table.entries where !WorkerReader.defaultKeys.contains(entry.key) {
@@ -175,10 +191,11 @@ struct Assembly {
                     .notAllowedHere, at: entry.keyLocation, path: "defaults.\(entry.key)",
                     "\"\(entry.key)\" can't be a default", fix: "write it under [workers.NAME]")
             }
-            let partial = DocumentTable(table.entries.filter { entry in
-                !(WorkerReader.shapeKeys + WorkerReader.environmentKeys).contains(entry.key)
-                    || WorkerReader.defaultKeys.contains(entry.key)
-            })
+            let partial = DocumentTable(
+                table.entries.filter { entry in
+                    !(WorkerReader.shapeKeys + WorkerReader.environmentKeys).contains(entry.key)
+                        || WorkerReader.defaultKeys.contains(entry.key)
+                })
             _ = WorkerReader(context, name: "", path: "defaults").read(partial, at: place)
         }
         for entry in header.workers {
@@ -209,13 +226,17 @@ struct Assembly {
             var reader = reader
             queues[name] = QueueSettings(
                 name: name,
-                deliveryDelay: reader.duration("delivery_delay", in: .zero ... .seconds(43_200))?.value ?? .zero,
-                retention: reader.duration("retention", in: .seconds(60) ... .seconds(1_209_600))?.value ?? retention)
+                deliveryDelay: reader.duration("delivery_delay", in: .zero ... .seconds(43_200))?.value
+                    ?? .zero,
+                retention: reader.duration("retention", in: .seconds(60) ... .seconds(1_209_600))?.value
+                    ?? retention)
             reader.finish()
         }
         for worker in workers {
             var names = worker.consumers.flatMap { [$0.queue] + ($0.deadLetterQueue.map { [$0] } ?? []) }
-            for binding in worker.bindings { if case .queue(let queue, _) = binding.target { names.append(queue) } }
+            for binding in worker.bindings {
+                if case .queue(let queue, _) = binding.target { names.append(queue) }
+            }
             for name in names where queues[name] == nil {
                 queues[name] = QueueSettings(name: name, deliveryDelay: .zero, retention: retention)
             }

@@ -27,7 +27,9 @@ enum ClassMigrationReader {
         }
         entry.finish()
         guard let tag else {
-            if entry.table["tag"] == nil { entry.missing("tag", "each migration has its own, such as tag = \"v1\"") }
+            if entry.table["tag"] == nil {
+                entry.missing("tag", "each migration has its own, such as tag = \"v1\"")
+            }
             return nil
         }
         if let first = tags[tag.value] {

@@ -31,7 +31,7 @@ struct EnvironmentReader {
         ShapeFile.checkFormat(&reader)
         _ = reader.value("workers")
         _ = reader.value("defaults")
-        _ = reader.duration("cache_ttl", in: .zero ... Self.year)
+        _ = reader.duration("cache_ttl", in: .zero...Self.year)
         let (deploy, promoteFromPlace) = readDeploy(&reader)
         var settings = Settings(
             deploy: deploy, promoteFromPlace: promoteFromPlace, durableObjects: readDurableObjects(&reader),
@@ -48,14 +48,15 @@ struct EnvironmentReader {
         }
         settings.errorPages = reader.choice("error_pages", ErrorPages.self)?.value ?? .plain
         settings.hasPreviewURLs = reader.boolean("preview_urls")?.value ?? false
-        settings.keepWarm = reader.duration("keep_warm", in: .zero ... Self.day * 7)?.value ?? .zero
+        settings.keepWarm = reader.duration("keep_warm", in: .zero...Self.day * 7)?.value ?? .zero
         settings.clientRateLimit = reader.integer("ratelimit_global", in: 0...1_000_000_000)?.value ?? 0
-        let idle = reader.duration("websocket_idle_timeout", in: .zero ... Self.day)?.value ?? .zero
+        let idle = reader.duration("websocket_idle_timeout", in: .zero...Self.day)?.value ?? .zero
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
         settings.hooks = readHooks(&reader)
         reader.finish { key in
             switch key {
-            case "tenant", "compatibility_date", "queues": "\"\(key)\" is shape only: set it in wrangler-like.toml"
+            case "tenant", "compatibility_date", "queues":
+                "\"\(key)\" is shape only: set it in wrangler-like.toml"
             case "env": "one file per environment: environments/NAME.toml"
             case _ where WorkerReader.shapeKeys.contains(key) || WorkerReader.environmentKeys.contains(key):
                 "write it under [workers.NAME]"
@@ -68,15 +69,20 @@ struct EnvironmentReader {
     private func readDomain(_ reader: inout TableReader) -> Located<String>? {
         guard let domain = reader.string("domain") else { return nil }
         let labels = domain.value.split(separator: ".", omittingEmptySubsequences: false)
-        let isHost = domain.value.utf8.count <= 200 && labels.allSatisfy { label in
-            !label.isEmpty && label.utf8.count <= 63 && label.unicodeScalars.allSatisfy {
-                $0.value >= 0x80 || $0 == "-" || $0 == "_" || ("0"..."9").contains($0) || ("a"..."z").contains($0)
-                    || ("A"..."Z").contains($0)
+        let isHost =
+            domain.value.utf8.count <= 200
+            && labels.allSatisfy { label in
+                !label.isEmpty && label.utf8.count <= 63
+                    && label.unicodeScalars.allSatisfy {
+                        $0.value >= 0x80 || $0 == "-" || $0 == "_" || ("0"..."9").contains($0)
+                            || ("a"..."z").contains($0)
+                            || ("A"..."Z").contains($0)
+                    }
             }
-        }
         guard isHost else {
             reader.report(
-                .invalidValue, domain.place, "domain", "expected a host name, got \(JSONText.quoted(domain.value))",
+                .invalidValue, domain.place, "domain",
+                "expected a host name, got \(JSONText.quoted(domain.value))",
                 fix: "domain = \"example.com\", without scheme, port and path")
             return nil
         }
@@ -97,7 +103,8 @@ struct EnvironmentReader {
             guard let address = ListenAddress(text.value) else {
                 reader.report(
                     .invalidValue, text.place, "listen", element: index,
-                    "expected address:port, got \(JSONText.quoted(text.value))", fix: "\"0.0.0.0:8080\" or \"[::]:8080\"")
+                    "expected address:port, got \(JSONText.quoted(text.value))",
+                    fix: "\"0.0.0.0:8080\" or \"[::]:8080\"")
                 return nil
             }
             return address
@@ -118,7 +125,8 @@ struct EnvironmentReader {
             guard let range = AddressRange(text.value) else {
                 reader.report(
                     .invalidValue, text.place, "trusted_proxies", element: index,
-                    "expected an address or a range, got \(JSONText.quoted(text.value))", fix: "\"10.0.0.0/8\"")
+                    "expected an address or a range, got \(JSONText.quoted(text.value))",
+                    fix: "\"10.0.0.0/8\"")
                 return nil
             }
             return range
@@ -127,13 +135,15 @@ struct EnvironmentReader {
 
     private func readDeploy(_ reader: inout TableReader) -> (DeploySettings, SourcePlace?) {
         var table =
-            reader.table("deploy") ?? TableReader(DocumentTable(), path: "deploy", at: reader.place, collector)
+            reader.table("deploy")
+            ?? TableReader(DocumentTable(), path: "deploy", at: reader.place, collector)
         let promoteFrom = table.name("promote_from")
         func time(_ key: String, _ most: Duration, _ fallback: Duration) -> Duration {
-            table.duration(key, in: .zero ... most)?.value ?? fallback
+            table.duration(key, in: .zero...most)?.value ?? fallback
         }
         let settings = DeploySettings(
-            steps: readSteps(&table), bake: time("bake", Self.day, .zero), monitor: time("monitor", Self.day, .zero),
+            steps: readSteps(&table), bake: time("bake", Self.day, .zero),
+            monitor: time("monitor", Self.day, .zero),
             smoke: table.choice("smoke", DeploySettings.Smoke.self)?.value ?? .required,
             backup: table.choice("backup", DeploySettings.Backup.self)?.value ?? .bookmark,
             affinity: readAffinity(&table),
@@ -154,17 +164,23 @@ struct EnvironmentReader {
     private func readSteps(_ table: inout TableReader) -> [Int] {
         guard let value = table.value("steps") else { return [100] }
         guard let elements = value.array else {
-            table.report(.wrongType, value.location, "steps", "expected an array of percentages, got \(value.described)")
+            table.report(
+                .wrongType, value.location, "steps",
+                "expected an array of percentages, got \(value.described)")
             return [100]
         }
         var steps: [Int] = []
         for (index, element) in elements.enumerated() {
             guard let number = element.integer, (1...100).contains(number) else {
-                table.report(.outOfRange, element.location, "steps", element: index, "expected integer 1…100, got \(element.described)")
+                table.report(
+                    .outOfRange, element.location, "steps", element: index,
+                    "expected integer 1…100, got \(element.described)")
                 return [100]
             }
             if let last = steps.last, number <= last {
-                table.report(.invalidValue, element.location, "steps", element: index, "steps must rise: \(number) follows \(last)")
+                table.report(
+                    .invalidValue, element.location, "steps", element: index,
+                    "steps must rise: \(number) follows \(last)")
                 return [100]
             }
             steps.append(Int(number))
@@ -186,7 +202,8 @@ struct EnvironmentReader {
             return .cookie(String(text.value.dropFirst(7)))
         default:
             table.report(
-                .invalidValue, text.place, "affinity", "expected \"cookie:NAME\", \"ip\" or \"none\", got \(JSONText.quoted(text.value))")
+                .invalidValue, text.place, "affinity",
+                "expected \"cookie:NAME\", \"ip\" or \"none\", got \(JSONText.quoted(text.value))")
             return .none
         }
     }
@@ -194,8 +211,8 @@ struct EnvironmentReader {
     private func readDurableObjects(_ reader: inout TableReader) -> DurableObjectSettings {
         var table = reader.table("durable_objects")
         let settings = DurableObjectSettings(
-            hibernateAfter: table?.duration("hibernate_after", in: .zero ... Self.day)?.value ?? .seconds(10),
-            evictAfter: table?.duration("evict_after", in: .zero ... Self.day)?.value ?? .seconds(70),
+            hibernateAfter: table?.duration("hibernate_after", in: .zero...Self.day)?.value ?? .seconds(10),
+            evictAfter: table?.duration("evict_after", in: .zero...Self.day)?.value ?? .seconds(70),
             onDeploy: table?.choice("on_deploy", DurableObjectSettings.OnDeploy.self)?.value ?? .keep)
         table?.finish()
         return settings
@@ -204,10 +221,10 @@ struct EnvironmentReader {
     private func readRetention(_ reader: inout TableReader) -> RetentionSettings {
         var table = reader.table("retention")
         let settings = RetentionSettings(
-            logs: table?.duration("logs", in: .zero ... Self.year * 10)?.value ?? Self.day * 7,
-            timeTravel: table?.duration("time_travel", in: .zero ... Self.year)?.value ?? Self.day * 7,
+            logs: table?.duration("logs", in: .zero...Self.year * 10)?.value ?? Self.day * 7,
+            timeTravel: table?.duration("time_travel", in: .zero...Self.year)?.value ?? Self.day * 7,
             queue: table?.duration("queue", in: .seconds(60) ... .seconds(1_209_600))?.value ?? Self.day * 4,
-            analytics: table?.duration("analytics", in: .zero ... Self.year * 10)?.value ?? Self.day * 90)
+            analytics: table?.duration("analytics", in: .zero...Self.year * 10)?.value ?? Self.day * 90)
         table?.finish()
         return settings
     }
@@ -224,12 +241,15 @@ struct EnvironmentReader {
             guard var entry = table.table(point.rawValue) else { continue }
             let command = entry.name("command")
             let url = entry.name("url")
-            let timeout = entry.duration("timeout", in: .milliseconds(1) ... .seconds(3600))?.value ?? .seconds(60)
+            let timeout =
+                entry.duration("timeout", in: .milliseconds(1) ... .seconds(3600))?.value ?? .seconds(60)
             entry.finish()
             switch (command, url) {
-            case (let command?, nil): hooks.append(Hook(point: point, action: .command(command.value), timeout: timeout))
+            case (let command?, nil):
+                hooks.append(Hook(point: point, action: .command(command.value), timeout: timeout))
             case (nil, let url?): hooks.append(Hook(point: point, action: .url(url.value), timeout: timeout))
-            case (.some, let url?): entry.report(.invalidValue, url.place, "url", "a hook is either a command or a URL")
+            case (.some, let url?):
+                entry.report(.invalidValue, url.place, "url", "a hook is either a command or a URL")
             case (nil, nil): entry.missing("command", "a hook is a command or a URL")
             }
         }

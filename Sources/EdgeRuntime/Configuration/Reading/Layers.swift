@@ -18,7 +18,8 @@ enum Layers {
     /// The key by which the elements of a worker's lists are addressed: `ratelimits.PER_IP`.
     static func identity(ofList path: String) -> String? {
         switch path {
-        case "kv", "d1", "r2", "services", "ratelimits", "analytics", "vectorize", "durable_objects", "workflows", "email",
+        case "kv", "d1", "r2", "services", "ratelimits", "analytics", "vectorize", "durable_objects",
+            "workflows", "email",
             "queues.produce":
             "binding"
         case "queues.consume": "queue"
@@ -30,7 +31,8 @@ enum Layers {
     /// Puts an environment's values for single bindings into the shape's lists, so that `merge` finds lists on both
     /// sides. `strong` loses what the shape doesn't define: that is reported.
     static func addressBindings(
-        in strong: DocumentTable, of worker: String, shape weak: DocumentTable, _ collector: DiagnosticCollector
+        in strong: DocumentTable, of worker: String, shape weak: DocumentTable,
+        _ collector: DiagnosticCollector
     ) -> DocumentTable {
         var result = strong
         for path in ["ratelimits", "queues.produce", "queues.consume"] {
@@ -54,7 +56,8 @@ enum Layers {
                         .unknownName, at: change.keyLocation, path: "\(keyPath).\(change.key)",
                         "worker \"\(worker)\" has no \(noun(path)) \"\(change.key)\""
                             + NearestName.phrase(change.key, among: names),
-                        fix: names.isEmpty ? "add it to wrangler-like.toml" : "known: \(names.joined(separator: ", "))")
+                        fix: names.isEmpty
+                            ? "add it to wrangler-like.toml" : "known: \(names.joined(separator: ", "))")
                     continue
                 }
                 guard let values = change.value.table else {
@@ -63,7 +66,8 @@ enum Layers {
                         "expected a table, got \(change.value.described)")
                     continue
                 }
-                for fixed in values.entries where !isEnvironmentValue(fixed.key, path) && element[fixed.key] != nil {
+                for fixed in values.entries
+                where !isEnvironmentValue(fixed.key, path) && element[fixed.key] != nil {
                     collector.error(
                         .notAllowedHere, at: fixed.keyLocation, path: "\(keyPath).\(change.key).\(fixed.key)",
                         "\"\(fixed.key)\" of a \(noun(path)) is shape only: an environment can't change it",
@@ -72,7 +76,8 @@ enum Layers {
                 elements[index] = DocumentValue(.table(merge(element, values)), at: elements[index].location)
             }
             result = replacing(
-                path, in: result, by: DocumentValue(.array(elements), at: below?.value.location ?? entry.value.location))
+                path, in: result,
+                by: DocumentValue(.array(elements), at: below?.value.location ?? entry.value.location))
         }
         return result
     }
@@ -99,13 +104,16 @@ enum Layers {
     }
 
     /// `table` with the entry at `path` replaced, or removed.
-    private static func replacing(_ path: String, in table: DocumentTable, by value: DocumentValue?) -> DocumentTable {
+    private static func replacing(_ path: String, in table: DocumentTable, by value: DocumentValue?)
+        -> DocumentTable
+    {
         let keys = path.split(separator: ".", maxSplits: 1).map(String.init)
         guard let entry = table.entry(keys[0]) else { return table }
         var result = table
         var replacement = value
         if keys.count == 2, let inner = entry.value.table {
-            replacement = DocumentValue(.table(replacing(keys[1], in: inner, by: value)), at: entry.value.location)
+            replacement = DocumentValue(
+                .table(replacing(keys[1], in: inner, by: value)), at: entry.value.location)
         }
         if let replacement {
             result.set(.init(key: entry.key, keyLocation: entry.keyLocation, value: replacement))

@@ -45,11 +45,13 @@ struct PlatformCheck {
                         .unknownName, at: binding.place, path: place,
                         "worker \"\(worker.name)\" binds \(binding.name) to the worker \"\(target)\", which no [workers.NAME] table defines"
                             + (nearest.map { "; did you mean \"\($0)\"?" } ?? ""),
-                        fix: nearest.map { "worker = \"\($0)\"" } ?? "known: \(names.joined(separator: ", "))")
+                        fix: nearest.map { "worker = \"\($0)\"" } ?? "known: \(names.joined(separator: ", "))"
+                    )
                 } else if let found = configuration.worker(target), !found.isEnabled {
                     collector.error(
                         .unknownName, at: binding.place, path: place,
-                        "worker \"\(worker.name)\" binds \(binding.name) to the worker \"\(target)\", which is disabled in \(configuration.environment)")
+                        "worker \"\(worker.name)\" binds \(binding.name) to the worker \"\(target)\", which is disabled in \(configuration.environment)"
+                    )
                 }
             }
         }
@@ -68,7 +70,8 @@ struct PlatformCheck {
                     let circle = (trail[start...] + [target]).joined(separator: " → ")
                     collector.warning(
                         .serviceCycle, at: binding.place, path: "\(path(name)).\(binding.name)",
-                        "service bindings form a circle: \(circle)", fix: "calls in a circle fail at the 32nd worker")
+                        "service bindings form a circle: \(circle)",
+                        fix: "calls in a circle fail at the 32nd worker")
                 } else {
                     visit(target)
                 }
@@ -86,7 +89,8 @@ struct PlatformCheck {
             for consumer in worker.consumers {
                 if let first = consumers[consumer.queue] {
                     collector.error(
-                        .duplicateName, at: consumer.place, path: "\(path(worker.name)).queues.consume.\(consumer.queue)",
+                        .duplicateName, at: consumer.place,
+                        path: "\(path(worker.name)).queues.consume.\(consumer.queue)",
                         "queue \"\(consumer.queue)\" has two consumers: \"\(first.worker)\" and \"\(worker.name)\"",
                         related: [.init(first.place, "the first consumer")])
                 } else {
@@ -98,7 +102,10 @@ struct PlatformCheck {
             }
         }
         let known = Set(declaredQueues.keys).union(consumers.keys)
-        func missing(_ queue: String, _ worker: String, _ verb: String, at place: SourcePlace, _ key: String, among names: Set<String>) {
+        func missing(
+            _ queue: String, _ worker: String, _ verb: String, at place: SourcePlace, _ key: String,
+            among names: Set<String>
+        ) {
             let nearest = NearestName.of(queue, among: names.subtracting([queue]).sorted())
             collector.error(
                 .unknownName, at: place, path: "\(path(worker)).\(key)",
@@ -115,7 +122,8 @@ struct PlatformCheck {
                 .union(workers.flatMap { $0.consumers.compactMap(\.deadLetterQueue) })
             for consumer in worker.consumers where !sources.contains(consumer.queue) {
                 missing(
-                    consumer.queue, worker.name, "takes from", at: consumer.place, "queues.consume.\(consumer.queue)",
+                    consumer.queue, worker.name, "takes from", at: consumer.place,
+                    "queues.consume.\(consumer.queue)",
                     among: sources)
             }
             // A dead-letter queue is made when it's missing; a near miss is a slip of the keyboard.
@@ -124,7 +132,8 @@ struct PlatformCheck {
                     let nearest = NearestName.of(dead, among: known.subtracting([consumer.queue]).sorted())
                 else { continue }
                 collector.error(
-                    .unknownName, at: consumer.place, path: "\(path(worker.name)).queues.consume.\(consumer.queue).dead_letter",
+                    .unknownName, at: consumer.place,
+                    path: "\(path(worker.name)).queues.consume.\(consumer.queue).dead_letter",
                     "worker \"\(worker.name)\" sends dead letters of \"\(consumer.queue)\" to the unknown queue \"\(dead)\"; did you mean \"\(nearest)\"?",
                     fix: "dead_letter = \"\(nearest)\", or add [queues.\(dead)]")
             }
@@ -191,7 +200,9 @@ struct PlatformCheck {
                 "route \"\(second.route.pattern)\" of \"\(second.worker)\" (\(second.route.place)) ties with \"\(first.route.pattern)\" of \"\(first.worker)\" (\(first.route.place)): some requests match both equally",
                 fix: "make one of them more specific", related: [.init(first.route.place, "the other route")])
         }
-        let domains = workers.flatMap { worker in worker.customDomains.map { (worker: worker.name, domain: $0) } }
+        let domains = workers.flatMap { worker in
+            worker.customDomains.map { (worker: worker.name, domain: $0) }
+        }
         for conflict in RouteConflict.among(domains.map(\.domain.domain)) {
             let (first, second) = (domains[conflict.first], domains[conflict.second])
             collector.error(
@@ -207,12 +218,14 @@ struct PlatformCheck {
         if crons.count > limits.cronCountMax, let worker = crons.last {
             collector.error(
                 .outOfRange, at: worker.place, path: "\(path(worker.name)).crons",
-                "\(crons.count) cron expressions in all; \(worker.limits.profile.rawValue) allows \(limits.cronCountMax)")
+                "\(crons.count) cron expressions in all; \(worker.limits.profile.rawValue) allows \(limits.cronCountMax)"
+            )
         }
         if workers.count > limits.workerCountMax, let worker = workers.last {
             collector.error(
                 .outOfRange, at: worker.place, path: path(worker.name),
-                "\(workers.count) workers in all; \(worker.limits.profile.rawValue) allows \(limits.workerCountMax)")
+                "\(workers.count) workers in all; \(worker.limits.profile.rawValue) allows \(limits.workerCountMax)"
+            )
         }
     }
 
@@ -221,7 +234,8 @@ struct PlatformCheck {
         let sum = workers.reduce(0) { $0 + $1.isolates.countMin * $1.limits.memoryByteCount }
         guard sum > nodeMemoryByteCount,
             let largest = workers.max(by: {
-                $0.isolates.countMin * $0.limits.memoryByteCount < $1.isolates.countMin * $1.limits.memoryByteCount
+                $0.isolates.countMin * $0.limits.memoryByteCount < $1.isolates.countMin
+                    * $1.limits.memoryByteCount
             })
         else { return }
         collector.warning(

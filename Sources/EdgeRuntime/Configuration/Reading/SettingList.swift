@@ -26,18 +26,23 @@ struct SettingList {
             for (index, element) in elements.enumerated() {
                 guard let table = element.table else { continue }
                 let name = identity.flatMap { table[$0]?.string }
-                add(table, path: name.map { "\(path).\(DocumentValue.tomlKey($0))" } ?? "\(path)[\(index)]", list: "\(list)[]")
+                add(
+                    table, path: name.map { "\(path).\(DocumentValue.tomlKey($0))" } ?? "\(path)[\(index)]",
+                    list: "\(list)[]")
             }
         default:
             let place = value.location.file == BuiltInValues.sourceName ? nil : value.location
-            append(Setting(
-                path: path, value: derived[path]?.text ?? value.tomlText, place: place, note: derived[path]?.note))
+            append(
+                Setting(
+                    path: path, value: derived[path]?.text ?? value.tomlText, place: place,
+                    note: derived[path]?.note))
         }
     }
 
     /// Adds the computed values below `path` that no layer holds.
     mutating func addDerived(_ path: String) {
-        for (key, value) in derived.sorted(by: { $0.key < $1.key }) where key.hasPrefix(path + ".") && !seen.contains(key) {
+        for (key, value) in derived.sorted(by: { $0.key < $1.key })
+        where key.hasPrefix(path + ".") && !seen.contains(key) {
             append(Setting(path: key, value: value.text, place: nil, note: value.note))
         }
     }

@@ -26,7 +26,8 @@ package struct ShapeFile: Sendable {
     static func checkFormat(_ reader: inout TableReader) {
         guard let format = reader.integer("format", in: 0...Int(Int32.max)), format.value != 1 else { return }
         reader.report(
-            .outOfRange, format.place, "format", "format \(format.value) is not known to this version of edge; it reads format 1")
+            .outOfRange, format.place, "format",
+            "format \(format.value) is not known to this version of edge; it reads format 1")
     }
 
     func readHeader(today: CivilDate?, _ collector: DiagnosticCollector) -> Header {
@@ -36,7 +37,8 @@ package struct ShapeFile: Sendable {
         header.tenant = reader.resource("tenant", "account that owns the workers") ?? ""
         if let value = reader.value("compatibility_date") {
             header.compatibilityDate =
-                CompatibilityDate.read(value, path: "compatibility_date", today: today, collector) ?? CompatibilityDate.newest
+                CompatibilityDate.read(value, path: "compatibility_date", today: today, collector)
+                ?? CompatibilityDate.newest
         } else {
             header.compatibilityDate = today ?? CompatibilityDate.newest
             collector.warning(
@@ -52,12 +54,15 @@ package struct ShapeFile: Sendable {
         if let queues = reader.table("queues") {
             for entry in queues.table.entries {
                 guard let table = entry.value.table else {
-                    queues.report(.wrongType, entry.value.location, entry.key, "expected a table, got \(entry.value.described)")
+                    queues.report(
+                        .wrongType, entry.value.location, entry.key,
+                        "expected a table, got \(entry.value.described)")
                     continue
                 }
                 guard BindingReader.isResourceName(entry.key) else {
                     queues.report(
-                        .invalidValue, entry.keyLocation, entry.key, "\(JSONText.quoted(entry.key)) is no name for a queue",
+                        .invalidValue, entry.keyLocation, entry.key,
+                        "\(JSONText.quoted(entry.key)) is no name for a queue",
                         fix: "at most 63 lower-case letters, digits and inner \"-\"")
                     continue
                 }
@@ -74,13 +79,15 @@ package struct ShapeFile: Sendable {
             for name in names.isEmpty ? ["NAME"] : names {
                 let place = environments.value.table?.entry(name)?.keyLocation ?? environments.keyLocation
                 collector.error(
-                    .notAllowedHere, at: place, path: "env.\(name)", "[env.\(name)] has no place in wrangler-like.toml",
+                    .notAllowedHere, at: place, path: "env.\(name)",
+                    "[env.\(name)] has no place in wrangler-like.toml",
                     fix: "move to environments/\(name).toml")
             }
         }
         reader.finish { key in
             switch key {
-            case "domain", "listen", "tls", "log", "deploy", "cache_ttl", "trusted_proxies", "retention", "hooks":
+            case "domain", "listen", "tls", "log", "deploy", "cache_ttl", "trusted_proxies", "retention",
+                "hooks":
                 "\"\(key)\" belongs to environments/NAME.toml"
             case _ where WorkerReader.shapeKeys.contains(key): "write it under [workers.NAME]"
             default: nil
@@ -92,11 +99,15 @@ package struct ShapeFile: Sendable {
     private static func checkedWorkers(_ workers: TableReader) -> [DocumentTable.Entry] {
         workers.table.entries.filter { entry in
             guard entry.value.table != nil else {
-                workers.report(.wrongType, entry.value.location, entry.key, "expected a table, got \(entry.value.described)")
+                workers.report(
+                    .wrongType, entry.value.location, entry.key,
+                    "expected a table, got \(entry.value.described)")
                 return false
             }
             guard let problem = WorkerName.problem(entry.key) else { return true }
-            workers.report(.invalidValue, entry.keyLocation, entry.key, "\(JSONText.quoted(entry.key)) is no name for a worker: \(problem)")
+            workers.report(
+                .invalidValue, entry.keyLocation, entry.key,
+                "\(JSONText.quoted(entry.key)) is no name for a worker: \(problem)")
             return false
         }
     }
@@ -105,14 +116,17 @@ package struct ShapeFile: Sendable {
 /// `^[a-z0-9_][a-z0-9-_]*$`, at most 63 bytes: a worker's name becomes a label of a host name.
 enum WorkerName {
     static func problem(_ name: String) -> String? {
-        guard !name.isEmpty, !name.hasPrefix("-"), name.utf8.allSatisfy({ byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
-                UInt8(ascii: "_"):
-                true
-            default: false
-            }
-        }) else { return "lower-case letters, digits, \"-\" and \"_\" only, and no \"-\" at the start" }
+        guard !name.isEmpty, !name.hasPrefix("-"),
+            name.utf8.allSatisfy({ byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                    UInt8(ascii: "-"),
+                    UInt8(ascii: "_"):
+                    true
+                default: false
+                }
+            })
+        else { return "lower-case letters, digits, \"-\" and \"_\" only, and no \"-\" at the start" }
         return name.utf8.count <= 63 ? nil : "it has \(name.utf8.count) characters, at most 63 are allowed"
     }
 }
@@ -141,14 +155,16 @@ package struct EnvironmentFile: Sendable {
                 defaults = table
             } else {
                 collector.error(
-                    .wrongType, at: entry.value.location, path: "defaults", "expected a table, got \(entry.value.described)")
+                    .wrongType, at: entry.value.location, path: "defaults",
+                    "expected a table, got \(entry.value.described)")
             }
         }
         var workers: [String: DocumentTable] = [:]
         guard let entry = document.entry("workers") else { return (defaults, workers) }
         guard let table = entry.value.table else {
             collector.error(
-                .wrongType, at: entry.value.location, path: "workers", "expected a table, got \(entry.value.described)")
+                .wrongType, at: entry.value.location, path: "workers",
+                "expected a table, got \(entry.value.described)")
             return (defaults, workers)
         }
         let known = shape.workers.map(\.key)
@@ -159,21 +175,25 @@ package struct EnvironmentFile: Sendable {
                 collector.error(
                     .unknownName, at: worker.keyLocation, path: path,
                     "unknown worker \"\(worker.key)\"" + (nearest.map { "; did you mean \"\($0)\"?" } ?? ""),
-                    fix: nearest.map { "write \($0)" } ?? "define it in wrangler-like.toml: an environment can't add a worker")
+                    fix: nearest.map { "write \($0)" }
+                        ?? "define it in wrangler-like.toml: an environment can't add a worker")
                 continue
             }
             guard let values = worker.value.table else {
                 collector.error(
-                    .wrongType, at: worker.value.location, path: path, "expected a table, got \(worker.value.described)")
+                    .wrongType, at: worker.value.location, path: path,
+                    "expected a table, got \(worker.value.described)")
                 continue
             }
             workers[worker.key] = DocumentTable(
                 values.entries.filter { entry in
-                    guard WorkerReader.shapeKeys.contains(entry.key), !WorkerReader.environmentKeys.contains(entry.key)
+                    guard WorkerReader.shapeKeys.contains(entry.key),
+                        !WorkerReader.environmentKeys.contains(entry.key)
                     else { return true }
                     collector.error(
                         .notAllowedHere, at: entry.keyLocation, path: "\(path).\(entry.key)",
-                        "\"\(entry.key)\" is shape only: an environment can't set it", fix: "set it in wrangler-like.toml")
+                        "\"\(entry.key)\" is shape only: an environment can't set it",
+                        fix: "set it in wrangler-like.toml")
                     return false
                 })
         }

@@ -25,7 +25,9 @@ struct TableReader {
         self.collector = collector
     }
 
-    func path(_ key: String) -> String { path.isEmpty ? DocumentValue.tomlKey(key) : "\(path).\(DocumentValue.tomlKey(key))" }
+    func path(_ key: String) -> String {
+        path.isEmpty ? DocumentValue.tomlKey(key) : "\(path).\(DocumentValue.tomlKey(key))"
+    }
 
     // MARK: Entries
 
@@ -97,14 +99,17 @@ struct TableReader {
         }
         guard let text = value.string else { return wrongType(value, key, "a duration such as \"30s\"") }
         guard let duration = DurationText.parse(text) else {
-            report(.invalidValue, value.location, key, "expected a duration such as \"30s\", got \(JSONText.quoted(text))",
+            report(
+                .invalidValue, value.location, key,
+                "expected a duration such as \"30s\", got \(JSONText.quoted(text))",
                 fix: "a whole number and ms, s, m, h or d")
             return nil
         }
         guard range.contains(duration) else {
             report(
                 .outOfRange, value.location, key,
-                "expected a duration of \(DurationText.text(range.lowerBound))…\(DurationText.text(range.upperBound)), got \(JSONText.quoted(text))")
+                "expected a duration of \(DurationText.text(range.lowerBound))…\(DurationText.text(range.upperBound)), got \(JSONText.quoted(text))"
+            )
             return nil
         }
         return Located(duration, at: value.location)
@@ -120,14 +125,17 @@ struct TableReader {
         }
         guard let text = value.string else { return wrongType(value, key, "a size such as \"64MiB\"") }
         guard let size = SizeText.parse(text) else {
-            report(.invalidValue, value.location, key, "expected a size such as \"64MiB\", got \(JSONText.quoted(text))",
+            report(
+                .invalidValue, value.location, key,
+                "expected a size such as \"64MiB\", got \(JSONText.quoted(text))",
                 fix: "a whole number and B, KiB, MiB or GiB")
             return nil
         }
         guard range.contains(size) else {
             report(
                 .outOfRange, value.location, key,
-                "expected a size of \(SizeText.text(range.lowerBound))…\(SizeText.text(range.upperBound)), got \(JSONText.quoted(text))")
+                "expected a size of \(SizeText.text(range.lowerBound))…\(SizeText.text(range.upperBound)), got \(JSONText.quoted(text))"
+            )
             return nil
         }
         return Located(size, at: value.location)
@@ -142,7 +150,9 @@ struct TableReader {
             report(
                 .invalidValue, text.place, key,
                 "expected one of \(names.map(JSONText.quoted).joined(separator: ", ")), got \(JSONText.quoted(text.value))",
-                fix: NearestName.of(text.value, among: names).map { "\(DocumentValue.tomlKey(key)) = \"\($0)\"" })
+                fix: NearestName.of(text.value, among: names).map {
+                    "\(DocumentValue.tomlKey(key)) = \"\($0)\""
+                })
             return nil
         }
         return Located(choice, at: text.place)
@@ -198,7 +208,8 @@ struct TableReader {
         _ value: DocumentValue, _ key: String, _ expected: String, isPath: Bool = false
     ) -> Value? {
         let full = isPath ? (path.isEmpty ? key : "\(path).\(key)") : path(key)
-        collector.error(.wrongType, at: value.location, path: full, "expected \(expected), got \(value.described)")
+        collector.error(
+            .wrongType, at: value.location, path: full, "expected \(expected), got \(value.described)")
         return nil
     }
 
@@ -209,7 +220,8 @@ struct TableReader {
             let message = "unknown key \"\(entry.key)\"" + (nearest.map { "; did you mean \"\($0)\"?" } ?? "")
             collector.add(
                 Diagnostic(
-                    collector.unknownKeySeverity, .unknownKey, at: entry.keyLocation, path: path(entry.key), message,
+                    collector.unknownKeySeverity, .unknownKey, at: entry.keyLocation, path: path(entry.key),
+                    message,
                     fix: hint(entry.key) ?? nearest.map { "write \($0)" }
                         ?? "known here: \(Array(Set(known)).sorted().joined(separator: ", "))"))
         }

@@ -34,7 +34,9 @@ final class DerivedSettings {
     }
     private(set) var values: [(path: String, value: Value)] = []
 
-    func set(_ path: String, _ text: String, note: String? = nil) { values.append((path, Value(text: text, note: note))) }
+    func set(_ path: String, _ text: String, note: String? = nil) {
+        values.append((path, Value(text: text, note: note)))
+    }
 }
 
 /// Reads the merged table of one worker.
@@ -46,12 +48,14 @@ struct WorkerReader {
     /// The entries of a worker's table that only `wrangler-like.toml` may have.
     static let shapeKeys = [
         "product", "routes", "kv", "d1", "r2", "queues", "services", "ratelimits", "analytics", "vectorize",
-        "durable_objects", "workflows", "ai", "email", "version_metadata", "assets", "crons", "secrets", "smoke",
+        "durable_objects", "workflows", "ai", "email", "version_metadata", "assets", "crons", "secrets",
+        "smoke",
         "migrations", "workers_dev", "tail", "compatibility_date", "compatibility_flags",
     ]
     /// Those that an environment may have.
     static let environmentKeys = [
-        "enabled", "vars", "domains", "origin", "isolates", "limits", "cache", "observability", "ratelimits", "queues",
+        "enabled", "vars", "domains", "origin", "isolates", "limits", "cache", "observability", "ratelimits",
+        "queues",
         "outbound",
     ]
     /// Those that may stand in `[defaults]`.
@@ -69,9 +73,10 @@ struct WorkerReader {
         var reader = TableReader(table, path: path, at: place, collector)
         let product = reader.name("product")
         if product == nil, table["product"] == nil, !context.isPartial {
-            reader.missing("product", "name the SwiftPM executable, such as product = \"\(Self.exampleProduct(name))\"")
+            reader.missing(
+                "product", "name the SwiftPM executable, such as product = \"\(Self.exampleProduct(name))\"")
         }
-        var bindings = BindingReader(worker: name, collector: collector)
+        var bindings = BindingReader(context)
         bindings.read(&reader, table)
         let (routes, domains, hasDefaultHost) = readRoutes(&reader)
         let variables = readVariables(&reader)
@@ -81,9 +86,11 @@ struct WorkerReader {
             name: name, product: product?.value ?? "", isEnabled: reader.boolean("enabled")?.value ?? true,
             compatibilityDate: readCompatibilityDate(&reader),
             compatibilityFlags: reader.strings("compatibility_flags")?.map(\.value) ?? [],
-            routes: routes, customDomains: domains, hasDefaultHost: hasDefaultHost, origin: readOrigin(&reader),
+            routes: routes, customDomains: domains, hasDefaultHost: hasDefaultHost,
+            origin: readOrigin(&reader),
             bindings: bindings.bindings, consumers: bindings.consumers, crons: readCrons(&reader),
-            keepsDeployedCrons: false, variables: variables, secrets: secrets, limits: limits, isolates: readIsolates(&reader),
+            keepsDeployedCrons: false, variables: variables, secrets: secrets, limits: limits,
+            isolates: readIsolates(&reader),
             cache: readCache(&reader), observability: readObservability(&reader), smoke: readSmoke(&reader),
             migrations: readMigrations(&reader), assets: bindings.assets, outbound: readOutbound(&reader),
             tailConsumers: reader.strings("tail")?.map(\.value) ?? [], build: nil, place: place)
@@ -120,12 +127,15 @@ struct WorkerReader {
                 let pattern = entry.name("pattern")
                 switch (host, pattern) {
                 case (let host?, nil): if let domain = domain(host, "\(key).host") { domains.append(domain) }
-                case (nil, let pattern?): if let route = route(pattern, "\(key).pattern") { routes.append(route) }
+                case (nil, let pattern?):
+                    if let route = route(pattern, "\(key).pattern") { routes.append(route) }
                 case (let host?, .some):
-                    entry.report(.invalidValue, host.place, "host", "a route is either a host or a pattern, not both")
+                    entry.report(
+                        .invalidValue, host.place, "host", "a route is either a host or a pattern, not both")
                 case (nil, nil):
                     if table["host"] == nil, table["pattern"] == nil {
-                        entry.missing("host", "a table in routes is a custom domain: { host = \"api.{domain}\" }")
+                        entry.missing(
+                            "host", "a table in routes is a custom domain: { host = \"api.{domain}\" }")
                     }
                 }
                 entry.finish()
@@ -176,7 +186,8 @@ struct WorkerReader {
             let placeholder = rest[rest.index(after: open)..<close]
             guard placeholder == "domain" else {
                 collector.error(
-                    .unknownName, at: text.place, path: "\(path).\(key)", "unknown placeholder \"{\(placeholder)}\"",
+                    .unknownName, at: text.place, path: "\(path).\(key)",
+                    "unknown placeholder \"{\(placeholder)}\"",
                     fix: "the only placeholder is {domain}")
                 return nil
             }
@@ -190,7 +201,8 @@ struct WorkerReader {
 
     private func readOrigin(_ reader: inout TableReader) -> String? {
         guard let origin = reader.string("origin") else { return nil }
-        guard origin.value.hasPrefix("http://") || origin.value.hasPrefix("https://"), origin.value.count > 8 else {
+        guard origin.value.hasPrefix("http://") || origin.value.hasPrefix("https://"), origin.value.count > 8
+        else {
             reader.report(
                 .invalidValue, origin.place, "origin", "expected a URL, got \(JSONText.quoted(origin.value))",
                 fix: "origin = \"http://127.0.0.1:3000\"")
@@ -203,7 +215,8 @@ struct WorkerReader {
 
     private func readVariables(_ reader: inout TableReader) -> [Variable] {
         guard let vars = reader.table("vars") else { return [] }
-        return VariableReader(collector: collector, workerKeys: Self.shapeKeys + Self.environmentKeys).read(vars)
+        return VariableReader(collector: collector, workerKeys: Self.shapeKeys + Self.environmentKeys).read(
+            vars)
     }
 
     private func readSecrets(_ reader: inout TableReader) -> [SecretName] {
@@ -211,7 +224,8 @@ struct WorkerReader {
         for (index, secret) in (reader.strings("secrets") ?? []).enumerated() {
             guard BindingReader.isName(secret.value) else {
                 reader.report(
-                    .invalidValue, secret.place, "secrets", element: index, "\(JSONText.quoted(secret.value)) is no name for a secret",
+                    .invalidValue, secret.place, "secrets", element: index,
+                    "\(JSONText.quoted(secret.value)) is no name for a secret",
                     fix: "a name has letters, digits and \"_\", and begins with no digit")
                 continue
             }
@@ -231,7 +245,8 @@ struct WorkerReader {
         if worker.variables.count + worker.secrets.count > countMax {
             collector.error(
                 .outOfRange, at: worker.variables.first?.place ?? worker.place, path: "\(path).vars",
-                "worker \"\(name)\" has \(worker.variables.count + worker.secrets.count) variables and secrets; \(worker.limits.profile.rawValue) allows \(countMax)")
+                "worker \"\(name)\" has \(worker.variables.count + worker.secrets.count) variables and secrets; \(worker.limits.profile.rawValue) allows \(countMax)"
+            )
         }
     }
 
@@ -239,7 +254,8 @@ struct WorkerReader {
 
     private func readCompatibilityDate(_ reader: inout TableReader) -> CivilDate {
         guard let value = reader.value("compatibility_date") else { return context.compatibilityDate }
-        return CompatibilityDate.read(value, path: reader.path("compatibility_date"), today: context.today, collector)
+        return CompatibilityDate.read(
+            value, path: reader.path("compatibility_date"), today: context.today, collector)
             ?? context.compatibilityDate
     }
 
@@ -249,7 +265,9 @@ struct WorkerReader {
             do {
                 let cron = try CronExpression(text.value)
                 if crons.contains(cron) {
-                    reader.report(.duplicateName, text.place, "crons", element: index, "cron expression \"\(text.value)\" is there twice")
+                    reader.report(
+                        .duplicateName, text.place, "crons", element: index,
+                        "cron expression \"\(text.value)\" is there twice")
                 }
                 crons.append(cron)
             } catch {
@@ -263,19 +281,22 @@ struct WorkerReader {
         var limits = reader.table("limits")
         let profile = limits?.choice("profile", LimitProfile.self)?.value ?? .paid
         let table = profile.table
-        let cpu = limits?.duration("cpu", in: .milliseconds(1) ... table.cpu.most)
+        let cpu = limits?.duration("cpu", in: .milliseconds(1)...table.cpu.most)
         var result = WorkerLimits(
             profile: profile, cpu: cpu?.value ?? table.cpu.standard,
-            wall: limits?.duration("wall", in: .milliseconds(1) ... table.wall.most)?.value ?? table.wall.standard,
-            memoryByteCount: limits?.size("memory", in: 16 << 20 ... table.memoryByteCount.most)?.value
+            wall: limits?.duration("wall", in: .milliseconds(1)...table.wall.most)?.value
+                ?? table.wall.standard,
+            memoryByteCount: limits?.size("memory", in: 16 << 20...table.memoryByteCount.most)?.value
                 ?? table.memoryByteCount.standard,
             subrequests: limits?.integer("subrequests", in: 0...table.subrequests.most)?.value
                 ?? table.subrequests.standard,
-            bodyByteCount: limits?.size("body", in: 0...table.bodyByteCount.most)?.value ?? table.bodyByteCount.standard)
+            bodyByteCount: limits?.size("body", in: 0...table.bodyByteCount.most)?.value
+                ?? table.bodyByteCount.standard)
         if context.kind == .dev, !(cpu.map { context.isEnvironmentValue($0.place) } ?? false) {
             // Debug builds compute several times slower; the cap stays what the table says.
             result.cpu = min(result.cpu * 4, PlatformLimits.custom.cpu.most)
-            context.derive("\(path).limits.cpu", JSONText.quoted(DurationText.text(result.cpu)), note: "×4 in dev")
+            context.derive(
+                "\(path).limits.cpu", JSONText.quoted(DurationText.text(result.cpu)), note: "×4 in dev")
         }
         let written = limits?.table
         func derive(_ key: String, _ text: String) {
@@ -297,7 +318,8 @@ struct WorkerReader {
         let settings = IsolateSettings(
             countMin: minimum?.value ?? 0, countMax: maximum?.value ?? max(1, minimum?.value ?? 1),
             concurrency: isolates?.integer("concurrency", in: 1...1024)?.value ?? 64,
-            idleTimeout: isolates?.duration("idle_timeout", in: .seconds(1) ... .seconds(86_400))?.value ?? .seconds(300))
+            idleTimeout: isolates?.duration("idle_timeout", in: .seconds(1) ... .seconds(86_400))?.value
+                ?? .seconds(300))
         if let minimum, let maximum, minimum.value > maximum.value, !context.isPartial {
             isolates?.report(
                 .outOfRange, minimum.place, "min", "min \(minimum.value) is above max \(maximum.value)",
@@ -320,7 +342,8 @@ struct WorkerReader {
     private func readObservability(_ reader: inout TableReader) -> ObservabilitySettings {
         var table = reader.table("observability")
         let settings = ObservabilitySettings(
-            sampling: table?.number("sampling", in: 0...1)?.value ?? 1, logs: table?.boolean("logs")?.value ?? true,
+            sampling: table?.number("sampling", in: 0...1)?.value ?? 1,
+            logs: table?.boolean("logs")?.value ?? true,
             traces: table?.boolean("traces")?.value ?? false)
         table?.finish()
         return settings
@@ -332,13 +355,15 @@ struct WorkerReader {
         for (index, text) in (table?.strings("allow") ?? []).enumerated() {
             guard let rule = OutboundRule(text.value) else {
                 table?.report(
-                    .invalidValue, text.place, "allow", element: index, "\(JSONText.quoted(text.value)) names no host",
+                    .invalidValue, text.place, "allow", element: index,
+                    "\(JSONText.quoted(text.value)) names no host",
                     fix: "api.example.com, *.example.com, example.com:8443, or * for all")
                 continue
             }
             rules.append(rule)
         }
-        let settings = OutboundSettings(allow: rules, isPrivateAllowed: table?.boolean("private")?.value ?? false)
+        let settings = OutboundSettings(
+            allow: rules, isPrivateAllowed: table?.boolean("private")?.value ?? false)
         table?.finish()
         return settings
     }
@@ -347,26 +372,33 @@ struct WorkerReader {
         (reader.tables("smoke") ?? []).compactMap { entry in
             var entry = entry
             let methods = ["get", "head", "post", "put", "patch", "delete", "options"]
-            let given = methods.compactMap { method in entry.string(method).map { (method: method, path: $0) } }
+            let given = methods.compactMap { method in entry.string(method).map { (method: method, path: $0) }
+            }
             var headers: [String: String] = [:]
             if var table = entry.table("headers") {
                 for key in table.table.keys { headers[key] = table.string(key)?.value }
             }
             let test = SmokeTest(
-                method: given.first?.method.uppercased() ?? "GET", path: given.first?.path.value ?? "/", headers: headers,
-                body: entry.string("body")?.value, status: entry.integer("status", in: 100...599)?.value ?? 200,
-                deadline: entry.duration("within", in: .milliseconds(1) ... .seconds(120))?.value ?? .seconds(5),
+                method: given.first?.method.uppercased() ?? "GET", path: given.first?.path.value ?? "/",
+                headers: headers,
+                body: entry.string("body")?.value,
+                status: entry.integer("status", in: 100...599)?.value ?? 200,
+                deadline: entry.duration("within", in: .milliseconds(1) ... .seconds(120))?.value
+                    ?? .seconds(5),
                 contains: entry.string("contains")?.value)
             entry.finish()
             guard given.count == 1 else {
                 if given.isEmpty { entry.missing("get", "a smoke test names its request: get = \"/path\"") }
                 if given.count > 1 {
-                    entry.report(.invalidValue, given[1].path.place, given[1].method, "a smoke test makes one request")
+                    entry.report(
+                        .invalidValue, given[1].path.place, given[1].method, "a smoke test makes one request")
                 }
                 return nil
             }
             guard given[0].path.value.hasPrefix("/") else {
-                entry.report(.invalidValue, given[0].path.place, given[0].method, "expected a path that begins with \"/\"")
+                entry.report(
+                    .invalidValue, given[0].path.place, given[0].method,
+                    "expected a path that begins with \"/\"")
                 return nil
             }
             return test

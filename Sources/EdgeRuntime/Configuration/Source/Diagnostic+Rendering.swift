@@ -22,7 +22,8 @@ extension Diagnostic: CustomStringConvertible {
         // A control character would otherwise reach the reader's terminal.
         let text = String(
             location.source.text(ofLine: line).unicodeScalars.map { scalar -> Character in
-                scalar.properties.generalCategory == .control && scalar != "\t" ? "\u{FFFD}" : Character(scalar)
+                scalar.properties.generalCategory == .control && scalar != "\t"
+                    ? "\u{FFFD}" : Character(scalar)
             })
         let number = String(line)
         let margin = String(repeating: " ", count: max(0, 5 - number.count))

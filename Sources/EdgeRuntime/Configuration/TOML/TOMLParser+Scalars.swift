@@ -27,9 +27,12 @@ extension TOMLParser {
             }
             return .date(date)
         }
-        guard let first = token.first, first == UInt8(ascii: "+") || first == UInt8(ascii: "-") || Self.digit(first, radix: 10) != nil
+        guard let first = token.first,
+            first == UInt8(ascii: "+") || first == UInt8(ascii: "-") || Self.digit(first, radix: 10) != nil
         else {
-            throw failure(start..<offset, "\"\(Self.shown(text))\" is no value", fix: "put text in quotes: \"\(Self.shown(text))\"")
+            throw failure(
+                start..<offset, "\"\(Self.shown(text))\" is no value",
+                fix: "put text in quotes: \"\(Self.shown(text))\"")
         }
         return try parseNumber(token, start..<offset)
     }
@@ -63,7 +66,9 @@ extension TOMLParser {
 
     // MARK: Numbers
 
-    private func parseNumber(_ token: [UInt8], _ range: Range<Int>) throws(SyntaxError) -> DocumentValue.Content {
+    private func parseNumber(_ token: [UInt8], _ range: Range<Int>) throws(SyntaxError)
+        -> DocumentValue.Content
+    {
         let text = String(decoding: token, as: UTF8.self)
         if token.count > 1, token[0] == UInt8(ascii: "0"), let radix = Self.radix(token[1]) {
             guard let digits = Self.withoutUnderscores(token[2...], radix: radix) else {
@@ -74,14 +79,17 @@ extension TOMLParser {
         }
         var digits = token[...]
         let sign = digits.first == UInt8(ascii: "-") ? "-" : ""
-        if let first = digits.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "+") { digits = digits.dropFirst() }
+        if let first = digits.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "+") {
+            digits = digits.dropFirst()
+        }
         let whole = digits.prefix { $0 == UInt8(ascii: "_") || Self.digit($0, radix: 10) != nil }
         var rest = digits.dropFirst(whole.count)
         guard let wholeText = Self.withoutUnderscores(whole, radix: 10) else {
             throw failure(range, "\"\(Self.shown(text))\" is no number", fix: "put text in quotes")
         }
         guard wholeText.utf8.count == 1 || wholeText.utf8.first != UInt8(ascii: "0") else {
-            throw failure(range, "a number can't begin with a zero", fix: "delete it, or put the text in quotes")
+            throw failure(
+                range, "a number can't begin with a zero", fix: "delete it, or put the text in quotes")
         }
         if rest.isEmpty {
             guard let value = Int64(sign + wholeText) else { throw overflow(text, range) }
@@ -89,7 +97,9 @@ extension TOMLParser {
         }
         var normal = sign + wholeText
         if rest.first == UInt8(ascii: ".") {
-            let fraction = rest.dropFirst().prefix { $0 == UInt8(ascii: "_") || Self.digit($0, radix: 10) != nil }
+            let fraction = rest.dropFirst().prefix {
+                $0 == UInt8(ascii: "_") || Self.digit($0, radix: 10) != nil
+            }
             guard let fractionText = Self.withoutUnderscores(fraction, radix: 10) else {
                 throw failure(range, "a decimal point needs a digit on both sides")
             }

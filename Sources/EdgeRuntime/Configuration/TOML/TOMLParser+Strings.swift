@@ -93,12 +93,15 @@ extension TOMLParser {
     }
 
     /// One or two quotes are text, three close, and up to two more before the closing three are text too.
-    private mutating func takeClosingQuotes(_ quote: UInt8, into text: inout [UInt8]) throws(SyntaxError) -> Bool {
+    private mutating func takeClosingQuotes(_ quote: UInt8, into text: inout [UInt8]) throws(SyntaxError)
+        -> Bool
+    {
         let start = offset
         while peek() == quote, offset - start < 6 { offset += 1 }
         let count = offset - start
         guard count < 6 else {
-            throw failure(start..<offset, "six quotes in a row: a string holds at most two before its closing three")
+            throw failure(
+                start..<offset, "six quotes in a row: a string holds at most two before its closing three")
         }
         for _ in 0..<(count >= 3 ? count - 3 : count) { text.append(quote) }
         return count >= 3

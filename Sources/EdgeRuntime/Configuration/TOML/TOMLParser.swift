@@ -44,7 +44,8 @@ struct TOMLParser {
         try skipComment()
         if peek() == nil { return }
         guard try takeNewline() else {
-            throw failure("expected the end of the line, found \(describeNext())", fix: "write one entry per line")
+            throw failure(
+                "expected the end of the line, found \(describeNext())", fix: "write one entry per line")
         }
     }
 
@@ -56,10 +57,14 @@ struct TOMLParser {
         skipBlanks()
         let keys = try parseKey()
         let closing = isArray ? "]]" : "]"
-        guard peek() == UInt8(ascii: "]") else { throw failure("expected \"\(closing)\" to end the table header") }
+        guard peek() == UInt8(ascii: "]") else {
+            throw failure("expected \"\(closing)\" to end the table header")
+        }
         offset += 1
         if isArray {
-            guard peek() == UInt8(ascii: "]") else { throw failure("expected \"]]\" to end the table header") }
+            guard peek() == UInt8(ascii: "]") else {
+                throw failure("expected \"]]\" to end the table header")
+            }
             offset += 1
         }
         let location = SourcePlace(source, start..<offset)
@@ -78,7 +83,9 @@ struct TOMLParser {
                 at: location, "table \(Self.path(keys)) is defined twice; first at \(table.location)",
                 fix: "put the entries of both under one header")
         case (.table(let table), true):
-            throw SyntaxError(at: location, "\(Self.path(keys)) is a table, not an array of tables; defined at \(table.location)")
+            throw SyntaxError(
+                at: location,
+                "\(Self.path(keys)) is a table, not an array of tables; defined at \(table.location)")
         case (.tables, false):
             throw SyntaxError(
                 at: location, "\(Self.path(keys)) is an array of tables", fix: "write [[\(Self.path(keys))]]")
@@ -101,7 +108,8 @@ struct TOMLParser {
             case .value(let value):
                 throw SyntaxError(
                     at: key.location,
-                    "\(Self.path(Array(keys.prefix(index + 1)))) already has a value, at \(value.location); nothing can be added to it")
+                    "\(Self.path(Array(keys.prefix(index + 1)))) already has a value, at \(value.location); nothing can be added to it"
+                )
             }
         }
         return table
@@ -128,21 +136,25 @@ struct TOMLParser {
             case .table(let found):
                 throw SyntaxError(
                     at: key.location,
-                    "table \(Self.path(Array(keys.prefix(index + 1)))) is defined by its header at \(found.location); a dotted key can't add to it")
+                    "table \(Self.path(Array(keys.prefix(index + 1)))) is defined by its header at \(found.location); a dotted key can't add to it"
+                )
             case .tables(let found):
                 throw SyntaxError(
                     at: key.location,
-                    "\(Self.path(Array(keys.prefix(index + 1)))) is an array of tables, at \(found[0].location); a dotted key can't add to it")
+                    "\(Self.path(Array(keys.prefix(index + 1)))) is an array of tables, at \(found[0].location); a dotted key can't add to it"
+                )
             case .value(let found):
                 throw SyntaxError(
                     at: key.location,
-                    "\(Self.path(Array(keys.prefix(index + 1)))) already has a value, at \(found.location); nothing can be added to it")
+                    "\(Self.path(Array(keys.prefix(index + 1)))) already has a value, at \(found.location); nothing can be added to it"
+                )
             }
         }
         let last = keys[keys.count - 1]
         if let existing = parent.entry(last) {
             throw SyntaxError(
-                at: last.location, "key \(Self.path(keys)) is defined twice; first at \(existing.key.location)",
+                at: last.location,
+                "key \(Self.path(keys)) is defined twice; first at \(existing.key.location)",
                 fix: "delete one of them")
         }
         parent.set(last, .value(value))
@@ -206,7 +218,8 @@ struct TOMLParser {
             content = .string(hasPrefix("\"\"\"") ? try parseMultilineBasicString() : try parseBasicString())
         case UInt8(ascii: "'"):
             content = .string(hasPrefix("'''") ? try parseMultilineLiteralString() : try parseLiteralString())
-        case UInt8(ascii: "["): content = .array(try nested { (parser) throws(SyntaxError) in try parser.parseArray() })
+        case UInt8(ascii: "["):
+            content = .array(try nested { (parser) throws(SyntaxError) in try parser.parseArray() })
         case UInt8(ascii: "{"):
             content = .table(try nested { (parser) throws(SyntaxError) in try parser.parseInlineTable() })
         case nil, UInt8(ascii: "\n"), UInt8(ascii: "\r"), UInt8(ascii: "#"):
@@ -260,7 +273,9 @@ struct TOMLParser {
         }
         while true {
             skipBlanks()
-            if peek() == UInt8(ascii: "}") { throw failure("an inline table can't end with a comma", fix: "delete the comma") }
+            if peek() == UInt8(ascii: "}") {
+                throw failure("an inline table can't end with a comma", fix: "delete the comma")
+            }
             try checkInlineTableLine(opening)
             try parseKeyValue(into: table)
             skipBlanks()
@@ -280,7 +295,8 @@ struct TOMLParser {
         case nil: throw unclosed("inline table", from: opening)
         case UInt8(ascii: "\n"), UInt8(ascii: "\r"), UInt8(ascii: "#"):
             throw failure(
-                "an inline table must stand on one line", fix: "use a [table] header, or close it with \"}\" here")
+                "an inline table must stand on one line",
+                fix: "use a [table] header, or close it with \"}\" here")
         default: return
         }
     }
@@ -347,10 +363,12 @@ struct TOMLParser {
         guard let byte = peek() else { return "the end of the file" }
         switch byte {
         case UInt8(ascii: "\n"): return "the end of the line"
-        case UInt8(ascii: "\r"): return peek(1) == UInt8(ascii: "\n") ? "the end of the line" : "a carriage return"
+        case UInt8(ascii: "\r"):
+            return peek(1) == UInt8(ascii: "\n") ? "the end of the line" : "a carriage return"
         case _ where Self.isControl(byte): return "the control character \(Self.describe(byte))"
         default:
-            let character = String(decoding: bytes[offset..<min(bytes.count, offset + 16)], as: UTF8.self).first
+            let character = String(decoding: bytes[offset..<min(bytes.count, offset + 16)], as: UTF8.self)
+                .first
             return "\"\(character ?? "?")\""
         }
     }

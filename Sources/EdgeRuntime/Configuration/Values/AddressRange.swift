@@ -38,7 +38,8 @@ package struct IPAddress: Hashable, Sendable {
         }
         let head = String(decoding: scalars[..<gap], as: UTF8.self)
         let tail = String(decoding: scalars[(gap + 2)...], as: UTF8.self)
-        guard let front = head.isEmpty ? [] : groups(head[...]), let back = tail.isEmpty ? [] : groups(tail[...]),
+        guard let front = head.isEmpty ? [] : groups(head[...]),
+            let back = tail.isEmpty ? [] : groups(tail[...]),
             front.count + back.count <= 14, !head.contains(".")
         else { return nil }
         return front + [UInt8](repeating: 0, count: 16 - front.count - back.count) + back
@@ -52,7 +53,8 @@ package struct IPAddress: Hashable, Sendable {
                 guard index == parts.count - 1, let address = parseIPv4(part) else { return nil }
                 bytes += address
             } else {
-                guard (1...4).contains(part.utf8.count), part.utf8.allSatisfy({ TOMLParser.digit($0, radix: 16) != nil }),
+                guard (1...4).contains(part.utf8.count),
+                    part.utf8.allSatisfy({ TOMLParser.digit($0, radix: 16) != nil }),
                     let group = UInt16(part, radix: 16)
                 else { return nil }
                 bytes += [UInt8(group >> 8), UInt8(group & 255)]
@@ -73,7 +75,8 @@ package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
         guard halves.count <= 2, let address = IPAddress(String(halves[0])) else { return nil }
         let width = address.bytes.count * 8
         if halves.count == 2 {
-            guard (1...3).contains(halves[1].utf8.count), halves[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+            guard (1...3).contains(halves[1].utf8.count),
+                halves[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
                 let length = Int(halves[1]), length <= width
             else { return nil }
             prefixLength = length

@@ -20,16 +20,24 @@ package struct OutboundRule: Hashable, Sendable, CustomStringConvertible {
             rest = rest[..<colon]
         }
         if isBracketed {
-            guard rest.hasSuffix("]"), IPAddress(String(rest.dropFirst().dropLast())) != nil else { return nil }
+            guard rest.hasSuffix("]"), IPAddress(String(rest.dropFirst().dropLast())) != nil else {
+                return nil
+            }
             isSuffix = false
         } else {
             isSuffix = rest.hasPrefix("*")
             if isSuffix { rest = rest.dropFirst() }
-            guard isSuffix || !rest.isEmpty, rest.isEmpty || !isSuffix || (rest.hasPrefix(".") && rest.count > 1) else {
+            guard isSuffix || !rest.isEmpty,
+                rest.isEmpty || !isSuffix || (rest.hasPrefix(".") && rest.count > 1)
+            else {
                 return nil
             }
-            let labels = (isSuffix ? rest.dropFirst() : rest).split(separator: ".", omittingEmptySubsequences: false)
-            guard rest.isEmpty || labels.allSatisfy({ !$0.isEmpty && $0.utf8.allSatisfy(TOMLParser.isBareKeyByte) }) else {
+            let labels = (isSuffix ? rest.dropFirst() : rest).split(
+                separator: ".", omittingEmptySubsequences: false)
+            guard
+                rest.isEmpty
+                    || labels.allSatisfy({ !$0.isEmpty && $0.utf8.allSatisfy(TOMLParser.isBareKeyByte) })
+            else {
                 return nil
             }
         }

@@ -65,19 +65,23 @@ struct WranglerBindingReader {
                 directory: entry.string("migrations_dir")?.value ?? "./migrations",
                 table: entry.string("migrations_table")?.value ?? "d1_migrations",
                 pattern: entry.string("migrations_pattern")?.value ?? "*.sql")
-            return (name ?? entry.table["binding"]?.string.map(own.resource)).map { .d1(resource: $0, migrations: migrations) }
+            return (name ?? entry.table["binding"]?.string.map(own.resource)).map {
+                .d1(resource: $0, migrations: migrations)
+            }
         }
         each("r2_buckets") { entry in
             guard let name = entry.required("bucket_name") else { return nil }
             _ = entry.string("preview_bucket_name")
             _ = entry.string("jurisdiction")
             _ = entry.boolean("remote")
-            let isValid = (3...63).contains(name.value.utf8.count) && BindingReader.isResourceName(name.value)
+            let isValid =
+                (3...63).contains(name.value.utf8.count) && BindingReader.isResourceName(name.value)
                 && !name.value.contains("_")
             guard isValid else {
                 entry.report(
                     .invalidValue, name.place, "bucket_name",
-                    "Expected \"\(entry.field("bucket_name"))\" to match ^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$ but got \(JSONText.quoted(name.value)).")
+                    "Expected \"\(entry.field("bucket_name"))\" to match ^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$ but got \(JSONText.quoted(name.value))."
+                )
                 return nil
             }
             return .r2(resource: name.value)
@@ -96,7 +100,9 @@ struct WranglerBindingReader {
         each("ratelimits", name: "name") { entry in
             let namespace = entry.required("namespace_id")?.value
             guard var simple = entry.table("simple") else {
-                entry.report(.missingKey, entry.place, "simple", "\"\(entry.path)\" bindings should have a \"simple\" object.")
+                entry.report(
+                    .missingKey, entry.place, "simple",
+                    "\"\(entry.path)\" bindings should have a \"simple\" object.")
                 return nil
             }
             let limit = simple.integer("limit", in: 1...1_000_000_000)
@@ -105,18 +111,22 @@ struct WranglerBindingReader {
             guard let namespace, let limit, let period else { return nil }
             guard period == 10 || period == 60 else {
                 simple.report(
-                    .outOfRange, simple.table["period"]?.location ?? simple.place, "period", "unsupported period: \(period)",
+                    .outOfRange, simple.table["period"]?.location ?? simple.place, "period",
+                    "unsupported period: \(period)",
                     fix: "10 or 60")
                 return nil
             }
-            return .rateLimit(RateLimit(key: .given, namespace: namespace, limit: limit, periodSeconds: period))
+            return .rateLimit(
+                RateLimit(key: .given, namespace: namespace, limit: limit, periodSeconds: period))
         }
         each("analytics_engine_datasets") { entry in
             (entry.string("dataset")?.value ?? entry.table["binding"]?.string).map { .analytics(dataset: $0) }
         }
         each("vectorize") { entry in
             _ = entry.boolean("remote")
-            return entry.required("index_name").map { .vectorize(resource: $0.value, dimensions: nil, metric: nil) }
+            return entry.required("index_name").map {
+                .vectorize(resource: $0.value, dimensions: nil, metric: nil)
+            }
         }
         if var objects = reader("durable_objects").copy({ $0.table("durable_objects") }) {
             let list = objects.tables("bindings") ?? []
@@ -148,7 +158,8 @@ struct WranglerBindingReader {
             if single != nil, several != nil {
                 entry.report(
                     .invalidValue, entry.place, "destination_address",
-                    "Expected exactly one of the following fields [\"destination_address\",\"allowed_destination_addresses\"].")
+                    "Expected exactly one of the following fields [\"destination_address\",\"allowed_destination_addresses\"]."
+                )
             }
             return .email(to: single.map { [$0] } ?? several ?? [], from: senders)
         }
@@ -193,12 +204,14 @@ struct WranglerBindingReader {
             var entry = entry
             let queue = entry.required("queue")
             let consumer = QueueConsumer(
-                queue: queue?.value ?? "", batchCountMax: max(1, entry.integer("max_batch_size", in: 0...100) ?? 10),
+                queue: queue?.value ?? "",
+                batchCountMax: max(1, entry.integer("max_batch_size", in: 0...100) ?? 10),
                 batchTimeout: .seconds(entry.integer("max_batch_timeout", in: 0...60) ?? 5),
                 retriesMax: entry.integer("max_retries", in: 0...100) ?? 3,
                 retryDelay: .seconds(entry.integer("retry_delay", in: 0...86_400) ?? 0),
                 deadLetterQueue: entry.string("dead_letter_queue")?.value,
-                concurrencyMax: entry.integer("max_concurrency", in: 1...250), place: queue?.place ?? entry.place)
+                concurrencyMax: entry.integer("max_concurrency", in: 1...250),
+                place: queue?.place ?? entry.place)
             _ = entry.string("type")
             _ = entry.integer("visibility_timeout_ms", in: 0...43_200_000)
             entry.finish()
@@ -211,7 +224,8 @@ struct WranglerBindingReader {
             seen[queue.value] = queue.place
             if consumer.deadLetterQueue == queue.value {
                 entry.report(
-                    .invalidValue, entry.table["dead_letter_queue"]?.location ?? entry.place, "dead_letter_queue",
+                    .invalidValue, entry.table["dead_letter_queue"]?.location ?? entry.place,
+                    "dead_letter_queue",
                     "queue \"\(queue.value)\" can't be its own dead-letter queue")
             }
             consumers.append(consumer)

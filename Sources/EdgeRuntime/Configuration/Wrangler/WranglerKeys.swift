@@ -28,7 +28,9 @@ enum WranglerKeys {
     static let all: [String: Key] = {
         var keys: [String: Key] = [:]
         func add(_ names: String, _ inheritance: Inheritance, _ support: Support) {
-            for name in names.split(separator: " ") { keys[String(name)] = Key(inheritance: inheritance, support: support) }
+            for name in names.split(separator: " ") {
+                keys[String(name)] = Key(inheritance: inheritance, support: support)
+            }
         }
         add(
             "name main compatibility_date compatibility_flags account_id workers_dev preview_urls route routes triggers limits observability assets migrations build cache",

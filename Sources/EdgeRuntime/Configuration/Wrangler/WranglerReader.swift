@@ -40,19 +40,22 @@ package struct WranglerReader {
             return (nil, [error.diagnostic])
         }
         let collector = DiagnosticCollector(unknownKeySeverity: .warning)
-        let layers = WranglerLayers(document, environment: options.environment, at: SourcePlace(source, 0..<0), collector)
+        let layers = WranglerLayers(
+            document, environment: options.environment, at: SourcePlace(source, 0..<0), collector)
         let worker = WranglerWorkerReader(layers: layers, options: options, collector: collector).read()
         let configuration = assemble(worker, document, options, collector)
         return (collector.hasErrors ? nil : configuration, collector.sorted)
     }
 
     private static func assemble(
-        _ worker: WorkerConfiguration, _ document: DocumentTable, _ options: Options, _ collector: DiagnosticCollector
+        _ worker: WorkerConfiguration, _ document: DocumentTable, _ options: Options,
+        _ collector: DiagnosticCollector
     ) -> EffectiveConfiguration? {
         var defaults = DocumentTable()
         if let builtIn = try? TOMLReader.read(BuiltInValues.source(for: .dev)) { defaults = builtIn }
         let place = worker.place
-        let settings = EnvironmentReader(name: "dev", kind: .dev, collector: collector).read(defaults, at: place)
+        let settings = EnvironmentReader(name: "dev", kind: .dev, collector: collector).read(
+            defaults, at: place)
         var list = SettingList(DerivedSettings())
         list.add(document, path: "")
         var dev = WranglerTable(document, at: place, path: "", prefix: "", collector)
@@ -61,17 +64,25 @@ package struct WranglerReader {
             let address = table.string("ip")?.value ?? "127.0.0.1"
             let port = table.integer("port", in: 0...65_535) ?? 8787
             listen = [ListenAddress(host: address == "localhost" ? "127.0.0.1" : address, port: UInt16(port))]
-            for key in ["inspector_port", "local_protocol", "upstream_protocol", "host"] { _ = table.value(key) }
+            for key in ["inspector_port", "local_protocol", "upstream_protocol", "host"] {
+                _ = table.value(key)
+            }
             table.finish()
         }
         var names = worker.consumers.flatMap { [$0.queue] + ($0.deadLetterQueue.map { [$0] } ?? []) }
-        for binding in worker.bindings { if case .queue(let queue, _) = binding.target { names.append(queue) } }
+        for binding in worker.bindings {
+            if case .queue(let queue, _) = binding.target { names.append(queue) }
+        }
         let configuration = EffectiveConfiguration(
             environment: options.environment ?? "dev", kind: .dev,
-            tenant: document["account_id"]?.string ?? "local", domain: options.domain, listen: listen, tls: nil,
-            trustedProxies: [], log: settings.log, errorPages: settings.errorPages, hasPreviewURLs: settings.hasPreviewURLs,
-            keepWarm: settings.keepWarm, clientRateLimit: 0, webSocketIdleTimeout: nil, deploy: settings.deploy,
-            durableObjects: settings.durableObjects, retention: settings.retention, hooks: [], workers: [worker],
+            tenant: document["account_id"]?.string ?? "local", domain: options.domain, listen: listen,
+            tls: nil,
+            trustedProxies: [], log: settings.log, errorPages: settings.errorPages,
+            hasPreviewURLs: settings.hasPreviewURLs,
+            keepWarm: settings.keepWarm, clientRateLimit: 0, webSocketIdleTimeout: nil,
+            deploy: settings.deploy,
+            durableObjects: settings.durableObjects, retention: settings.retention, hooks: [],
+            workers: [worker],
             queues: Set(names).sorted().map {
                 QueueSettings(name: $0, deliveryDelay: .zero, retention: settings.retention.queue)
             },
@@ -90,7 +101,10 @@ struct WranglerLayers {
     let effective: DocumentTable
     private let collector: DiagnosticCollector
 
-    init(_ document: DocumentTable, environment name: String?, at place: SourcePlace, _ collector: DiagnosticCollector) {
+    init(
+        _ document: DocumentTable, environment name: String?, at place: SourcePlace,
+        _ collector: DiagnosticCollector
+    ) {
         top = document
         self.place = place
         self.collector = collector
@@ -102,7 +116,8 @@ struct WranglerLayers {
                 if found == nil {
                     collector.error(
                         .wrongType, at: entry.value.location, path: "env.\(name)",
-                        "Expected \"env.\(name)\" to be of type object but got \(entry.value.json ?? entry.value.tomlText).")
+                        "Expected \"env.\(name)\" to be of type object but got \(entry.value.json ?? entry.value.tomlText)."
+                    )
                 }
             } else {
                 let known = environments?.keys ?? []
@@ -136,7 +151,8 @@ struct WranglerLayers {
 
     /// `env.staging.` for what an environment says itself, else nothing.
     func prefix(_ key: String) -> String {
-        guard let environmentName, environment?[key] != nil, WranglerKeys.all[key]?.inheritance != .topLevel else { return "" }
+        guard let environmentName, environment?[key] != nil, WranglerKeys.all[key]?.inheritance != .topLevel
+        else { return "" }
         return "env.\(environmentName)."
     }
 
@@ -154,7 +170,9 @@ struct WranglerLayers {
             case .repeated, nil: continue
             }
         }
-        for entry in environment.entries where WranglerKeys.all[entry.key]?.inheritance != .topLevel { result.set(entry) }
+        for entry in environment.entries where WranglerKeys.all[entry.key]?.inheritance != .topLevel {
+            result.set(entry)
+        }
         return result
     }
 
@@ -165,21 +183,26 @@ struct WranglerLayers {
                 let nearest = NearestName.of(entry.key, among: WranglerKeys.all.keys.sorted())
                 collector.warning(
                     .unknownKey, at: entry.keyLocation, path: path,
-                    "Unexpected fields found in \(label) field: \"\(entry.key)\"", fix: nearest.map { "write \($0)" })
+                    "Unexpected fields found in \(label) field: \"\(entry.key)\"",
+                    fix: nearest.map { "write \($0)" })
                 continue
             }
             if key.inheritance == .topLevel, !prefix.isEmpty {
                 collector.warning(
                     .notAllowedHere, at: entry.keyLocation, path: path,
-                    "Unexpected fields found in \(label) field: \"\(entry.key)\"", fix: "it can stand at the top level only")
+                    "Unexpected fields found in \(label) field: \"\(entry.key)\"",
+                    fix: "it can stand at the top level only")
                 continue
             }
             switch key.support {
             case .read: continue
             case .ignored(let reason):
-                collector.warning(.ignored, at: entry.keyLocation, path: path, "\"\(entry.key)\" is ignored: \(reason)")
+                collector.warning(
+                    .ignored, at: entry.keyLocation, path: path, "\"\(entry.key)\" is ignored: \(reason)")
             case .refused(let reason):
-                collector.error(.unsupported, at: entry.keyLocation, path: path, "\"\(entry.key)\" is not supported: \(reason)")
+                collector.error(
+                    .unsupported, at: entry.keyLocation, path: path,
+                    "\"\(entry.key)\" is not supported: \(reason)")
             }
         }
     }
@@ -187,21 +210,27 @@ struct WranglerLayers {
     private func checkRepeated(_ name: String, _ environment: DocumentTable) {
         for entry in top.entries where WranglerKeys.all[entry.key]?.inheritance == .repeated {
             guard let own = environment[entry.key] else {
-                warn(entry, "\"\(entry.key)\"", "\"env.\(name)\"", "\"\(entry.key)\" is not inherited by environments", name)
+                warn(
+                    entry, "\"\(entry.key)\"", "\"env.\(name)\"",
+                    "\"\(entry.key)\" is not inherited by environments", name)
                 continue
             }
             guard entry.key == "vars", let above = entry.value.table, let below = own.table else { continue }
             for variable in above.entries where below[variable.key] == nil {
                 warn(
-                    variable, "\"vars.\(variable.key)\"", "\"env.\(name).vars\"", "\"vars\" is not inherited by environments",
+                    variable, "\"vars.\(variable.key)\"", "\"env.\(name).vars\"",
+                    "\"vars\" is not inherited by environments",
                     name)
             }
         }
     }
 
-    private func warn(_ entry: DocumentTable.Entry, _ what: String, _ place: String, _ reason: String, _ name: String) {
+    private func warn(
+        _ entry: DocumentTable.Entry, _ what: String, _ place: String, _ reason: String, _ name: String
+    ) {
         collector.warning(
             .notInherited, at: entry.keyLocation, path: "env.\(name).\(entry.key)",
-            "\(what) exists at the top level, but not on \(place). This is not what you probably want, since \(reason). Please add \(what) to \"env.\(name)\".")
+            "\(what) exists at the top level, but not on \(place). This is not what you probably want, since \(reason). Please add \(what) to \"env.\(name)\"."
+        )
     }
 }

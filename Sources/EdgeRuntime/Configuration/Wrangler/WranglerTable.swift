@@ -10,7 +10,10 @@ struct WranglerTable {
     let collector: DiagnosticCollector
     private var known: Set<String> = []
 
-    init(_ table: DocumentTable, at place: SourcePlace, path: String, prefix: String, _ collector: DiagnosticCollector) {
+    init(
+        _ table: DocumentTable, at place: SourcePlace, path: String, prefix: String,
+        _ collector: DiagnosticCollector
+    ) {
         self.table = table
         self.place = place
         self.path = path
@@ -47,7 +50,8 @@ struct WranglerTable {
         guard range.contains(number) else {
             report(
                 .outOfRange, value.location, key,
-                "Expected \"\(field(key))\" to be between \(range.lowerBound) and \(range.upperBound) but got \(number).")
+                "Expected \"\(field(key))\" to be between \(range.lowerBound) and \(range.upperBound) but got \(number)."
+            )
             return nil
         }
         return number
@@ -64,7 +68,8 @@ struct WranglerTable {
         guard range.contains(number) else {
             report(
                 .outOfRange, value.location, key,
-                "Expected \"\(field(key))\" to be between \(range.lowerBound) and \(range.upperBound) but got \(value.tomlText).")
+                "Expected \"\(field(key))\" to be between \(range.lowerBound) and \(range.upperBound) but got \(value.tomlText)."
+            )
             return nil
         }
         return number
@@ -79,13 +84,16 @@ struct WranglerTable {
         }
     }
 
-    mutating func choice<Choice: RawRepresentable<String> & CaseIterable>(_ key: String, _ type: Choice.Type) -> Choice? {
+    mutating func choice<Choice: RawRepresentable<String> & CaseIterable>(_ key: String, _ type: Choice.Type)
+        -> Choice?
+    {
         guard let text = string(key) else { return nil }
         guard let choice = Choice(rawValue: text.value) else {
             let names = Choice.allCases.map { JSONText.quoted($0.rawValue) }.joined(separator: ",")
             report(
                 .invalidValue, text.place, key,
-                "Expected \"\(field(key))\" field to be one of [\(names)] but got \(JSONText.quoted(text.value)).")
+                "Expected \"\(field(key))\" field to be one of [\(names)] but got \(JSONText.quoted(text.value))."
+            )
             return nil
         }
         return choice
@@ -102,7 +110,8 @@ struct WranglerTable {
         guard let elements = value.array else { return wrongType(value, key, "array") }
         return elements.enumerated().compactMap { index, element in
             guard let table = element.table else { return wrongType(element, "\(key)[\(index)]", "object") }
-            return WranglerTable(table, at: element.location, path: "\(field(key))[\(index)]", prefix: prefix, collector)
+            return WranglerTable(
+                table, at: element.location, path: "\(field(key))[\(index)]", prefix: prefix, collector)
         }
     }
 
@@ -119,7 +128,9 @@ struct WranglerTable {
         return Located(text, at: location)
     }
 
-    func report(_ code: Diagnostic.Code, _ place: SourcePlace, _ key: String, _ message: String, fix: String? = nil) {
+    func report(
+        _ code: Diagnostic.Code, _ place: SourcePlace, _ key: String, _ message: String, fix: String? = nil
+    ) {
         collector.error(code, at: place, path: prefix + field(key), message, fix: fix)
     }
 
@@ -136,7 +147,8 @@ struct WranglerTable {
             let nearest = NearestName.of(entry.key, among: known.sorted())
             collector.warning(
                 .unknownKey, at: entry.keyLocation, path: prefix + field(entry.key),
-                "Unexpected fields found in \(prefix)\(path) field: \"\(entry.key)\"", fix: nearest.map { "write \($0)" })
+                "Unexpected fields found in \(prefix)\(path) field: \"\(entry.key)\"",
+                fix: nearest.map { "write \($0)" })
         }
     }
 }

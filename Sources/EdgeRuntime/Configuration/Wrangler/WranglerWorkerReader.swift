@@ -31,10 +31,12 @@ struct WranglerWorkerReader {
         let secrets = readSecrets()
         BindingReader.checkUnique(
             bindings.bindings.map { ($0.name, $0.kindName, $0.place) }
-                + variables.map { ($0.name, "variable", $0.place) } + secrets.map { ($0.name, "secret", $0.place) },
+                + variables.map { ($0.name, "variable", $0.place) }
+                + secrets.map { ($0.name, "secret", $0.place) },
             worker: name, path: String(layers.environmentName.map { "env.\($0)" } ?? "env"), collector)
         let (routes, domains) = readRoutes(name)
-        let hasDefaultHost = reader("workers_dev").copy { $0.boolean("workers_dev") } ?? (routes.isEmpty && domains.isEmpty)
+        let hasDefaultHost =
+            reader("workers_dev").copy { $0.boolean("workers_dev") } ?? (routes.isEmpty && domains.isEmpty)
         var hosts = domains
         if hasDefaultHost, let domain = try? CustomDomain("\(name).\(options.domain)", for: name) {
             hosts.append(WorkerDomain(domain: domain, place: table["workers_dev"]?.location ?? layers.place))
@@ -43,15 +45,19 @@ struct WranglerWorkerReader {
         let (crons, keepsCrons) = readCrons()
         let worker = WorkerConfiguration(
             name: name, product: main?.value ?? "", isEnabled: true, compatibilityDate: readDate(),
-            compatibilityFlags: reader("compatibility_flags").copy { $0.strings("compatibility_flags") }?.map(\.value) ?? [],
-            routes: routes, customDomains: hosts, hasDefaultHost: hasDefaultHost, origin: nil, bindings: bindings.bindings,
+            compatibilityFlags: reader("compatibility_flags").copy { $0.strings("compatibility_flags") }?.map(
+                \.value) ?? [],
+            routes: routes, customDomains: hosts, hasDefaultHost: hasDefaultHost, origin: nil,
+            bindings: bindings.bindings,
             consumers: bindings.consumers, crons: crons, keepsDeployedCrons: keepsCrons, variables: variables,
             secrets: secrets, limits: limits,
-            isolates: IsolateSettings(countMin: 0, countMax: 1, concurrency: 64, idleTimeout: .seconds(300)), cache: cache,
+            isolates: IsolateSettings(countMin: 0, countMax: 1, concurrency: 64, idleTimeout: .seconds(300)),
+            cache: cache,
             observability: readObservability(), smoke: [], migrations: readMigrations(), assets: assets,
             // In wrangler's world a worker may fetch what it likes from the internet; the node's private side it may not.
             outbound: OutboundSettings(allow: [OutboundRule("*")].compactMap { $0 }, isPrivateAllowed: false),
-            tailConsumers: readTailConsumers(), build: readBuild(), place: table["name"]?.location ?? layers.place)
+            tailConsumers: readTailConsumers(), build: readBuild(),
+            place: table["name"]?.location ?? layers.place)
         checkClasses(worker)
         return worker
     }
@@ -69,12 +75,15 @@ struct WranglerWorkerReader {
         }
         var name = text.value
         // An environment is a worker of its own, unless it names itself.
-        if let environment = layers.environmentName, layers.environment?["name"] == nil { name += "-\(environment)" }
+        if let environment = layers.environmentName, layers.environment?["name"] == nil {
+            name += "-\(environment)"
+        }
         let prefix = layers.prefix("name")
         if WorkerName.problem(String(name.prefix(63))) != nil {
             collector.error(
                 .invalidValue, at: text.place, path: "\(prefix)name",
-                "Expected \"name\" to be of type string, alphanumeric and lowercase with dashes only but got \(JSONText.quoted(name)).")
+                "Expected \"name\" to be of type string, alphanumeric and lowercase with dashes only but got \(JSONText.quoted(name))."
+            )
         } else if name.utf8.count > 63 {
             collector.error(
                 .outOfRange, at: text.place, path: "\(prefix)name",
@@ -88,11 +97,13 @@ struct WranglerWorkerReader {
         guard let value = table["compatibility_date"] else {
             collector.warning(
                 .missingKey, at: layers.place, path: "compatibility_date",
-                "no compatibility_date: the newest behaviour is used, \(fallback)", fix: "compatibility_date = \"\(fallback)\"")
+                "no compatibility_date: the newest behaviour is used, \(fallback)",
+                fix: "compatibility_date = \"\(fallback)\"")
             return fallback
         }
         return CompatibilityDate.read(
-            value, path: "\(layers.prefix("compatibility_date"))compatibility_date", today: options.today, collector) ?? fallback
+            value, path: "\(layers.prefix("compatibility_date"))compatibility_date", today: options.today,
+            collector) ?? fallback
     }
 
     // MARK: Routes
@@ -104,7 +115,8 @@ struct WranglerWorkerReader {
             let later = max(route.keyLocation, list.keyLocation)
             collector.error(
                 .duplicateName, at: later, path: "\(layers.prefix("routes"))routes",
-                "Expected exactly one of the following fields [\"routes\",\"route\"].", fix: "delete one of them",
+                "Expected exactly one of the following fields [\"routes\",\"route\"].",
+                fix: "delete one of them",
                 related: [.init(min(route.keyLocation, list.keyLocation), "the other one")])
         }
         var elements: [(value: DocumentValue, path: String)] = []
@@ -121,10 +133,14 @@ struct WranglerWorkerReader {
             var text = value.string.map { Located($0, at: value.location) }
             var isDomain = false
             if let inner = value.table {
-                text = inner["pattern"]?.string.map { Located($0, at: inner["pattern"]?.location ?? value.location) }
+                text = inner["pattern"]?.string.map {
+                    Located($0, at: inner["pattern"]?.location ?? value.location)
+                }
                 isDomain = inner["custom_domain"]?.boolean ?? false
                 for entry in inner.entries
-                where !["pattern", "custom_domain", "zone_name", "zone_id", "enabled", "previews_enabled"].contains(entry.key) {
+                where !["pattern", "custom_domain", "zone_name", "zone_id", "enabled", "previews_enabled"]
+                    .contains(entry.key)
+                {
                     collector.warning(
                         .unknownKey, at: entry.keyLocation, path: "\(path).\(entry.key)",
                         "Unexpected fields found in \(path) field: \"\(entry.key)\"")
@@ -133,14 +149,17 @@ struct WranglerWorkerReader {
             guard let text else {
                 collector.error(
                     .wrongType, at: value.location, path: path,
-                    "Expected \"\(path)\" to be either a string, or an object with shape { pattern, custom_domain, zone_id | zone_name } but got \(value.json ?? value.tomlText).")
+                    "Expected \"\(path)\" to be either a string, or an object with shape { pattern, custom_domain, zone_id | zone_name } but got \(value.json ?? value.tomlText)."
+                )
                 continue
             }
             do throws(RoutePatternError) {
                 if isDomain {
-                    domains.append(WorkerDomain(domain: try CustomDomain(text.value, for: name), place: text.place))
+                    domains.append(
+                        WorkerDomain(domain: try CustomDomain(text.value, for: name), place: text.place))
                 } else {
-                    routes.append(WorkerRoute(pattern: try RoutePattern(text.value, for: name), place: text.place))
+                    routes.append(
+                        WorkerRoute(pattern: try RoutePattern(text.value, for: name), place: text.place))
                 }
             } catch {
                 collector.error(.route, at: text.place, path: path, error.description, fix: error.fix)
@@ -152,7 +171,9 @@ struct WranglerWorkerReader {
 
     /// A custom domain has one worker: an environment that inherits one takes it from the top level's worker.
     private func checkOwnership(_ domains: [WorkerDomain]) {
-        guard layers.environmentName != nil, layers.environment?["routes"] == nil, layers.environment?["route"] == nil else {
+        guard layers.environmentName != nil, layers.environment?["routes"] == nil,
+            layers.environment?["route"] == nil
+        else {
             return
         }
         for domain in domains {
@@ -171,7 +192,9 @@ struct WranglerWorkerReader {
             _ = reader("vars").copy { $0.table("vars") }
             return []
         }
-        let known = WranglerKeys.all.keys.filter { $0 != "env" && $0 != "dev" && $0 != "site" && $0 != "rules" }
+        let known = WranglerKeys.all.keys.filter {
+            $0 != "env" && $0 != "dev" && $0 != "site" && $0 != "rules"
+        }
         return VariableReader(collector: collector, workerKeys: known.sorted())
             .read(TableReader(inner, path: "\(layers.prefix("vars"))vars", at: value.location, collector))
     }
@@ -207,7 +230,8 @@ struct WranglerWorkerReader {
             profile: .paid,
             cpu: limits?.integer("cpu_ms", in: 1...300_000).map { .milliseconds($0) } ?? paid.cpu.standard,
             wall: paid.wall.standard,
-            memoryByteCount: limits?.integer("memory_mb", in: 16...1024).map { $0 << 20 } ?? paid.memoryByteCount.standard,
+            memoryByteCount: limits?.integer("memory_mb", in: 16...1024).map { $0 << 20 }
+                ?? paid.memoryByteCount.standard,
             subrequests: limits?.integer("subrequests", in: 1...300_000) ?? paid.subrequests.standard,
             bodyByteCount: paid.bodyByteCount.standard)
         limits?.finish()
@@ -257,16 +281,19 @@ struct WranglerWorkerReader {
         let settings = AssetSettings(
             directory: directory?.value ?? "public", binding: binding?.value,
             html: assets.choice("html_handling", AssetSettings.HTMLHandling.self) ?? .autoTrailingSlash,
-            notFound: assets.choice("not_found_handling", AssetSettings.NotFound.self) ?? .none, workerFirst: workerFirst)
+            notFound: assets.choice("not_found_handling", AssetSettings.NotFound.self) ?? .none,
+            workerFirst: workerFirst)
         assets.finish()
         if !hasMain, let binding {
             assets.report(
-                .invalidValue, binding.place, "binding", "Cannot use assets with a binding in an assets-only Worker.",
+                .invalidValue, binding.place, "binding",
+                "Cannot use assets with a binding in an assets-only Worker.",
                 fix: "add main, or delete the binding")
         }
         if !hasMain, workerFirst != .never, let place = assets.table["run_worker_first"]?.location {
             assets.report(
-                .invalidValue, place, "run_worker_first", "Cannot set run_worker_first without a Worker script.",
+                .invalidValue, place, "run_worker_first",
+                "Cannot set run_worker_first without a Worker script.",
                 fix: "add main, or delete run_worker_first")
         }
         return settings
@@ -277,7 +304,8 @@ struct WranglerWorkerReader {
         var tags: [String: SourcePlace] = [:]
         return list.compactMap { entry in
             ClassMigrationReader.read(
-                TableReader(entry.table, path: entry.prefix + entry.path, at: entry.place, collector), tags: &tags, collector)
+                TableReader(entry.table, path: entry.prefix + entry.path, at: entry.place, collector),
+                tags: &tags, collector)
         }
     }
 
@@ -306,9 +334,11 @@ struct WranglerWorkerReader {
     private func checkClasses(_ worker: WorkerConfiguration) {
         let classes = ClassMigrationReader.classes(after: worker.migrations)
         for binding in worker.bindings {
-            guard case .durableObject(let className, nil) = binding.target, !classes.contains(className) else { continue }
+            guard case .durableObject(let className, nil) = binding.target, !classes.contains(className)
+            else { continue }
             collector.error(
-                .unknownName, at: binding.place, path: "\(layers.prefix("durable_objects"))durable_objects.\(binding.name)",
+                .unknownName, at: binding.place,
+                path: "\(layers.prefix("durable_objects"))durable_objects.\(binding.name)",
                 "the class \"\(className)\" of \"\(binding.name)\" is created by no migration"
                     + NearestName.phrase(className, among: classes.sorted()),
                 fix: "add a migration with new_sqlite_classes = [\"\(className)\"]")

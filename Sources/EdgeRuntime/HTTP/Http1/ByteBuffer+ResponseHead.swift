@@ -80,16 +80,7 @@ extension ByteBuffer {
         for index in first..<20 { append(digits[index]) }
     }
 
-    /// Appends a header of a fetch message as `HeaderBlockCursor` reads it, the name in lower case.
-    @inline(__always)
-    package mutating func appendBlockHeader(name: RawSpan, value: RawSpan) {
-        appendLittleEndian(UInt16(truncatingIfNeeded: name.byteCount))
-        appendLittleEndian(UInt32(truncatingIfNeeded: value.byteCount))
-        appendLowercased(name)
-        append(value)
-    }
-
-    /// The form of `appendBlockHeader` for headers that the node makes.
+    /// The form of `appendBlockHeader(name:value:)` for headers that the node makes.
     ///
     /// - Parameter name: lower case.
     package mutating func appendBlockHeader(_ name: StaticString, _ value: String) {

@@ -1,22 +1,23 @@
-/// A place in the bytes that a parser was given, counted from their start. It stays right when the bytes move in
-/// memory, and wrong as soon as some of them are consumed.
+/// A place in the bytes that a parser was given, counted from their start. It stays right when the bytes move
+/// in memory, and wrong as soon as some of them are consumed.
+@usableFromInline
 package struct ByteRange: Equatable, Sendable {
-    package let offset32: UInt32
-    package let count32: UInt32
+    @usableFromInline let offset32: UInt32
+    @usableFromInline let count32: UInt32
 
     package static let empty = ByteRange(offset: 0, count: 0)
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package init(offset: Int, count: Int) {
         offset32 = UInt32(truncatingIfNeeded: offset)
         count32 = UInt32(truncatingIfNeeded: count)
     }
 
-    @inline(__always) package var offset: Int { Int(offset32) }
-    @inline(__always) package var count: Int { Int(count32) }
-    @inline(__always) package var end: Int { offset + count }
-    @inline(__always) package var isEmpty: Bool { count32 == 0 }
-    package var range: Range<Int> { offset..<end }
+    @inlinable @inline(__always) package var offset: Int { Int(offset32) }
+    @inlinable @inline(__always) package var count: Int { Int(count32) }
+    @inlinable @inline(__always) package var end: Int { offset + count }
+    @inlinable @inline(__always) package var isEmpty: Bool { count32 == 0 }
+    @inlinable @inline(__always) package var range: Range<Int> { offset..<end }
 }
 
 extension RawSpan {

@@ -1,16 +1,18 @@
-/// Takes a chunked body apart (RFC 9112 §7.1), in place: the caller gets ranges of the bytes that it passed in.
+/// Takes a chunked body apart (RFC 9112 §7.1), in place: the caller gets ranges of the bytes that it passed
+/// in.
 ///
-/// States and what ends them: `size` (CR; `;`) → `extension…` (CR) → `sizeLineFeed` (LF) → `data` (all its bytes) →
-/// `dataEnd` (CR) → `dataLineFeed` (LF) → `size`; after the size zero `trailers` (empty line) → `finished`. What the
-/// grammar doesn't allow leads to `failed`, for good. No whitespace is tolerated outside quoted strings.
+/// States and what ends them: `size` (CR; `;`) → `extension…` (CR) → `sizeLineFeed` (LF) → `data` (all its
+/// bytes) → `dataEnd` (CR) → `dataLineFeed` (LF) → `size`; after the size zero `trailers` (empty line) →
+/// `finished`. What the grammar doesn't allow leads to `failed`, for good. No whitespace is tolerated outside
+/// quoted strings.
 package struct ChunkedDecoder: ~Copyable {
     package enum Step: Equatable, Sendable {
         /// Consume so many bytes; call again when there are more behind those that remain.
         case needMore(consumed: Int)
         /// `skipped` bytes of framing, then `count` (> 0) bytes of the body. Consume both, then call again.
         case data(skipped: Int, count: Int)
-        /// Consume so many bytes; the next message starts behind them. The ranges of `trailers` count from the
-        /// start of the bytes of this call.
+        /// Consume so many bytes; the next message starts behind them. The ranges of `trailers` count from
+        /// the start of the bytes of this call.
         case finished(consumed: Int)
         case failed(HTTPParseError)
     }
@@ -114,7 +116,8 @@ package struct ChunkedDecoder: ~Copyable {
             case 0x0A: throw .bareLineFeed
             default: throw .malformedChunkSize
             }
-        case .extensionName, .extensionToken, .extensionValueStart, .extensionValueToken, .quoted, .quotedPair,
+        case .extensionName, .extensionToken, .extensionValueStart, .extensionValueToken, .quoted,
+            .quotedPair,
             .quotedEnd:
             try takeExtension(byte)
         case .sizeLineFeed:

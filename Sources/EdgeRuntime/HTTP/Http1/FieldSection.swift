@@ -1,10 +1,11 @@
-/// The field lines of a head or a trailer section, found in place (RFC 9112 §5). Its storage grows to what the
-/// connection's messages need and is kept, so that parsing the next one allocates nothing.
+/// The field lines of a head or a trailer section, found in place (RFC 9112 §5). Its storage grows to what
+/// the connection's messages need and is kept, so that parsing the next one allocates nothing.
+@usableFromInline
 package struct FieldSection: ~Copyable {
-    private var storage: [HeaderField] = []
-    package private(set) var count = 0
+    @usableFromInline var storage: [HeaderField] = []
+    @usableFromInline package internal(set) var count = 0
     /// One bit for each known header that is there.
-    private var present: UInt64 = 0
+    @usableFromInline var present: UInt64 = 0
 
     /// The start of the first line that isn't complete yet.
     var position = 0
@@ -21,16 +22,17 @@ package struct FieldSection: ~Copyable {
 
     init() {}
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package subscript(_ index: Int) -> HeaderField {
         precondition(index < count, "a field that was parsed")
         return storage[index]
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package func contains(_ header: KnownHeader) -> Bool { present & header.bit != 0 }
 
     /// The first field with this name.
+    @inlinable
     package func first(_ header: KnownHeader) -> HeaderField? {
         guard contains(header) else { return nil }
         for index in 0..<count where storage[index].known == header { return storage[index] }

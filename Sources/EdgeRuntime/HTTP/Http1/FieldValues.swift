@@ -93,8 +93,8 @@ struct ConnectionOptions {
 }
 
 extension FieldSection {
-    /// Marks what `Connection` names as ending here. `Host` and `Content-Length` can't be named away: they are
-    /// meant for all recipients (RFC 9110 §7.6.1), and dropping them would change the request.
+    /// Marks what `Connection` names as ending here. `Host` and `Content-Length` can't be named away: they
+    /// are meant for all recipients (RFC 9110 §7.6.1), and dropping them would change the request.
     mutating func markConnectionNames(_ bytes: RawSpan) {
         for index in 0..<count where self[index].known == .connection {
             _ = bytes.forEachToken(self[index].value) { option in

@@ -12,7 +12,8 @@ package struct HTTPLimits: Equatable, Sendable {
     package var methodBytesMax = 32
     /// Names that `Connection` lists besides its own options (431): each is looked up among the fields.
     package var connectionNamesMax = 32
-    /// One chunk's extensions (400). In all, a body has this much for free and then a byte for each of its own.
+    /// One chunk's extensions (400). In all, a body has this much for free and then a byte for each of its
+    /// own.
     package var chunkExtensionBytesMax = 4 << 10
     /// The trailer section (431).
     package var trailerBytesMax = 16 << 10

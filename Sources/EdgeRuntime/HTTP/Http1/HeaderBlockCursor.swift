@@ -1,7 +1,8 @@
 package import Wire
 
 /// Walks over the headers of a fetch message between node and isolate:
-/// `(nameLength: UInt16, valueLength: UInt32, name, value)*`, little-endian. Checks the lengths, not the contents.
+/// `(nameLength: UInt16, valueLength: UInt32, name, value)*`, little-endian. Checks the lengths, not the
+/// contents.
 package struct HeaderBlockCursor: Sendable {
     package struct Entry: Equatable, Sendable {
         package let name: ByteRange

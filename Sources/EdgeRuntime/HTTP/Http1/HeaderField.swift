@@ -1,12 +1,13 @@
 /// One field line of a parsed head: where its name and its value are.
+@usableFromInline
 package struct HeaderField: Sendable {
-    private let nameOffset: UInt32
-    private let valueOffset: UInt32
-    private let valueCount: UInt32
-    private let nameCount: UInt16
-    package let known: KnownHeader
+    @usableFromInline let nameOffset: UInt32
+    @usableFromInline let valueOffset: UInt32
+    @usableFromInline let valueCount: UInt32
+    @usableFromInline let nameCount: UInt16
+    @usableFromInline package let known: KnownHeader
     /// Whether the field ends at this node: its name is hop-by-hop, or `Connection` lists it.
-    package internal(set) var isHopByHop: Bool
+    @usableFromInline package internal(set) var isHopByHop: Bool
 
     @inline(__always)
     init(
@@ -21,9 +22,9 @@ package struct HeaderField: Sendable {
     }
 
     /// As the peer wrote it, in any case.
-    @inline(__always)
+    @inlinable @inline(__always)
     package var name: ByteRange { ByteRange(offset: Int(nameOffset), count: Int(nameCount)) }
     /// Without the whitespace around it.
-    @inline(__always)
+    @inlinable @inline(__always)
     package var value: ByteRange { ByteRange(offset: Int(valueOffset), count: Int(valueCount)) }
 }

@@ -4,12 +4,13 @@ package struct HostAndPort: Equatable, Sendable {
     package let name: ByteRange
     /// `nil` when none is given, or an empty one.
     package let port: UInt16?
-    /// Whether name and port are written as the URL standard would write them, the default port apart. When not,
-    /// `WebURL` must have its say before anyone compares the name.
+    /// Whether name and port are written as the URL standard would write them, the default port apart. When
+    /// not, `WebURL` must have its say before anyone compares the name.
     package let isNormalized: Bool
 
-    /// `nil` unless the range is a name of letters, digits, `-`, `.`, `_` and `~`, or an IPv6 address in brackets, with
-    /// an optional port. Percent-encoded and other punctuated names, which RFC 3986 allows, name no host on earth.
+    /// `nil` unless the range is a name of letters, digits, `-`, `.`, `_` and `~`, or an IPv6 address in
+    /// brackets, with an optional port. Percent-encoded and other punctuated names, which RFC 3986 allows,
+    /// name no host on earth.
     init?(_ bytes: RawSpan, _ range: ByteRange) {
         var isNormalized = true
         var offset = range.offset
@@ -79,7 +80,9 @@ package struct HostAndPort: Equatable, Sendable {
                 number = number * 10 + Int(bytes[offset] &- 0x30)
                 offset += 1
             }
-            guard offset > first, number < 256, offset - first == 1 || bytes[first] != 0x30 else { return false }
+            guard offset > first, number < 256, offset - first == 1 || bytes[first] != 0x30 else {
+                return false
+            }
             parts += 1
             if offset < end {
                 guard bytes[offset] == 0x2E, offset + 1 < end else { return false }

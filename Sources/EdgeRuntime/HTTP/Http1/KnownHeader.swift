@@ -1,4 +1,6 @@
-/// The headers that the node itself reads, sets or removes. Found by length and first letter, without hashing.
+/// The headers that the node itself reads, sets or removes. Found by length and first letter, without
+/// hashing.
+@usableFromInline
 package enum KnownHeader: UInt8, CaseIterable, Sendable {
     case other = 0
     // Framing and the connection.
@@ -12,7 +14,8 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
     case accept, acceptEncoding, acceptLanguage, authorization, cookie, origin, referer, userAgent, range
     case ifNoneMatch, ifModifiedSince, ifMatch, ifRange, ifUnmodifiedSince, upgradeInsecureRequests
     // Responses.
-    case contentType, contentEncoding, contentRange, cacheControl, date, server, setCookie, etag, location, vary
+    case contentType, contentEncoding, contentRange, cacheControl, date, server, setCookie, etag, location,
+        vary
 
     /// Finds `name`, which must be a token.
     ///
@@ -95,12 +98,14 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
 
     /// Finds `name`; `.other` when it is no token either.
     package static func identify(_ name: RawSpan) -> KnownHeader {
-        guard !name.isEmpty, name.endOfToken(from: 0, to: name.byteCount) == name.byteCount else { return .other }
+        guard !name.isEmpty, name.endOfToken(from: 0, to: name.byteCount) == name.byteCount else {
+            return .other
+        }
         return identify(name, at: 0, count: name.byteCount)
     }
 
     /// Consumed by the node in both directions, never passed on (RFC 9110 §7.6.1).
-    @inline(__always)
+    @inlinable @inline(__always)
     package var isHopByHop: Bool {
         switch self {
         case .connection, .keepAlive, .proxy, .te, .trailer, .transferEncoding, .upgrade: true
@@ -108,8 +113,8 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
         }
     }
 
-    /// Must not take effect when it comes after the body: framing, routing, authentication, content description
-    /// (RFC 9110 §6.5.1), and what the node says about the client.
+    /// Must not take effect when it comes after the body: framing, routing, authentication, content
+    /// description (RFC 9110 §6.5.1), and what the node says about the client.
     package var isForbiddenInTrailers: Bool {
         switch self {
         case .other, .etag, .date, .server, .accept, .acceptLanguage, .origin, .referer, .userAgent, .vary,
@@ -119,5 +124,5 @@ package enum KnownHeader: UInt8, CaseIterable, Sendable {
         }
     }
 
-    @inline(__always) var bit: UInt64 { 1 &<< UInt64(rawValue) }
+    @inlinable @inline(__always) var bit: UInt64 { 1 &<< UInt64(rawValue) }
 }

@@ -1,4 +1,4 @@
-// Loads and searches over bytes, sixteen at a time. Every load is checked against the span's bounds.
+// Loads and searches over bytes, eight at a time. Every load is checked against the span's bounds.
 
 extension RawSpan {
     @inline(__always)
@@ -19,22 +19,25 @@ extension RawSpan {
         UInt64(littleEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 
-    @inline(__always)
-    func vector(at offset: Int) -> SIMD16<UInt8> {
-        // SAFETY: any bit pattern is a vector of UInt8; RawSpan checks the range.
-        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: SIMD16<UInt8>.self)
-    }
-
     /// The first offset in `start..<end` of a byte that may not stand in a field value as it is: a control
     /// character (HTAB too, the caller lets it pass) or DEL. `end` when there is none.
     @inline(__always)
     func endOfFieldValue(from start: Int, to end: Int) -> Int {
         var offset = start
         while end - offset >= 16 {
-            let bytes = vector(at: offset)
-            let lane = firstLane((bytes .< 0x20) .| (bytes .== 0x7F))
-            if lane < 16 { return offset + lane }
+            let first = Word(word64(at: offset))
+            let second = Word(word64(at: offset + 8))
+            let stops = first.stopsOfValue
+            if stops | second.stopsOfValue != 0 {
+                if stops != 0 { return offset + Word.firstByte(stops) }
+                return offset + 8 + Word.firstByte(second.stopsOfValue)
+            }
             offset += 16
+        }
+        if end - offset >= 8 {
+            let stops = Word(word64(at: offset)).stopsOfValue
+            if stops != 0 { return offset + Word.firstByte(stops) }
+            offset += 8
         }
         while offset < end {
             let byte = self[offset]
@@ -48,10 +51,10 @@ extension RawSpan {
     @inline(__always)
     func endOfVisible(from start: Int, to end: Int) -> Int {
         var offset = start
-        while end - offset >= 16 {
-            let lane = firstLane((vector(at: offset) &- 0x21) .> 0x5D)
-            if lane < 16 { return offset + lane }
-            offset += 16
+        while end - offset >= 8 {
+            let stops = Word(word64(at: offset)).stopsOfVisible
+            if stops != 0 { return offset + Word.firstByte(stops) }
+            offset += 8
         }
         while offset < end, self[offset] &- 0x21 <= 0x5D { offset += 1 }
         return offset
@@ -61,17 +64,16 @@ extension RawSpan {
     @inline(__always)
     func endOfToken(from start: Int, to end: Int) -> Int {
         var offset = start
-        while end - offset >= 16 {
+        while end - offset >= 8 {
             // Letters, digits and hyphens make up nearly all names; other token characters go one by one.
-            let bytes = vector(at: offset)
-            let letters = ((bytes | 0x20) &- 0x61) .< 26
-            let digits = (bytes &- 0x30) .< 10
-            let lane = firstLane(.!(letters .| digits .| (bytes .== 0x2D)))
-            offset += lane
-            if lane < 16 {
-                guard self[offset].isTokenByte else { return offset }
-                offset += 1
+            let stops = Word(word64(at: offset)).othersThanNames
+            if stops == 0 {
+                offset += 8
+                continue
             }
+            offset += Word.firstByte(stops)
+            guard self[offset].isTokenByte else { return offset }
+            offset += 1
         }
         while offset < end, self[offset].isTokenByte { offset += 1 }
         return offset
@@ -118,14 +120,53 @@ extension RawSpan {
     }
 }
 
-/// The first lane that is true; 16 when none is.
-@inline(__always)
-func firstLane(_ mask: SIMDMask<SIMD16<Int8>>) -> Int {
-    // SAFETY: both are sixteen plain bytes; a true lane is 0xFF, a false one 0.
-    let words = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
-    if words[0] != 0 { return words[0].littleEndian.trailingZeroBitCount >> 3 }
-    if words[1] != 0 { return 8 + words[1].littleEndian.trailingZeroBitCount >> 3 }
-    return 16
+/// Eight bytes looked at together, the first in the lowest place. Each question gives a word that has the top
+/// bit set in the bytes that are meant. (Swift 6.3 compiles comparisons of `SIMD16<UInt8>` to loops over its
+/// lanes.)
+struct Word {
+    private let bytes: UInt64
+    private static let tops: UInt64 = 0x8080_8080_8080_8080
+    private static let ones: UInt64 = 0x0101_0101_0101_0101
+
+    @inline(__always) init(_ bytes: UInt64) { self.bytes = bytes }
+
+    /// Which byte the lowest mark stands in.
+    @inline(__always)
+    static func firstByte(_ marks: UInt64) -> Int { marks.trailingZeroBitCount &>> 3 }
+
+    /// Bytes below 0x20, and 0x7F. Right up to the first mark: a borrow may mark bytes behind it.
+    @inline(__always)
+    var stopsOfValue: UInt64 {
+        let control = (bytes &- Self.ones &* 0x20) & ~bytes
+        let delete = bytes ^ Self.ones &* 0x7F
+        return (control | (delete &- Self.ones) & ~delete) & Self.tops
+    }
+
+    /// Bytes outside 0x21...0x7E. Right up to the first mark.
+    @inline(__always)
+    var stopsOfVisible: UInt64 {
+        ((bytes &- Self.ones &* 0x21) & ~bytes | bytes | (bytes &+ Self.ones)) & Self.tops
+    }
+
+    /// Bytes other than letters, digits and hyphens. Right for each byte.
+    @inline(__always)
+    var othersThanNames: UInt64 {
+        let low = bytes & ~Self.tops
+        let folded = low | Self.ones &* 0x20
+        let letters = (folded &+ Self.ones &* (0x80 - 0x61)) & ~(folded &+ Self.ones &* (0x80 - 0x7B))
+        let digits = (low &+ Self.ones &* (0x80 - 0x30)) & ~(low &+ Self.ones &* (0x80 - 0x3A))
+        let hyphens = ~((low ^ Self.ones &* 0x2D) &+ Self.ones &* 0x7F)
+        return ~(letters | digits | hyphens) & Self.tops | bytes & Self.tops
+    }
+
+    /// The bytes with ASCII letters in lower case.
+    @inline(__always)
+    var lowercased: UInt64 {
+        let low = bytes & ~Self.tops
+        let upper =
+            (low &+ Self.ones &* (0x80 - 0x41)) & ~(low &+ Self.ones &* (0x80 - 0x5B)) & ~bytes & Self.tops
+        return bytes | upper &>> 2
+    }
 }
 
 /// A set of ASCII characters, as two words.

@@ -1,5 +1,6 @@
-/// What a request's head says. Everything is a place in the bytes that were parsed, or a fact derived from them;
-/// nothing is copied. It is valid until the parser starts on the next request or some of the bytes are consumed.
+/// What a request's head says. Everything is a place in the bytes that were parsed, or a fact derived from
+/// them; nothing is copied. It is valid until the parser starts on the next request or some of the bytes are
+/// consumed.
 package struct RequestHead: ~Copyable {
     /// The methods with a number of their own on the wire to an isolate.
     package enum KnownMethod: UInt8, Sendable {
@@ -16,15 +17,16 @@ package struct RequestHead: ~Copyable {
     package internal(set) var targetForm: TargetForm = .origin
     /// The target without scheme and authority: empty or starting with `/` or `?`; `*` in asterisk form.
     package internal(set) var pathAndQuery: ByteRange = .empty
-    /// Whether the path is not yet as the URL standard would write it: dot segments, backslashes, characters to
-    /// encode, or no path at all.
+    /// Whether the path is not yet as the URL standard would write it: dot segments, backslashes, characters
+    /// to encode, or no path at all.
     package internal(set) var pathNeedsNormalizing = false
     /// HTTP/1.0 or HTTP/1.1; a higher minor version counts as 1 (RFC 9110 §2.5).
     package internal(set) var minorVersion: UInt8 = 1
 
     package internal(set) var fields = FieldSection()
 
-    /// The host that the request is for: the authority of an absolute target, else `Host`; `nil` only in HTTP/1.0.
+    /// The host that the request is for: the authority of an absolute target, else `Host`; `nil` only in
+    /// HTTP/1.0.
     package internal(set) var host: HostAndPort?
     /// `nil` when the head has no `Content-Length`.
     package internal(set) var contentLength: Int64?

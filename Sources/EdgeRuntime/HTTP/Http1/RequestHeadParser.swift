@@ -1,9 +1,11 @@
 /// Finds request heads at the start of a connection's bytes (RFC 9112 §2–5), in place and without allocating.
 ///
-/// States: `start` (before the request line; one CRLF may stand here, RFC 9112 §2.2) → `requestLine` → `fields` →
-/// `complete`, where the next call begins anew with `start`; from any of them → `failed`, for good.
+/// States: `start` (before the request line; one CRLF may stand here, RFC 9112 §2.2) → `requestLine` →
+/// `fields` → `complete`, where the next call begins anew with `start`; from any of them → `failed`, for
+/// good.
 ///
-/// What arrived is never read twice, but for the name or method at the start of a line that is still incomplete.
+/// What arrived is never read twice, but for the name or method at the start of a line that is still
+/// incomplete.
 package struct RequestHeadParser: ~Copyable {
     package enum Progress: Equatable, Sendable {
         /// Call again when there are more bytes, with all those of this call still in front.

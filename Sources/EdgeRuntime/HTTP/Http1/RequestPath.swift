@@ -1,7 +1,7 @@
 /// The path and query of a request target, before a URL is made of it.
 enum RequestPath {
-    /// Whether the URL standard would write these bytes differently; `nil` when they can't stand in a target: a
-    /// fragment never does.
+    /// Whether the URL standard would write these bytes differently; `nil` when they can't stand in a target:
+    /// a fragment never does.
     ///
     /// - Parameter range: visible ASCII only.
     static func needsNormalizing(_ bytes: RawSpan, _ range: ByteRange) -> Bool? {
@@ -23,7 +23,9 @@ enum RequestPath {
             case 0x2E:
                 if !isQuery, offset > range.offset, bytes[offset - 1] == 0x2F { needs = true }
             case 0x25:
-                if !isQuery, offset + 2 < range.end, bytes[offset + 1] == 0x32, bytes[offset + 2] | 0x20 == 0x65 {
+                if !isQuery, offset + 2 < range.end, bytes[offset + 1] == 0x32,
+                    bytes[offset + 2] | 0x20 == 0x65
+                {
                     needs = true
                 }
             default: break

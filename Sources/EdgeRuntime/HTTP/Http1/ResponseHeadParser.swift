@@ -1,6 +1,8 @@
-/// Finds response heads at the start of a connection's bytes, as strictly as `RequestHeadParser` finds requests.
+/// Finds response heads at the start of a connection's bytes, as strictly as `RequestHeadParser` finds
+/// requests.
 ///
-/// States: `statusLine` → `fields` → `complete`, where the next call begins anew; from any → `failed`, for good.
+/// States: `statusLine` → `fields` → `complete`, where the next call begins anew; from any → `failed`, for
+/// good.
 package struct ResponseHeadParser: ~Copyable {
     package typealias Progress = RequestHeadParser.Progress
 

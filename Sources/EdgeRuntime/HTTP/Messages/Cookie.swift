@@ -37,8 +37,8 @@ public struct Cookie: Equatable, Sendable {
         self.isPartitioned = isPartitioned
     }
 
-    /// The cookies of a `Cookie` header, in their order. Pairs without a name are left out; quotes around a value
-    /// belong to it, as browsers have it.
+    /// The cookies of a `Cookie` header, in their order. Pairs without a name are left out; quotes around a
+    /// value belong to it, as browsers have it.
     public static func parse(_ header: String) -> [(name: String, value: String)] {
         header.utf8.split(separator: 0x3B).compactMap { pair in
             guard let equals = pair.firstIndex(of: 0x3D) else { return nil }
@@ -72,13 +72,15 @@ public struct Cookie: Equatable, Sendable {
 
     private func validate() throws(CookieError) {
         guard !name.isEmpty, name.utf8.allSatisfy(\.isTokenByte) else { throw .invalidName(name) }
-        let bare = value.utf8.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"")
+        let bare =
+            value.utf8.count >= 2 && value.hasPrefix("\"") && value.hasSuffix("\"")
             ? value.dropFirst().dropLast() : value[...]
         guard bare.utf8.allSatisfy(\.isCookieOctet) else { throw .invalidValue(name: name) }
         guard name.utf8.count + value.utf8.count <= 4096 else { throw .tooLong(name: name) }
         for (attribute, text) in [("Domain", domain), ("Path", path)] {
             guard let text else { continue }
-            guard text.utf8.count <= 1024, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F && $0 != 0x3B }) else {
+            guard text.utf8.count <= 1024, text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F && $0 != 0x3B })
+            else {
                 throw .invalidAttribute(attribute, name: name)
             }
         }

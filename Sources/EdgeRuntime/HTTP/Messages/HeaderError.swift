@@ -17,6 +17,7 @@ public enum HeaderError: Error, Equatable, Sendable, CustomStringConvertible {
 
 extension StringProtocol {
     fileprivate var printable: String {
-        String(String.UnicodeScalarView(unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }))
+        String(
+            String.UnicodeScalarView(unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }))
     }
 }

@@ -2,11 +2,11 @@ package import Wire
 
 /// The headers of a request or a response.
 ///
-/// Names are compared in any case and kept in lower case. Several values of one name are read as one, joined by
-/// `, `; only `Set-Cookie` keeps its values apart. Order is kept on the wire; iteration is sorted by name.
+/// Names are compared in any case and kept in lower case. Several values of one name are read as one, joined
+/// by `, `; only `Set-Cookie` keeps its values apart. Order is kept on the wire; iteration is sorted by name.
 ///
-/// They are held as the bytes of a fetch message, so receiving or passing on headers decodes none of them, and
-/// looking one up decodes that one. A lookup looks at all of them: there are few.
+/// They are held as the bytes of a fetch message, so receiving or passing on headers decodes none of them,
+/// and looking one up decodes that one. A lookup looks at all of them: there are few.
 public struct Headers: Sendable {
     /// `(nameLength: UInt16, valueLength: UInt32, name, value)*`
     private var block: [UInt8]
@@ -109,7 +109,8 @@ public struct Headers: Sendable {
 
     private enum Next { case goOn, stop }
 
-    /// Whitespace around a value doesn't belong to it (https://fetch.spec.whatwg.org/#concept-header-value-normalize).
+    /// Whitespace around a value doesn't belong to it
+    /// (https://fetch.spec.whatwg.org/#concept-header-value-normalize).
     private static func trimmed(_ value: String) -> Substring.UTF8View {
         var utf8 = value[...].utf8
         while let byte = utf8.first, byte.isHeaderWhitespace { utf8.removeFirst() }

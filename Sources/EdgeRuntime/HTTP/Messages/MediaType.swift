@@ -18,7 +18,8 @@ public struct MediaType: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// - Returns: `nil` when there is no `type/subtype` of two tokens. Malformed parameters are left out, and of
+    /// - Returns: `nil` when there is no `type/subtype` of two tokens. Malformed parameters are left out, and
+    /// of
     ///   two with one name the first counts.
     public init?(_ text: String) {
         var rest = text.utf8[...].trimmingHTTPWhitespace()
@@ -27,7 +28,8 @@ public struct MediaType: Hashable, Sendable, CustomStringConvertible {
         rest = rest[rest.index(after: slash)...]
         let subtypeEnd = rest.firstIndex(of: 0x3B) ?? rest.endIndex
         let subtype = rest[..<subtypeEnd].trimmingHTTPWhitespace()
-        guard !type.isEmpty, type.allSatisfy(\.isTokenByte), !subtype.isEmpty, subtype.allSatisfy(\.isTokenByte)
+        guard !type.isEmpty, type.allSatisfy(\.isTokenByte), !subtype.isEmpty,
+            subtype.allSatisfy(\.isTokenByte)
         else { return nil }
         self.type = type.lowercasedASCII
         self.subtype = subtype.lowercasedASCII
@@ -51,7 +53,9 @@ public struct MediaType: Hashable, Sendable, CustomStringConvertible {
     public var charset: String? { self["charset"] }
     public var boundary: String? { self["boundary"] }
 
-    public var isJSON: Bool { subtype == "json" && (type == "application" || type == "text") || subtype.hasSuffix("+json") }
+    public var isJSON: Bool {
+        subtype == "json" && (type == "application" || type == "text") || subtype.hasSuffix("+json")
+    }
 
     public var description: String {
         parameters.reduce(into: essence) { text, parameter in
@@ -85,7 +89,11 @@ public struct MediaType: Hashable, Sendable, CustomStringConvertible {
             isQuoted = true
             rest.removeFirst()
             while let byte = rest.popFirst(), byte != 0x22 {
-                if byte == 0x5C, let escaped = rest.popFirst() { value.append(escaped) } else { value.append(byte) }
+                if byte == 0x5C, let escaped = rest.popFirst() {
+                    value.append(escaped)
+                } else {
+                    value.append(byte)
+                }
             }
             rest = rest[(rest.firstIndex(of: 0x3B) ?? rest.endIndex)...]
         } else {

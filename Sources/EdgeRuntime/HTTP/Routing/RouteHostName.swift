@@ -38,7 +38,9 @@ enum RouteHostName {
             }
         }
         let name = labels.joined(separator: ".")
-        guard name.utf8.count <= byteCountMax else { throw .invalid("it is longer than \(byteCountMax) bytes") }
+        guard name.utf8.count <= byteCountMax else {
+            throw .invalid("it is longer than \(byteCountMax) bytes")
+        }
         return name
     }
 

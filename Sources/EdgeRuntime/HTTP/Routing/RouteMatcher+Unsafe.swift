@@ -1,8 +1,8 @@
 internal import Glibc
 
-/// The searching part of a route table: patterns and hosts in flat arrays, found by a hash that grows from the
-/// end of the host. One pass over the host's bytes thus finds its own entry and those of all wildcard hosts
-/// that it ends with.
+/// The searching part of a route table: patterns and hosts in flat arrays, found by a hash of the host's name in
+/// lower case, eight bytes at a time. A wildcard host is found by the hash of as many last bytes of the name as
+/// it has; only lengths that some wildcard host has are tried.
 package struct RouteMatcher: Sendable {
     private struct Host {
         let hash: UInt64
@@ -72,8 +72,10 @@ package struct RouteMatcher: Sendable {
                         path: append(pattern.path), score: pattern.score, textLength: pattern.text.utf8.count,
                         index: index))
             }
-            var hash = Self.seed
-            for byte in bytes[name].reversed() { hash = Self.step(hash, byte) }
+            // SAFETY: the range was appended just now.
+            let hash = unsafe bytes.withUnsafeBytes {
+                unsafe Self.hash(UnsafeRawBufferPointer(rebasing: $0[name]))
+            }
             if key.isSuffix { suffixLengths[name.count >> 6] |= 1 << UInt64(name.count & 63) }
             hosts.append(
                 Host(
@@ -104,90 +106,99 @@ package struct RouteMatcher: Sendable {
 
     /// A route's number is its place in `patterns`; a domain's that in `domains`, plus the number of patterns.
     package func match(host: RawSpan, target: RawSpan, scheme: RouteScheme) -> RouteMatchIndex {
-        let length = Self.nameByteCount(host)
-        var hash = Self.seed
-        var best = -1
-        var isKnown = false
-        if hasSuffix(length: 0), let found = find(host, from: length, to: length, hash: hash, isSuffix: true) {
-            isKnown = true
-            best = better(best, firstRoute(of: found, target, scheme))
-        }
-        var start = length
-        while start > 0 {
-            start -= 1
-            hash = Self.step(hash, Self.lowerCase(Self.byte(host, start)))
-            if hasSuffix(length: length - start),
-                let found = find(host, from: start, to: length, hash: hash, isSuffix: true)
-            {
-                isKnown = true
-                best = better(best, firstRoute(of: found, target, scheme))
+        // SAFETY: the pointers don't leave the closures.
+        unsafe host.withUnsafeBytes { host in
+            unsafe target.withUnsafeBytes { target in
+                let name = unsafe Self.name(of: host)
+                let exact = unsafe find(name, isSuffix: false)
+                if exact >= 0 {
+                    let route = unsafe firstRoute(of: exact, target, scheme)
+                    if route >= 0 { return .route(routes[route].index) }
+                }
+                let (route, isKnown) = unsafe matchSuffixes(name, target, scheme)
+                if route >= 0 { return .route(routes[route].index) }
+                guard exact >= 0 else { return isKnown ? .knownHost : .unknownHost }
+                return hosts[exact].domain >= 0 ? .domain(hosts[exact].domain) : .knownHost
             }
         }
-        if let found = find(host, from: 0, to: length, hash: hash, isSuffix: false) {
-            isKnown = true
-            let exact = firstRoute(of: found, target, scheme)
-            if exact >= 0 { return .route(routes[exact].index) }
-            if best < 0, hosts[found].domain >= 0 { return .domain(hosts[found].domain) }
-        }
-        if best >= 0 { return .route(routes[best].index) }
-        return isKnown ? .knownHost : .unknownHost
     }
 
     /// The custom domain of exactly this host.
     package func domain(host: RawSpan) -> Int? {
-        let length = Self.nameByteCount(host)
-        var hash = Self.seed
-        for index in stride(from: length - 1, through: 0, by: -1) {
-            hash = Self.step(hash, Self.lowerCase(Self.byte(host, index)))
+        // SAFETY: the pointer doesn't leave the closure.
+        unsafe host.withUnsafeBytes { host in
+            let found = unsafe find(Self.name(of: host), isSuffix: false)
+            return found >= 0 && hosts[found].domain >= 0 ? hosts[found].domain : nil
         }
-        guard let found = find(host, from: 0, to: length, hash: hash, isSuffix: false) else { return nil }
-        return hosts[found].domain >= 0 ? hosts[found].domain : nil
     }
 
-    @inline(__always)
-    private func hasSuffix(length: Int) -> Bool {
-        length < 256 && suffixLengths[length >> 6] >> UInt64(length & 63) & 1 != 0
+    /// The best route among those of wildcard hosts, -1 when none matches, and whether any such host does.
+    private func matchSuffixes(
+        _ name: UnsafeRawBufferPointer, _ target: UnsafeRawBufferPointer, _ scheme: RouteScheme
+    ) -> (route: Int, isKnown: Bool) {
+        var best = -1
+        var isKnown = false
+        for word in 0..<4 {
+            var lengths = suffixLengths[word]
+            while lengths != 0 {
+                let length = word << 6 + lengths.trailingZeroBitCount
+                guard length <= name.count else { return (best, isKnown) }
+                lengths &= lengths - 1
+                let found = unsafe find(
+                    UnsafeRawBufferPointer(rebasing: name[(name.count - length)...]), isSuffix: true)
+                guard found >= 0 else { continue }
+                isKnown = true
+                best = better(best, unsafe firstRoute(of: found, target, scheme))
+            }
+        }
+        return (best, isKnown)
     }
 
-    private func find(_ host: RawSpan, from start: Int, to end: Int, hash: UInt64, isSuffix: Bool) -> Int? {
+    /// The place in `hosts`; -1 when there is none of that name.
+    private func find(_ name: UnsafeRawBufferPointer, isSuffix: Bool) -> Int {
+        let hash = unsafe Self.hash(name)
         var slot = Self.slot(hash, slots.count)
         while slots[slot] != 0 {
             let index = Int(slots[slot]) - 1
-            if hosts[index].hash == hash, hosts[index].isSuffix == isSuffix, hosts[index].name.count == end - start,
-                hasName(hosts[index].name, host, from: start)
+            if hosts[index].hash == hash, hosts[index].isSuffix == isSuffix,
+                hosts[index].name.count == name.count,
+                unsafe hasName(hosts[index].name.lowerBound, name)
             {
                 return index
             }
             slot = (slot + 1) & (slots.count - 1)
         }
-        return nil
+        return -1
     }
 
-    private func hasName(_ name: Range<Int>, _ host: RawSpan, from start: Int) -> Bool {
-        var offset = start
-        for index in name {
-            if bytes[index] != Self.lowerCase(Self.byte(host, offset)) { return false }
-            offset += 1
+    /// Whether `name` in lower case stands at `start` of `bytes`, which has at least as many from there.
+    private func hasName(_ start: Int, _ name: UnsafeRawBufferPointer) -> Bool {
+        unsafe bytes.withUnsafeBytes { bytes in
+            let own = unsafe UnsafeRawBufferPointer(rebasing: bytes[start..<(start + name.count)])
+            var offset = 0
+            while offset < name.count {
+                let left = unsafe Self.word(own, offset)
+                let right = unsafe Self.word(name, offset)
+                if left != Self.lowerCase(right) { return false }
+                offset += 8
+            }
+            return true
         }
-        return true
     }
 
     /// The place in `routes` of the most specific pattern of a host that matches; -1 when none does.
-    private func firstRoute(of host: Int, _ target: RawSpan, _ scheme: RouteScheme) -> Int {
-        let candidates = hosts[host].routes
-        return unsafe bytes.withUnsafeBytes { paths -> Int in
-            for index in candidates {
+    private func firstRoute(of host: Int, _ target: UnsafeRawBufferPointer, _ scheme: RouteScheme) -> Int {
+        unsafe bytes.withUnsafeBytes { paths -> Int in
+            guard let sent = target.baseAddress, let path = paths.baseAddress else { return -1 }
+            for index in hosts[host].routes {
                 let route = routes[index]
-                guard route.scheme & scheme.rawValue != 0 else { continue }
                 let count = route.path.count
-                guard route.isPrefix ? target.byteCount >= count : target.byteCount == count else { continue }
+                guard route.scheme & scheme.rawValue != 0,
+                    route.isPrefix ? target.count >= count : target.count == count
+                else { continue }
                 // SAFETY: `path` lies inside `bytes`, which doesn't change once the table is made; `target` has at
-                // least `count` bytes; a path begins with "/" and so neither pointer is nil.
-                let isEqual = unsafe target.withUnsafeBytes { sent -> Bool in
-                    guard let sentStart = sent.baseAddress, let pathStart = paths.baseAddress else { return false }
-                    return unsafe memcmp(sentStart, pathStart + route.path.lowerBound, count) == 0
-                }
-                if isEqual { return index }
+                // least `count` bytes.
+                if unsafe memcmp(sent, path + route.path.lowerBound, count) == 0 { return index }
             }
             return -1
         }
@@ -204,31 +215,56 @@ package struct RouteMatcher: Sendable {
     // MARK: Bytes
 
     /// The host without port and without the dot that may end a name.
-    private static func nameByteCount(_ host: RawSpan) -> Int {
+    private static func name(of host: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         var end = 0
-        if host.byteCount > 0, byte(host, 0) == UInt8(ascii: "[") {
-            while end < host.byteCount, byte(host, end) != UInt8(ascii: "]") { end += 1 }
-            return min(end + 1, host.byteCount)
+        if unsafe host.count > 0 && host[0] == UInt8(ascii: "[") {
+            while end < host.count, unsafe host[end] != UInt8(ascii: "]") { end += 1 }
+            end = min(end + 1, host.count)
+        } else {
+            while end < host.count, unsafe host[end] != UInt8(ascii: ":") { end += 1 }
+            if end > 1, unsafe host[end - 1] == UInt8(ascii: ".") { end -= 1 }
         }
-        while end < host.byteCount, byte(host, end) != UInt8(ascii: ":") { end += 1 }
-        return end > 1 && byte(host, end - 1) == UInt8(ascii: ".") ? end - 1 : end
+        return unsafe UnsafeRawBufferPointer(rebasing: host[..<end])
+    }
+
+    /// The eight bytes at `offset`; at the end of a longer text the last eight, of a shorter one what there is.
+    @inline(__always)
+    private static func word(_ text: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
+        // SAFETY: the offsets lie inside the text, and any bit pattern is an integer.
+        if text.count >= 8 {
+            return unsafe text.loadUnaligned(fromByteOffset: min(offset, text.count - 8), as: UInt64.self)
+        }
+        var word: UInt64 = 0
+        for index in 0..<text.count { word |= UInt64(unsafe text[index]) << UInt64(index * 8) }
+        return word
+    }
+
+    /// Eight bytes with A–Z made a–z.
+    @inline(__always)
+    private static func lowerCase(_ word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let low = word & (ones &* 0x7F)
+        // The top bit of each byte: at least "A", but not above "Z", and ASCII.
+        let fromA = low &+ ones &* (0x80 - 0x41)
+        let aboveZ = low &+ ones &* (0x7F - 0x5A)
+        let capitals = (fromA ^ aboveZ) & ~word & (ones &* 0x80)
+        return word | (capitals >> 2)
+    }
+
+    /// Names come from the configuration, so nobody outside can choose what collides in the table.
+    private static func hash(_ name: UnsafeRawBufferPointer) -> UInt64 {
+        var hash = UInt64(truncatingIfNeeded: name.count) &* 0x9E37_79B9_7F4A_7C15
+        var offset = 0
+        while offset < name.count {
+            hash = (hash ^ lowerCase(unsafe word(name, offset))) &* 0xD6E8_FEB8_6659_FD93
+            hash ^= hash >> 32
+            offset += 8
+        }
+        return hash
     }
 
     @inline(__always)
-    private static func byte(_ span: RawSpan, _ offset: Int) -> UInt8 {
-        // SAFETY: any bit pattern is a UInt8, and RawSpan checks the offset.
-        unsafe span.unsafeLoad(fromByteOffset: offset, as: UInt8.self)
+    private static func slot(_ hash: UInt64, _ count: Int) -> Int {
+        Int(truncatingIfNeeded: hash) & (count - 1)
     }
-
-    @inline(__always)
-    private static func lowerCase(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
-
-    private static let seed: UInt64 = 0xCBF2_9CE4_8422_2325
-
-    /// FNV-1a. Names come from the configuration, so nobody outside can choose what collides in the table.
-    @inline(__always)
-    private static func step(_ hash: UInt64, _ byte: UInt8) -> UInt64 { (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-
-    @inline(__always)
-    private static func slot(_ hash: UInt64, _ count: Int) -> Int { Int((hash ^ hash >> 32) & UInt64(count - 1)) }
 }

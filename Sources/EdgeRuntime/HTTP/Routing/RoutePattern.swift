@@ -1,5 +1,8 @@
 /// The scheme a request came with, or that a pattern asks for.
-package enum RouteScheme: UInt8, Sendable { case http = 1, https = 2 }
+package enum RouteScheme: UInt8, Sendable {
+    case http = 1
+    case https = 2
+}
 
 /// A route as it's written in a configuration: `[scheme://]host[/path]`, with `*` allowed at the start of the
 /// host and at the end of the path, where it stands for zero or more characters.
@@ -43,7 +46,10 @@ package struct RoutePattern: Hashable, Sendable, CustomStringConvertible {
         }
         guard !rest.contains("?") else { throw fail(.queryString) }
         guard !rest.contains("#") else { throw fail(.fragment) }
-        guard !rest.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F || $0 == " " || $0 == "\\" })
+        guard
+            !rest.unicodeScalars.contains(where: {
+                $0.value < 0x20 || $0.value == 0x7F || $0 == " " || $0 == "\\"
+            })
         else { throw fail(.character) }
 
         let slash = rest.firstIndex(of: "/") ?? rest.endIndex
@@ -62,7 +68,8 @@ package struct RoutePattern: Hashable, Sendable, CustomStringConvertible {
         }
         path = Self.percentEncoded(barePath)
         self.text = text
-        score = 26 * Self.partScore(writtenHost, separator: ".", wildcardAtStart: true)
+        score =
+            26 * Self.partScore(writtenHost, separator: ".", wildcardAtStart: true)
             + Self.partScore(writtenPath, separator: "/", wildcardAtStart: false)
     }
 
@@ -93,11 +100,14 @@ package struct RoutePattern: Hashable, Sendable, CustomStringConvertible {
     package func overlaps(_ other: RoutePattern) -> Bool {
         if let scheme, let otherScheme = other.scheme, scheme != otherScheme { return false }
         return Self.overlap(
-            Array(host.utf8.reversed()), hostHasWildcard, Array(other.host.utf8.reversed()), other.hostHasWildcard)
+            Array(host.utf8.reversed()), hostHasWildcard, Array(other.host.utf8.reversed()),
+            other.hostHasWildcard)
             && Self.overlap(Array(path.utf8), pathHasWildcard, Array(other.path.utf8), other.pathHasWildcard)
     }
 
-    private static func overlap(_ left: [UInt8], _ leftIsOpen: Bool, _ right: [UInt8], _ rightIsOpen: Bool) -> Bool {
+    private static func overlap(_ left: [UInt8], _ leftIsOpen: Bool, _ right: [UInt8], _ rightIsOpen: Bool)
+        -> Bool
+    {
         switch (leftIsOpen, rightIsOpen) {
         case (false, false): left == right
         case (true, false): right.starts(with: left)
@@ -155,7 +165,8 @@ package struct RoutePatternError: Error, Equatable, Sendable, CustomStringConver
         switch problem {
         case .infixWildcard:
             "Route \"\(route)\" for \"\(target)\" contains an infix wildcard. This is not allowed."
-        case .queryString: "Route \"\(route)\" for \"\(target)\" contains a query string. This is not allowed."
+        case .queryString:
+            "Route \"\(route)\" for \"\(target)\" contains a query string. This is not allowed."
         case .customDomainWildcard: "Wildcard operators (*) are not allowed in Custom Domains"
         case .customDomainPath: "Paths are not allowed in Custom Domains"
         case .fragment: "Route \"\(route)\" for \"\(target)\" contains a fragment. This is not allowed."

@@ -5,8 +5,10 @@
 /// of the exact host before patterns with a wildcard host, then the higher score, then the longer text. Where
 /// no pattern matches, the custom domain of that host answers.
 package struct RouteTable<Payload: Sendable>: Sendable {
-    @usableFromInline package let payloads: [Payload]
-    @usableFromInline package let matcher: RouteMatcher
+    /// Of the routes, then of the domains: the places that `matcher` answers with.
+    package let payloads: [Payload]
+    /// Decides without generic code: a reactor asks it, and takes the payload itself.
+    package let matcher: RouteMatcher
 
     /// - Parameters:
     ///   - routes: Of two that tie, the first wins. `conflicts` names them beforehand.
@@ -19,13 +21,12 @@ package struct RouteTable<Payload: Sendable>: Sendable {
         matcher = RouteMatcher(patterns: routes.map(\.pattern), domains: domains.map(\.domain))
     }
 
-    /// Decides for one request. Takes no lock and allocates nothing; linear in the host's length, in the number
-    /// of patterns of that host, and in the length of the paths compared.
+    /// Decides for one request, as `matcher` does. Takes no lock and allocates nothing; linear in the host's length (for
+    /// each length that a wildcard host has), in the number of patterns of that host, and in the paths compared.
     ///
     /// - Parameters:
     ///   - host: As sent: any case, with or without a port.
     ///   - target: The path with its query, as sent.
-    @inlinable
     package func match(host: RawSpan, target: RawSpan, scheme: RouteScheme) -> RouteMatch<Payload> {
         switch matcher.match(host: host, target: target, scheme: scheme) {
         case .route(let index): .route(payloads[index])
@@ -36,7 +37,6 @@ package struct RouteTable<Payload: Sendable>: Sendable {
     }
 
     /// Who stands behind the routes of a host: what a `fetch(request)` from a route's worker reaches.
-    @inlinable
     package func domain(host: RawSpan) -> Payload? {
         matcher.domain(host: host).map { payloads[$0] }
     }

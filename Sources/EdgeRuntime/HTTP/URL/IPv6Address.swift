@@ -31,7 +31,9 @@ struct IPv6Address: Equatable, Sendable {
                 offset += 1
             }
             if offset < end, bytes[offset] == 0x2E {
-                guard offset > first, piece <= 6, parseIPv4(bytes, from: first, piece: piece) else { return nil }
+                guard offset > first, piece <= 6, parseIPv4(bytes, from: first, piece: piece) else {
+                    return nil
+                }
                 piece += 2
                 offset = end
                 break
@@ -86,7 +88,9 @@ struct IPv6Address: Equatable, Sendable {
         var longest = 0..<0
         var run = 0..<0
         for index in 0..<8 {
-            run = pieces[index] == 0 ? (run.isEmpty ? index..<(index + 1) : run.lowerBound..<(index + 1)) : 0..<0
+            run =
+                pieces[index] == 0
+                ? (run.isEmpty ? index..<(index + 1) : run.lowerBound..<(index + 1)) : 0..<0
             if run.count > longest.count { longest = run }
         }
         if longest.count < 2 { longest = 8..<8 }

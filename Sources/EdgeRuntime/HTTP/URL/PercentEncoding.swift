@@ -1,15 +1,14 @@
-/// A percent-encode set of the URL standard (https://url.spec.whatwg.org/#percent-encoded-bytes): which bytes are
-/// written as `%XX`. Bytes outside ASCII always are.
+/// A percent-encode set of the URL standard (https://url.spec.whatwg.org/#percent-encoded-bytes): which bytes
+/// are written as `%XX`. Bytes outside ASCII always are.
 struct PercentEncodeSet: Sendable {
     private let encoded: ASCIISet
 
     private init(_ base: PercentEncodeSet?, _ characters: StaticString) {
         var low = base?.encoded.low ?? 0x0000_0000_FFFF_FFFF
         var high = base?.encoded.high ?? 1 << 63
-        characters.withUTF8Buffer { utf8 in
-            for unsafe byte in unsafe utf8 {
-                if byte < 64 { low |= 1 << UInt64(byte) } else { high |= 1 << UInt64(byte & 0x3F) }
-            }
+        // Literals of a few characters; the sets are made once.
+        for byte in characters.description.utf8 {
+            if byte < 64 { low |= 1 << UInt64(byte) } else { high |= 1 << UInt64(byte & 0x3F) }
         }
         encoded = ASCIISet(low: low, high: high)
     }

@@ -1,5 +1,5 @@
-/// Domain names outside ASCII, as DNS has them (RFC 3492, UTS #46 in outline: lower case, full-width forms and
-/// dots mapped, ignorable characters dropped). Names are not normalised to NFC.
+/// Domain names outside ASCII, as DNS has them (RFC 3492, UTS #46 in outline: lower case, full-width forms
+/// and dots mapped, ignorable characters dropped). Names are not normalised to NFC.
 enum Punycode {
     /// `nil` when a name can't be written.
     static func domainToASCII(_ domain: [UInt8]) -> [UInt8]? {

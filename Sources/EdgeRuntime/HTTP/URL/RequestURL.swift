@@ -16,8 +16,8 @@ package struct RequestURL: Equatable, Sendable {
 extension RequestHead {
     package enum Scheme: Sendable { case http, https }
 
-    /// Appends the URL that the request asks for, normalised: what routes are compared with and what a handler
-    /// sees. Nearly always a copy; what is written unusually takes the way through `WebURL`.
+    /// Appends the URL that the request asks for, normalised: what routes are compared with and what a
+    /// handler sees. Nearly always a copy; what is written unusually takes the way through `WebURL`.
     ///
     /// - Parameters:
     ///   - scheme: of the connection; a scheme in the target isn't believed.
@@ -25,7 +25,8 @@ extension RequestHead {
     ///   - defaultHost: for HTTP/1.0 requests that name none; normalised, may have a port.
     /// - Returns: `nil`, with nothing appended, when host and path make no URL: answer 400.
     package func appendURL(
-        _ scheme: Scheme, of bytes: RawSpan, defaultHost: StaticString = "localhost", to buffer: inout ByteBuffer
+        _ scheme: Scheme, of bytes: RawSpan, defaultHost: StaticString = "localhost",
+        to buffer: inout ByteBuffer
     ) -> RequestURL? {
         guard let host, host.isNormalized, !pathNeedsNormalizing, targetForm != .asterisk else {
             return appendNormalizedURL(scheme, of: bytes, defaultHost: defaultHost, to: &buffer)
@@ -76,22 +77,15 @@ extension RequestHead {
             byteCount: url.href.utf8.count,
             hostname: ByteRange(offset: hostStart, count: url.hostname.utf8.count), port: url.port,
             path: ByteRange(offset: pathStart, count: pathCount),
-            query: ByteRange(offset: pathStart + pathCount, count: url.href.utf8.count - pathStart - pathCount))
+            query: ByteRange(
+                offset: pathStart + pathCount, count: url.href.utf8.count - pathStart - pathCount))
     }
 }
 
 extension RawSpan {
     /// How many bytes of a path with query are in front of the question mark.
-    @inline(__always)
     func endOfPath(_ range: ByteRange) -> Int {
-        var offset = range.offset
-        let end = range.end
-        while end - offset >= 16 {
-            let lane = firstLane(vector(at: offset) .== 0x3F)
-            if lane < 16 { return offset + lane - range.offset }
-            offset += 16
-        }
-        while offset < end, self[offset] != 0x3F { offset += 1 }
-        return offset - range.offset
+        for offset in range.range where self[offset] == 0x3F { return offset - range.offset }
+        return range.count
     }
 }

@@ -1,5 +1,5 @@
-/// The basic URL parser (https://url.spec.whatwg.org/#concept-basic-url-parser), its states as functions that read
-/// on from `rest`.
+/// The basic URL parser (https://url.spec.whatwg.org/#concept-basic-url-parser), its states as functions that
+/// read on from `rest`.
 struct URLParser {
     private var url = URLRecord()
     private var rest: ArraySlice<UInt8>
@@ -136,7 +136,8 @@ struct URLParser {
             }
             if let fileBase {
                 url.host = fileBase.host
-                if !URLRecord.startsWithDriveLetter(rest.dropFirst()), case .segments(let segments) = fileBase.path,
+                if !URLRecord.startsWithDriveLetter(rest.dropFirst()),
+                    case .segments(let segments) = fileBase.path,
                     let first = segments.first, URLRecord.isDriveLetter(first[...]), first[1] == 0x3A
                 {
                     url.appendSegment(first)
@@ -276,7 +277,8 @@ struct URLParser {
         var count = 0
         while let byte = rest.popFirst() {
             if byte != 0x2E {
-                guard byte == 0x25, rest.popFirst() == 0x32, let last = rest.popFirst(), last | 0x20 == 0x65 else {
+                guard byte == 0x25, rest.popFirst() == 0x32, let last = rest.popFirst(), last | 0x20 == 0x65
+                else {
                     return 0
                 }
             }

@@ -36,7 +36,9 @@ struct URLRecord {
     /// Removes the last segment, but not a drive letter of a file.
     mutating func shortenPath() {
         guard case .segments(var segments) = path, let last = segments.last else { return }
-        if isFile, segments.count == 1, last.count == 2, Self.isDriveLetter(last[...]), last[1] == 0x3A { return }
+        if isFile, segments.count == 1, last.count == 2, Self.isDriveLetter(last[...]), last[1] == 0x3A {
+            return
+        }
         segments.removeLast()
         path = .segments(segments)
     }

@@ -48,7 +48,9 @@ public struct URLSearchParameters: Hashable, Sendable {
         get { self.get(name) }
     }
 
-    public mutating func append(_ name: String, _ value: String) { pairs.append(Pair(name: name, value: value)) }
+    public mutating func append(_ name: String, _ value: String) {
+        pairs.append(Pair(name: name, value: value))
+    }
 
     /// Gives `name` one value, at the place of its first one.
     public mutating func set(_ name: String, _ value: String) {

@@ -1,14 +1,16 @@
-/// A URL as browsers understand it (https://url.spec.whatwg.org): parsed once, always normalised, and equal to
-/// another when both are written alike.
+/// A URL as browsers understand it (https://url.spec.whatwg.org): parsed once, always normalised, and equal
+/// to another when both are written alike.
 ///
-/// `http`, `https`, `ws`, `wss`, `ftp` and `file` follow the standard's rules for special schemes. Internationalised
-/// names are encoded, but not normalised to NFC, and existing `xn--` labels are taken as they are.
+/// `http`, `https`, `ws`, `wss`, `ftp` and `file` follow the standard's rules for special schemes.
+/// Internationalised names are encoded, but not normalised to NFC, and existing `xn--` labels are taken as
+/// they are.
 public struct WebURL: Sendable {
     /// The whole URL, ASCII only.
     public private(set) var href: String
 
     // Offsets in `href`. The parts follow one another:
-    // scheme ":" [ "//" [ username [ ":" password ] "@" ] host [ ":" port ] ] path [ "?" query ] [ "#" fragment ]
+    // scheme ":" [ "//" [ username [ ":" password ] "@" ] host [ ":" port ] ] path [ "?" query ] [ "#"
+    // fragment ]
     private var schemeEnd: UInt32
     private var usernameStart: UInt32
     private var usernameEnd: UInt32
@@ -86,7 +88,8 @@ public struct WebURL: Sendable {
             change { record in
                 record.fragment = newValue.map { text in
                     var fragment: [UInt8] = []
-                    fragment.append(contentsOf: text.utf8.lazy.filter { !$0.isTabOrNewline }, encoding: .fragment)
+                    fragment.append(
+                        contentsOf: text.utf8.lazy.filter { !$0.isTabOrNewline }, encoding: .fragment)
                     return fragment
                 }
             }
@@ -205,7 +208,8 @@ public struct WebURL: Sendable {
     ///
     /// - Returns: `nil` when the long way has to decide.
     private init?(normalized text: String, _ bytes: [UInt8]) {
-        // SAFETY: the bytes of an array of plain bytes are initialised, and the span lives as long as the array.
+        // SAFETY: the bytes of an array of plain bytes are initialised, and the span lives as long as the
+        // array.
         let span = unsafe bytes.span.bytes
         let start: Int
         if span.holds("http://", at: 0) {

@@ -67,12 +67,15 @@ final class Isolate: Sendable {
 /// A call of the node's own to an isolate: `configure`, `health`, `shutdown`. Reactor thread only.
 final class ControlStream: ChannelStream {
     private var completion: ((Result<[UInt8], StreamReset>) -> Void)?
+    /// For the watchdog: what an initializer does is counted like an event.
+    private var ledgerEntry: EventLedger.Entry?
 
     init(number: UInt32, channel: Channel, completion: @escaping (Result<[UInt8], StreamReset>) -> Void) {
         self.completion = completion
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
             receiveCredit: WireLimits.initialCredit)
+        ledgerEntry = channel.openLedger(number, .standard)
     }
 
     override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {
@@ -89,6 +92,8 @@ final class ControlStream: ChannelStream {
     override func closed() { complete(.failure(.cancelled)) }
 
     private func complete(_ result: Result<[UInt8], StreamReset>) {
+        if let entry = ledgerEntry { channel.closeLedger(entry) }
+        ledgerEntry = nil
         let completion = completion
         self.completion = nil
         completion?(result)

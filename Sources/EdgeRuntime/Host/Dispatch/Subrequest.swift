@@ -26,9 +26,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             return nil
         }
         guard event.invocations.count < EventStream.Invocations.max else {
-            call.answer(
-                failure: CallFailure(
-                    "Subrequest depth limit exceeded. This request recursed through Workers too many times."))
+            call.answer(failure: .tooDeep)
             return nil
         }
         event.invocations.count += 1

@@ -76,12 +76,12 @@ package struct WorkerLimits: Sendable {
 
 /// Where a worker's own `fetch` may go.
 package struct OutboundPermission: Sendable, Equatable {
-    /// Host patterns, `*` at the start allowed; empty: any public host.
-    package var hosts: [String]
+    /// Hosts, with `*` at the start for all below one, with `:port` for that port alone; `nil`: any public host.
+    package var hosts: [String]?
     /// Whether private, loopback and link-local addresses may be reached.
     package var privateAddresses: Bool
 
-    package init(hosts: [String] = [], privateAddresses: Bool = false) {
+    package init(hosts: [String]? = nil, privateAddresses: Bool = false) {
         self.hosts = hosts
         self.privateAddresses = privateAddresses
     }

@@ -72,6 +72,24 @@ final class EventStream: ChannelStream {
         channel.closeLedger(entry)
     }
 
+    /// Connections of the event that wait for their response's head.
+    private var busyConnections = 0
+    private var waitingForConnection: [() -> Void] = []
+    /// Product limit: the seventh queues, without an error.
+    private static let connectionsMax = 6
+
+    /// Runs `body` when the event has a connection to the outside free.
+    func whenConnectionIsFree(_ body: @escaping () -> Void) {
+        guard busyConnections < Self.connectionsMax else { return waitingForConnection.append(body) }
+        busyConnections += 1
+        body()
+    }
+
+    func connectionBecameFree() {
+        guard waitingForConnection.isEmpty else { return waitingForConnection.removeFirst()() }
+        busyConnections -= 1
+    }
+
     /// Counts one more subrequest; false when the limit is reached.
     func countSubrequest() -> Bool {
         subrequestCount += 1

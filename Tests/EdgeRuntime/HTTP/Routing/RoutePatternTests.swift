@@ -1,5 +1,6 @@
-@testable import HTTP
 import Testing
+
+@testable import HTTP
 
 @Suite struct `Route pattern` {
     @Test(arguments: [
@@ -12,19 +13,31 @@ import Testing
     }
 
     @Test(arguments: [
-        ("example.com/a*b", #"Route "example.com/a*b" for "w" contains an infix wildcard. This is not allowed."#),
+        (
+            "example.com/a*b",
+            #"Route "example.com/a*b" for "w" contains an infix wildcard. This is not allowed."#
+        ),
         ("ex*ample.com/", #"Route "ex*ample.com/" for "w" contains an infix wildcard. This is not allowed."#),
         ("**.com/", #"Route "**.com/" for "w" contains an infix wildcard. This is not allowed."#),
         ("a.com/**", #"Route "a.com/**" for "w" contains an infix wildcard. This is not allowed."#),
-        ("example.com/a?b", #"Route "example.com/a?b" for "w" contains a query string. This is not allowed."#),
+        (
+            "example.com/a?b",
+            #"Route "example.com/a?b" for "w" contains a query string. This is not allowed."#
+        ),
         ("example.com/a#b", #"Route "example.com/a#b" for "w" contains a fragment. This is not allowed."#),
         ("example.com:80/", #"Route "example.com:80/" for "w" contains a port. This is not allowed."#),
-        ("ftp://example.com/", #"Route "ftp://example.com/" for "w" has a scheme other than http and https."#),
+        (
+            "ftp://example.com/",
+            #"Route "ftp://example.com/" for "w" has a scheme other than http and https."#
+        ),
         ("/api/*", #"Route "/api/*" for "w" names no valid host: it has no host."#),
         ("a..com/", #"Route "a..com/" for "w" names no valid host: a label is empty."#),
         ("a b.com/", #"Route "a b.com/" for "w" contains a space, a backslash or a control character."#),
         ("u@a.com/", #"Route "u@a.com/" for "w" names no valid host: it names a user."#),
-        ("*ö.com/", #"Route "*ö.com/" for "w" names no valid host: a wildcard must be followed by a dot when its label isn't ASCII."#),
+        (
+            "*ö.com/",
+            #"Route "*ö.com/" for "w" names no valid host: a wildcard must be followed by a dot when its label isn't ASCII."#
+        ),
     ])
     func `probe 10: refuses what no request can match, in words`(_ text: String, _ message: String) throws {
         let error = try #require(throws: RoutePatternError.self) { try RoutePattern(text, for: "w") }
@@ -54,7 +67,8 @@ import Testing
     @Test(arguments: [
         ("a.com/*", "a.com/*", true), ("a.com/*", "A.COM/*", true), ("a.com/x*", "a.com/y*", false),
         ("http://a.com/*", "https://a.com/", false), ("*.com/ab", "*.net/ab", false),
-        ("*b.com/xx*", "*ab.com/x*", true), ("*.a.com/*", "*.b.com/*", false), ("a.com/ab*", "a.com/a*", false),
+        ("*b.com/xx*", "*ab.com/x*", true), ("*.a.com/*", "*.b.com/*", false),
+        ("a.com/ab*", "a.com/a*", false),
     ])
     func `ties only with an equally specific pattern that a request could match too`(
         _ left: String, _ right: String, _ ties: Bool

@@ -64,7 +64,10 @@ import Testing
 
     @Test func `hosts are compared in any case, without port and final dot; paths exactly`() throws {
         let table = try table(["api.example.com/Up/*", "[::1]/*"])
-        for host in ["api.example.com", "API.Example.COM", "api.example.com:8787", "api.example.com.", "api.example.com.:80"] {
+        for host in [
+            "api.example.com", "API.Example.COM", "api.example.com:8787", "api.example.com.",
+            "api.example.com.:80",
+        ] {
             #expect(match(table, host, "/Up/1") == "api.example.com/Up/*")
         }
         #expect(match(table, "api.example.com", "/up/1") == "known")
@@ -83,6 +86,21 @@ import Testing
         #expect(match(table, "", "/") == "*/*")
     }
 
+    @Test func `folds the case of letters alone, in names of any length`() throws {
+        for count in 1...40 {
+            let name = String(repeating: "z-a.", count: 10).prefix(count - 1) + "z"
+            let table = try table(["\(name)/*", "*\(name).suffix/*"])
+            #expect(match(table, name.uppercased(), "/") == "\(name)/*")
+            #expect(match(table, "x" + name.uppercased() + ".SUFFIX", "/") == "*\(name).suffix/*")
+            for other in [
+                "\(name.dropLast())Z\u{1}", "\(name.dropLast()){", "\(name.dropLast())\u{1A}",
+                "\(name.dropLast())ú",
+            ] {
+                #expect(match(table, other, "/") == "unknown")
+            }
+        }
+    }
+
     @Test func `a scheme in a pattern is asked for`() throws {
         let table = try table(["https://a.com/*", "a.com/x"])
         #expect(match(table, "a.com", "/", .https) == "https://a.com/*")
@@ -98,14 +116,16 @@ import Testing
         for _ in 0..<300 {
             let patterns = try (0..<Int.random(in: 0...10, using: &random)).map { _ in
                 try RoutePattern(
-                    hosts[Int.random(in: 0..<hosts.count, using: &random)] + paths[Int.random(in: 0..<paths.count, using: &random)],
+                    hosts[Int.random(in: 0..<hosts.count, using: &random)]
+                        + paths[Int.random(in: 0..<paths.count, using: &random)],
                     for: "w")
             }
             let table = RouteTable(routes: patterns.map { (pattern: $0, payload: $0.text) })
             for host in ["a.com", "b.a.com", "c.b.a.com", "ba.com", "A.COM", "z.org", "b.a.com:1"] {
                 for target in ["/", "/x", "/x/", "/x/y", "/x/y?q", "/xy", "/?x", "*"] {
                     let expected = slowMatch(patterns, host, target)
-                    #expect(match(table, host, target) == expected, "seed \(seed): \(patterns) \(host) \(target)")
+                    #expect(
+                        match(table, host, target) == expected, "seed \(seed): \(patterns) \(host) \(target)")
                 }
             }
         }

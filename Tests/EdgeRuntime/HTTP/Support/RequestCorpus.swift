@@ -1,6 +1,5 @@
-import Testing
-
 internal import Foundation
+import Testing
 
 /// The cases of `Tests/Corpora/http1-requests.txt`; the file's head describes its form.
 struct RequestCase: Sendable, CustomTestStringConvertible {

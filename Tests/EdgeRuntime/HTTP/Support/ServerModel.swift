@@ -1,13 +1,17 @@
 import HTTP
 import Wire
 
-/// A server's side of one connection without the sockets: heads are parsed, bodies taken off, and what happened
-/// is written down in the words of the request corpus.
+/// A server's side of one connection without the sockets: heads are parsed, bodies taken off, and what
+/// happened is written down in the words of the request corpus.
 struct ServerModel: ~Copyable {
     private var buffer = ByteBuffer()
     private var parser = RequestHeadParser()
     private var decoder = ChunkedDecoder()
-    private enum State { case head, length(Int64), chunked, failed }
+    private enum State {
+        case head
+        case length(Int64)
+        case chunked, failed
+    }
     private var state = State.head
     private var receivedAny = false
     private(set) var outcomes: [String] = []

@@ -1,0 +1,104 @@
+import Testing
+
+@testable import Interfaces
+@testable import StoresD1
+
+@Suite struct `D1 migrations` {
+    private func names(_ fixture: Fixture) async throws -> [D1Value?] {
+        try await fixture.database.prepare("SELECT name FROM d1_migrations ORDER BY id").all().results.map { $0["name"] }
+    }
+
+    @Test func `probe 27: the first failure ends the run and leaves no trace`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main")
+            let first = D1Migration(name: "0001_users.sql", text: "CREATE TABLE users(id INTEGER PRIMARY KEY);")
+            let broken = D1Migration(name: "0002_bad.sql", text: "CREATE TABLE b(x);\nINSERT INTO nowhere VALUES(1);")
+            let third = D1Migration(name: "0003_c.sql", text: "CREATE TABLE c(x)")
+            let report = try await migrator.apply([third, broken, first])
+            #expect(!report.succeeded)
+            #expect(report.items.map(\.name) == ["0001_users.sql", "0002_bad.sql", "0003_c.sql"])
+            #expect(
+                report.items.map(\.outcome) == [
+                    .applied, .failed("no such table: nowhere: SQLITE_ERROR"), .skipped,
+                ])
+            #expect(report.bookmark != nil)
+            #expect(try await names(fixture) == ["0001_users.sql"])
+            #expect(
+                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name IN ('b','c')").first("n") == 0)
+
+            let fixed = D1Migration(name: "0002_bad.sql", text: "CREATE TABLE b(x);")
+            let second = try await migrator.apply([first, fixed, third])
+            #expect(second.succeeded && second.items.map(\.name) == ["0002_bad.sql", "0003_c.sql"])
+            #expect(try await names(fixture) == ["0001_users.sql", "0002_bad.sql", "0003_c.sql"])
+            let nothing = try await migrator.apply([first, fixed, third])
+            #expect(nothing.succeeded && nothing.description == "✅ No migrations to apply!")
+            // A file that is no longer there is ignored.
+            #expect(try await migrator.pending([first]).isEmpty)
+        }
+    }
+
+    @Test func `a dump's transaction is left out with a warning, a trigger's body is not`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let text = """
+                -- a dump; BEGIN TRANSACTION in a comment
+                BEGIN TRANSACTION;
+                CREATE TABLE t(a, b DEFAULT 'COMMIT;');
+                CREATE TRIGGER g AFTER INSERT ON t BEGIN
+                  UPDATE t SET a = 'x;y' WHERE a = 'old'; -- it's fine
+                END;
+                INSERT INTO t(a) VALUES('old');
+                COMMIT;
+                """
+            let report = try await D1Migrator(store: fixture.store, database: "main").apply([
+                D1Migration(name: "it's.sql", text: text)
+            ])
+            #expect(report.succeeded, "\(report)")
+            #expect(report.warnings.count == 1)
+            #expect(try await database.prepare("SELECT a, b FROM t").first()?.values == ["x;y", "COMMIT;"])
+            #expect(try await names(fixture) == ["it's.sql"])
+        }
+    }
+
+    @Test func `a transaction inside a migration is refused`() async throws {
+        try await withDatabase { (_, fixture) async throws in
+            let report = try await D1Migrator(store: fixture.store, database: "main").apply([
+                D1Migration(name: "1.sql", text: "CREATE TABLE t(a); SAVEPOINT x; RELEASE x;")
+            ])
+            guard case .failed(let reason)? = report.items.first?.outcome else {
+                Issue.record("applied")
+                return
+            }
+            #expect(reason.hasPrefix("To execute a transaction"))
+        }
+    }
+
+    @Test func `another table keeps other names`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main", table: "my \"own\"")
+            _ = try await migrator.apply([D1Migration(name: "1.sql", text: "-- nothing")])
+            #expect(try await database.prepare("SELECT name FROM \"my \"\"own\"\"\"").first("name") == "1.sql")
+        }
+    }
+
+    @Test func `a migration may be longer than a statement`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let lines = (0..<4000).map { "INSERT INTO t VALUES(\($0), 'some text that makes it longer');" }
+            let report = try await D1Migrator(store: fixture.store, database: "main").apply([
+                D1Migration(name: "1.sql", text: "CREATE TABLE t(a, b);\n" + lines.joined(separator: "\n"))
+            ])
+            #expect(report.succeeded, "\(report)")
+            #expect(try await database.prepare("SELECT count(*) n FROM t").first("n") == 4000)
+        }
+    }
+
+    @Test(arguments: [
+        (["10_b.sql", "9_a.sql", "0001_x.sql"], ["0001_x.sql", "9_a.sql", "10_b.sql"]),
+        (["z.sql", "a.sql", "2.sql"], ["2.sql", "a.sql", "z.sql"]),
+        (["1_b.sql", "1_a.sql"], ["1_a.sql", "1_b.sql"]),
+        (["2/1.sql", "10/1.sql", "1/3.sql", "1/20.sql"], ["1/3.sql", "1/20.sql", "2/1.sql", "10/1.sql"]),
+    ])
+    func `files are ordered by the numbers they begin with`(_ given: [String], _ expected: [String]) {
+        let sorted = given.map { D1Migration(name: $0, text: "") }.sorted(by: D1Migration.precedes)
+        #expect(sorted.map(\.name) == expected)
+    }
+}
