@@ -5,7 +5,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo test bench check format release clean
 
-ENVIRONMENT ?= dev
 SWIFT_BUILD := swift build --static-swift-stdlib
 
 help: ## Lists the commands
@@ -15,8 +14,9 @@ setup: ## Installs the Debian packages that are missing
 	@scripts/install-packages build
 
 dev: setup ## Builds and runs the whole platform on http://localhost:8787
-	@scripts/build edge
-	exec .build/edge/bin/edge dev
+	@scripts/make-dev-vars
+	$(SWIFT_BUILD) --product edge
+	exec .build/debug/edge dev
 
 demo: ## Walks register, login, create, upload, analytics against a running `make dev`
 	@python3 scripts/demo.py $(DEMO_URL)

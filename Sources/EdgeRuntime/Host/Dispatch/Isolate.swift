@@ -36,18 +36,22 @@ final class Isolate: Sendable {
 
     func kill(_ reason: KillReason) { supervisor.kill(id, reason: reason) }
 
-    /// A channel broke. Either the process is dead already, and its exit follows, or it must not live on.
+    /// A channel broke. Nearly always the process is ending, and its exit, which says why, follows; one that only closed its
+    /// channel must not live on.
     func channelFailed(_ channel: Channel) {
         channel.reactor.dispatcher.channelGone(channel, of: pool)
-        kill(.unresponsive("it closed its channel"))
+        let clock = channel.reactor.clock
+        _ = clock.schedule(at: clock.now() + .milliseconds(500)) { [self] in
+            kill(.unresponsive("it closed its channel"))
+        }
     }
 
     var logFields: [(name: String, value: String)] {
-        [
-            ("worker", pool.configuration.worker), ("version", pool.configuration.version),
-            ("isolate", "\(id)"), ("pid", "\(processID)"),
-        ]
+        [("worker", pool.configuration.worker), ("version", pool.configuration.version)] + ownFields
     }
+
+    /// For a logger that names worker and version already.
+    var ownFields: [(name: String, value: String)] { [("isolate", "\(id)"), ("pid", "\(processID)")] }
 
     /// A handler's log record.
     func receiveLog(_ payload: UnsafeRawBufferPointer, from event: EventStream?) throws(WireError) {

@@ -224,7 +224,7 @@ package final class IsolatePool: Sendable {
             case .failure(let reason):
                 guard reason.code == .exception else { return }  // Its exit says more.
                 state.withLock { $0.lastFailure = reason.message }
-                logger.log(.error, "worker failed to start: \(reason.message)", isolate.logFields)
+                logger.log(.error, "worker failed to start: \(reason.message)", isolate.ownFields)
                 isolate.kill(.unresponsive("its initializer threw"))
             }
         }
@@ -270,8 +270,14 @@ package final class IsolatePool: Sendable {
         for reactor in environment.reactors {
             reactor.post { reactor.dispatcher.isolateExited(isolate, exit) }
         }
-        logger.log(exit.isFailure ? .error : .debug, "isolate \(exit.reason)", isolate.logFields)
-        ended(isolate.id, failure: exit.isFailure ? exit.reason.description : nil)
+        // One that ends before it was ready has failed, however politely.
+        let isFailure = state.withLock { state in
+            if exit.isFailure { return true }
+            guard case .starting? = state.machine.phase(of: isolate.id), case .exited = exit.reason else { return false }
+            return !state.isStopped
+        }
+        logger.log(isFailure ? .error : .debug, "isolate \(exit.reason)", isolate.ownFields)
+        ended(isolate.id, failure: isFailure ? exit.reason.description : nil)
     }
 
     private func ended(_ id: IsolateID, failure: String?) {
@@ -307,7 +313,7 @@ package final class IsolatePool: Sendable {
             }
             logger.log(.warning, line, [("isolate", "\(isolate.id)"), ("stream", "stderr")])
         case .nearLimit(let use):
-            logger.log(.warning, "isolate has used 80 % of a limit: \(use)", isolate.logFields)
+            logger.log(.warning, "isolate has used 80 % of a limit: \(use)", isolate.ownFields)
         }
     }
 
