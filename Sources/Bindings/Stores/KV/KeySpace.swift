@@ -33,6 +33,8 @@ struct KeySpace: Sendable {
         of key: [UInt8], _ transaction: borrowing LMDBReadTransaction,
         _ body: (RawSpan) throws(LMDBError) -> Void
     ) throws(LMDBError) {
+        // What an isolate asks for needn't be UTF-8: records behind the keys are none of them.
+        if key.first == Self.recordMark { return }
         if key.count <= Self.plainByteCountMax {
             _ = try transaction.visitValue(of: key, in: database, body)
         } else if let number = try bucket(of: key, transaction)[Bucket.rest(of: key)] {
