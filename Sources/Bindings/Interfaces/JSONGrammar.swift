@@ -1,5 +1,5 @@
-/// Says whether bytes are one JSON text (RFC 8259), without building anything of it. Bytes above 0x7F are taken as
-/// they come: whoever decodes text replaces what isn't UTF-8.
+/// Says whether bytes are one JSON text (RFC 8259), without building anything of it. Bytes above 0x7F are
+/// taken as they come: whoever decodes text replaces what isn't UTF-8.
 package struct JSONGrammar {
     /// Deeper nesting than this is refused, as parsers refuse it.
     private static let depthMax = 512

@@ -3,8 +3,8 @@ import StoresKV
 import System
 import Testing
 
-/// The acceptance probes of KV that a binding can reach. Those of the REST API (22–27) belong to the control plane;
-/// the unknown type of probe 3 does not compile here.
+/// The acceptance probes of KV that a binding can reach. Those of the REST API (22–27) belong to the control
+/// plane; the unknown type of probe 3 does not compile here.
 @Suite struct `KV probes` {
     private let fixture: KVFixture
     private let kv: KVNamespace

@@ -112,6 +112,29 @@ import Wire
         }
     }
 
+    @Test func `shows an isolate no record that stands behind the keys`() async throws {
+        let fixture = try KVFixture()
+        try await fixture.namespace("A").put(String(repeating: "x", count: 512), "long")
+        let namespace = try fixture.store.openNamespace("A")
+        let inner: [UInt8] = [0xFF, 0, 0, 0, 0, 0, 0, 0, 0]
+        #expect(try await namespace.get(inner, cacheTtl: nil) == nil)
+        #expect(try await namespace.getMany(KVBulkRequest(keys: [inner], type: "text")) == [nil])
+        await #expect(throws: KVError.self) { try await namespace.delete(inner) }
+        #expect(try await namespace.list(prefix: [], limit: nil, cursor: nil).keys.count == 1)
+        #expect(try await namespace.list(prefix: [0xFF], limit: nil, cursor: nil).keys.isEmpty)
+        await fixture.store.close()
+    }
+
+    @Test func `refuses written keys that are cut inside a character`() async throws {
+        let fixture = try KVFixture()
+        let namespace = try fixture.store.openNamespace("A")
+        for key: [UInt8] in [[0xE2, 0x82], [0x61, 0xF0, 0x9F]] {
+            await #expect(throws: KVError.refused(status: 400, text: "Key names must be valid UTF-8")) {
+                try await namespace.put(KVWrite(key: key, value: [1]))
+            }
+        }
+    }
+
     @Test func `answers hostile messages with an error`() async throws {
         let fixture = try KVFixture()
         let service = KVService(try fixture.store.openNamespace("A"))

@@ -3,8 +3,8 @@ import StoresQueues
 import System
 import Testing
 
-/// The acceptance probes of queues that binding and store can reach. The handler's part of 8–13 (what marks a message) is
-/// tested with the SDK, 19 with the host, 23–28 with the control plane.
+/// The acceptance probes of queues that binding and store can reach. The handler's part of 8–13 (what marks a
+/// message) is tested with the SDK, 19 with the host, 23–28 with the control plane.
 @Suite struct `Queue probes` {
     private let fixture: QueueFixture
 

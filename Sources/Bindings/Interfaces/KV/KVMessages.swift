@@ -1,6 +1,7 @@
 package import Wire
 
-// The messages of KV calls. Keys are UTF-8; a value that is the last part of a message has no length of its own.
+// The messages of KV calls. Keys are UTF-8; a value that is the last part of a message has no length of its
+// own.
 
 /// The message of `kvGet`.
 package struct KVGetMessage: Equatable, Sendable {
@@ -250,8 +251,8 @@ package struct KVGetManyMessage: Equatable, Sendable {
     }
 }
 
-/// The reply to `kvGetMany`: one element per key of the call, in its order. It is the message of the reply when
-/// it is small; else the message is empty and this is the body.
+/// The reply to `kvGetMany`: one element per key of the call, in its order. It is the message of the reply
+/// when it is small; else the message is empty and this is the body.
 package struct KVGetManyReply: Equatable, Sendable {
     package struct Item: Equatable, Sendable {
         package var value: [UInt8]

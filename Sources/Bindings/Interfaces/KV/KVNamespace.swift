@@ -2,8 +2,8 @@ internal import Wire
 
 /// A key-value namespace: `env.kv("SESSIONS")`.
 ///
-/// Keys are 1...512 bytes of UTF-8, other than `.` and `..`, ordered as bytes. Values are at most 25 MiB. A read
-/// sees every write that was acknowledged before it, and an acknowledged write is durable.
+/// Keys are 1...512 bytes of UTF-8, other than `.` and `..`, ordered as bytes. Values are at most 25 MiB. A
+/// read sees every write that was acknowledged before it, and an acknowledged write is durable.
 ///
 /// Every operation throws the product's errors as `CallFailure`, with its texts.
 public struct KVNamespace: Sendable {
@@ -24,7 +24,8 @@ public struct KVNamespace: Sendable {
 
     /// The value of `key` in the wanted form; `nil` when there is none or it has expired.
     ///
-    /// - Parameter cacheTtl: Seconds, at least 30. Checked, and otherwise without effect here: reads are never stale.
+    /// - Parameter cacheTtl: Seconds, at least 30. Checked, and otherwise without effect here: reads are
+    ///   never stale.
     public func get<Value>(
         _ key: String, _ type: KVValueType<Value>, cacheTtl: Int? = nil
     ) async throws -> Value? {
@@ -43,8 +44,8 @@ public struct KVNamespace: Sendable {
         try await fetch(key, type, cacheTtl: cacheTtl, withMetadata: true)
     }
 
-    /// The values of 1...100 keys, together at most 25 MiB. Every key that was asked for is in the result; keys that
-    /// Swift holds for equal, being canonically equivalent, share an element of it.
+    /// The values of 1...100 keys, together at most 25 MiB. Every key that was asked for is in the result;
+    /// keys that Swift holds for equal, being canonically equivalent, share an element of it.
     public func get(_ keys: [String], cacheTtl: Int? = nil) async throws -> [String: String?] {
         try await get(keys, .text, cacheTtl: cacheTtl)
     }

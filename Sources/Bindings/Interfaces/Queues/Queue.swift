@@ -18,7 +18,8 @@ public struct QueueMessageToSend {
 ///
 /// A message is delivered at least once, some time after its delay. What was sent is durable.
 ///
-/// Errors are the product's, as `CallFailure`: its texts, and its number in `code` and in brackets at the end.
+/// Errors are the product's, as `CallFailure`: its texts, and its number in `code` and in brackets at the
+/// end.
 public struct Queue: Sendable {
     private let transport: any BindingTransport
     private let binding: UInt16

@@ -1,5 +1,5 @@
-/// The limits of queues (spec: queues, section 1), and what is said when one is exceeded. Client and store share them:
-/// the client checks first, so that nothing larger than a message of the wire is ever sent.
+/// The limits of queues (spec: queues, section 1), and what is said when one is exceeded. Client and store
+/// share them: the client checks first, so that nothing larger than a message of the wire is ever sent.
 package enum QueueLimits {
     package static let messageByteCountMax = 128_000
     package static let batchCountMax = 100

@@ -28,7 +28,8 @@ final class EmbeddedKVNamespace: KVStoreNamespace {
 
     // MARK: Reading
 
-    func get(_ key: [UInt8], cacheTtl: Int64?) async throws(KVError) -> KVRecord? {
+    /// Doesn't suspend, so it isn't asynchronous: a reactor reads in place.
+    func get(_ key: [UInt8], cacheTtl: Int64?) throws(KVError) -> KVRecord? {
         try KVChecks.check(key: key)
         try KVChecks.check(cacheTtl: cacheTtl)
         do throws(LMDBError) {
@@ -117,7 +118,7 @@ final class EmbeddedKVNamespace: KVStoreNamespace {
     // MARK: Writing
 
     func put(_ write: KVWrite) async throws(KVError) {
-        try KVChecks.check(key: write.key)
+        try KVChecks.check(writtenKey: write.key)
         let expiration = try KVChecks.expiration(of: write, now: clock.wallTime().seconds)
         try KVChecks.check(metadata: write.metadata)
         try KVChecks.check(valueByteCount: write.valueByteCount)
@@ -134,7 +135,7 @@ final class EmbeddedKVNamespace: KVStoreNamespace {
     }
 
     func delete(_ key: [UInt8]) async throws(KVError) {
-        try KVChecks.check(key: key)
+        try KVChecks.check(writtenKey: key)
         try await commit("delete") { [self] transaction in
             try forget(key, transaction)
             try keys.delete(key, transaction)

@@ -1,9 +1,10 @@
 internal import LMDB
 
-/// All records of an environment that expire, by the second at which they do. It serves the sweeper alone: reads look at
-/// the record itself.
+/// All records of an environment that expire, by the second at which they do. It serves the sweeper alone:
+/// reads look at the record itself.
 ///
-/// Key: second, place (both big-endian). Value: the namespace's name with its length (u16) in front, then the key.
+/// Key: second, place (both big-endian). Value: the namespace's name with its length (u16) in front, then the
+/// key.
 struct ExpiryIndex: Sendable {
     let database: LMDBDatabase
 

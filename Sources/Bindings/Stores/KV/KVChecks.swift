@@ -2,6 +2,14 @@ internal import Interfaces
 
 /// The store's checks, in the product's order and words (spec: kv, section 3). REST and bindings share them.
 enum KVChecks {
+    /// What a write stores under must be UTF-8: `KeySpace` keeps its own records behind all of it.
+    static func check(writtenKey key: [UInt8]) throws(KVError) {
+        try check(key: key)
+        do { _ = try UTF8Span(validating: key.span) } catch {
+            throw .refused(status: 400, text: "Key names must be valid UTF-8")
+        }
+    }
+
     static func check(key: [UInt8]) throws(KVError) {
         if key.isEmpty { throw .refused(status: 400, text: "Key names must not be empty") }
         if key.count <= 2, key.allSatisfy({ $0 == UInt8(ascii: ".") }) {
@@ -9,9 +17,6 @@ enum KVChecks {
             throw .refused(status: 400, text: "Illegal key name \"\(name)\". Please use a different name.")
         }
         try checkLength(key)
-        do { _ = try UTF8Span(validating: key.span) } catch {
-            throw .refused(status: 400, text: "Key names must be valid UTF-8")
-        }
     }
 
     static func checkLength(_ key: [UInt8]) throws(KVError) {

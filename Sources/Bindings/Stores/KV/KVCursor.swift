@@ -1,7 +1,8 @@
 /// The place behind a key, as callers carry it between pages: hex digits that mean nothing to them.
 ///
-/// Behind a version byte and a checksum over prefix and key stands the key. The checksum is no protection: a made-up
-/// cursor could only show its maker a page of his own namespace. It finds the cursor of another listing.
+/// Behind a version byte and a checksum over prefix and key stands the key. The checksum is no protection: a
+/// made-up cursor could only show its maker a page of his own namespace. It finds the cursor of another
+/// listing.
 enum KVCursor {
     private static let version: UInt8 = 1
 

@@ -2,10 +2,11 @@ internal import LMDB
 
 /// A namespace's entries in a database whose keys end at 511 bytes, although the namespace's go to 512.
 ///
-/// A key of up to 510 bytes is a key of the database. Longer ones share a bucket under their first 511 bytes: a list,
-/// ordered, of what is behind these (nothing, or one byte) and the number of the record. Such records stand behind
-/// all keys, under 0xFF and their number, since no UTF-8 begins with 0xFF. So the database's order is the order of the
-/// full keys, a bucket has at most 257 elements, and a put never rewrites a neighbour's value.
+/// A key of up to 510 bytes is a key of the database. Longer ones share a bucket under their first 511 bytes:
+/// a list, ordered, of what is behind these (nothing, or one byte) and the number of the record. Such records
+/// stand behind all keys, under 0xFF and their number, since no UTF-8 begins with 0xFF. So the database's
+/// order is the order of the full keys, a bucket has at most 257 elements, and a put never rewrites a
+/// neighbour's value.
 struct KeySpace: Sendable {
     let database: LMDBDatabase
 
@@ -32,6 +33,8 @@ struct KeySpace: Sendable {
         of key: [UInt8], _ transaction: borrowing LMDBReadTransaction,
         _ body: (RawSpan) throws(LMDBError) -> Void
     ) throws(LMDBError) {
+        // What an isolate asks for needn't be UTF-8: records behind the keys are none of them.
+        if key.first == Self.recordMark { return }
         if key.count <= Self.plainByteCountMax {
             _ = try transaction.visitValue(of: key, in: database, body)
         } else if let number = try bucket(of: key, transaction)[Bucket.rest(of: key)] {
@@ -39,7 +42,8 @@ struct KeySpace: Sendable {
         }
     }
 
-    /// Lends each entry with `prefix`, in order, from `prefix` on or behind `start`, until `body` returns false.
+    /// Lends each entry with `prefix`, in order, from `prefix` on or behind `start`, until `body` returns
+    /// false.
     func scan(
         prefix: [UInt8], after start: [UInt8]?, _ transaction: borrowing LMDBReadTransaction,
         _ body: (_ key: [UInt8], _ record: RawSpan) throws(LMDBError) -> Bool

@@ -1,11 +1,12 @@
 package import System
 
-/// When a queue's consumer gets its next batch, and how many batches it handles at once. A state machine without clock or
-/// timer: the node calls it whenever something happened, and does what it says.
+/// When a queue's consumer gets its next batch, and how many batches it handles at once. A state machine
+/// without clock or timer: the node calls it whenever something happened, and does what it says.
 ///
 /// Batches: one leaves when it is full, or when its first message has waited for the time-out.
-/// Concurrency: it begins with one batch. While more is ready than fits into the next batch and the last one went well, one
-/// more is allowed, at most once per `evaluationInterval`; a failure halves; a queue that drains gives one back.
+/// Concurrency: it begins with one batch. While more is ready than fits into the next batch and the last one
+/// went well, one more is allowed, at most once per `evaluationInterval`; a failure halves; a queue that
+/// drains gives one back.
 package struct ConsumerScheduler: Sendable {
     package enum Action: Equatable, Sendable {
         /// Lease up to so many messages and deliver them; then `batchStarted`, and ask again.

@@ -24,8 +24,8 @@ package final class EmbeddedQueueStore: QueueStore {
     /// Ends with `close`, or when the store is gone.
     private let sweeper = Mutex<Task<Void, Never>?>(nil)
 
-    /// Opens or makes the store in `directory`, whose parent must exist, and takes back what workers of an earlier node had
-    /// leased. Blocks for the disk.
+    /// Opens or makes the store in `directory`, whose parent must exist, and takes back what workers of an
+    /// earlier node had leased. Blocks for the disk.
     package init(
         directory: String, clock: any NodeClock, logger: Logger, options: Options = Options()
     ) throws {

@@ -20,7 +20,8 @@ struct MessageRow: Equatable {
     var readyAt: Int64
     /// `nil`: it is ready, or will be.
     var leasedUntil: Int64?
-    /// The last lease it was in; 0 once that was settled. A lease that lapsed can still be settled until the next one.
+    /// The last lease it was in; 0 once that was settled. A lease that lapsed can still be settled until the
+    /// next one.
     var lease: UInt64 = 0
 
     init(

@@ -32,28 +32,29 @@ package protocol QueueStore: Sendable {
 
     /// Leases the ready messages that have waited longest.
     ///
-    /// `attempts` is raised and stored with the lease. A message that has been delivered as often as `consumer` allows,
-    /// because nobody lived to settle it, goes to the dead letter queue instead.
+    /// `attempts` is raised and stored with the lease. A message that has been delivered as often as
+    /// `consumer` allows, because nobody lived to settle it, goes to the dead letter queue instead.
     ///
     /// - Returns: `nil` when nothing is ready or the queue is paused.
     func lease(_ request: QueueLeaseRequest) async throws(QueueError) -> QueueLease?
 
-    /// Ends a lease: `decisions` has one element for each of its messages. Messages that the lease doesn't hold any more
-    /// are passed over.
+    /// Ends a lease: `decisions` has one element for each of its messages. Messages that the lease doesn't
+    /// hold any more are passed over.
     @discardableResult
     func settle(
         _ lease: QueueLease, _ decisions: [QueueBatchReply.Decision], consumer: QueueConsumerSettings
     ) async throws(QueueError) -> QueueSettlement
 
-    /// Ends a lease whose messages were never handed over: they are ready again, at their old place and with their
-    /// attempts as before.
+    /// Ends a lease whose messages were never handed over: they are ready again, at their old place and with
+    /// their attempts as before.
     func release(_ lease: QueueLease) async throws(QueueError)
 
     /// Removes every message that is there now: ready, delayed or leased.
     func purge(_ queue: String) async throws(QueueError)
 
-    /// Calls `notify` with a queue's name whenever something in it may have become ready, or will at another time than
-    /// before. Never calls it for time that passes: see `QueueReadiness.nextReady`. `notify` must not block.
+    /// Calls `notify` with a queue's name whenever something in it may have become ready, or will at another
+    /// time than before. Never calls it for time that passes: see `QueueReadiness.nextReady`. `notify` must
+    /// not block.
     func onReady(_ notify: @escaping @Sendable (_ queue: String) -> Void)
 }
 

@@ -2,8 +2,8 @@ internal import Glibc
 internal import Synchronization
 internal import System
 
-/// The writer thread of an environment. Writers hand it closures and wait; all that wait at the moment share one
-/// ordinary transaction, and with it the two waits for the disk that a commit costs.
+/// The writer thread of an environment. Writers hand it closures and wait; all that wait at the moment share
+/// one ordinary transaction, and with it the two waits for the disk that a commit costs.
 ///
 /// Nothing is answered before the commit: a result that a caller sees is durable.
 package final class GroupCommitter: Sendable {
@@ -41,13 +41,13 @@ package final class GroupCommitter: Sendable {
 
     /// Runs `body` in a transaction that others share, and returns once it is durable.
     ///
-    /// `body` runs on the writer thread, must not block, and may run several times: only the changes of its last
-    /// run count, so it must not depend on what an earlier run did outside of the transaction. It is cheapest
-    /// to throw before the first write. Cancelling the waiting task changes nothing.
+    /// `body` runs on the writer thread, must not block, and may run several times: only the changes of its
+    /// last run count, so it must not depend on what an earlier run did outside of the transaction. It is
+    /// cheapest to throw before the first write. Cancelling the waiting task changes nothing.
     ///
     /// - Parameter byteCount: What the closure holds in memory, for the queue's limit.
-    /// - Throws: what `body` threw, and then its changes are undone and nobody else's; `Failure`; or the `LMDBError`
-    ///   that the commit failed with, and then nothing of the whole batch was written.
+    /// - Throws: what `body` threw, and then its changes are undone and nobody else's; `Failure`; or the
+    ///   `LMDBError` that the commit failed with, and then nothing of the whole batch was written.
     package func submit<Value: Sendable>(
         byteCount: Int = 0, _ body: @escaping @Sendable (borrowing LMDBWriteTransaction) throws -> Value
     ) async throws -> Value {
@@ -137,8 +137,8 @@ private final class CommitQueue: Sendable {
 
     /// Waits a moment, far shorter than a commit, while writes still come in.
     ///
-    /// Writers who got their answer together come back together, one after the other: to begin with the first would
-    /// make two commits for them all. A lone writer never waits here.
+    /// Writers who got their answer together come back together, one after the other: to begin with the first
+    /// would make two commits for them all. A lone writer never waits here.
     private func gather(_ expectedCount: Int) {
         var count = waitingCount
         for _ in 0..<8 where count < expectedCount {

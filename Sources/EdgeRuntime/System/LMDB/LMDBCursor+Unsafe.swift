@@ -49,7 +49,8 @@ internal import CLMDB
 
     private mutating func get(_ operation: MDB_cursor_op) -> Int32 {
         guard let pointer = unsafe pointer else { return openingCode }
-        // SAFETY: both values are filled with addresses in the map, valid until the transaction's next write or end.
+        // SAFETY: both values are filled with addresses in the map, valid until the transaction's next write
+        // or end.
         return unsafe mdb_cursor_get(pointer, &currentKey, &currentValue, operation)
     }
 

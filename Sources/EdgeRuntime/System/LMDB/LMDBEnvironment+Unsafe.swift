@@ -10,7 +10,8 @@ package struct LMDBDatabase: Hashable, Sendable {
 /// One directory with one memory-mapped file of ordered bytes. See `LMDB.swift` for the rules it keeps.
 ///
 /// Any thread may call it. Reads run in place and take no system call; a write waits for the disk, twice.
-@safe package final class LMDBEnvironment: @unchecked Sendable {  // `pointer` is liblmdb's and thread-safe by its rules.
+// Sendable: `pointer` is shared as liblmdb allows, see `LMDB.swift`.
+@safe package final class LMDBEnvironment: @unchecked Sendable {
     package struct Options: Sendable {
         /// Address space at the start. It costs neither memory nor disk.
         package var mapByteCount = 1 << 30
@@ -20,8 +21,8 @@ package struct LMDBDatabase: Hashable, Sendable {
         package var databasesMax = 256
         /// Reads that can run at the same moment; more wait for one of them to end.
         package var readersMax = 32
-        /// For tests: called with the name of an operation (`commit`) that is about to begin; what it returns is
-        /// thrown in place of it.
+        /// For tests: called with the name of an operation (`commit`) that is about to begin; what it returns
+        /// is thrown in place of it.
         package var fault: (@Sendable (_ operation: String) -> LMDBError?)?
 
         package init() {}
@@ -192,8 +193,9 @@ package struct LMDBDatabase: Hashable, Sendable {
 
     /// Runs `body` in a transaction of its own and commits it. When this returns, the changes are durable.
     ///
-    /// `body` may run again, in a new transaction and with the changes of its first run undone, after the map has
-    /// grown: what it does outside of the transaction must bear that. Blocks for other writers and for the disk.
+    /// `body` may run again, in a new transaction and with the changes of its first run undone, after the map
+    /// has grown: what it does outside of the transaction must bear that. Blocks for other writers and for
+    /// the disk.
     ///
     /// - Throws: what `body` throws, or an `LMDBError`. Nothing is changed then.
     package func write<Result: Sendable>(
@@ -224,9 +226,9 @@ package struct LMDBDatabase: Hashable, Sendable {
 
     /// Runs all `operations` in one transaction, in order, and commits it: each succeeds or fails for itself.
     ///
-    /// First without protection, which costs nothing: an operation that throws before it wrote has done no harm.
-    /// After one that threw too late, all of them run again, each in a nested transaction. When a transaction
-    /// of all is too large, each gets its own.
+    /// First without protection, which costs nothing: an operation that throws before it wrote has done no
+    /// harm. After one that threw too late, all of them run again, each in a nested transaction. When a
+    /// transaction of all is too large, each gets its own.
     func write(_ operations: [any BatchOperation]) throws(LMDBError) {
         let isTooLarge = try writer.withLock { writer throws(LMDBError) in
             var isolation = BatchIsolation.none

@@ -44,7 +44,8 @@ package struct LMDBError: Error, Equatable, Sendable, CustomStringConvertible {
     package var description: String {
         let what = subject.isEmpty ? operation : "\(operation) \(subject)"
         if code == .inUse { return "\(what): another node has it open" }
-        // SAFETY: mdb_strerror returns a NUL-terminated string: its own constants, or strerror's for an errno.
+        // SAFETY: mdb_strerror returns a NUL-terminated string: its own constants, or strerror's for an
+        // errno.
         let reason = unsafe mdb_strerror(code.rawValue).map { unsafe String(cString: $0) }
         return "\(what): \(reason ?? "error \(code.rawValue)")"
     }

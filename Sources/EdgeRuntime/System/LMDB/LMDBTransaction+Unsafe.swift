@@ -152,7 +152,8 @@ final class WriteState {
         var value = unsafe MDB_val()
         unsafe value.mv_size = head.count + tail.count
         let code = unsafe key.withUnsafeBytes { bytes in
-            // SAFETY: with MDB_RESERVE, mdb_put fills `value` with the address of mv_size bytes for us to write.
+            // SAFETY: with MDB_RESERVE, mdb_put fills `value` with the address of mv_size bytes for us to
+            // write.
             var key = unsafe MDB_val(bytes)
             return unsafe mdb_put(reading.pointer, database.handle, &key, &value, UInt32(MDB_RESERVE))
         }

@@ -1,5 +1,5 @@
-/// Integers in stored keys and values. Keys hold them big-endian, so that LMDB's order is theirs (those of signed ones only
-/// from 0 on); values hold them little-endian.
+/// Integers in stored keys and values. Keys hold them big-endian, so that LMDB's order is theirs (those of
+/// signed ones only from 0 on); values hold them little-endian.
 extension [UInt8] {
     package mutating func append(littleEndian value: some FixedWidthInteger) {
         for shift in stride(from: 0, to: value.bitWidth, by: 8) {
