@@ -147,7 +147,9 @@ import Testing
             )
             #expect(try await database.prepare("SELECT count(*) n FROM a").first("n") == 0)
             let split = await failure { _ = try await database.exec("SELECT\n1;") }
-            #expect(split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input at offset 6: SQLITE_ERROR" || split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input: SQLITE_ERROR")
+            #expect(
+                split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input at offset 6: SQLITE_ERROR"
+                    || split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input: SQLITE_ERROR")
         }
     }
 
@@ -210,7 +212,8 @@ import Testing
             #expect(try await database.prepare("SELECT 'A' LIKE 'a' AS x").first("x") == 1)
             #expect(
                 try await database.batch([
-                    database.prepare("PRAGMA case_sensitive_like=on"), database.prepare("SELECT 'A' LIKE 'a' AS x"),
+                    database.prepare("PRAGMA case_sensitive_like=on"),
+                    database.prepare("SELECT 'A' LIKE 'a' AS x"),
                 ])[1].results[0]["x"] == 0)
             #expect(
                 try await database.batch([

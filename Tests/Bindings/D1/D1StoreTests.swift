@@ -15,7 +15,9 @@ import Testing
             _ = try await session.prepare("INSERT INTO t(a) VALUES('kept')").run()
             var last = try #require(session.getBookmark())
             await fixture.store.close()
-            #expect(await failure { try await database.prepare("SELECT 1").run() } == "D1_ERROR: Network connection lost.")
+            #expect(
+                await failure { try await database.prepare("SELECT 1").run() }
+                    == "D1_ERROR: Network connection lost.")
             for round in 0..<3 {
                 let again = try Fixture(directory: fixture.directory)
                 #expect(try await again.database.prepare("SELECT a FROM t WHERE id=1").first("a") == "kept")
@@ -37,7 +39,9 @@ import Testing
             _ = try await session.prepare("CREATE TABLE t(a)").run()
             var last = try #require(session.getBookmark())
             for index in 0..<300 {
-                _ = try await session.prepare("INSERT INTO t VALUES(?)").bind(String(repeating: "x", count: index * 10)).run()
+                _ = try await session.prepare("INSERT INTO t VALUES(?)").bind(
+                    String(repeating: "x", count: index * 10)
+                ).run()
                 let next = try #require(session.getBookmark())
                 #expect(next > last, "write \(index)")
                 last = next
@@ -68,7 +72,9 @@ import Testing
                     let database = fixture.database("d\(number)")
                     if round == 0 { _ = try await database.exec("CREATE TABLE t(a)") }
                     try await database.prepare("INSERT INTO t VALUES(1)").run()
-                    #expect(try await database.prepare("SELECT count(*) n FROM t").first("n") == .integer(Int64(round + 1)))
+                    #expect(
+                        try await database.prepare("SELECT count(*) n FROM t").first("n")
+                            == .integer(Int64(round + 1)))
                 }
             }
         }
@@ -137,7 +143,8 @@ import Testing
                     switch Int.random(in: 0..<3, using: &generator) {
                     case 0: message = Array(message.prefix(Int.random(in: 0...message.count, using: &generator)))
                     case 1 where !message.isEmpty:
-                        message[Int.random(in: 0..<message.count, using: &generator)] = .random(in: 0...255, using: &generator)
+                        message[Int.random(in: 0..<message.count, using: &generator)] = .random(
+                            in: 0...255, using: &generator)
                     default: message.append(.random(in: 0...255, using: &generator))
                     }
                 }
@@ -154,7 +161,8 @@ import Testing
     @Test func `a torn or bent reply never reads outside of itself`() async throws {
         try await withDatabase { (_, fixture) async throws in
             let reply = try await fixture.store.run(
-                D1Request(.query([.init(sql: "SELECT 1 a, 'text' b, x'0102' c, 2.5 d, NULL e")], .allRows)), on: "main")
+                D1Request(.query([.init(sql: "SELECT 1 a, 'text' b, x'0102' c, 2.5 d, NULL e")], .allRows)),
+                on: "main")
             let seed = UInt64.random(in: 0 ... .max)
             var generator = SeededGenerator(seed: seed)
             for count in 0..<reply.count {
@@ -204,7 +212,9 @@ import Testing
                 if isValid { for (key, value) in pairs { model[key] = value } }
             case 90..<98:
                 let rows = try await database.prepare("SELECT k, v FROM t ORDER BY k").raw().rows
-                let expected: [[D1Value]] = model.sorted { $0.key < $1.key }.map { [.integer($0.key), .integer($0.value)] }
+                let expected: [[D1Value]] = model.sorted { $0.key < $1.key }.map {
+                    [.integer($0.key), .integer($0.value)]
+                }
                 #expect(rows == expected, "seed \(seed) step \(step)")
             default:
                 await fixture.store.close()

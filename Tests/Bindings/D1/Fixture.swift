@@ -1,8 +1,8 @@
 import FoundationEssentials
 import Observability
 import SQLite
-import System
 import Synchronization
+import System
 
 @testable import Interfaces
 @testable import Stores

@@ -23,6 +23,8 @@ final class D1Engine: Sendable {
         var writes = D1CallQueue()
         var reads = D1CallQueue()
         var waitingByteCount = 0
+        /// `nil` while idle: a database that nobody uses costs no descriptor.
+        var writerWakeup: EventCounter?
         var isWriterAsleep = false
         var readers: [ReaderSlot] = []
         /// Readers that run, or are about to.
@@ -46,7 +48,6 @@ final class D1Engine: Sendable {
 
     private let surroundings: D1Surroundings
     private let state = Mutex(State())
-    private let writerWakeup = EventCounter()
     /// Raised after each commit, before its calls are answered.
     private let commits = Atomic<UInt64>(0)
     private let durablePosition: Mutex<D1Position>
@@ -89,9 +90,8 @@ final class D1Engine: Sendable {
         let sleepers: [EventCounter] = state.withLock { state in
             guard state.phase != .idle else { return [] }
             state.isRetiring = true
-            return state.readers.map(\.wakeup)
+            return state.readers.map(\.wakeup) + [state.writerWakeup].compactMap { $0 }
         }
-        writerWakeup.signal()
         for sleeper in sleepers { sleeper.signal() }
     }
 
@@ -159,13 +159,14 @@ final class D1Engine: Sendable {
     private func start(_ state: inout State) -> Wakeup {
         state.phase = .starting
         state.threadCount = 1
+        state.writerWakeup = EventCounter()
         return .newWriter
     }
 
     private func wakeWriter(_ state: inout State) -> Wakeup {
-        guard state.isWriterAsleep else { return .nobody }
+        guard state.isWriterAsleep, let wakeup = state.writerWakeup else { return .nobody }
         state.isWriterAsleep = false
-        return .sleeper(writerWakeup)
+        return .sleeper(wakeup)
     }
 
     /// One reader keeps up with many short calls, and each further one costs wake-ups: so wake another only for a backlog.
@@ -226,22 +227,26 @@ final class D1Engine: Sendable {
     /// Waits for calls; `nil` when the thread is to end.
     private func takeWrites() -> [D1Call]? {
         while true {
-            enum Next { case calls([D1Call]), end, sleep }
+            enum Next {
+                case calls([D1Call])
+                case end
+                case sleep(EventCounter)
+            }
             let next = state.withLock { state -> Next in
                 if !state.writes.isEmpty {
                     let calls = state.writes.take(upTo: surroundings.limits.groupCallsMax)
                     for call in calls { state.waitingByteCount -= call.byteCount }
                     return .calls(calls)
                 }
-                if state.isRetiring { return .end }
+                guard !state.isRetiring, let wakeup = state.writerWakeup else { return .end }
                 state.isWriterAsleep = true
-                return .sleep
+                return .sleep(wakeup)
             }
             switch next {
             case .calls(let calls): return calls
             case .end: return nil
-            case .sleep:
-                writerWakeup.wait(upTo: .seconds(60))
+            case .sleep(let wakeup):
+                wakeup.wait(upTo: .seconds(60))
                 state.withLock { $0.isWriterAsleep = false }
             }
         }
@@ -272,6 +277,7 @@ final class D1Engine: Sendable {
             }
             state.phase = .idle
             state.isRetiring = false
+            state.writerWakeup = nil
             defer { state.waitingForEnd = [] }
             return (.nobody, state.waitingForEnd)
         }
@@ -294,7 +300,8 @@ final class D1Engine: Sendable {
             }
         } catch {
             surroundings.logger.log(
-                .error, "d1: a reader cannot open the database", [("path", surroundings.path), ("error", "\(error)")])
+                .error, "d1: a reader cannot open the database",
+                [("path", surroundings.path), ("error", "\(error)")])
             // The writer can do what a reader can.
             while let (call, _) = takeRead() { handOver(call) }
             state.withLock { state in

@@ -42,9 +42,18 @@ struct D1Execution {
             let count = try runLines(text)
             return .reply(
                 D1ReplyWriter(execCount: count, duration: milliseconds(connection.clock.now() - start)))
-        case .script(let text):
-            var script = SQLiteScript(text)
-            let count = try runAll(&script)
+        case .script(let texts):
+            var count = 0
+            for (index, text) in texts.enumerated() {
+                do throws(D1Failure) {
+                    var script = SQLiteScript(text)
+                    count += try runAll(&script)
+                } catch {
+                    var failure = error
+                    failure.part = .text(index)
+                    throw failure
+                }
+            }
             return .reply(D1ReplyWriter(execCount: count, duration: 0))
         case .bookmark: return .reply(D1ReplyWriter())
         }
@@ -67,7 +76,9 @@ struct D1Execution {
             guard let statement = try prepare(&script, persistent: isFirst) else { return false }
             if script.isAtEnd {
                 // A text of one statement, which is nearly every text, is kept for the next time.
-                if isFirst, !statement.notes.setsPragma { connection.statements.insert(statement, for: request.sql) }
+                if isFirst, !statement.notes.setsPragma {
+                    connection.statements.insert(statement, for: request.sql)
+                }
                 return try run(statement, request, take, since: before, into: &reply)
             }
             isFirst = false
@@ -89,7 +100,7 @@ struct D1Execution {
                 count += 1
             } catch {
                 var failure = error
-                failure.line = (index + 1, String(line))
+                failure.part = .line(index + 1, String(line))
                 throw failure
             }
         }

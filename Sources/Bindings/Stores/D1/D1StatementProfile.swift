@@ -74,7 +74,8 @@ extension SQLiteConnection {
             if explanation.integer(0) == 0 { temporary = [] }
             guard let name = explanation.text(1) else { continue }
             profile.add(
-                name, explanation.integer(2), explanation.integer(3), explanation.integer(6), temporary: &temporary)
+                name, explanation.integer(2), explanation.integer(3), explanation.integer(6), temporary: &temporary
+            )
         }
         return profile
     }

@@ -81,7 +81,11 @@ final class D1Writer {
             if connection.sqlite.isAutocommit {
                 // SQLite took the whole transaction back, and the calls before with it: they run again without the culprit.
                 connection.knownSize = nil
-                if case .failure(let failure) = result { call.answer(.failure(failure)) } else { call.answer(.failure(.closed)) }
+                if case .failure(let failure) = result {
+                    call.answer(.failure(failure))
+                } else {
+                    call.answer(.failure(.closed))
+                }
                 return [Array(calls[(index + 1)...]), Array(calls[..<index])]
             }
             if case .success(let reply) = result { replyByteCount += reply.byteCount }

@@ -32,7 +32,9 @@ enum FileSystem {
         let file = Descriptor(owning: number)
         var bytes = [UInt8](repeating: 0, count: 4096)
         // SAFETY: read fills at most the array's bytes.
-        let count = unsafe bytes.withUnsafeMutableBytes { unsafe Glibc.read(file.rawValue, $0.baseAddress, $0.count) }
+        let count = unsafe bytes.withUnsafeMutableBytes {
+            unsafe Glibc.read(file.rawValue, $0.baseAddress, $0.count)
+        }
         guard count >= 0 else { throw SystemError("read", errno: errno, on: path) }
         return String(decoding: bytes[..<count], as: UTF8.self)
     }
@@ -77,7 +79,8 @@ enum FileSystem {
         var info = statvfs()
         // SAFETY: statvfs fills the struct whose address it is given.
         guard unsafe statvfs(path, &info) == 0 else { return 0 }
-        return Int64(clamping: UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize)).partialValue)
+        return Int64(
+            clamping: UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize)).partialValue)
     }
 }
 

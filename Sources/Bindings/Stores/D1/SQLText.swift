@@ -11,7 +11,9 @@ enum SQLText {
         for statement in statements(Array(text.utf8)) {
             let words = words(statement)
             if !hasBegin, words.first == "BEGIN", words.count <= 3,
-                words.dropFirst().allSatisfy({ ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0) })
+                words.dropFirst().allSatisfy({
+                    ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0)
+                })
             {
                 hasBegin = true
             } else if hasBegin, !hasCommit, words == ["COMMIT"] || words == ["COMMIT", "TRANSACTION"] {

@@ -17,7 +17,8 @@ package struct SQLiteAuthorization: Sendable {
 
 /// The action codes of https://www.sqlite.org/c3ref/c_alter_table.html.
 package enum SQLiteAction: Int32, Sendable {
-    case createIndex = 1, createTable, createTemporaryIndex, createTemporaryTable, createTemporaryTrigger
+    case createIndex = 1
+    case createTable, createTemporaryIndex, createTemporaryTable, createTemporaryTrigger
     case createTemporaryView, createTrigger, createView, delete, dropIndex, dropTable, dropTemporaryIndex
     case dropTemporaryTable, dropTemporaryTrigger, dropTemporaryView, dropTrigger, dropView, insert, pragma, read
     case select, transaction, update, attach, detach, alterTable, reindex, analyze, createVirtualTable

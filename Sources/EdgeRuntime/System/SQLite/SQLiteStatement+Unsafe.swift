@@ -5,7 +5,10 @@ internal import CSQLite
 /// Bind, step until it says that no row is left, reset; then it can be used again. It must be reset before its
 /// transaction can end.
 @safe package final class SQLiteStatement {
-    package enum ColumnKind: Int32, Sendable { case integer = 1, real, text, blob, null }
+    package enum ColumnKind: Int32, Sendable {
+        case integer = 1
+        case real, text, blob, null
+    }
 
     // SAFETY of everything below: `handle` is a prepared statement from init to deinit, and `connection` outlives it.
     private let handle: OpaquePointer
