@@ -59,23 +59,23 @@ let package = Package(
             "System", "EdgeRuntime/System", ["CLinux"],
             exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "Curl", "Crypt", "Seccomp"]),
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
-        room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB"], exclude: ["CLMDB"]),
+        room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
-        room("Curl", "EdgeRuntime/System/Curl", ["CCurl"], exclude: ["CCurl"]),
+        room("Curl", "EdgeRuntime/System/Curl", ["CCurl", "System"], exclude: ["CCurl"]),
         room("Crypt", "EdgeRuntime/System/Crypt", ["CCrypt"], exclude: ["CCrypt"]),
         room("Seccomp", "EdgeRuntime/System/Seccomp", ["CSeccomp"], exclude: ["CSeccomp"]),
 
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
-        room("HTTP", "EdgeRuntime/HTTP"),
-        room("Configuration", "EdgeRuntime/Configuration", ["HTTP"]),
+        room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
+        room("Configuration", "EdgeRuntime/Configuration", ["HTTP", "System"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
         room(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues",
+                "Stores",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
@@ -83,14 +83,18 @@ let package = Package(
         // Bindings.
         room("Interfaces", "Bindings/Interfaces", ["Wire", "HTTP"]),
         room("Stores", "Bindings/Stores/Service", ["Interfaces", "Observability", "System"]),
-        room("StoresKV", "Bindings/Stores/KV", ["Stores", "Interfaces", "Wire", "LMDB", "System"]),
+        room(
+            "StoresKV", "Bindings/Stores/KV",
+            ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
         room(
             "StoresD1", "Bindings/Stores/D1",
-            ["Stores", "Interfaces", "Wire", "SQLite", "System", "Observability"]),
+            ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
-            ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "System"]),
-        room("StoresQueues", "Bindings/Stores/Queues", ["Stores", "Interfaces", "Wire", "LMDB", "System"]),
+            ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
+        room(
+            "StoresQueues", "Bindings/Stores/Queues",
+            ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
 
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
@@ -101,28 +105,67 @@ let package = Package(
         worker("AnalyticsService", ["Platform"]),
 
         // Deploy.
-        room("Releases", "Deploy/Releases", ["Host", "Configuration", "OpenSSL", "SQLite", "System"]),
-        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Observability"]),
+        room(
+            "Releases", "Deploy/Releases",
+            [
+                "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire",
+            ]),
+        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
         .executableTarget(
             name: "edge",
-            dependencies: ["ControlPlane", "Releases", "Host", "Isolates", "Configuration", "Observability", "System"],
+            dependencies: [
+                "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Observability", "OpenSSL",
+                "System",
+            ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
         // Tests mirror the sources.
+        .executableTarget(
+            name: "HelloWorker", dependencies: ["Workers"], path: "Tests/Support/HelloWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "StoreWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/StoreWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
+            swiftSettings: strict),
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
-        tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP"]),
+        tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP", "System"]),
         tests(
-            "IsolatesTests", "EdgeRuntime/Isolates", ["Isolates", "System", "Wire", "Observability"]),
-        tests("WorkersTests", "EdgeRuntime/Workers", ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP"]),
-        tests("StoresKVTests", "Bindings/KV", ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
+            "IsolatesTests", "EdgeRuntime/Isolates",
+            ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
+        // Started by tests as isolates, and as a node that is killed.
+        .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
+        .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),
+        .executableTarget(
+            name: "NodeStandIn", dependencies: ["Isolates", "Observability", "System"],
+            path: "Tests/Support/NodeStandIn", swiftSettings: strict),
+        tests("HostTests", "EdgeRuntime/Host", ["Host", "Curl", "HTTP", "Stores", "System"]),
+        tests(
+            "WorkersTests", "EdgeRuntime/Workers",
+            ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
+        tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
+        tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
+        tests(
+            "ServicesTests", "Handlers/Services",
+            [
+                "AuthService", "Platform", "Workers", "WorkersCrypto", "Interfaces", "Stores", "StoresD1",
+                "Observability", "System",
+            ]),
+        tests(
+            "StoresKVTests", "Bindings/KV",
+            ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
             ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
-        tests("StoresR2Tests", "Bindings/R2", ["StoresR2", "Stores", "Interfaces", "Wire", "System"]),
+        tests(
+            "StoresR2Tests", "Bindings/R2",
+            ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "Observability", "System"]),
         tests(
             "StoresQueuesTests", "Bindings/Queues",
-            ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB"]),
+            ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
     ]
 )

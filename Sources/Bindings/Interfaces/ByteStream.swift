@@ -34,6 +34,21 @@ public final class ByteStream: AsyncSequence, @unchecked Sendable {  // Owner: t
         state = .source(source)
     }
 
+    private init(taking state: State, length: Int) {
+        self.length = length
+        self.state = state
+    }
+
+    /// The same unread body as one whose length is known; this stream is empty from now on. The source stays the very
+    /// same object, so that its bytes can still be forwarded without being read.
+    package func withLength(_ length: Int) -> ByteStream {
+        precondition(!isUsed, "only an unread body has its whole length before it")
+        let sized = ByteStream(taking: state, length: length)
+        state = .finished
+        isUsed = true
+        return sized
+    }
+
     /// The next piece, never empty; `nil` at the end.
     public func next() async throws -> [UInt8]? {
         isUsed = true

@@ -1,1 +1,118 @@
-@main enum Main { static func main() {} }
+// `edge`: the command line of a node. Each command is one file; this one finds it, prints help, and turns what went wrong
+// into a line on standard error and an exit code.
+
+internal import Glibc
+
+@main
+enum Edge {
+    static let version = "0.1.0"
+
+    static var commands: [any Command.Type] {
+        [
+            DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
+            SecretCommand.self, StatusCommand.self, TriggerCommand.self, DoctorCommand.self,
+        ]
+    }
+
+    static func main() async {
+        var words = Array(CommandLine.arguments.dropFirst())
+        guard let name = words.first, name != "help", name != "--help", name != "-h" else {
+            if words.count > 1, let command = commands.first(where: { $0.name == words[1] }) {
+                print(help(command))
+            } else {
+                print(overview)
+            }
+            exit(ExitCode.success)
+        }
+        if name == "--version" || name == "version" {
+            print("edge \(version)")
+            exit(ExitCode.success)
+        }
+        words.removeFirst()
+        do {
+            guard let command = commands.first(where: { $0.name == name }) else {
+                throw UsageError.unknownCommand(name, nearest: Nearest.name(to: name, among: commands.map { $0.name }))
+            }
+            if words.contains("--help") || words.contains("-h") {
+                print(help(command))
+                exit(ExitCode.success)
+            }
+            let arguments = try CommandLineArguments(words, options: command.options)
+            exit(try await command.run(arguments))
+        } catch let error as UsageError {
+            complain("edge: \(error); see `edge \(commands.contains { $0.name == name } ? "\(name) " : "")--help`")
+            exit(ExitCode.usage)
+        } catch {
+            complain("edge \(name): \(error)")
+            exit(ExitCode.failure)
+        }
+    }
+
+    private static var overview: String {
+        let width = (commands.map { $0.name.count }.max() ?? 0) + 2
+        let lines = commands.map { command in
+            "  \(command.name)" + String(repeating: " ", count: width - command.name.count) + command.summary
+        }
+        return """
+            edge \(version): a serverless edge in one process
+
+            usage: edge COMMAND [OPTION...]
+
+            \(lines.joined(separator: "\n"))
+
+            `edge COMMAND --help` tells more.
+            Exit codes: 0 done, 1 failed, 2 refused (configuration), 64 usage, 75 busy.
+            """
+    }
+
+    private static func help(_ command: any Command.Type) -> String {
+        let width = (command.options.map { $0.usage.count }.max() ?? 0) + 2
+        let options = command.options.map { option in
+            "  \(option.usage)" + String(repeating: " ", count: width - option.usage.count) + option.help
+        }
+        return """
+            usage: edge \(command.name) \(command.usage)
+
+            \(command.discussion)
+            \(options.isEmpty ? "" : "\n" + options.joined(separator: "\n") + "\n")
+            """
+    }
+
+    /// Prints a line that scripts read, at once.
+    static func announce(_ line: String) {
+        let bytes = Array((line + "\n").utf8)
+        // SAFETY: reads the array's bytes.
+        _ = unsafe write(1, bytes, bytes.count)
+    }
+
+    /// Writes one line to standard error.
+    static func complain(_ line: String) {
+        let bytes = Array((line + "\n").utf8)
+        // SAFETY: reads the array's bytes.
+        _ = unsafe write(2, bytes, bytes.count)
+    }
+}
+
+/// One command of `edge`.
+protocol Command {
+    static var name: String { get }
+    /// Half a line.
+    static var summary: String { get }
+    /// What stands behind the name.
+    static var usage: String { get }
+    static var discussion: String { get }
+    static var options: [Option] { get }
+    /// - Returns: the exit code.
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32
+}
+
+/// Exit codes that scripts may rely on.
+enum ExitCode {
+    static let success: Int32 = 0
+    static let failure: Int32 = 1
+    /// The configuration or the release was refused.
+    static let refused: Int32 = 2
+    static let usage: Int32 = 64
+    /// Something else holds what this command needs; trying again later may work.
+    static let busy: Int32 = 75
+}

@@ -20,15 +20,21 @@ internal import Glibc
     }
 
     private let descriptor: Descriptor
-    private var events: [epoll_event]
+    /// Filled by the kernel in `wait`; owned here.
+    private let events: UnsafeMutablePointer<epoll_event>
+    private let eventsMax: Int32
 
     /// - Parameter eventsMax: How many events one `wait` returns at most.
     package init(eventsMax: Int = 512) throws(SystemError) {
         let number = edge_epoll_create()
         guard number >= 0 else { throw SystemError("epoll_create1", errno: errno) }
         descriptor = Descriptor(owning: number)
-        unsafe events = Array(repeating: epoll_event(), count: eventsMax)
+        self.eventsMax = Int32(eventsMax)
+        unsafe events = .allocate(capacity: eventsMax)
+        unsafe events.initialize(repeating: epoll_event(), count: eventsMax)
     }
+
+    deinit { unsafe events.deallocate() }
 
     package func register(_ fd: Int32, _ interest: Interest, token: UInt64) throws(SystemError) {
         try control(EDGE_EPOLL_ADD, fd, interest, token)
@@ -44,21 +50,18 @@ internal import Glibc
         _ = edge_epoll_control(descriptor.rawValue, EDGE_EPOLL_DEL, fd, 0, 0)
     }
 
-    /// Waits for events up to `milliseconds` (−1: without end) and passes each to `body`.
+    /// Waits for events up to `milliseconds` (−1: without end) and passes each to `body`, which may register,
+    /// change and deregister at will.
     @inline(__always)
-    package mutating func wait(milliseconds: Int32, _ body: (Event) -> Void) {
-        let capacity = unsafe Int32(events.count)
-        // SAFETY: the kernel writes at most `capacity` elements into the array it is lent.
-        let count = unsafe events.withUnsafeMutableBufferPointer { buffer in
-            unsafe epoll_wait(descriptor.rawValue, buffer.baseAddress, capacity, milliseconds)
-        }
+    package func wait(milliseconds: Int32, _ body: (Event) -> Void) {
+        // SAFETY: the kernel writes at most `eventsMax` elements, which is what was allocated.
+        let count = unsafe epoll_wait(descriptor.rawValue, events, eventsMax, milliseconds)
         guard count > 0 else { return }
         for index in 0..<Int(count) {
-            let event = unsafe withUnsafePointer(to: events[index]) { pointer in
+            let event = unsafe events + index
+            body(
                 unsafe Event(
-                    token: edge_epoll_token(pointer), ready: Interest(rawValue: edge_epoll_events(pointer)))
-            }
-            body(event)
+                    token: edge_epoll_token(event), ready: Interest(rawValue: edge_epoll_events(event))))
         }
     }
 

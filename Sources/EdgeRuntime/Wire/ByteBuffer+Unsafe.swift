@@ -2,22 +2,25 @@
 /// writes from. One owner, one thread.
 ///
 /// Memory is kept while it is in use and given back by `releaseIfEmpty`, so an idle connection holds none.
-@safe package struct ByteBuffer: ~Copyable {
-    private var base: UnsafeMutableRawPointer?
-    private var capacity = 0
-    private var readIndex = 0
-    private var writeIndex = 0
+///
+/// The short verbs are inlinable: rooms that write heads and frames call them dozens of times per request. (A
+/// `package` type must be usable from inline for that, or its inlinable members stay calls, and generic ones slow.)
+@safe @usableFromInline package struct ByteBuffer: ~Copyable {
+    @usableFromInline var base: UnsafeMutableRawPointer?
+    @usableFromInline var capacity = 0
+    @usableFromInline var readIndex = 0
+    @usableFromInline var writeIndex = 0
 
     package init() { unsafe base = nil }
 
     deinit { unsafe base?.deallocate() }
 
-    package var readableByteCount: Int { writeIndex - readIndex }
-    package var isEmpty: Bool { readIndex == writeIndex }
+    @inlinable package var readableByteCount: Int { writeIndex - readIndex }
+    @inlinable package var isEmpty: Bool { readIndex == writeIndex }
     package var allocatedByteCount: Int { capacity }
 
     /// Lends what can be read. The pointer dies with the closure.
-    @inline(__always)
+    @inlinable @inline(__always)
     package func withReadable<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -29,7 +32,7 @@
     }
 
     /// Marks `count` bytes as read.
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func consume(_ count: Int) {
         precondition(count >= 0 && count <= readableByteCount, "consumes only what was read")
         readIndex += count
@@ -40,7 +43,7 @@
     }
 
     /// Lends at least `minimum` writable bytes; `body` says how many of them it filled.
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func withWritable(
         atLeast minimum: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int
     ) -> Int {
@@ -56,8 +59,13 @@
     }
 
     /// Makes room for `count` more bytes, moving or growing when there is too little.
+    @inlinable @inline(__always)
     package mutating func reserve(_ count: Int) {
-        guard capacity - writeIndex < count else { return }
+        if capacity - writeIndex < count { makeRoom(count) }
+    }
+
+    @usableFromInline @inline(never)
+    mutating func makeRoom(_ count: Int) {
         let readable = readableByteCount
         if let base = unsafe base, capacity - readable >= count, readIndex >= capacity / 2 {
             // SAFETY: both ranges lie inside the allocation; memmove semantics allow overlap.
@@ -88,7 +96,7 @@
 
     // MARK: Appending
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func append(_ bytes: UnsafeRawBufferPointer) {
         guard let source = bytes.baseAddress, bytes.count > 0 else { return }
         reserve(bytes.count)
@@ -110,12 +118,12 @@
         text.withUTF8 { unsafe append(UnsafeRawBufferPointer($0)) }
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func append(_ text: StaticString) {
         text.withUTF8Buffer { unsafe append(UnsafeRawBufferPointer($0)) }
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func append(_ byte: UInt8) {
         reserve(1)
         // SAFETY: as above, for one byte.
@@ -123,7 +131,7 @@
         writeIndex += 1
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func appendLittleEndian<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value) {
         reserve(MemoryLayout<Value>.size)
         // SAFETY: as above; storeBytes allows any alignment.
@@ -132,7 +140,7 @@
     }
 
     /// Appends a frame header; exactly `payloadByteCount` bytes must follow.
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func append(_ header: FrameHeader) {
         appendLittleEndian(UInt32(header.payloadByteCount))
         appendLittleEndian(UInt32(header.kind.rawValue) | UInt32(header.flags.rawValue) << 8)
@@ -140,7 +148,7 @@
     }
 
     /// Appends a frame whose payload length is known only afterwards: `body` writes the payload.
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func appendFrame(
         _ kind: FrameKind, stream: UInt32, flags: FrameFlags = [], _ body: (inout ByteBuffer) -> Void
     ) {
@@ -151,5 +159,14 @@
         // SAFETY: the header was written at readIndex + before, which still lies inside the allocation.
         unsafe base?.storeBytes(
             of: UInt32(payloadByteCount).littleEndian, toByteOffset: readIndex + before, as: UInt32.self)
+    }
+
+    /// Overwrites bytes that were appended before, `offset` bytes behind the read end.
+    @inlinable @inline(__always)
+    package mutating func patch<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
+        precondition(
+            offset >= 0 && offset + MemoryLayout<Value>.size <= readableByteCount, "patches only what was written")
+        // SAFETY: checked above.
+        unsafe base?.storeBytes(of: value.littleEndian, toByteOffset: readIndex + offset, as: Value.self)
     }
 }

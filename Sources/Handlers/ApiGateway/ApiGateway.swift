@@ -1,1 +1,111 @@
-@main enum Main { static func main() {} }
+// ApiGateway is the platform's one door: it knows which service answers which path, who asks, and how
+// often they may. It reads no body and keeps no data; what it hands on streams past it.
+import Platform
+import Workers
+
+@main final class Gateway: FetchHandler {
+    private let tokens: AccessTokens
+    private let cors: CORSPolicy
+    private let upstreams: [Upstream]
+    private var limits: GatewayLimits
+
+    init(env: Env) throws {
+        tokens = try AccessTokens(secret: env.requiredSecret("JWT_KEY"))
+        cors = CORSPolicy(env.variable("CORS_ORIGINS") ?? "http://localhost:3000,http://localhost:5173")
+        limits = try GatewayLimits(env)
+        upstreams = [
+            Upstream("/api/v1/auth", ServiceClient("auth-service", binding: "AUTH")),
+            Upstream("/api/v1/users", ServiceClient("user-service", binding: "USERS")),
+            Upstream("/api/v1/content", ServiceClient("content-service", binding: "CONTENT")),
+            Upstream("/api/v1/analytics", ServiceClient("analytics-service", binding: "ANALYTICS")),
+        ]
+    }
+
+    func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
+        let requestID = RequestID.of(request)
+        let origin = request.headers["origin"]
+        var budget: SlidingWindowLimiter.Decision?
+        var response: Response
+        if CORSPolicy.isPreflight(request), let origin {
+            response = cors.preflightResponse(origin: origin)
+        } else {
+            response = try await answering(request, context, requestID: requestID) {
+                try await self.respond(to: request, requestID: requestID, budget: &budget, env, context)
+            }
+        }
+        response.headers = response.headers.changing { headers in
+            headers.removeAll(withPrefix: Identity.reservedPrefix)
+            headers[RequestID.header] = requestID
+            SecurityHeaders.write(to: &headers, scheme: request.headers["x-forwarded-proto"])
+            cors.write(to: &headers, origin: origin, vary: headers["vary"])
+            if let budget {
+                headers["ratelimit-limit"] = String(budget.limit)
+                headers["ratelimit-remaining"] = String(budget.remaining)
+                headers["ratelimit-reset"] = String(budget.resetSeconds)
+            }
+        }
+        return response
+    }
+
+    private func respond(
+        to request: Request, requestID: String, budget: inout SlidingWindowLimiter.Decision?, _ env: Env,
+        _ context: ExecutionContext
+    ) async throws -> Response {
+        let path = request.path
+        let address = ClientAddress.limitKey(request.headers["cf-connecting-ip"] ?? "unknown")
+        try limits.take(.address(address), now: context.now, &budget)
+        if path == "/api/health" || path == "/api/v1/health" {
+            guard request.method == .get || request.method == .head else {
+                throw APIError.notFound("this path")
+            }
+            return try await HealthReport.gather(upstreams.map(\.client), requestID: requestID, env, context)
+        }
+        guard let upstream = upstreams.first(where: { $0.serves(path) }) else {
+            throw APIError.notFound("this path")
+        }
+        var identity: Identity?
+        if PublicPaths.contains(path) {
+            try limits.take(.credentials(address), now: context.now, &budget)
+        } else {
+            let verified = try tokens.identity(
+                authorization: request.headers["authorization"], now: context.now)
+            try limits.take(.user(verified.userID), now: context.now, &budget)
+            identity = verified
+        }
+        var forwarded = request
+        forwarded.headers = request.headers.changing { headers in
+            headers.removeAll(withPrefix: Identity.reservedPrefix)
+            // The service gets what was verified, not what it was verified with.
+            headers["authorization"] = nil
+            headers["cookie"] = nil
+            headers[RequestID.header] = requestID
+            identity?.write(to: &headers)
+        }
+        return try await upstream.client.send(forwarded, env: env, context: context)
+    }
+}
+
+/// A service and the paths that are its own.
+struct Upstream {
+    private let prefix: String
+    let client: ServiceClient
+
+    init(_ prefix: String, _ client: ServiceClient) {
+        self.prefix = prefix
+        self.client = client
+    }
+
+    func serves(_ path: String) -> Bool {
+        path.hasPrefix(prefix)
+            && (path.utf8.count == prefix.utf8.count || path.dropFirst(prefix.count).first == "/")
+    }
+}
+
+/// What can be asked for without an access token.
+enum PublicPaths {
+    private static let paths: Set<String> = [
+        "/api/v1/auth/register", "/api/v1/auth/login", "/api/v1/auth/refresh",
+    ]
+
+    static func contains(_ path: String) -> Bool { paths.contains(path) }
+}

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -44,4 +45,12 @@ static inline ssize_t edge_sendfile(int out, int in, int64_t *offset, size_t cou
     ssize_t sent = sendfile(out, in, &position, count);
     *offset = (int64_t)position;
     return sent;
+}
+
+#include "spawn.h"
+#include "landlock.h"
+#include "process.h"
+static inline int edge_inotify(void) { return inotify_init1(IN_CLOEXEC); }
+static inline int edge_inotify_watch(int inotify, const char *path) {
+    return inotify_add_watch(inotify, path, IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO);
 }

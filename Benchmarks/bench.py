@@ -1,0 +1,294 @@
+"""Prints the benchmark table: every row a ratio against a peer that was started in the same run.
+
+Usage: python3 Benchmarks/bench.py [--products .build/release] [--seconds 4] [ROW...]
+
+CPU is what the kernel booked for all server processes of the one and of the other during the same load, in
+microseconds per request. Rounds alternate between the two, and the median round counts: the machine's speed
+drifts. Nothing here asserts; the aims stand beside the figures.
+"""
+
+import argparse
+import http.client
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on {port}")
+
+
+def tree(pid):
+    """The process and all below it."""
+    found = [pid]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as children:
+                for child in children.read().split():
+                    found += tree(int(child))
+    except FileNotFoundError:
+        pass
+    return found
+
+
+def cpu_seconds(pid):
+    total = 0
+    for process in tree(pid):
+        try:
+            with open(f"/proc/{process}/schedstat") as stat:
+                # schedstat of the process is its main thread's: sum the threads'.
+                pass
+            for task in os.listdir(f"/proc/{process}/task"):
+                with open(f"/proc/{process}/task/{task}/schedstat") as stat:
+                    total += int(stat.read().split()[0])
+        except FileNotFoundError:
+            pass
+    return total / 1e9
+
+
+class Server:
+    """A server under load, ours or a peer's."""
+
+    def __init__(self, name, pid, port):
+        self.name, self.pid, self.port = name, pid, port
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.work = tempfile.mkdtemp(prefix="edge-bench-")
+        self.children = []
+        self.rows = []
+
+    def close(self):
+        for child in self.children:
+            child.terminate()
+        for child in self.children:
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def spawn(self, command, **keywords):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keywords)
+        self.children.append(child)
+        return child
+
+    # The servers
+
+    def edge(self, worker, *arguments):
+        os.environ["EDGE_PRODUCTS"] = self.options.products
+        from harness import Node, product
+        node = Node("run", product(worker), "--no-log-requests", "--log-level", "error", *arguments).start()
+        self.children.append(node.process)
+        self.node = node
+        return Server("edge", node.process.pid, node.port)
+
+    def nginx(self):
+        if getattr(self, "nginx_server", None):
+            return self.nginx_server
+        port = free_port()
+        configuration = os.path.join(self.work, "nginx.conf")
+        with open(configuration, "w") as file:
+            file.write(f"""
+                worker_processes 2; pid {self.work}/nginx.pid; daemon off; error_log /dev/null;
+                events {{ worker_connections 8192; }}
+                http {{
+                    access_log off; sendfile on; keepalive_requests 1000000000; client_body_temp_path {self.work}/body;
+                    proxy_temp_path {self.work}/p; fastcgi_temp_path {self.work}/f; uwsgi_temp_path {self.work}/u;
+                    scgi_temp_path {self.work}/s; default_type application/octet-stream;
+                    server {{
+                        listen 127.0.0.1:{port} reuseport;
+                        location /hello {{ return 200 "hello"; }}
+                        location /files/ {{ alias {self.work}/files/; }}
+                    }}
+                }}""")
+        os.makedirs(os.path.join(self.work, "files"), exist_ok=True)
+        child = self.spawn(["nginx", "-c", configuration, "-p", self.work])
+        wait_for_port(port)
+        self.nginx_server = Server("nginx", child.pid, port)
+        return self.nginx_server
+
+    def node_js(self, code):
+        port = free_port()
+        script = os.path.join(self.work, f"server-{port}.js")
+        with open(script, "w") as file:
+            file.write(code.replace("PORT", str(port)))
+        child = self.spawn(["node", script])
+        wait_for_port(port)
+        return Server("node", child.pid, port)
+
+    # Loads
+
+    def wrk(self, server, path, connections, script=None):
+        """One round: (requests/s, CPU µs per request, p50 µs, p99 µs)."""
+        command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{self.options.seconds}s", "--latency",
+                   "--timeout", "10s", f"http://127.0.0.1:{server.port}{path}"]
+        if script:
+            name = os.path.join(self.work, "load.lua")
+            with open(name, "w") as file:
+                file.write(script)
+            command[1:1] = ["-s", name]
+        before = cpu_seconds(server.pid)
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        used = cpu_seconds(server.pid) - before
+        requests = int(re.search(r"(\d+) requests in", output).group(1))
+        failed = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+        if failed or re.search(r"Socket errors: .*[1-9]", output):
+            print(f"    {server.name}{path}: {output}", file=sys.stderr)
+        rate = float(re.search(r"Requests/sec:\s+([\d.]+)", output).group(1))
+
+        def latency(percent):
+            value, unit = re.search(rf"\s{percent}%\s+([\d.]+)(us|ms|s)", output).groups()
+            return float(value) * {"us": 1, "ms": 1000, "s": 1_000_000}[unit]
+
+        return rate, used * 1e6 / max(1, requests), latency(50), latency(99)
+
+    def compare(self, title, aim, ours, peer, path, connections, peer_path=None, script=None):
+        rounds = []
+        for number in range(self.options.rounds + 1):
+            pair = [self.wrk(ours, path, connections, script), self.wrk(peer, peer_path or path, connections, script)]
+            if number:  # The first round warms up.
+                rounds.append(pair)
+        mine = [statistics.median(r[0][i] for r in rounds) for i in range(4)]
+        theirs = [statistics.median(r[1][i] for r in rounds) for i in range(4)]
+        ratio = statistics.median(r[0][1] / r[1][1] for r in rounds)
+        self.row(title, f"{ratio:.2f} x {peer.name} CPU", aim,
+                 f"{mine[1]:.1f} vs {theirs[1]:.1f} us CPU, {mine[0]:,.0f} vs {theirs[0]:,.0f} req/s, "
+                 f"p50 {mine[2]:,.0f} vs {theirs[2]:,.0f} us, p99 {mine[3]:,.0f} vs {theirs[3]:,.0f} us")
+
+    def row(self, title, figure, aim, detail):
+        self.rows.append((title, figure, aim, detail))
+        print(f"| {title} | {figure} | {aim} | {detail} |", flush=True)
+
+    # Rows
+
+    def hello(self):
+        edge = self.edge("HelloWorker", "--isolates", "1")
+        nginx = self.nginx()
+        self.compare("hello through an isolate, 64 connections", "<= 1.3 x nginx", edge, nginx, "/hello", 64)
+        node = self.node_js("require('http').createServer((q, s) => s.end('hello')).listen(PORT, '127.0.0.1')")
+        self.compare("the same against node's http", "", edge, node, "/hello", 64)
+
+    def many(self):
+        edge = self.edge("HelloWorker", "--isolates", "1", "--concurrency", "1024")
+        self.compare("hello, 2,000 connections", "<= 1.5 x nginx", edge, self.nginx(), "/hello", 2000)
+
+    def echo(self):
+        edge = self.edge("HelloWorker", "--isolates", "1")
+        node = self.node_js("require('http').createServer((q, s) => q.pipe(s)).listen(PORT, '127.0.0.1')")
+        script = 'wrk.method = "POST"\nwrk.body = string.rep("x", 65536)\n'
+        self.compare("64 KiB POST echo, streamed", "<= 1.0 x node", edge, node, "/echo", 16, script=script)
+
+    def hop(self):
+        edge = self.edge("HelloWorker", "--isolates", "1")
+        with_hop, without = [], []
+        for _ in range(self.options.rounds):
+            with_hop.append(self.wrk(edge, "/hello", 1)[2])
+            without.append(self.wrk(edge, "/__edge/health/live", 1)[2])
+        added = statistics.median(a - b for a, b in zip(with_hop, without))
+        self.row("latency that the isolate adds, 1 connection", f"{added:.0f} us at p50", "<= 25 us",
+                 f"{statistics.median(with_hop):.0f} us with, {statistics.median(without):.0f} us without")
+
+    def bindings(self):
+        edge = self.edge("StoreWorker", "--kv", "KV=bench", "--d1", "DB=bench", "--r2", "R2=bench")
+        connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=300)
+
+        def ask(method, path, body=None):
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"{path}: {answer.status} {text[:200]}")
+            return text.decode()
+
+        ask("PUT", "/kv/bench", b"v" * 100)
+        ask("POST", "/d1/exec", b"CREATE TABLE IF NOT EXISTS bench (id INTEGER PRIMARY KEY, value TEXT)\n"
+            b"CREATE TABLE IF NOT EXISTS inserts (id INTEGER PRIMARY KEY, value TEXT)\n"
+            b"INSERT INTO bench SELECT value, 'row ' || value FROM json_each((SELECT json_group_array(value) FROM "
+            b"(WITH RECURSIVE n(value) AS (SELECT 0 UNION ALL SELECT value + 1 FROM n WHERE value < 999) "
+            b"SELECT value FROM n)))")
+
+        def rate(path, count, parallel):
+            ask("GET", f"{path}/{max(1, count // 10)}/{parallel}")
+            times = [float(ask("GET", f"{path}/{count}/{parallel}")) for _ in range(3)]
+            return count / (statistics.median(times) / 1000)
+
+        gets = rate("/bench/kv-get", 50_000, 64)
+        one = 1e6 / rate("/bench/kv-get", 5_000, 1)
+        self.row("KV get inside a handler", f"{gets:,.0f}/s with 64 in flight", ">= 100,000/s, <= 40 us", f"{one:.0f} us with 1")
+        self.row("durable KV puts inside a handler, 64 at once", f"{rate('/bench/kv-put', 20_000, 64):,.0f}/s",
+                 ">= 10 x raw LMDB", "see the store rows for the peer")
+        self.row("D1 point select inside a handler", f"{rate('/bench/d1-select', 50_000, 64):,.0f}/s with 64 in flight",
+                 ">= 40,000/s", "")
+        self.row("durable D1 inserts inside a handler, 64 at once", f"{rate('/bench/d1-insert', 20_000, 64):,.0f}/s",
+                 ">= 8 x raw SQLite FULL", "see the store rows for the peer")
+        # A stored object against the same bytes from a file.
+        data = os.urandom(1 << 20)
+        ask("PUT", "/r2/object", data)
+        nginx = self.nginx()
+        with open(os.path.join(self.work, "files", "object"), "wb") as file:
+            file.write(data)
+        self.compare("1 MiB answer from R2", "<= 1.0 x nginx sendfile", edge, nginx, "/r2/object", 16,
+                     peer_path="/files/object")
+
+    def isolates(self):
+        edge = self.edge("HelloWorker", "--isolates", "8")
+
+        def pss(pid):
+            with open(f"/proc/{pid}/smaps_rollup") as rollup:
+                return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.M).group(1)) / 1024
+
+        pids = self.node.isolate_pids()
+        further = statistics.median(pss(pid) for pid in pids)
+        self.row("memory of each further idle isolate", f"{further:.1f} MiB PSS", "<= 4 MiB", f"{len(pids)} isolates")
+
+    def stores(self):
+        output = subprocess.run(
+            [os.path.join(self.options.products, "StoreBenchmark"), self.work], capture_output=True, text=True, check=True)
+        for line in output.stdout.splitlines():
+            self.row(*line.split("\t"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--products", default=os.path.join(ROOT, ".build", "release"))
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("rows", nargs="*")
+    options = parser.parse_args()
+    print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
+    for name in options.rows or ["hello", "many", "echo", "hop", "isolates", "stores", "bindings"]:
+        bench = Bench(options)
+        try:
+            getattr(bench, name)()
+        finally:
+            bench.close()
+
+
+if __name__ == "__main__":
+    main()

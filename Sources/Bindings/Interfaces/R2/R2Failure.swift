@@ -1,0 +1,156 @@
+/// What a bucket refuses or can't do (spec: r2, "Codes"). The text of each case is the documented one;
+/// where the product documents only a number, ours says what was seen and what the limit is.
+package enum R2Failure: Error, Equatable, Sendable {
+    case internalError
+    case invalidBucketName
+    case noSuchBucket
+    case bucketNotEmpty
+    case entityTooSmall
+    case metadataTooLarge
+    case incompleteBody(expected: Int64, received: Int64)
+    case invalidObjectName
+    case invalidMaxKeys
+    case tooManyKeys(Int)
+    case invalidCursor
+    case noSuchUpload
+    case invalidPart
+    case badDigest(R2Checksum.Algorithm, expected: [UInt8], actual: [UInt8])
+    case invalidRange
+    case badUpload
+    case entityTooLarge
+    case partNumberOutOfRange(Int64)
+    /// More waits for the disk than the store lets wait; nothing was done.
+    case unavailable
+
+    package var code: Int {
+        switch self {
+        case .internalError: 10001
+        case .invalidBucketName: 10005
+        case .noSuchBucket: 10006
+        case .bucketNotEmpty: 10008
+        case .entityTooSmall: 10011
+        case .metadataTooLarge: 10012
+        case .incompleteBody: 10013
+        case .invalidObjectName: 10020
+        case .invalidMaxKeys: 10022
+        case .noSuchUpload: 10024
+        case .invalidPart, .partNumberOutOfRange: 10025
+        case .tooManyKeys, .invalidCursor: 10029
+        case .badDigest: 10037
+        case .invalidRange: 10039
+        case .unavailable: 10043
+        case .badUpload: 10048
+        case .entityTooLarge: 100100
+        }
+    }
+
+    package var message: String {
+        switch self {
+        case .internalError: "We encountered an internal error. Please try again."
+        case .invalidBucketName: "The specified bucket name is not valid."
+        case .noSuchBucket: "The specified bucket does not exist."
+        case .bucketNotEmpty: "The bucket you tried to delete is not empty."
+        case .entityTooSmall:
+            "Your proposed upload is smaller than the minimum allowed object size."
+        case .metadataTooLarge:
+            "Your metadata headers exceed the maximum allowed metadata size."
+        case .incompleteBody(let expected, let received):
+            "The body ended after \(received) bytes; its declared length is \(expected)."
+        case .invalidObjectName: "The specified object name is not valid."
+        case .invalidMaxKeys: "MaxKeys params must be positive integer <= 1000."
+        case .tooManyKeys(let count):
+            "At most \(R2Limits.deletedKeysMax) keys can be deleted at once, not \(count)."
+        case .invalidCursor: "The cursor was not returned by a list of this bucket."
+        case .noSuchUpload: "The specified multipart upload does not exist."
+        case .invalidPart, .partNumberOutOfRange:
+            "One or more of the specified parts could not be found."
+        case .badDigest(let algorithm, let expected, let actual):
+            """
+            The \(algorithm.title) checksum you specified did not match what we received.
+            You provided a \(algorithm.title) checksum with value: \(R2Hex.encode(expected))
+            Actual \(algorithm.title) was: \(R2Hex.encode(actual))
+            """
+        case .unavailable: "The store is overloaded. Please try again."
+        case .invalidRange: "The requested range is not satisfiable"
+        case .badUpload: "There was a problem with the multipart upload."
+        case .entityTooLarge: "Your proposed upload exceeds the maximum allowed object size."
+        }
+    }
+
+    /// The failure as the handler sees it: `<action>: <message> (<code>)`.
+    package func failure(of action: R2Action) -> CallFailure {
+        if case .partNumberOutOfRange(let number) = self { return .partNumberOutOfRange(number) }
+        return CallFailure("\(action.rawValue): \(message) (\(code))", code: code)
+    }
+}
+
+/// The names of the operations as errors spell them.
+package enum R2Action: String, Sendable {
+    case head, get, put, delete, list
+    case createMultipartUpload, uploadPart, completeMultipartUpload, abortMultipartUpload
+}
+
+/// The sizes of spec r2, section 1.
+public enum R2Limits {
+    public static let keyBytesMax = 1024
+    /// Counted as `R2Object.countedMetadataBytes` does.
+    public static let customMetadataBytesMax = 8192
+    /// 5 GiB − 5 MiB: one put, or one part.
+    public static let putBytesMax: Int64 = 5_363_466_240
+    public static let partBytesMin: Int64 = 5 << 20
+    public static let partsMax = 10_000
+    public static let listedMax = 1000
+    public static let deletedKeysMax = 1000
+}
+
+extension CallFailure {
+    static func typeError(_ message: String) -> CallFailure { CallFailure(message, name: "TypeError") }
+    static func rangeError(_ message: String) -> CallFailure { CallFailure(message, name: "RangeError") }
+
+    static func partNumberOutOfRange(_ number: Int64) -> CallFailure {
+        .typeError("Part number must be between 1 and 10000 (inclusive). Actual value was: \(number)")
+    }
+}
+
+/// Lower-case hexadecimal text.
+package enum R2Hex {
+    package static func encode(_ bytes: some Sequence<UInt8>) -> String {
+        var digits: [UInt8] = []
+        digits.reserveCapacity(bytes.underestimatedCount * 2)
+        for byte in bytes {
+            digits.append(digit(byte >> 4))
+            digits.append(digit(byte & 15))
+        }
+        return String(decoding: digits, as: UTF8.self)
+    }
+
+    /// `nil` unless `text` is an even number of hexadecimal digits of either case.
+    package static func decode(_ text: String) -> [UInt8]? {
+        let digits = text.utf8
+        guard digits.count.isMultiple(of: 2) else { return nil }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(digits.count / 2)
+        var high: UInt8?
+        for digit in digits {
+            guard let value = value(digit) else { return nil }
+            if let upper = high {
+                bytes.append(upper << 4 | value)
+                high = nil
+            } else {
+                high = value
+            }
+        }
+        return bytes
+    }
+
+    private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 48 + value : 87 + value }
+
+    private static func value(_ digit: UInt8) -> UInt8? {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - 48
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - 87
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - 55
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,29 @@
+package import System
+
+/// The steps that touch the disk, in the order in which a put takes them.
+package enum DiskOperation: String, CaseIterable, Sendable {
+    case create
+    case write
+    case syncFile = "sync file"
+    case rename
+    case syncDirectory = "sync directory"
+    case commit
+    case unlink
+    /// Removing a temporary file after a failure, or at a sweep.
+    case removeTemporary = "remove temporary"
+}
+
+/// Asked before each step: tests inject faults with it. One that fails every step from some moment on
+/// leaves the disk as the death of the process would.
+package struct DiskHook: Sendable {
+    let before: @Sendable (DiskOperation, _ subject: String) -> SystemError?
+
+    /// - Parameter before: gets the step and the file's name; what it returns is what the step fails with.
+    package init(_ before: @escaping @Sendable (DiskOperation, _ subject: String) -> SystemError?) {
+        self.before = before
+    }
+
+    func callAsFunction(_ operation: DiskOperation, _ subject: String) throws(SystemError) {
+        if let failure = before(operation, subject) { throw failure }
+    }
+}

@@ -1,0 +1,205 @@
+package import Interfaces
+internal import LMDB
+internal import OpenSSL
+package import Stores
+internal import System
+
+extension EmbeddedR2Store {
+    typealias SuppliedChecksum = (algorithm: R2Checksum.Algorithm, bytes: [UInt8])
+
+    package func put(
+        _ request: R2PutMessage, body: (any BodySource)?, in bucket: String
+    ) async throws(R2Failure) -> R2Object? {
+        do throws(R2Failure) {
+            try Self.check(key: request.key)
+            try Self.check(request.attributes)
+            guard request.size <= R2Limits.putBytesMax else { throw R2Failure.entityTooLarge }
+            // Decided again in the transaction; here it spares a body that could not be stored.
+            let old = try stored(request.key, in: bucket, "put")
+            guard Self.passes(request.onlyIf, old) else {
+                body?.cancel()
+                return nil
+            }
+            return request.size <= options.inlineBytesMax
+                ? try await putInline(request, body, bucket) : try await putBlob(request, body, bucket)
+        } catch {
+            body?.cancel()
+            throw error
+        }
+    }
+
+    package func delete(_ keys: [String], in bucket: String) async throws(R2Failure) {
+        guard keys.count <= R2Limits.deletedKeysMax else { throw .tooManyKeys(keys.count) }
+        for key in keys { try Self.check(key: key) }
+        let byteCount = keys.reduce(0) { $0 + $1.utf8.count }
+        let leftovers = try await commit("delete", byteCount: byteCount) { [index] transaction in
+            guard let bucket = try index.bucket(bucket, transaction.reading) else {
+                throw R2Failure.noSuchBucket
+            }
+            var leftovers: [ObjectIndex.Leftovers] = []
+            for key in keys {
+                if let old = try index.removeObject(key, bucket: bucket, transaction) {
+                    leftovers.append(old)
+                }
+            }
+            return leftovers
+        }
+        for old in leftovers { discard(old) }
+    }
+
+    static func passes(_ onlyIf: R2Conditional?, _ object: StoredObject?) -> Bool {
+        guard let onlyIf else { return true }
+        return object.map { onlyIf.passes(etag: $0.etag, uploaded: $0.uploaded) } ?? onlyIf.passesMissing
+    }
+
+    // MARK: Small objects
+
+    private func putInline(
+        _ request: R2PutMessage, _ body: (any BodySource)?, _ bucket: String
+    ) async throws(R2Failure) -> R2Object? {
+        var bytes: [UInt8] = []
+        try await receive(body, size: request.size) { piece throws(R2Failure) in
+            if bytes.isEmpty { bytes = piece } else { bytes.append(contentsOf: piece) }
+        }
+        let content = bytes
+        let supplied = Self.digestAlgorithm(request.checksum)
+        let digest: @Sendable () -> (md5: [UInt8], supplied: [UInt8]?) = {
+            (Digest.hash(content, with: .md5), supplied.map { Digest.hash(content, with: $0) })
+        }
+        // Some 2 µs per KiB: more than a little of it isn't for a reactor's thread.
+        let digests = content.count <= 4096 ? digest() : await threads.run(digest)
+        let object = try makeObject(request, .index, md5: digests.md5, supplied: digests.supplied)
+        return try await commit(object, request, .index(content), bucket)
+            ? object.object(key: request.key) : nil
+    }
+
+    // MARK: Large objects
+
+    private func putBlob(
+        _ request: R2PutMessage, _ body: (any BodySource)?, _ bucket: String
+    ) async throws(R2Failure) -> R2Object? {
+        let writer = makeWriter(supplied: Self.digestAlgorithm(request.checksum))
+        let object: StoredObject
+        let isStored: Bool
+        do throws(R2Failure) {
+            let digests = try await receive(body, size: request.size, into: writer)
+            var made = try makeObject(request, .blob, md5: digests.md5, supplied: digests.supplied)
+            made.version = writer.blob
+            object = made
+            isStored = try await commit(object, request, .blob, bucket)
+        } catch {
+            await abandon(writer)
+            throw error
+        }
+        guard isStored else {
+            await abandon(writer)
+            return nil
+        }
+        use.endWriting(writer.blob)
+        return object.object(key: request.key)
+    }
+
+    /// A writer for a new blob, which no sweep touches before `abandon` or `use.endWriting`.
+    func makeWriter(supplied: Digest.Algorithm?) -> BlobWriter {
+        let blob = Identifier.make(at: clock.wallTime())
+        use.beginWriting(blob)
+        return BlobWriter(blob, files: files, threads: threads, syncs: syncs, supplied: supplied)
+    }
+
+    /// Streams the whole body to the disk; its blob is durable, and named by nobody, when this returns.
+    func receive(
+        _ body: (any BodySource)?, size: Int64, into writer: BlobWriter
+    ) async throws(R2Failure) -> (md5: [UInt8], supplied: [UInt8]?) {
+        try await receive(body, size: size) { piece throws(R2Failure) in
+            do throws(SystemError) { try await writer.write(piece) } catch {
+                throw self.report(error, "write")
+            }
+        }
+        do throws(SystemError) { return try await writer.finish() } catch { throw report(error, "write") }
+    }
+
+    /// Removes a blob that will not be committed.
+    func abandon(_ writer: BlobWriter) async {
+        // After a commit of which nobody knows whether it reached the disk, the file must stay: the next
+        // start decides.
+        if !isIndexUncertain.load(ordering: .relaxed) {
+            do throws(SystemError) { try await writer.abandon() } catch {
+                logger.log(.warning, "R2 blob not removed; the next sweep will", [("error", "\(error)")])
+            }
+        }
+        use.endWriting(writer.blob)
+    }
+
+    // MARK: Parts of both
+
+    /// Hands each piece of the body to `take` and sees to it that there are `size` bytes, neither less nor
+    /// more.
+    private func receive(
+        _ body: (any BodySource)?, size: Int64, _ take: ([UInt8]) async throws(R2Failure) -> Void
+    ) async throws(R2Failure) {
+        var received: Int64 = 0
+        while let body {
+            let piece: [UInt8]?
+            do { piece = try await body.next() } catch {
+                throw .incompleteBody(expected: size, received: received)
+            }
+            guard let piece else { break }
+            received += Int64(piece.count)
+            guard received <= size else { break }
+            try await take(piece)
+        }
+        guard received == size else { throw .incompleteBody(expected: size, received: received) }
+    }
+
+    /// The record of a put, whose content must match the checksum that came with it.
+    private func makeObject(
+        _ request: R2PutMessage, _ location: StoredObject.Location, md5: [UInt8], supplied: [UInt8]?
+    ) throws(R2Failure) -> StoredObject {
+        if let checksum = request.checksum {
+            let actual = supplied ?? md5
+            guard actual == checksum.bytes else {
+                throw .badDigest(checksum.algorithm, expected: checksum.bytes, actual: actual)
+            }
+        }
+        let now = clock.wallTime()
+        return StoredObject(
+            version: Identifier.make(at: now), size: request.size, uploaded: now.milliseconds,
+            location: location, md5: md5,
+            supplied: request.checksum.flatMap { $0.algorithm == .md5 ? nil : $0 },
+            attributes: request.attributes)
+    }
+
+    /// False when the condition doesn't hold (any more).
+    private func commit(
+        _ object: StoredObject, _ request: R2PutMessage, _ content: ObjectIndex.NewContent, _ bucket: String
+    ) async throws(R2Failure) -> Bool {
+        var byteCount = 1024 + request.key.utf8.count
+        if case .index(let bytes) = content { byteCount += bytes.count }
+        let key = request.key
+        let onlyIf = request.onlyIf
+        let outcome = try await commit("put", byteCount: byteCount) {
+            [index] transaction -> (isStored: Bool, leftovers: ObjectIndex.Leftovers?) in
+            guard let bucket = try index.bucket(bucket, transaction.reading) else {
+                throw R2Failure.noSuchBucket
+            }
+            if onlyIf != nil {
+                let old = try index.object(key, bucket: bucket, transaction.reading)
+                guard Self.passes(onlyIf, old) else { return (false, nil) }
+            }
+            return (true, try index.put(key, bucket: bucket, object, content, transaction))
+        }
+        discard(outcome.leftovers)
+        return outcome.isStored
+    }
+
+    /// What to compute besides MD5.
+    private static func digestAlgorithm(_ checksum: SuppliedChecksum?) -> Digest.Algorithm? {
+        switch checksum?.algorithm {
+        case nil, .md5: nil
+        case .sha1: .sha1
+        case .sha256: .sha256
+        case .sha384: .sha384
+        case .sha512: .sha512
+        }
+    }
+}

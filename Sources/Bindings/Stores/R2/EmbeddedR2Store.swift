@@ -1,0 +1,201 @@
+package import Interfaces
+package import LMDB
+package import Observability
+internal import Synchronization
+package import System
+
+/// Objects in files and an LMDB index below one directory. See `R2.swift` for the layout and the order of
+/// writes.
+///
+/// Any thread may call it. `head` and `get` read the index in place; everything else waits on the store's
+/// own threads.
+package final class EmbeddedR2Store: R2Store {
+    package struct Options: Sendable {
+        /// Larger objects get a file. Above one data frame, a file sent by the kernel is cheaper than a
+        /// copy.
+        package var inlineBytesMax: Int64 = 64 << 10
+        /// Threads for writes, syncs and listings. More than the disk has queue for gain nothing.
+        package var ioThreads = 4
+        /// How often orphans and expired uploads are looked for, the first time at once; `nil` leaves it to
+        /// `sweep`.
+        package var sweepInterval: Duration? = .seconds(3600)
+        /// The product's default lifecycle rule for uploads that are not completed.
+        package var uploadLifetime: Duration = .seconds(7 * 86_400)
+        package var index = LMDBEnvironment.Options()
+        /// For tests.
+        package var diskHook: DiskHook?
+
+        package init() {}
+    }
+
+    let options: Options
+    let clock: any NodeClock
+    let logger: Logger
+    let index: ObjectIndex
+    let committer: GroupCommitter
+    let files: BlobFiles
+    let threads: IOThreads
+    let syncs: DirectorySyncs
+    let use = BlobUse()
+    /// A commit failed in a way that leaves open what the disk holds: no orphan may be removed before the
+    /// index was opened anew.
+    let isIndexUncertain = Atomic<Bool>(false)
+    private let sweeper = Mutex<Task<Void, Never>?>(nil)
+
+    /// Opens or makes the store in `directory`, whose parent exists. Blocks.
+    ///
+    /// - Throws: `SystemError`, `LMDBError`, or `LMDBFormatError` for the directory of a newer node.
+    package init(
+        directory: String, clock: any NodeClock, logger: Logger, options: Options = Options()
+    ) throws {
+        self.options = options
+        self.clock = clock
+        self.logger = logger.with("store", "r2")
+        files = try BlobFiles(root: directory, hook: options.diskHook)
+        let environment = try LMDBEnvironment(directory: directory + "/index", options: options.index)
+        index = try ObjectIndex(environment)
+        committer = GroupCommitter(environment, threadName: "r2-commit")
+        threads = IOThreads(count: options.ioThreads, name: "r2-io")
+        syncs = DirectorySyncs(files: files, threads: threads)
+        if let interval = options.sweepInterval { startSweeping(every: interval) }
+    }
+
+    deinit {
+        sweeper.withLock { $0 }?.cancel()
+        threads.close()
+    }
+
+    /// Finishes what was begun and closes the index. Calls that come later fail.
+    package func close() async {
+        sweeper.withLock { $0 }?.cancel()
+        await use.settle()
+        await committer.close()
+        threads.close()
+    }
+
+    /// Waits until no file is left to unlink.
+    package func settle() async { await use.settle() }
+
+    // MARK: Buckets
+
+    package func createBucket(_ name: String) async throws(R2Failure) {
+        guard Self.isValid(bucketName: name) else { throw .invalidBucketName }
+        let exists = try read("createBucket") { transaction throws(LMDBError) in
+            try index.bucket(name, transaction) != nil
+        }
+        if exists { return }
+        try await commit("bucket \(name)") { [index] transaction in try index.makeBucket(name, transaction) }
+    }
+
+    package func deleteBucket(_ name: String) async throws(R2Failure) {
+        try await commit("bucket \(name)") { [index] transaction in
+            guard let bucket = try index.bucket(name, transaction.reading) else {
+                throw R2Failure.noSuchBucket
+            }
+            let uploads = try index.uploads(transaction.reading) { $0.bucket == bucket }
+            guard try index.isEmpty(bucket: bucket, transaction.reading), uploads.isEmpty else {
+                throw R2Failure.bucketNotEmpty
+            }
+            try index.removeBucket(name, transaction)
+        }
+    }
+
+    package func bucketNames() async throws(R2Failure) -> [String] {
+        try read("bucketNames") { transaction throws(LMDBError) in try index.bucketNames(transaction) }
+    }
+
+    /// 3...63 of a-z, 0-9 and `-`, an alphanumeric one at either end.
+    package static func isValid(bucketName name: String) -> Bool {
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+        }
+        let bytes = Array(name.utf8)
+        guard (3...63).contains(bytes.count), let first = bytes.first, let last = bytes.last else {
+            return false
+        }
+        return isAlphanumeric(first) && isAlphanumeric(last)
+            && bytes.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") }
+    }
+
+    // MARK: For the verbs, which stand in the extensions
+
+    static func check(key: String) throws(R2Failure) {
+        guard (1...R2Limits.keyBytesMax).contains(key.utf8.count) else { throw .invalidObjectName }
+    }
+
+    static func check(_ attributes: R2Attributes) throws(R2Failure) {
+        guard R2Object.countedMetadataBytes(attributes.customMetadata) <= R2Limits.customMetadataBytesMax,
+            attributes.httpMetadata.byteCount <= R2Limits.customMetadataBytesMax
+        else { throw .metadataTooLarge }
+    }
+
+    func read<Value>(
+        _ what: String, _ body: (borrowing LMDBReadTransaction) throws(LMDBError) -> Value
+    ) throws(R2Failure) -> Value {
+        do throws(LMDBError) {
+            return try index.environment.read(body)
+        } catch {
+            throw report(error, what)
+        }
+    }
+
+    /// Runs `body` in a transaction that other writers share; durable when it returns.
+    func commit<Value: Sendable>(
+        _ subject: String, byteCount: Int = 1024,
+        _ body: @escaping @Sendable (borrowing LMDBWriteTransaction) throws -> Value
+    ) async throws(R2Failure) -> Value {
+        do {
+            try files.willCommit(subject)
+            return try await committer.submit(byteCount: byteCount, body)
+        } catch let failure as R2Failure {
+            throw failure
+        } catch GroupCommitter.Failure.overloaded {
+            throw .unavailable
+        } catch {
+            if let error = error as? LMDBError, error.code == .inputOutput || error.code == .panic {
+                isIndexUncertain.store(true, ordering: .relaxed)
+            }
+            throw report(error, "commit of \(subject)")
+        }
+    }
+
+    /// Logs what the caller doesn't get to see.
+    func report(_ error: any Error, _ what: String) -> R2Failure {
+        logger.log(.error, "R2 \(what) failed", [("error", "\(error)")])
+        return .internalError
+    }
+
+    /// Unlinks, in the background, what a committed change left behind.
+    func discard(_ leftovers: ObjectIndex.Leftovers?) {
+        guard let leftovers, !leftovers.blobs.isEmpty else { return }
+        unlink(use.beginUnlinking(leftovers.blobs, of: leftovers.version), of: leftovers.version)
+    }
+
+    func unlink(_ blobs: [Identifier], of version: Identifier) {
+        guard !blobs.isEmpty else { return }
+        threads.submit { [files, use, logger] in
+            for blob in blobs {
+                do throws(SystemError) { try files.unlink(blob) } catch {
+                    // The sweep tries again.
+                    logger.log(.warning, "R2 blob not unlinked", [("error", "\(error)")])
+                }
+            }
+            use.endUnlinking(version)
+        }
+    }
+
+    private func startSweeping(every interval: Duration) {
+        let task = Task { [weak self, clock, logger] in
+            while !Task.isCancelled {
+                do {
+                    guard let report = try await self?.sweep() else { return }
+                    if !report.isEmpty { logger.log(.info, "R2 sweep: \(report)") }
+                    try await clock.sleep(for: interval)
+                } catch is CancellationError { return } catch
+                { /* Logged where it happened; the next may do. */  }
+            }
+        }
+        sweeper.withLock { $0 = task }
+    }
+}

@@ -1,0 +1,286 @@
+internal import Interfaces
+internal import LMDB
+
+/// The tables of the index, and what a transaction does to them. It knows no file: what it takes out of use
+/// it returns.
+struct ObjectIndex: Sendable {
+    static let format = "r2 1"
+
+    let environment: LMDBEnvironment
+    /// The number of the last bucket made.
+    private let settings: LMDBDatabase
+    /// Bucket name → number, four bytes, big-endian.
+    private let buckets: LMDBDatabase
+    /// Bucket number, key → `StoredObject`.
+    private let objects: LongKeys
+    /// Version → bytes of an object that lives in the index.
+    private let contents: LMDBDatabase
+    /// Version → `[StoredPiece]`.
+    private let pieces: LMDBDatabase
+    /// Blobs in use. A file whose name isn't here, and that nobody is writing, is an orphan.
+    private let blobs: LMDBDatabase
+    /// Upload → `StoredUpload`.
+    private let uploads: LMDBDatabase
+    /// Upload, part number (two bytes, big-endian) → `StoredPart`.
+    private let parts: LMDBDatabase
+
+    init(_ environment: LMDBEnvironment) throws {
+        try environment.requireFormat(Self.format)
+        self.environment = environment
+        settings = try environment.openDatabase("settings")
+        buckets = try environment.openDatabase("buckets")
+        objects = try LongKeys(environment, name: "objects")
+        contents = try environment.openDatabase("contents")
+        pieces = try environment.openDatabase("pieces")
+        blobs = try environment.openDatabase("blobs")
+        uploads = try environment.openDatabase("uploads")
+        parts = try environment.openDatabase("parts")
+    }
+
+    private static let lastBucketKey = Array("last bucket".utf8)
+
+    // MARK: Buckets
+
+    func bucket(_ name: String, _ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> UInt32? {
+        try transaction.value(of: Array(name.utf8), in: buckets).map(Self.number)
+    }
+
+    func makeBucket(_ name: String, _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
+        guard try bucket(name, transaction.reading) == nil else { return }
+        let last = try transaction.value(of: Self.lastBucketKey, in: settings).map(Self.number) ?? 0
+        try transaction.put(Self.lastBucketKey, Self.bytes(last + 1), in: settings)
+        try transaction.put(Array(name.utf8), Self.bytes(last + 1), in: buckets)
+    }
+
+    /// The caller has seen that the bucket holds no object and no upload.
+    func removeBucket(_ name: String, _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
+        try transaction.delete(Array(name.utf8), in: buckets)
+    }
+
+    func bucketNames(_ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> [String] {
+        try transaction.withCursor(buckets) { cursor throws(LMDBError) in
+            var names: [String] = []
+            var isThere = try cursor.moveToFirst()
+            while isThere {
+                names.append(String(decoding: cursor.key, as: UTF8.self))
+                isThere = try cursor.moveToNext()
+            }
+            return names
+        }
+    }
+
+    func isEmpty(bucket: UInt32, _ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> Bool {
+        let prefix = Self.bytes(bucket)
+        var isEmpty = true
+        try objects.scan(from: prefix, transaction) { key, _ in
+            isEmpty = !key.starts(with: prefix)
+            return .stop
+        }
+        return isEmpty
+    }
+
+    // MARK: Objects
+
+    func object(
+        _ key: String, bucket: UInt32, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> StoredObject? {
+        guard let record = try objects.value(of: Self.key(key, bucket), transaction) else { return nil }
+        return try StoredObject(record: record)
+    }
+
+    /// Copies the part of an object's bytes that lives in the index.
+    func content(
+        of version: Identifier, range: Range<Int>, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> [UInt8] {
+        if range.isEmpty { return [] }
+        let copy = try transaction.withValue(of: version.bytes, in: contents) {
+            value throws(LMDBError) -> [UInt8]? in
+            guard range.upperBound <= value.byteCount else { return nil }
+            let part = value.extracting(range)
+            // SAFETY: copied while the span lives.
+            return unsafe part.withUnsafeBytes { bytes in unsafe Array(bytes) }
+        }
+        guard let copy, let copy else {
+            throw LMDBError("read", .corrupted, on: "content of \(version.hexadecimal)")
+        }
+        return copy
+    }
+
+    func pieces(
+        of version: Identifier, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> [StoredPiece] {
+        guard let record = try transaction.value(of: version.bytes, in: pieces) else {
+            throw LMDBError("read", .corrupted, on: "pieces of \(version.hexadecimal)")
+        }
+        return try StoredPiece.decode(record)
+    }
+
+    enum NewContent: Sendable {
+        case index([UInt8])
+        /// The blob of the version's name, which is durable by now.
+        case blob
+        /// Blobs that are in use already: parts of an upload.
+        case pieces([StoredPiece])
+    }
+
+    /// Stores an object; whatever was under its key is taken out of use.
+    ///
+    /// - Returns: what replaced objects leave behind.
+    func put(
+        _ key: String, bucket: UInt32, _ object: StoredObject, _ content: NewContent,
+        _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> Leftovers? {
+        let leftovers = try removeObject(key, bucket: bucket, transaction)
+        let version = object.version.bytes
+        switch content {
+        case .index(let bytes):
+            if !bytes.isEmpty { try transaction.put(version, bytes, in: contents) }
+        case .blob: try transaction.put(version, [1], in: blobs)
+        case .pieces(let list): try transaction.put(version, StoredPiece.encode(list), in: pieces)
+        }
+        try objects.put(Self.key(key, bucket), object.encoded(), transaction)
+        return leftovers
+    }
+
+    /// Blobs that nothing in the index names any more; they can be unlinked once this is committed.
+    struct Leftovers: Sendable {
+        /// Who reads them has pinned this.
+        var version: Identifier
+        var blobs: [Identifier]
+    }
+
+    func removeObject(
+        _ key: String, bucket: UInt32, _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> Leftovers? {
+        guard let old = try object(key, bucket: bucket, transaction.reading) else { return nil }
+        let version = old.version.bytes
+        try objects.delete(Self.key(key, bucket), transaction)
+        switch old.location {
+        case .index:
+            try transaction.delete(version, in: contents)
+            return nil
+        case .blob:
+            try transaction.delete(version, in: blobs)
+            return Leftovers(version: old.version, blobs: [old.version])
+        case .pieces:
+            let list = try pieces(of: old.version, transaction.reading)
+            try transaction.delete(version, in: pieces)
+            for piece in list { try transaction.delete(piece.blob.bytes, in: blobs) }
+            return Leftovers(version: old.version, blobs: list.map(\.blob))
+        }
+    }
+
+    /// Visits the bucket's objects from `bound` on in the order of their keys' bytes.
+    func scan(
+        bucket: UInt32, from bound: [UInt8], _ transaction: borrowing LMDBReadTransaction,
+        _ visit: (_ key: ArraySlice<UInt8>, _ record: [UInt8]) throws(LMDBError) -> LongKeys.Step
+    ) throws(LMDBError) {
+        let prefix = Self.bytes(bucket)
+        try objects.scan(from: prefix + bound, transaction) { key, record throws(LMDBError) in
+            guard key.starts(with: prefix) else { return .stop }
+            switch try visit(key[prefix.count...], record) {
+            case .next: return .next
+            case .seek(let next): return .seek(prefix + next)
+            case .stop: return .stop
+            }
+        }
+    }
+
+    func isUsed(_ blob: Identifier, _ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> Bool {
+        try transaction.contains(blob.bytes, in: blobs)
+    }
+
+    // MARK: Uploads
+
+    func putUpload(
+        _ id: Identifier, _ upload: StoredUpload, _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) {
+        try transaction.put(id.bytes, upload.encoded(), in: uploads)
+    }
+
+    /// The upload, if it is one of this key.
+    func upload(
+        _ id: Identifier, key: String, bucket: UInt32, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> StoredUpload? {
+        guard let record = try transaction.value(of: id.bytes, in: uploads) else { return nil }
+        let upload = try StoredUpload(record: record)
+        return upload.bucket == bucket && upload.key == key ? upload : nil
+    }
+
+    /// All uploads that `isWanted` picks.
+    func uploads(
+        _ transaction: borrowing LMDBReadTransaction, where isWanted: (StoredUpload) -> Bool
+    ) throws(LMDBError) -> [(id: Identifier, upload: StoredUpload)] {
+        try transaction.withCursor(uploads) { cursor throws(LMDBError) in
+            var found: [(id: Identifier, upload: StoredUpload)] = []
+            var isThere = try cursor.moveToFirst()
+            while isThere {
+                let upload = try StoredUpload(record: cursor.value)
+                if isWanted(upload), let id = Identifier(cursor.key) { found.append((id, upload)) }
+                isThere = try cursor.moveToNext()
+            }
+            return found
+        }
+    }
+
+    /// Stores a part whose blob is durable; returns the blob of the part that it replaces.
+    func putPart(
+        _ number: Int, of upload: Identifier, _ part: StoredPart,
+        _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> Identifier? {
+        let key = Self.partKey(number, upload)
+        let old = try transaction.value(of: key, in: parts)
+        let replaced = try old.map { record throws(LMDBError) in try StoredPart(record: record) }
+        try transaction.put(key, part.encoded(), in: parts)
+        try transaction.put(part.blob.bytes, [1], in: blobs)
+        if let replaced { try transaction.delete(replaced.blob.bytes, in: blobs) }
+        return replaced?.blob
+    }
+
+    func parts(
+        of upload: Identifier, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> [Int: StoredPart] {
+        let prefix = upload.bytes
+        return try transaction.withCursor(parts) { cursor throws(LMDBError) in
+            var found: [Int: StoredPart] = [:]
+            var isThere = try cursor.seek(prefix)
+            while isThere, cursor.keyStarts(with: prefix) {
+                let number = cursor.key.dropFirst(prefix.count).reduce(0) { $0 << 8 | Int($1) }
+                found[number] = try StoredPart(record: cursor.value)
+                isThere = try cursor.moveToNext()
+            }
+            return found
+        }
+    }
+
+    /// Forgets the upload. Blobs of parts other than `kept` are taken out of use and returned.
+    func removeUpload(
+        _ id: Identifier, keeping kept: Set<Identifier> = [], _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> [Identifier] {
+        var leftovers: [Identifier] = []
+        for (number, part) in try parts(of: id, transaction.reading) {
+            try transaction.delete(Self.partKey(number, id), in: parts)
+            guard !kept.contains(part.blob) else { continue }
+            try transaction.delete(part.blob.bytes, in: blobs)
+            leftovers.append(part.blob)
+        }
+        try transaction.delete(id.bytes, in: uploads)
+        return leftovers
+    }
+
+    // MARK: Keys
+
+    private static func bytes(_ number: UInt32) -> [UInt8] {
+        stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: number >> $0) }
+    }
+
+    private static func number(_ bytes: [UInt8]) -> UInt32 {
+        bytes.prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
+    }
+
+    private static func key(_ key: String, _ bucket: UInt32) -> [UInt8] { bytes(bucket) + key.utf8 }
+
+    private static func partKey(_ number: Int, _ upload: Identifier) -> [UInt8] {
+        upload.bytes + [UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number)]
+    }
+}

@@ -1,0 +1,80 @@
+internal import Stores
+internal import Synchronization
+internal import System
+
+/// The bytes of an object that has several blobs, read one block at a time on the I/O threads.
+final class PiecesSource: BodySource {
+    private static let blockByteCount = 64 << 10
+
+    /// A part of a blob that is still to be read.
+    struct Stretch: Sendable {
+        var blob: Identifier
+        var offset: Int64
+        var byteCount: Int64
+    }
+    private struct State: ~Copyable {
+        var stretches: [Stretch]
+        var next = 0
+        var file: Descriptor?
+        var isDone = false
+    }
+    private let state: Mutex<State>
+    private let files: BlobFiles
+    private let threads: IOThreads
+    private let done: @Sendable () -> Void
+
+    /// - Parameter done: called once: at the end, on failure, on cancellation, or when the source is
+    ///   dropped.
+    init(_ stretches: [Stretch], files: BlobFiles, threads: IOThreads, done: @escaping @Sendable () -> Void) {
+        state = Mutex(State(stretches: stretches))
+        self.files = files
+        self.threads = threads
+        self.done = done
+    }
+
+    deinit { cancel() }
+
+    func next() async throws -> [UInt8]? {
+        do {
+            let block = try await threads.run { () throws(SystemError) in try self.readBlock() }
+            if block == nil { cancel() }
+            return block
+        } catch {
+            cancel()
+            throw error
+        }
+    }
+
+    func cancel() {
+        let isFirst = state.withLock { state in
+            defer {
+                state.isDone = true
+                state.file = nil
+            }
+            return !state.isDone
+        }
+        if isFirst { done() }
+    }
+
+    private func readBlock() throws(SystemError) -> [UInt8]? {
+        // One reader at a time: nobody waits for this lock but a `cancel`, for the time of one read.
+        try state.withLock { state throws(SystemError) -> [UInt8]? in
+            guard !state.isDone, state.next < state.stretches.count else { return nil }
+            let stretch = state.stretches[state.next]
+            if state.file == nil { state.file = try files.open(stretch.blob) }
+            let wanted = Int(min(stretch.byteCount, Int64(Self.blockByteCount)))
+            let block = try state.file?.read(at: stretch.offset, count: wanted) ?? []
+            guard block.count == wanted else {
+                // EIO: the blob is too short.
+                throw SystemError("pread", errno: 5, on: stretch.blob.hexadecimal)
+            }
+            state.stretches[state.next].offset += Int64(wanted)
+            state.stretches[state.next].byteCount -= Int64(wanted)
+            if state.stretches[state.next].byteCount == 0 {
+                state.file = nil
+                state.next += 1
+            }
+            return block
+        }
+    }
+}

@@ -1,0 +1,44 @@
+internal import Configuration
+
+/// `edge config show|diff|check`.
+enum ConfigCommand: Command {
+    static let name = "config"
+    static let summary = "Shows or compares effective configurations"
+    static let usage = "show [--env ENVIRONMENT] [--origin] | diff A B | check"
+    static let discussion = """
+        show    prints every value of an environment after all files are merged, with --origin also its place
+        diff    prints the values in which two environments differ
+        check   as `edge check`
+        """
+    static let options: [Option] =
+        Project.options + [
+            .value("env", "ENVIRONMENT", "which one (dev)"), .flag("origin", "where each value comes from"),
+            .flag("json", "findings as JSON (check)"),
+        ]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let project = Project(arguments)
+        switch arguments.positional.first {
+        case "show":
+            guard let configuration = project.load(arguments.value("env") ?? "dev", arguments) else {
+                return ExitCode.refused
+            }
+            for setting in configuration.settings {
+                print(arguments.has("origin") ? setting.description : "\(setting.path) = \(setting.value)")
+            }
+            return ExitCode.success
+        case "diff":
+            guard arguments.positional.count == 3 else { throw UsageError.missingArgument("config diff A B: an environment") }
+            guard let first = project.load(arguments.positional[1], arguments),
+                let second = project.load(arguments.positional[2], arguments)
+            else { return ExitCode.refused }
+            for change in first.changes(to: second) {
+                print("\(change.path): \(change.old?.value ?? "-") -> \(change.new?.value ?? "-")")
+            }
+            return ExitCode.success
+        case "check": return try await CheckCommand.run(arguments)
+        case let other?: throw UsageError.unknownCommand("config \(other)", nearest: nil)
+        case nil: throw UsageError.missingArgument("show, diff or check")
+        }
+    }
+}

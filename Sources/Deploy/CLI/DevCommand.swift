@@ -1,0 +1,197 @@
+internal import Configuration
+internal import Host
+internal import Observability
+internal import Releases
+internal import System
+
+/// `edge dev`: builds, runs all workers, watches the sources, rebuilds and swaps without losing a request.
+enum DevCommand: Command {
+    static let name = "dev"
+    static let summary = "Builds and runs the whole platform, and follows changes"
+    static let usage = "[OPTION...]"
+    static let discussion = """
+        Builds the workers with SwiftPM, applies pending migrations, serves on http://localhost:8787 and rebuilds when a
+        source, wrangler-like.toml, environments/dev.toml or .dev.vars changes. A failed build or start keeps the last
+        good release serving. Ctrl-C ends in order, a second one at once.
+        """
+    static let options: [Option] =
+        NodeOptions.options + Project.options + [
+            .flag("release", "builds optimised"),
+            .flag("no-build", "runs what was built before"),
+            .flag("no-watch", "doesn't follow changes"),
+        ]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
+        let project = Project(arguments)
+        guard let configuration = project.load("dev", arguments) else { return ExitCode.refused }
+        let options = try NodeOptions(arguments, environment: "dev", configuration: configuration)
+        let builder = WorkerBuilder(
+            directory: project.directory, isOptimised: arguments.has("release"), isEnabled: !arguments.has("no-build"))
+        guard try builder.build(configuration) else { return ExitCode.failure }
+
+        let process = try await NodeProcess(options)
+        let session = DevSession(project: project, arguments: arguments, builder: builder, process: process)
+        return try await session.serve(configuration)
+    }
+}
+
+/// Builds a project's workers.
+struct WorkerBuilder {
+    let directory: String
+    let isOptimised: Bool
+    let isEnabled: Bool
+
+    var products: String { "\(directory)/.build/\(isOptimised ? "release" : "debug")" }
+
+    /// - Returns: whether all products are there; the compiler has said why not.
+    func build(_ configuration: EffectiveConfiguration) throws(SystemError) -> Bool {
+        guard isEnabled else { return true }
+        var names: [String] = []
+        for worker in configuration.workers where worker.isEnabled && !names.contains(worker.product) {
+            names.append(worker.product)
+        }
+        for product in names {
+            let code = try ChildProcess.run(
+                [
+                    "swift", "build", "--static-swift-stdlib", "--configuration", isOptimised ? "release" : "debug",
+                    "--product", product, "--quiet", "--package-path", directory,
+                ])
+            guard code == 0 else {
+                Edge.complain("edge dev: building \(product) failed (exit code \(code))")
+                return false
+            }
+        }
+        return true
+    }
+}
+
+/// One run of `edge dev`.
+struct DevSession {
+    let project: Project
+    let arguments: CommandLineArguments
+    let builder: WorkerBuilder
+    let process: NodeProcess
+
+    func serve(_ configuration: EffectiveConfiguration) async throws -> Int32 {
+        let runner = try process.makeRunner(
+            tenant: configuration.tenant, secrets: DevSecrets(project: project, arguments: arguments))
+        let endpoints = try await process.listen()
+        await process.control.attach(node: process.node, runner: runner)
+        do {
+            _ = try await runner.apply(try describe(configuration, number: 1))
+        } catch {
+            _ = await process.node.drain(until: process.clock.now())
+            Edge.complain("edge dev: \(error)")
+            return ExitCode.refused
+        }
+        await process.control.becomeReady()
+        Edge.complain(summary(configuration))
+        process.announce(endpoints)
+        if !arguments.has("no-watch") { follow(runner) }
+        return await process.waitForTheEnd(runner)
+    }
+
+    private func describe(_ configuration: EffectiveConfiguration, number: Int) throws -> ReleaseDescription {
+        try project.describe(configuration, name: "dev-\(number)", products: builder.products)
+    }
+
+    private func summary(_ configuration: EffectiveConfiguration) -> String {
+        var lines: [String] = []
+        for worker in configuration.workers where worker.isEnabled {
+            lines.append("  \(worker.name)")
+            for route in worker.routes { lines.append("      route    \(route.pattern)") }
+            for domain in worker.customDomains { lines.append("      domain   \(domain.domain)") }
+            for binding in worker.bindings {
+                lines.append("      binding  \(binding.name): \(binding.kindName) \(Self.resource(binding.target))")
+            }
+            for consumer in worker.consumers { lines.append("      consumes \(consumer.queue)") }
+            for cron in worker.crons { lines.append("      cron     \(cron.text)") }
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func resource(_ target: Binding.Target) -> String {
+        switch target {
+        case .kv(let resource), .r2(let resource): resource
+        case .d1(let resource, _): resource
+        case .queue(let queue, _): queue
+        case .service(let worker, _, _): worker
+        default: ""
+        }
+    }
+
+    // MARK: Following changes
+
+    /// Watches on a thread of its own; each change is built there and brought into service by a task.
+    private func follow(_ runner: ReleaseRunner) {
+        let session = self
+        SystemThread(name: "edge-watch") {
+            do throws(SystemError) {
+                var watcher = try FileWatcher()
+                for folder in ["Sources", "environments", "migrations"] {
+                    watcher.watch("\(session.project.directory)/\(folder)")
+                }
+                watcher.watchFiles(of: session.project.directory)
+                var number = 1
+                while true {
+                    let changed = watcher.next(quiet: .milliseconds(200))
+                    number += 1
+                    session.changed(changed, number: number, runner)
+                }
+            } catch {
+                session.process.logger.log(.error, "changes can't be followed: \(error)")
+            }
+        }.start()
+    }
+
+    private func changed(_ paths: Set<String>, number: Int, _ runner: ReleaseRunner) {
+        let logger = process.logger
+        let paths = paths.filter(isInput)
+        guard !paths.isEmpty else { return }
+        logger.log(.info, "changed", [("files", paths.sorted().prefix(3).joined(separator: ", "))])
+        guard let configuration = project.load("dev", arguments) else {
+            return logger.log(.error, "the configuration has errors: the last good release goes on serving")
+        }
+        let isCode = paths.contains { $0.hasSuffix(".swift") || $0.hasSuffix(".c") || $0.hasSuffix(".h") }
+        do {
+            if isCode, try !builder.build(configuration) {
+                return logger.log(.error, "the build failed: the last good release goes on serving")
+            }
+            let description = try describe(configuration, number: number)
+            let done = Semaphore()
+            // One change after the other: the watching thread waits.
+            Task {
+                do {
+                    _ = try await runner.apply(description)
+                } catch {
+                    logger.log(.error, "the last good release goes on serving: \(error)")
+                }
+                done.signal()
+            }
+            done.wait()
+        } catch {
+            logger.log(.error, "the last good release goes on serving: \(error)")
+        }
+    }
+}
+
+extension DevSession {
+    /// Whether a file is one that a release is made of.
+    private func isInput(_ path: String) -> Bool {
+        let relative = path.hasPrefix(project.directory + "/") ? path.dropFirst(project.directory.count + 1) : path[...]
+        guard !relative.contains("/") else { return true }
+        return relative == "wrangler-like.toml" || relative == "Package.swift" || relative.hasPrefix(".dev.vars")
+    }
+}
+
+/// Reads `.dev.vars` anew for each release.
+private struct DevSecrets: SecretSource {
+    let project: Project
+    let arguments: CommandLineArguments
+
+    func secret(_ name: String, of worker: String) -> String? {
+        guard let configuration = project.load("dev", arguments) else { return nil }
+        return LocalSecrets(project, configuration).secret(name, of: worker)
+    }
+}

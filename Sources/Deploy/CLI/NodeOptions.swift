@@ -1,0 +1,92 @@
+internal import Configuration
+internal import Host
+internal import Observability
+
+/// What all commands that run a node have in common.
+struct NodeOptions {
+    static let options: [Option] = [
+        .values("listen", "HOST:PORT", "where clients come in; port 0: any free one"),
+        .value("control", "HOST:PORT", "where the node is controlled (127.0.0.1:0)"),
+        .value("state", "DIRECTORY", "where data is kept (state/ENVIRONMENT)"),
+        .value("reactors", "N", "threads that serve clients (one per core)"),
+        .value("log-level", "LEVEL", "trace, debug, info, notice, warning or error"),
+        .value("log-format", "FORMAT", "text or json"),
+        .flag("log-requests", "logs each request"),
+        .flag("no-log-requests", "doesn't"),
+    ]
+
+    var environment: String
+    var listen: [Host.ListenAddress]
+    var control: Host.ListenAddress
+    var stateDirectory: String
+    var reactorCount: Int
+    var logLevel: LogLevel
+    var logFormat: LogWriter.Format
+    var settings = EdgeSettings()
+
+    /// - Parameter configuration: what the environment's file says; the command line wins over it.
+    init(
+        _ arguments: CommandLineArguments, environment: String, configuration: EffectiveConfiguration? = nil
+    ) throws(UsageError) {
+        func address(_ option: String, _ text: String) throws(UsageError) -> Host.ListenAddress {
+            guard let address = Host.ListenAddress(text) else {
+                throw .invalidValue(option: "--\(option)", value: text, expected: "HOST:PORT, such as 127.0.0.1:8787")
+            }
+            return address
+        }
+        self.environment = environment
+        var listen: [Host.ListenAddress] = []
+        for text in arguments.all("listen") { listen.append(try address("listen", text)) }
+        if listen.isEmpty {
+            listen = configuration?.listen.map { Host.ListenAddress(host: $0.host, port: $0.port) } ?? []
+        }
+        self.listen = listen.isEmpty ? [Host.ListenAddress(host: "127.0.0.1", port: 8787)] : listen
+        control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
+        stateDirectory = arguments.value("state") ?? "state/\(environment)"
+        reactorCount = try arguments.integer("reactors", 1...64) ?? ProcessorCount.online
+        let level = arguments.value("log-level") ?? configuration?.log.level.rawValue ?? "info"
+        guard let logLevel = LogLevel(name: level) else {
+            throw .invalidValue(
+                option: "--log-level", value: level, expected: "trace, debug, info, notice, warning or error")
+        }
+        self.logLevel = logLevel
+        switch arguments.value("log-format") ?? configuration?.log.format.rawValue ?? "text" {
+        case "text": logFormat = .text
+        case "json": logFormat = .json
+        case let other: throw .invalidValue(option: "--log-format", value: other, expected: "text or json")
+        }
+        settings.errorPages = (configuration.map { $0.errorPages == .trace } ?? (environment == "dev")) ? .trace : .plain
+        settings.logsRequests =
+            arguments.has("log-requests") || environment == "dev" && !arguments.has("no-log-requests")
+        if let proxies = configuration?.trustedProxies.map(\.description), !proxies.isEmpty {
+            settings.trustedProxies = TrustedProxies(proxies) ?? .none
+        }
+    }
+}
+
+extension CommandLineArguments {
+    func integer(_ name: String, _ range: ClosedRange<Int>) throws(UsageError) -> Int? {
+        guard let text = value(name) else { return nil }
+        guard let number = Int(text), range.contains(number) else {
+            throw .invalidValue(
+                option: "--\(name)", value: text, expected: "an integer from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    func duration(_ name: String) throws(UsageError) -> Duration? {
+        guard let text = value(name) else { return nil }
+        guard let duration = DurationText.parse(text) else {
+            throw .invalidValue(option: "--\(name)", value: text, expected: "a duration with a unit, such as 30s or 5m")
+        }
+        return duration
+    }
+
+    func size(_ name: String) throws(UsageError) -> Int? {
+        guard let text = value(name) else { return nil }
+        guard let size = SizeText.parse(text) else {
+            throw .invalidValue(option: "--\(name)", value: text, expected: "a size with a unit, such as 64MiB")
+        }
+        return size
+    }
+}

@@ -1,0 +1,110 @@
+internal import ControlPlane
+internal import Glibc
+internal import Host
+internal import Isolates
+internal import Observability
+internal import OpenSSL
+internal import Releases
+internal import System
+
+/// A node as a process: opens its state, listens, serves until a signal, drains.
+struct NodeProcess {
+    let options: NodeOptions
+    let clock: any NodeClock
+    let logger: Logger
+    let node: Node
+    let state: StateDirectory
+    let control: ControlPlane.Handler
+    private let log: LogWriter
+    private let signals: Signals
+
+    /// Opens the state directory and starts reactors; nothing is served yet.
+    init(_ options: NodeOptions) async throws {
+        self.options = options
+        // Before the first thread, so that all of them leave signals to the one that waits for them.
+        signals = Signals()
+        clock = SystemClock()
+        log = LogWriter(descriptor: 2, format: options.logFormat)
+        logger = Logger(sink: log, clock: clock, level: options.logLevel)
+        state = try StateDirectory(path: options.stateDirectory)
+        control = ControlPlane.Handler(environment: options.environment, clock: clock)
+        node = try await Node(
+            settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
+            local: control)
+    }
+
+    /// Opens the tenant's stores and makes the runner of its releases.
+    func makeRunner(tenant: String, secrets: any SecretSource) throws -> ReleaseRunner {
+        let stores = try TenantStores(state: state, tenant: tenant, clock: clock, logger: logger)
+        return ReleaseRunner(
+            node: node, stores: stores, artifacts: try ArtifactStore(directory: state.artifacts), secrets: secrets,
+            identity: geteuid() == 0 ? TenantIdentity(ordinal: 0) : nil, logger: logger)
+    }
+
+    /// Serves one release until a signal ends the process.
+    ///
+    /// - Returns: the exit code.
+    func serve(_ description: ReleaseDescription, secrets: any SecretSource) async -> Int32 {
+        do {
+            let runner = try makeRunner(tenant: description.tenant, secrets: secrets)
+            let endpoints = try await listen()
+            await control.attach(node: node, runner: runner)
+            do {
+                _ = try await runner.apply(description)
+            } catch {
+                _ = await node.drain(until: clock.now())
+                log.flush()
+                Edge.complain("edge: \(error)")
+                return ExitCode.refused
+            }
+            await control.becomeReady()
+            announce(endpoints)
+            return await waitForTheEnd(runner)
+        } catch {
+            log.flush()
+            Edge.complain("edge: \(error)")
+            return ExitCode.failure
+        }
+    }
+
+    struct Endpoints {
+        var edge: [ListenAddress]
+        var control: ListenAddress
+    }
+
+    func listen() async throws(SystemError) -> Endpoints {
+        var edge: [ListenAddress] = []
+        for address in options.listen { edge.append(try await node.listen(address, for: .edge)) }
+        return Endpoints(edge: edge, control: try await node.listen(options.control, for: .control))
+    }
+
+    /// The line that scripts wait for.
+    func announce(_ endpoints: Endpoints) {
+        let url = endpoints.edge.first.map { "http://\($0.host == "127.0.0.1" ? "localhost" : $0.urlHost):\($0.port)" } ?? "-"
+        Edge.announce("ready \(url) control http://\(endpoints.control.urlHost):\(endpoints.control.port)")
+    }
+
+    /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
+    func waitForTheEnd(_ runner: ReleaseRunner) async -> Int32 {
+        await signals.first()
+        signals.exitAtNext()
+        logger.log(.notice, "draining: open requests are finished, new ones are not taken")
+        await control.startDraining()
+        await runner.stop()
+        let cut = await node.drain(until: clock.now() + .seconds(30))
+        if cut > 0 { logger.log(.warning, "requests were cut off by the end of the drain", [("count", "\(cut)")]) }
+        await runner.close()
+        log.flush()
+        return ExitCode.success
+    }
+}
+
+extension ListenAddress {
+    /// As a URL writes it.
+    var urlHost: String { host.contains(":") ? "[\(host)]" : host }
+}
+
+enum ProcessorCount {
+    /// Cores that this process may use.
+    static var online: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+}

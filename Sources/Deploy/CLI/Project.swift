@@ -1,0 +1,64 @@
+internal import Configuration
+internal import Glibc
+internal import Releases
+internal import System
+
+/// A platform's folder: its configuration, its sources, what was built of them.
+struct Project {
+    let directory: String
+    let loader: ConfigurationLoader
+
+    static let options: [Option] = [
+        .value("project", "DIRECTORY", "the folder with wrangler-like.toml (here)"),
+        .values("set", "KEY=VALUE", "overrides a value of the configuration (dev only)"),
+        .flag("lenient", "unknown keys are warnings"),
+    ]
+
+    init(_ arguments: CommandLineArguments) {
+        directory = arguments.value("project") ?? "."
+        loader = ConfigurationLoader(directory: directory)
+    }
+
+    static func loadOptions(_ arguments: CommandLineArguments) -> ProjectConfiguration.Options {
+        ProjectConfiguration.Options(
+            sets: arguments.all("set"), isLenient: arguments.has("lenient"),
+            today: CivilDate(daysSinceEpoch: Int(SystemClock().wallTime().seconds / 86_400)),
+            nodeMemoryByteCount: sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)))
+    }
+
+    /// The effective configuration of an environment; prints what is wrong with it.
+    func load(_ environment: String, _ arguments: CommandLineArguments) -> EffectiveConfiguration? {
+        let (configuration, diagnostics) = loader.load(
+            environment: environment, Self.loadOptions(arguments))
+        if !diagnostics.isEmpty { Edge.complain(diagnostics.rendered) }
+        return configuration
+    }
+
+    /// What a configuration asks for, with executables in `products`.
+    func describe(
+        _ configuration: EffectiveConfiguration, name: String, products: String
+    ) throws -> ReleaseDescription {
+        try ReleaseDescription(
+            configuration, name: name, executable: { "\(products)/\($0)" },
+            migrations: { directory in
+                let path = "\(self.directory)/\(directory)"
+                return try FileTree.list(path).filter { $0.hasSuffix(".sql") }.map { file in
+                    (file, String(decoding: try FileTree.read("\(path)/\(file)"), as: UTF8.self))
+                }
+            })
+    }
+}
+
+/// Secrets of a developer's machine: `.dev.vars` and its relatives.
+struct LocalSecrets: SecretSource {
+    private var values: [String: [String: String]] = [:]
+
+    init(_ project: Project, _ configuration: EffectiveConfiguration) {
+        for worker in configuration.workers {
+            let local = project.loader.localVariables(worker: worker.name, environment: configuration.environment)
+            for secret in local.resolve(worker).secrets { values[worker.name, default: [:]][secret.name] = secret.value }
+        }
+    }
+
+    func secret(_ name: String, of worker: String) -> String? { values[worker]?[name] }
+}

@@ -1,0 +1,109 @@
+internal import Configuration
+internal import HTTP
+internal import Host
+internal import Releases
+internal import System
+
+/// `edge run`: one worker without any configuration file.
+enum RunCommand: Command {
+    static let name = "run"
+    static let summary = "Runs one worker's executable, without configuration"
+    static let usage = "EXECUTABLE [OPTION...]"
+    static let discussion = """
+        Serves all hosts and paths with one worker. Bindings are made as they are named: the worker finds the namespace
+        `sessions` of `--kv SESSIONS=sessions` under env.kv("SESSIONS").
+        """
+    static let options: [Option] =
+        NodeOptions.options + [
+            .values("kv", "NAME[=NAMESPACE]", "binds a KV namespace"),
+            .values("d1", "NAME[=DATABASE]", "binds a D1 database"),
+            .values("r2", "NAME[=BUCKET]", "binds an R2 bucket"),
+            .values("queue", "NAME[=QUEUE]", "binds a queue"),
+            .values("consume", "QUEUE", "delivers a queue to the worker"),
+            .values("service", "NAME=EXECUTABLE", "runs another worker and binds it"),
+            .values("var", "NAME=VALUE", "sets a variable"),
+            .value("isolates", "N", "isolates, at least and at most (1)"),
+            .value("concurrency", "N", "events per isolate at once (64)"),
+            .value("cpu", "DURATION", "CPU time per event (30s)"),
+            .value("memory", "SIZE", "memory per isolate (128MiB)"),
+            .value("body", "SIZE", "the largest request body (100MB)"),
+            .flag("allow-private", "lets the worker fetch private and loopback addresses"),
+        ]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        guard let executable = arguments.positional.first else { throw UsageError.missingArgument("EXECUTABLE") }
+        guard arguments.positional.count == 1 else { throw UsageError.unexpectedArgument(arguments.positional[1]) }
+        let options = try NodeOptions(arguments, environment: "dev")
+        var worker = WorkerDescription(name: workerName(executable), executable: executable)
+        try configure(&worker, arguments)
+        worker.routes = [try RoutePattern("*/*", for: worker.name)]
+        var workers = [worker]
+        for pair in arguments.all("service") {
+            let (name, path) = split(pair)
+            guard let path else {
+                throw UsageError.invalidValue(option: "--service", value: pair, expected: "NAME=EXECUTABLE")
+            }
+            var service = WorkerDescription(name: "service-\(name.lowercased())", executable: path)
+            service.size = worker.size
+            service.limits = worker.limits
+            workers[0].bindings.append((name, .service(worker: service.name)))
+            workers.append(service)
+        }
+        let process = try await NodeProcess(options)
+        let description = ReleaseDescription(
+            name: "run", tenant: "local", environment: "dev", workers: workers)
+        return await process.serve(description, secrets: NoSecrets())
+    }
+
+    private static func configure(_ worker: inout WorkerDescription, _ arguments: CommandLineArguments) throws {
+        for pair in arguments.all("kv") {
+            let (name, resource) = split(pair)
+            worker.bindings.append((name, .kv(namespace: resource ?? name.lowercased())))
+        }
+        for pair in arguments.all("d1") {
+            let (name, resource) = split(pair)
+            worker.bindings.append((name, .d1(database: resource ?? name.lowercased())))
+        }
+        for pair in arguments.all("r2") {
+            let (name, resource) = split(pair)
+            worker.bindings.append((name, .r2(bucket: resource ?? name.lowercased())))
+        }
+        for pair in arguments.all("queue") {
+            let (name, resource) = split(pair)
+            worker.bindings.append((name, .queue(resource ?? name.lowercased(), delaySeconds: nil)))
+        }
+        worker.consumers = arguments.all("consume").map { .init(queue: $0, batchTimeout: .seconds(1)) }
+        for pair in arguments.all("var") {
+            let (name, value) = split(pair)
+            worker.variables.append((name, .text(value ?? "")))
+        }
+        let isolates = try arguments.integer("isolates", 1...256) ?? 1
+        worker.size = PoolSize(min: isolates, max: isolates, idleTimeout: .seconds(300))
+        worker.limits.concurrency = try arguments.integer("concurrency", 1...1024) ?? 64
+        worker.limits.cpu = try arguments.duration("cpu") ?? worker.limits.cpu
+        worker.limits.memoryByteCount = try arguments.size("memory") ?? worker.limits.memoryByteCount
+        worker.limits.bodyBytesMax = try arguments.size("body") ?? worker.limits.bodyBytesMax
+        worker.limits.outbound.privateAddresses = arguments.has("allow-private")
+    }
+
+    private static func split(_ pair: String) -> (String, String?) {
+        let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        return (String(parts[0]), parts.count == 2 ? String(parts[1]) : nil)
+    }
+
+    /// The file's name as a worker may be called: `HelloWorker` becomes `hello-worker`.
+    private static func workerName(_ path: String) -> String {
+        var name = ""
+        for character in path.split(separator: "/").last ?? "worker" {
+            if character.isUppercase, !name.isEmpty { name += "-" }
+            if character.isLetter || character.isNumber || character == "-" || character == "_" {
+                name += character.lowercased()
+            }
+        }
+        return name.isEmpty ? "worker" : name
+    }
+}
+
+struct NoSecrets: SecretSource {
+    func secret(_ name: String, of worker: String) -> String? { nil }
+}

@@ -1,0 +1,64 @@
+internal import Glibc
+internal import Releases
+internal import System
+
+/// `edge secret put|list|delete`: the encrypted store of one environment.
+enum SecretCommand: Command {
+    static let name = "secret"
+    static let summary = "Puts, lists and deletes an environment's secrets"
+    static let usage = "put NAME | list | delete NAME  --env ENVIRONMENT [--worker WORKER]"
+    static let discussion = """
+        `put` reads the value from standard input. Values are encrypted at rest (AES-256-GCM) under a key file outside the
+        state directory and can't be read back. A running node takes a change up with its next release.
+        In dev, secrets come from .dev.vars instead.
+        """
+    static let options: [Option] = [
+        .value("env", "ENVIRONMENT", "whose secrets"),
+        .value("worker", "WORKER", "only for this worker (all)"),
+        .value("state", "DIRECTORY", "the node's state (state/ENVIRONMENT)"),
+        .value("key-file", "FILE", "the key (~/.config/edge/ENVIRONMENT.key)"),
+        .flag("json", "list as JSON"),
+    ]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        guard let environment = arguments.value("env") else { throw UsageError.missingArgument("--env ENVIRONMENT") }
+        let state = arguments.value("state") ?? "state/\(environment)"
+        try FileTree.makeDirectory(state, mode: 0o711)
+        let store = try SecretStore(
+            database: state + "/control.sqlite", keyFile: keyFile(environment, arguments))
+        let worker = arguments.value("worker") ?? "*"
+        switch (arguments.positional.first, arguments.positional.dropFirst().first) {
+        case ("put", let name?):
+            guard let value = readLine(strippingNewline: true), !value.isEmpty else {
+                throw UsageError.missingArgument("the value on standard input")
+            }
+            try store.put(name, of: worker, value: value, at: SystemClock().wallTime())
+            print("stored \(name)")
+        case ("delete", let name?):
+            guard try store.delete(name, of: worker) else {
+                Edge.complain("edge secret: there is no secret \(name)")
+                return ExitCode.failure
+            }
+            print("deleted \(name)")
+        case ("list", _):
+            let names = try store.list()
+            if arguments.has("json") {
+                print("[" + names.map { #"{"name":"\#($0.name)","worker":"\#($0.worker)"}"# }.joined(separator: ",") + "]")
+            } else {
+                for entry in names { print("\(entry.name)\t\(entry.worker)") }
+            }
+        case (nil, _): throw UsageError.missingArgument("put, list or delete")
+        case ("put", nil), ("delete", nil): throw UsageError.missingArgument("NAME")
+        case (let other?, _): throw UsageError.unknownCommand("secret \(other)", nearest: nil)
+        }
+        return ExitCode.success
+    }
+
+    /// Outside the state directory: a copy of the state alone opens nothing.
+    static func keyFile(_ environment: String, _ arguments: CommandLineArguments) -> String {
+        if let path = arguments.value("key-file") { return path }
+        // SAFETY: getenv's result is copied at once.
+        let home = unsafe getenv("HOME").map { unsafe String(cString: $0) } ?? "/root"
+        return "\(home)/.config/edge/\(environment).key"
+    }
+}

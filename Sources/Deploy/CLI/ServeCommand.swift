@@ -1,0 +1,38 @@
+internal import Configuration
+internal import Releases
+
+/// `edge serve`: a node of one environment.
+enum ServeCommand: Command {
+    static let name = "serve"
+    static let summary = "Runs a node of one environment"
+    static let usage = "--environment ENVIRONMENT [OPTION...]"
+    static let discussion = """
+        Serves the platform of wrangler-like.toml with the values of environments/ENVIRONMENT.toml and the executables that
+        were built before. Prints `ready <public URL> control <control URL>` when it serves. SIGTERM drains.
+        """
+    static let options: [Option] =
+        [.value("environment", "ENVIRONMENT", "a file of environments/")] + NodeOptions.options + Project.options + [
+            .value("products", "DIRECTORY", "where the workers' executables are (beside edge)"),
+            .value("key-file", "FILE", "the key of the secrets (~/.config/edge/ENVIRONMENT.key)"),
+        ]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
+        guard let environment = arguments.value("environment") else {
+            throw UsageError.missingArgument("--environment ENVIRONMENT")
+        }
+        let project = Project(arguments)
+        guard let configuration = project.load(environment, arguments) else { return ExitCode.refused }
+        let options = try NodeOptions(arguments, environment: environment, configuration: configuration)
+        let process = try await NodeProcess(options)
+        let description = try project.describe(
+            configuration, name: "\(environment)-1", products: arguments.value("products") ?? OwnExecutable.directory)
+        let secrets: any SecretSource =
+            environment == "dev"
+            ? LocalSecrets(project, configuration)
+            : try SecretStore(
+                database: process.state.controlDatabase,
+                keyFile: SecretCommand.keyFile(environment, arguments))
+        return await process.serve(description, secrets: secrets)
+    }
+}

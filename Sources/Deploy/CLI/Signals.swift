@@ -1,0 +1,61 @@
+internal import Glibc
+internal import Synchronization
+internal import System
+
+/// Takes SIGINT and SIGTERM out of the air, so that a node ends in order. SIGPIPE is ignored: a write tells.
+final class Signals: Sendable {
+    private struct State {
+        var waiters: [CheckedContinuation<Void, Never>] = []
+        var count = 0
+        var exitsAtNext = false
+    }
+    private let state = Mutex(State())
+
+    /// To be made before any thread: threads inherit the mask.
+    init() {
+        var set = sigset_t()
+        // SAFETY: the functions fill and read the set whose address they are given.
+        unsafe sigemptyset(&set)
+        unsafe sigaddset(&set, SIGINT)
+        unsafe sigaddset(&set, SIGTERM)
+        unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+        signal(SIGPIPE, SIG_IGN)
+        SystemThread(name: "edge-signals") { [self] in
+            var set = sigset_t()
+            unsafe sigemptyset(&set)
+            unsafe sigaddset(&set, SIGINT)
+            unsafe sigaddset(&set, SIGTERM)
+            var number: Int32 = 0
+            while unsafe sigwait(&set, &number) == 0 { arrived() }
+        }.start()
+    }
+
+    private func arrived() {
+        let waiters = state.withLock { state in
+            state.count += 1
+            if state.exitsAtNext { _exit(130) }
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Returns when the first signal has come.
+    func first() async {
+        await withCheckedContinuation { continuation in
+            let hasCome = state.withLock { state in
+                if state.count == 0 { state.waiters.append(continuation) }
+                return state.count > 0
+            }
+            if hasCome { continuation.resume() }
+        }
+    }
+
+    /// From now on a signal ends the process without further ado.
+    func exitAtNext() {
+        state.withLock { state in
+            if state.count > 1 { _exit(130) }
+            state.exitsAtNext = true
+        }
+    }
+}

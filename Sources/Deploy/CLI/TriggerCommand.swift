@@ -1,0 +1,31 @@
+/// `edge trigger cron`: fires a cron event now.
+enum TriggerCommand: Command {
+    static let name = "trigger"
+    static let summary = "Fires a cron event now"
+    static let usage = "cron [EXPRESSION] --control URL [--worker WORKER]"
+    static let discussion = "Without an expression, the only cron of the release."
+    static let options: [Option] = [
+        .value("control", "URL", "the control URL of the ready line"), .value("worker", "WORKER", "whose cron"),
+    ]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        guard arguments.positional.first == "cron" else { throw UsageError.missingArgument("cron") }
+        guard let url = arguments.value("control") else { throw UsageError.missingArgument("--control URL") }
+        guard let client = ControlClient(url) else {
+            throw UsageError.invalidValue(option: "--control", value: url, expected: "http://HOST:PORT")
+        }
+        var query: [String] = []
+        if arguments.positional.count > 1 { query.append("cron=\(encode(arguments.positional[1]))") }
+        if let worker = arguments.value("worker") { query.append("worker=\(encode(worker))") }
+        let answer = try client.get("/cdn-cgi/handler/scheduled?\(query.joined(separator: "&"))")
+        print(answer.body, terminator: "")
+        return answer.status == 200 ? ExitCode.success : ExitCode.failure
+    }
+
+    private static func encode(_ text: String) -> String {
+        text.utf8.map { byte -> String in
+            let isPlain = (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+            return isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
+    }
+}

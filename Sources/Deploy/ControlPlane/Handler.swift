@@ -1,0 +1,194 @@
+internal import FoundationEssentials
+package import Host
+package import Releases
+internal import Stores
+internal import Synchronization
+package import System
+
+/// Answers requests on the control listener, and below `/cdn-cgi/` and `/__edge/` on public ones.
+package final class Handler: LocalHandler {
+    private struct State {
+        var node: Node?
+        var runner: ReleaseRunner?
+        var isReady = false
+        var isDraining = false
+    }
+
+    private let environment: String
+    private let clock: any NodeClock
+    private let started: Instant
+    private let state = Mutex(State())
+
+    package init(environment: String, clock: any NodeClock) {
+        self.environment = environment
+        self.clock = clock
+        started = clock.now()
+    }
+
+    package func attach(node: Node, runner: ReleaseRunner) async {
+        state.withLock { state in
+            state.node = node
+            state.runner = runner
+        }
+    }
+
+    package func becomeReady() async { state.withLock { $0.isReady = true } }
+    package func startDraining() async { state.withLock { $0.isDraining = true } }
+
+    package func answer(_ request: LocalRequest) async -> LocalResponse {
+        switch (request.listener, request.method, request.path) {
+        case (_, "GET", "/__edge/health/live"), (_, "HEAD", "/__edge/health/live"): return .text("live\n")
+        case (_, "GET", "/__edge/health/ready"), (_, "HEAD", "/__edge/health/ready"): return readiness
+        case (_, "GET", "/cdn-cgi/trace"): return trace(request)
+        case (_, _, "/cdn-cgi/handler/scheduled"): return await triggerScheduled(request)
+        case (.control, "GET", "/status"): return await status()
+        case (.control, "GET", "/metrics"): return await metrics()
+        case (.control, _, _):
+            return .json(
+                #"{"success":false,"errors":[{"code":7000,"message":"No route for that URI"}],"messages":[],"result":null}"#,
+                status: 404)
+        case (.edge, _, _): return .text("not found\n", status: 404)
+        }
+    }
+
+    /// Fails first when the node drains, so that a load balancer sends no more.
+    private var readiness: LocalResponse {
+        state.withLock { $0.isReady && !$0.isDraining } ? .text("ready\n") : .text("not ready\n", status: 503)
+    }
+
+    private func trace(_ request: LocalRequest) -> LocalResponse {
+        let milliseconds = clock.wallTime().milliseconds
+        return .text(
+            "h=\(request.host)\nts=\(milliseconds / 1000).\(String(1000 + milliseconds % 1000).dropFirst())\n"
+                + "uag=\(request.header("user-agent") ?? "")\ncolo=LOC\nhttp=http/1.1\nloc=XX\n")
+    }
+
+    // MARK: Events by hand
+
+    /// `/cdn-cgi/handler/scheduled?cron=…&time=…`: fires a cron now. In dev only on public listeners.
+    private func triggerScheduled(_ request: LocalRequest) async -> LocalResponse {
+        guard environment == "dev" || request.listener == .control else {
+            return .text("not found\n", status: 404)
+        }
+        guard let runner = state.withLock({ $0.runner }) else { return readiness }
+        let parameters = QueryParameters(request.query)
+        let time = parameters["time"].flatMap(Int64.init).map(UnixTime.init(milliseconds:)) ?? clock.wallTime()
+        switch await runner.fireCron(parameters["cron"], worker: parameters["worker"], at: time) {
+        case .handled: return .text("ok\n")
+        case .failed(let reason): return .text("\(reason)\n", status: 500)
+        case .unknown(let reason): return .text("\(reason)\n", status: 404)
+        }
+    }
+
+    // MARK: Status
+
+    private struct Status: Encodable {
+        struct Worker: Encodable {
+            var name: String
+            var version: String
+            var isolates: Int
+            var pids: [Int32]
+            var residentBytes: UInt64
+            var lastFailure: String?
+        }
+        var environment: String
+        var ready: Bool
+        var draining: Bool
+        var uptimeSeconds: Int64
+        var release: String?
+        var workers: [Worker]
+        var connections: Int
+        var waitingEvents: Int
+        var requests: Int
+        var retried: Int
+        var responses: [String: Int]
+    }
+
+    private func status() async -> LocalResponse {
+        let (node, runner, isReady, isDraining) = state.withLock { ($0.node, $0.runner, $0.isReady, $0.isDraining) }
+        let snapshot = await node?.snapshot() ?? Node.Snapshot()
+        let active = await runner?.active
+        let workers = (active?.release.workers.values.map { $0 } ?? []).sorted { $0.name < $1.name }
+        let status = Status(
+            environment: environment, ready: isReady, draining: isDraining,
+            uptimeSeconds: (clock.now() - started).components.seconds, release: active?.release.name,
+            workers: workers.map { worker in
+                Status.Worker(
+                    name: worker.name, version: worker.configuration.version, isolates: worker.pool.readyCount,
+                    pids: worker.pool.processIDs, residentBytes: worker.pool.residentBytes,
+                    lastFailure: worker.pool.lastFailure)
+            },
+            connections: snapshot.connections, waitingEvents: snapshot.waitingEvents,
+            requests: snapshot.counters.requests, retried: snapshot.counters.retried,
+            responses: Dictionary(
+                uniqueKeysWithValues: snapshot.counters.responsesByClass.enumerated().map { ("\($0 + 1)xx", $1) }))
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(status) else { return .text("status cannot be encoded\n", status: 500) }
+        return .json(String(decoding: data, as: UTF8.self) + "\n")
+    }
+
+    /// Prometheus' text format, version 0.0.4.
+    private func metrics() async -> LocalResponse {
+        let (node, runner) = state.withLock { ($0.node, $0.runner) }
+        let snapshot = await node?.snapshot() ?? Node.Snapshot()
+        var text = ""
+        func family(_ name: String, _ kind: String, _ help: String, _ samples: [(labels: String, value: Int)]) {
+            text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind)\n"
+            for sample in samples { text += "\(name)\(sample.labels) \(sample.value)\n" }
+        }
+        let counters = snapshot.counters
+        family("edge_requests_total", "counter", "Requests whose head was read.", [("", counters.requests)])
+        family(
+            "edge_responses_total", "counter", "Answers written, by class of status.",
+            counters.responsesByClass.enumerated().map { ("{class=\"\($0 + 1)xx\"}", $1) })
+        family("edge_requests_retried_total", "counter", "Safe requests tried on a second isolate.", [("", counters.retried)])
+        family("edge_client_aborts_total", "counter", "Clients that left before their answer.", [("", counters.clientAborts)])
+        family("edge_malformed_requests_total", "counter", "Requests that are no HTTP.", [("", counters.parseErrors)])
+        family("edge_connections_accepted_total", "counter", "Connections taken.", [("", counters.connectionsAccepted)])
+        family("edge_connections_refused_total", "counter", "Connections refused at a limit.", [("", counters.connectionsRefused)])
+        family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
+        family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
+        let workers = (await runner?.active?.release.workers.values.map { $0 } ?? []).sorted { $0.name < $1.name }
+        family(
+            "edge_isolates", "gauge", "Isolates that are ready.",
+            workers.map { ("{worker=\"\($0.name)\"}", $0.pool.readyCount) })
+        family(
+            "edge_isolates_resident_bytes", "gauge", "Resident memory of a worker's isolates.",
+            workers.map { ("{worker=\"\($0.name)\"}", Int(clamping: $0.pool.residentBytes)) })
+        return LocalResponse(
+            status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
+            body: .bytes(Array(text.utf8)))
+    }
+}
+
+/// The parameters of a query, decoded; the first of each name.
+struct QueryParameters {
+    private var values: [String: String] = [:]
+
+    init(_ query: String) {
+        for pair in query.split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = Self.decode(parts[0])
+            if values[name] == nil { values[name] = parts.count == 2 ? Self.decode(parts[1]) : "" }
+        }
+    }
+
+    subscript(_ name: String) -> String? { values[name] }
+
+    private static func decode(_ text: Substring) -> String {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            if byte == 0x25, rest.count >= 2,
+                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+            {
+                bytes.append(value)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte == 0x2B ? 0x20 : byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,88 @@
+internal import Configuration
+internal import Host
+internal import Interfaces
+internal import Observability
+internal import System
+internal import Wire
+
+/// Fires the crons of the release in service: one event per matching minute and expression. Minutes that passed while the
+/// node was down are not made up.
+actor CronDriver {
+    private let node: Node
+    private let logger: Logger
+    private var task: Task<Void, Never>?
+    private var entries: [Entry] = []
+    private var release: ReleaseRuntime?
+    /// The last minute that was fired: a release switched in the same minute must not fire it again.
+    private var lastFired = UnixTime(milliseconds: 0)
+
+    private struct Entry {
+        let cron: CronExpression
+        let worker: WorkerRuntime
+    }
+
+    init(node: Node, logger: Logger) {
+        self.node = node
+        self.logger = logger
+    }
+
+    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) {
+        self.release = release
+        entries = description.workers.flatMap { worker in
+            release.workers[worker.name].map { runtime in
+                worker.crons.map { Entry(cron: $0, worker: runtime) }
+            } ?? []
+        }
+        task?.cancel()
+        guard !entries.isEmpty else { return }
+        // Owned by this actor: cancelled by the next install and by stop.
+        task = Task { await self.run() }
+    }
+
+    func stop() {
+        task?.cancel()
+        task = nil
+        entries = []
+    }
+
+    private func run() async {
+        while !Task.isCancelled {
+            let now = max(node.clock.wallTime(), lastFired)
+            let next = entries.compactMap { $0.cron.next(after: now) }.min()
+            guard let next else { return }
+            let wait = Duration.milliseconds(max(0, next.milliseconds - node.clock.wallTime().milliseconds))
+            do { try await node.clock.sleep(for: wait) } catch { return }
+            // A wall clock that was set back: wait on.
+            guard node.clock.wallTime() >= next, !Task.isCancelled else { continue }
+            lastFired = next
+            for entry in entries where entry.cron.matches(next) { fire(entry, at: next) }
+        }
+    }
+
+    private func fire(_ entry: Entry, at time: UnixTime) {
+        guard let release else { return }
+        let node = node
+        let logger = logger
+        // Not a child: a tick that is running outlives a switch of releases, on the release that it started in.
+        Task { await Self.deliver(entry.cron.text, at: time, to: entry.worker, of: release, on: node, logger) }
+    }
+
+    /// Sends one event and logs what became of it.
+    @discardableResult
+    static func deliver(
+        _ cron: String, at time: UnixTime, to worker: WorkerRuntime, of release: ReleaseRuntime, on node: Node,
+        _ logger: Logger
+    ) async -> Bool {
+        var encoder = WireEncoder()
+        ScheduledMessage(cron: cron, scheduledTime: time.milliseconds).encode(into: &encoder)
+        let fields = [("worker", worker.name), ("cron", cron), ("scheduled", "\(time.milliseconds)")]
+        do {
+            _ = try await node.send(.scheduled, encoder.bytes, to: worker, of: release)
+            logger.log(.info, "cron event handled", fields)
+            return true
+        } catch {
+            logger.log(.error, "cron event failed: \(error)", fields)
+            return false
+        }
+    }
+}

@@ -1,0 +1,87 @@
+package import Configuration
+internal import Host
+internal import Interfaces
+internal import System
+
+extension ReleaseDescription {
+    /// What an effective configuration asks for.
+    ///
+    /// - Parameters:
+    ///   - executable: the file of a product.
+    ///   - migrations: the files of a migration directory, as (name, text).
+    /// - Throws: `UnsupportedBinding` for what this node can't serve: it fails here, never at run time.
+    package init(
+        _ configuration: EffectiveConfiguration, name: String, executable: (String) -> String,
+        migrations: (String) throws -> [(name: String, text: String)]
+    ) throws {
+        var workers: [WorkerDescription] = []
+        var sets: [String: (directory: String, database: String)] = [:]
+        for worker in configuration.workers where worker.isEnabled {
+            var description = WorkerDescription(name: worker.name, executable: executable(worker.product))
+            for binding in worker.bindings {
+                description.bindings.append((binding.name, try Self.binding(binding, of: worker.name)))
+                if case .d1(let database, let migrations?) = binding.target {
+                    sets["\(database)\n\(migrations.directory)"] = (migrations.directory, database)
+                }
+            }
+            description.variables = worker.variables.map { variable in
+                switch variable.value {
+                case .text(let text): (variable.name, .text(text))
+                case .json(let text): (variable.name, .json(text))
+                }
+            }
+            description.secrets = worker.secrets.map(\.name)
+            description.limits = Host.WorkerLimits(
+                cpu: worker.limits.cpu, memoryByteCount: worker.limits.memoryByteCount,
+                subrequestsMax: worker.limits.subrequests, concurrency: worker.isolates.concurrency,
+                bodyBytesMax: worker.limits.bodyByteCount, wall: worker.limits.wall,
+                outbound: OutboundPermission(
+                    hosts: worker.outbound.allow.map(\.description),
+                    privateAddresses: worker.outbound.isPrivateAllowed))
+            description.size = PoolSize(
+                min: worker.isolates.countMin, max: worker.isolates.countMax, idleTimeout: worker.isolates.idleTimeout)
+            description.routes = configuration.routes.filter { $0.worker == worker.name }.map(\.pattern)
+            description.domains = configuration.customDomains.filter { $0.worker == worker.name }.map(\.domain)
+            description.crons = worker.crons
+            description.consumers = worker.consumers.map { consumer in
+                WorkerDescription.Consumer(
+                    queue: consumer.queue, batchSize: consumer.batchCountMax, batchTimeout: consumer.batchTimeout,
+                    retriesMax: consumer.retriesMax, retryDelaySeconds: consumer.retryDelay.components.seconds,
+                    deadLetterQueue: consumer.deadLetterQueue, concurrencyMax: consumer.concurrencyMax)
+            }
+            workers.append(description)
+        }
+        self.init(
+            name: name, tenant: configuration.tenant, environment: configuration.environment, workers: workers,
+            migrations: try sets.values.sorted { ($0.database, $0.directory) < ($1.database, $1.directory) }.map {
+                MigrationSet(database: $0.database, files: try migrations($0.directory))
+            })
+    }
+
+    private static func binding(
+        _ binding: Binding, of worker: String
+    ) throws -> WorkerDescription.Binding {
+        switch binding.target {
+        case .kv(let resource): .kv(namespace: resource)
+        case .d1(let resource, _): .d1(database: resource)
+        case .r2(let resource): .r2(bucket: resource)
+        case .queue(let queue, let delay): .queue(queue, delaySeconds: delay?.components.seconds)
+        case .service(let target, nil, nil): .service(worker: target)
+        case .service, .rateLimit, .analytics, .vectorize, .durableObject, .assets, .workflow, .ai, .versionMetadata,
+            .email, .hyperdrive, .dispatch:
+            throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
+        }
+    }
+}
+
+/// A binding of a kind that this version of the node has no engine for.
+package struct UnsupportedBinding: Error, Sendable, CustomStringConvertible {
+    package let binding: String
+    package let kind: String
+    package let worker: String
+    package let place: String
+
+    package var description: String {
+        "\(place): worker \"\(worker)\" binds \"\(binding)\" (\(kind)), which this node can't serve yet; remove the binding"
+    }
+}

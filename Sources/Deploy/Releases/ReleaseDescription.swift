@@ -1,0 +1,89 @@
+package import Configuration
+package import HTTP
+package import Host
+package import Interfaces
+
+/// What is to be in service: a tenant's workers with everything they need, already checked. Values only.
+package struct ReleaseDescription: Sendable {
+    package var name: String
+    package var tenant: String
+    package var environment: String
+    package var workers: [WorkerDescription]
+    package var migrations: [MigrationSet]
+
+    package init(
+        name: String, tenant: String, environment: String, workers: [WorkerDescription],
+        migrations: [MigrationSet] = []
+    ) {
+        self.name = name
+        self.tenant = tenant
+        self.environment = environment
+        self.workers = workers
+        self.migrations = migrations
+    }
+}
+
+/// The migrations of one database, in no particular order.
+package struct MigrationSet: Sendable {
+    package var database: String
+    package var files: [(name: String, text: String)]
+
+    package init(database: String, files: [(name: String, text: String)]) {
+        self.database = database
+        self.files = files
+    }
+}
+
+package struct WorkerDescription: Sendable {
+    package enum Binding: Sendable, Equatable {
+        case kv(namespace: String)
+        case d1(database: String)
+        case r2(bucket: String)
+        /// `nil`: the queue's own delay.
+        case queue(String, delaySeconds: Int64?)
+        case service(worker: String)
+    }
+
+    package struct Consumer: Sendable, Equatable {
+        package var queue: String
+        package var batchSize: Int
+        package var batchTimeout: Duration
+        package var retriesMax: Int
+        package var retryDelaySeconds: Int64
+        package var deadLetterQueue: String?
+        /// `nil`: follows the backlog.
+        package var concurrencyMax: Int?
+
+        package init(
+            queue: String, batchSize: Int = 10, batchTimeout: Duration = .seconds(5), retriesMax: Int = 3,
+            retryDelaySeconds: Int64 = 0, deadLetterQueue: String? = nil, concurrencyMax: Int? = nil
+        ) {
+            self.queue = queue
+            self.batchSize = batchSize
+            self.batchTimeout = batchTimeout
+            self.retriesMax = retriesMax
+            self.retryDelaySeconds = retryDelaySeconds
+            self.deadLetterQueue = deadLetterQueue
+            self.concurrencyMax = concurrencyMax
+        }
+    }
+
+    package var name: String
+    /// The executable's file.
+    package var executable: String
+    package var bindings: [(name: String, binding: Binding)] = []
+    package var variables: [(name: String, value: IsolateConfiguration.Variable)] = []
+    /// Names of the secrets it gets, all of which must have a value.
+    package var secrets: [String] = []
+    package var limits = WorkerLimits()
+    package var size = PoolSize(min: 1, max: 1, idleTimeout: .seconds(300))
+    package var routes: [RoutePattern] = []
+    package var domains: [CustomDomain] = []
+    package var crons: [CronExpression] = []
+    package var consumers: [Consumer] = []
+
+    package init(name: String, executable: String) {
+        self.name = name
+        self.executable = executable
+    }
+}

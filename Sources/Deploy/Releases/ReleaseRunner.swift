@@ -1,0 +1,286 @@
+internal import HTTP
+package import Host
+internal import Interfaces
+package import Isolates
+package import Observability
+package import System
+
+/// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
+/// the present one serves, then traffic moves at once.
+package actor ReleaseRunner {
+    private let node: Node
+    private let stores: TenantStores
+    private let artifacts: ArtifactStore
+    private let secrets: any SecretSource
+    private let identity: TenantIdentity?
+    private let logger: Logger
+    private let clock: any NodeClock
+    private let crons: CronDriver
+    private let queues: QueueDriver
+
+    /// What serves now.
+    private var current: Running?
+    /// Serialises `apply`: an actor alone doesn't, since it waits in between.
+    private var isApplying = false
+
+    private struct Running {
+        var description: ReleaseDescription
+        var release: ReleaseRuntime
+        /// Worker name → what its pool was made from.
+        var keys: [String: String]
+    }
+
+    package init(
+        node: Node, stores: TenantStores, artifacts: ArtifactStore, secrets: any SecretSource,
+        identity: TenantIdentity?, logger: Logger
+    ) {
+        self.node = node
+        self.stores = stores
+        self.artifacts = artifacts
+        self.secrets = secrets
+        self.identity = identity
+        self.logger = logger
+        clock = node.clock
+        crons = CronDriver(node: node, logger: logger)
+        queues = QueueDriver(node: node, store: stores.queues, logger: logger)
+    }
+
+    /// The release that serves, with the description it was made from.
+    package var active: (description: ReleaseDescription, release: ReleaseRuntime)? {
+        current.map { ($0.description, $0.release) }
+    }
+
+    /// Brings `description` into service.
+    ///
+    /// Workers whose artifact, configuration and secrets are those of the present release are shared with it and stay warm.
+    ///
+    /// - Throws: `ReleaseError`. The present release then serves on as if nothing had been tried; migrations that were
+    ///   applied stay (they are expand-only).
+    package func apply(_ description: ReleaseDescription) async throws -> ReleaseRuntime {
+        guard !isApplying else { throw ReleaseError.busy }
+        isApplying = true
+        defer { isApplying = false }
+
+        try await stores.migrate(description.migrations, logger: logger)
+        var prepared = try await prepare(description)
+        do {
+            try await waitUntilHealthy(prepared.fresh)
+            try check(description, prepared)
+        } catch {
+            for worker in prepared.fresh { node.retire(worker.pool) }
+            throw error
+        }
+        let release = ReleaseRuntime(
+            name: description.name, tenant: description.tenant, workers: prepared.workers)
+        prepared.fresh = []
+        await switchTo(release, description, keys: prepared.keys)
+        return release
+    }
+
+    private struct Prepared {
+        var workers: [WorkerRuntime] = []
+        /// Those that the present release doesn't have.
+        var fresh: [WorkerRuntime] = []
+        var keys: [String: String] = [:]
+    }
+
+    // MARK: Starting
+
+    private func prepare(_ description: ReleaseDescription) async throws -> Prepared {
+        var prepared = Prepared()
+        do {
+            for worker in description.workers {
+                let hash = try artifacts.add(worker.executable)
+                let values = try secretValues(worker)
+                let key = worker.fingerprint(artifact: hash, secrets: values)
+                prepared.keys[worker.name] = key
+                if let current, current.keys[worker.name] == key, let shared = current.release.workers[worker.name] {
+                    prepared.workers.append(shared)
+                    continue
+                }
+                let runtime = try await makeRuntime(
+                    worker, of: description, artifact: hash, version: String(key.prefix(12)), secrets: values)
+                prepared.workers.append(runtime)
+                prepared.fresh.append(runtime)
+                runtime.pool.start()
+            }
+        } catch {
+            for worker in prepared.fresh { node.retire(worker.pool) }
+            throw error
+        }
+        return prepared
+    }
+
+    private func secretValues(_ worker: WorkerDescription) throws -> [(name: String, value: String)] {
+        var values: [(name: String, value: String)] = []
+        var missing: [String] = []
+        for name in worker.secrets {
+            if let value = try secrets.secret(name, of: worker.name) {
+                values.append((name, value))
+            } else {
+                missing.append(name)
+            }
+        }
+        guard missing.isEmpty else { throw ReleaseError.missingSecrets(missing, worker: worker.name) }
+        return values
+    }
+
+    private func makeRuntime(
+        _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, version: String,
+        secrets: [(name: String, value: String)]
+    ) async throws -> WorkerRuntime {
+        var bindings: [IsolateConfiguration.Binding] = []
+        var targets: [BindingTarget] = []
+        for (name, binding) in worker.bindings {
+            switch binding {
+            case .kv(let namespace):
+                bindings.append(.init(name, .kv))
+                targets.append(.store(try stores.kvService(namespace)))
+            case .d1(let database):
+                bindings.append(.init(name, .d1))
+                targets.append(.store(try stores.d1Service(database)))
+            case .r2(let bucket):
+                bindings.append(.init(name, .r2))
+                targets.append(.store(try await stores.r2Service(bucket)))
+            case .queue(let queue, let delay):
+                bindings.append(.init(name, .queue))
+                targets.append(.store(try await stores.queueService(queue, delaySeconds: delay)))
+            case .service(let target):
+                bindings.append(.init(name, .service))
+                targets.append(.service(target))
+            }
+        }
+        let configuration = IsolateConfiguration(
+            tenant: description.tenant, worker: worker.name, version: version,
+            environment: description.environment, bindings: bindings, variables: worker.variables,
+            secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
+            subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
+        let image = try IsolateImage(path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
+        let pool = node.makePool(
+            configuration: configuration, image: image, limits: worker.limits, size: worker.size,
+            identity: identity)
+        return WorkerRuntime(configuration: configuration, bindings: targets, limits: worker.limits, pool: pool)
+    }
+
+    /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not
+    /// get traffic.
+    private func waitUntilHealthy(_ workers: [WorkerRuntime]) async throws {
+        for worker in workers {
+            if let reason = await worker.pool.firstReady() {
+                throw ReleaseError.failedToStart(worker: worker.name, reason: reason)
+            }
+        }
+    }
+
+    /// What the configuration promises, the code must have.
+    private func check(_ description: ReleaseDescription, _ prepared: Prepared) throws {
+        for (worker, runtime) in zip(description.workers, prepared.workers) {
+            let handlers = runtime.pool.handlers ?? []
+            func require(_ handler: String, _ isNeeded: Bool, _ reason: String) throws {
+                guard !isNeeded || handlers.contains(handler) else {
+                    throw ReleaseError.missingHandler(handler, worker: worker.name, reason: reason)
+                }
+            }
+            try require("fetch", !worker.routes.isEmpty || !worker.domains.isEmpty, "it has routes")
+            try require("scheduled", !worker.crons.isEmpty, "it has crons")
+            try require("queue", !worker.consumers.isEmpty, "it consumes a queue")
+        }
+    }
+
+    // MARK: The switch
+
+    private func switchTo(
+        _ release: ReleaseRuntime, _ description: ReleaseDescription, keys: [String: String]
+    ) async {
+        let previous = current
+        current = Running(description: description, release: release, keys: keys)
+        await node.install(description.routingTable(release))
+        await crons.install(description, release)
+        await queues.install(description, release)
+        for worker in previous?.release.workers.values.map({ $0 }) ?? []
+        where release.workers[worker.name] !== worker {
+            node.retire(worker.pool)
+        }
+        logger.log(
+            .info, "release is active",
+            [("release", release.name), ("workers", "\(release.workers.count)"), ("previous", previous?.release.name ?? "-")])
+    }
+
+    package enum CronOutcome: Sendable {
+        case handled
+        case failed(String)
+        case unknown(String)
+    }
+
+    /// Fires one cron event now.
+    ///
+    /// - Parameters:
+    ///   - cron: the expression as configured; `nil` when the release has only one.
+    ///   - worker: `nil`: whichever has that expression.
+    package func fireCron(_ cron: String?, worker: String?, at time: UnixTime) async -> CronOutcome {
+        guard let current else { return .unknown("no release is active") }
+        let candidates = current.description.workers.flatMap { candidate in
+            candidate.crons.map { (worker: candidate.name, cron: $0.text) }
+        }.filter { (worker == nil || $0.worker == worker) && (cron == nil || $0.cron == cron) }
+        guard let chosen = candidates.first, candidates.count == 1 || cron != nil else {
+            let known = current.description.workers.flatMap { worker in worker.crons.map { "\"\($0.text)\" (\(worker.name))" } }
+            return .unknown("say which cron: the release has \(known.isEmpty ? "none" : known.joined(separator: ", "))")
+        }
+        guard let runtime = current.release.workers[chosen.worker] else { return .unknown("no such worker") }
+        let isHandled = await CronDriver.deliver(
+            chosen.cron, at: time, to: runtime, of: current.release, on: node, logger)
+        return isHandled ? .handled : .failed("the handler of \(chosen.worker) failed; see the log")
+    }
+
+    /// Closes the stores, after the last event.
+    package func close() async { await stores.close() }
+
+    /// No more cron ticks and batches; what runs is given `deadline` to end.
+    package func stop() async {
+        await crons.stop()
+        await queues.stop()
+    }
+}
+
+/// Why a release did not come into service.
+package enum ReleaseError: Error, Sendable, CustomStringConvertible {
+    case busy
+    case missingSecrets([String], worker: String)
+    case failedToStart(worker: String, reason: String)
+    case missingHandler(String, worker: String, reason: String)
+    case migrationFailed(database: String, file: String, reason: String)
+
+    package var description: String {
+        switch self {
+        case .busy: "another release is being brought into service; wait for it"
+        case .missingSecrets(let names, let worker):
+            "worker \"\(worker)\" needs the secret\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")): "
+                + "set with `edge secret put NAME`, or in .dev.vars for `edge dev`"
+        case .failedToStart(let worker, let reason): "worker \"\(worker)\" does not start: \(reason)"
+        case .missingHandler(let handler, let worker, let reason):
+            "worker \"\(worker)\" does not handle \(handler) events, but \(reason)"
+        case .migrationFailed(let database, let file, let reason):
+            "migration \(file) of database \"\(database)\" failed: \(reason)"
+        }
+    }
+}
+
+/// Where secrets come from: `.dev.vars`, or the encrypted store.
+package protocol SecretSource: Sendable {
+    func secret(_ name: String, of worker: String) throws -> String?
+}
+
+extension ReleaseDescription {
+    /// The routes of all workers, to the workers of `release`.
+    func routingTable(_ release: ReleaseRuntime) -> RoutingTable {
+        var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
+        var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
+        for worker in workers {
+            guard let runtime = release.workers[worker.name] else { continue }
+            let target = RouteTarget(release: release, worker: runtime)
+            routes += worker.routes.map { ($0, target) }
+            domains += worker.domains.map { ($0, target) }
+        }
+        return RoutingTable(RouteTable(routes: routes, domains: domains))
+    }
+}

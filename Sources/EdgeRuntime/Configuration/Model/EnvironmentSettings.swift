@@ -1,0 +1,97 @@
+/// Which built-in values an environment starts from: its name decides. A name of one's own starts from staging's.
+package enum EnvironmentKind: String, Sendable {
+    case dev, staging, production
+
+    package init(name: String) { self = EnvironmentKind(rawValue: name) ?? .staging }
+}
+
+package struct TLSSettings: Equatable, Sendable {
+    package let certificate: String
+    package let key: String
+}
+
+package struct LogSettings: Equatable, Sendable {
+    package enum Level: String, CaseIterable, Sendable { case trace, debug, info, notice, warning, error }
+    package enum Format: String, CaseIterable, Sendable { case text, json }
+    package var level: Level
+    package var format: Format
+}
+
+package enum ErrorPages: String, CaseIterable, Sendable {
+    /// The error's name, message and place; for developers.
+    case trace
+    /// The error's number alone.
+    case plain
+}
+
+/// How a release comes into service.
+package struct DeploySettings: Equatable, Sendable {
+    package enum Smoke: String, CaseIterable, Sendable { case optional, required }
+    package enum Backup: String, CaseIterable, Sendable { case bookmark, full }
+    package enum NoTraffic: String, CaseIterable, Sendable { case promote, pause, rollback }
+    package enum Affinity: Equatable, Sendable {
+        case cookie(String)
+        case clientAddress
+        case none
+    }
+    /// Percentages, rising, the last is 100.
+    package var steps: [Int]
+    /// Between two steps.
+    package var bake: Duration
+    /// After the last step.
+    package var monitor: Duration
+    package var smoke: Smoke
+    package var backup: Backup
+    package var affinity: Affinity
+    /// What to do when too few requests came to judge by.
+    package var noTraffic: NoTraffic
+    /// The environment whose active artifacts alone may be deployed.
+    package var promoteFrom: String?
+    package var drain: Duration
+    package var drainStreams: Duration
+    package var drainJobs: Duration
+    package var drainWebSockets: Duration
+    /// How long requests wait for a switch before they are refused.
+    package var switchHold: Duration
+    /// How long a migration waits for a database's writer.
+    package var lockTimeout: Duration
+    package var keepReleases: Int
+    package var keepBackups: Duration
+    /// Whether writes are refused while a migration runs.
+    package var freeze: Bool
+    /// Whether a deployment goes on by itself after the node died.
+    package var resume: Bool
+}
+
+package struct DurableObjectSettings: Equatable, Sendable {
+    package enum OnDeploy: String, CaseIterable, Sendable { case keep, disconnect }
+    package var hibernateAfter: Duration
+    package var evictAfter: Duration
+    package var onDeploy: OnDeploy
+}
+
+package struct RetentionSettings: Equatable, Sendable {
+    package var logs: Duration
+    package var timeTravel: Duration
+    package var queue: Duration
+    package var analytics: Duration
+}
+
+/// Something of the operator's that a deployment asks or tells.
+package struct Hook: Equatable, Sendable {
+    package enum Point: String, CaseIterable, Sendable {
+        case confirmRollout = "confirm_rollout"
+        case preRollout = "pre_rollout"
+        case confirmTrafficIncrease = "confirm_traffic_increase"
+        case confirmPromotion = "confirm_promotion"
+        case postRollout = "post_rollout"
+        case rollback
+    }
+    package enum Action: Equatable, Sendable {
+        case command(String)
+        case url(String)
+    }
+    package let point: Point
+    package let action: Action
+    package let timeout: Duration
+}

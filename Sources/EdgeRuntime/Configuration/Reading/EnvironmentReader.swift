@@ -1,0 +1,263 @@
+/// Reads the merged table of an environment, its workers apart.
+struct EnvironmentReader {
+    let name: String
+    let kind: EnvironmentKind
+    let collector: DiagnosticCollector
+
+    /// What was read of the addresses; `nil` is absent or wrong.
+    struct Settings {
+        var domain: Located<String>?
+        var listen: [ListenAddress] = []
+        var tls: TLSSettings?
+        var trustedProxies: [AddressRange] = []
+        var log = LogSettings(level: .info, format: .json)
+        var errorPages = ErrorPages.plain
+        var hasPreviewURLs = false
+        var keepWarm: Duration = .zero
+        var clientRateLimit = 0
+        var webSocketIdleTimeout: Duration?
+        var deploy: DeploySettings
+        var promoteFromPlace: SourcePlace?
+        var durableObjects: DurableObjectSettings
+        var retention: RetentionSettings
+        var hooks: [Hook] = []
+    }
+
+    private static let year: Duration = .seconds(365 * 86_400)
+    private static let day: Duration = .seconds(86_400)
+
+    func read(_ table: DocumentTable, at place: SourcePlace) -> Settings {
+        var reader = TableReader(table, path: "", at: place, collector)
+        ShapeFile.checkFormat(&reader)
+        _ = reader.value("workers")
+        _ = reader.value("defaults")
+        _ = reader.duration("cache_ttl", in: .zero...Self.year)
+        let (deploy, promoteFromPlace) = readDeploy(&reader)
+        var settings = Settings(
+            deploy: deploy, promoteFromPlace: promoteFromPlace, durableObjects: readDurableObjects(&reader),
+            retention: readRetention(&reader))
+        settings.domain = readDomain(&reader)
+        settings.listen = readListen(&reader)
+        settings.tls = readTLS(&reader)
+        settings.trustedProxies = readProxies(&reader)
+        if var log = reader.table("log") {
+            settings.log = LogSettings(
+                level: log.choice("level", LogSettings.Level.self)?.value ?? .info,
+                format: log.choice("format", LogSettings.Format.self)?.value ?? .json)
+            log.finish()
+        }
+        settings.errorPages = reader.choice("error_pages", ErrorPages.self)?.value ?? .plain
+        settings.hasPreviewURLs = reader.boolean("preview_urls")?.value ?? false
+        settings.keepWarm = reader.duration("keep_warm", in: .zero...Self.day * 7)?.value ?? .zero
+        settings.clientRateLimit = reader.integer("ratelimit_global", in: 0...1_000_000_000)?.value ?? 0
+        let idle = reader.duration("websocket_idle_timeout", in: .zero...Self.day)?.value ?? .zero
+        settings.webSocketIdleTimeout = idle == .zero ? nil : idle
+        settings.hooks = readHooks(&reader)
+        reader.finish { key in
+            switch key {
+            case "tenant", "compatibility_date", "queues":
+                "\"\(key)\" is shape only: set it in wrangler-like.toml"
+            case "env": "one file per environment: environments/NAME.toml"
+            case _ where WorkerReader.shapeKeys.contains(key) || WorkerReader.environmentKeys.contains(key):
+                "write it under [workers.NAME]"
+            default: nil
+            }
+        }
+        return settings
+    }
+
+    private func readDomain(_ reader: inout TableReader) -> Located<String>? {
+        guard let domain = reader.string("domain") else { return nil }
+        let labels = domain.value.split(separator: ".", omittingEmptySubsequences: false)
+        let isHost =
+            domain.value.utf8.count <= 200
+            && labels.allSatisfy { label in
+                !label.isEmpty && label.utf8.count <= 63
+                    && label.unicodeScalars.allSatisfy {
+                        $0.value >= 0x80 || $0 == "-" || $0 == "_" || ("0"..."9").contains($0)
+                            || ("a"..."z").contains($0)
+                            || ("A"..."Z").contains($0)
+                    }
+            }
+        guard isHost else {
+            reader.report(
+                .invalidValue, domain.place, "domain",
+                "expected a host name, got \(JSONText.quoted(domain.value))",
+                fix: "domain = \"example.com\", without scheme, port and path")
+            return nil
+        }
+        return domain
+    }
+
+    private func readListen(_ reader: inout TableReader) -> [ListenAddress] {
+        guard let texts = reader.strings("listen") else {
+            if reader.table["listen"] == nil {
+                reader.missing("listen", "required in \(name), such as listen = [\"0.0.0.0:8080\"]")
+            }
+            return []
+        }
+        if texts.isEmpty, let place = reader.table["listen"]?.location {
+            reader.report(.outOfRange, place, "listen", "at least one address is needed")
+        }
+        return texts.enumerated().compactMap { index, text in
+            guard let address = ListenAddress(text.value) else {
+                reader.report(
+                    .invalidValue, text.place, "listen", element: index,
+                    "expected address:port, got \(JSONText.quoted(text.value))",
+                    fix: "\"0.0.0.0:8080\" or \"[::]:8080\"")
+                return nil
+            }
+            return address
+        }
+    }
+
+    private func readTLS(_ reader: inout TableReader) -> TLSSettings? {
+        guard var tls = reader.table("tls") else { return nil }
+        let certificate = tls.required("certificate", "a PEM file")
+        let key = tls.required("key", "a PEM file")
+        tls.finish()
+        guard let certificate, let key else { return nil }
+        return TLSSettings(certificate: certificate, key: key)
+    }
+
+    private func readProxies(_ reader: inout TableReader) -> [AddressRange] {
+        (reader.strings("trusted_proxies") ?? []).enumerated().compactMap { index, text in
+            guard let range = AddressRange(text.value) else {
+                reader.report(
+                    .invalidValue, text.place, "trusted_proxies", element: index,
+                    "expected an address or a range, got \(JSONText.quoted(text.value))",
+                    fix: "\"10.0.0.0/8\"")
+                return nil
+            }
+            return range
+        }
+    }
+
+    private func readDeploy(_ reader: inout TableReader) -> (DeploySettings, SourcePlace?) {
+        var table =
+            reader.table("deploy")
+            ?? TableReader(DocumentTable(), path: "deploy", at: reader.place, collector)
+        let promoteFrom = table.name("promote_from")
+        func time(_ key: String, _ most: Duration, _ fallback: Duration) -> Duration {
+            table.duration(key, in: .zero...most)?.value ?? fallback
+        }
+        let settings = DeploySettings(
+            steps: readSteps(&table), bake: time("bake", Self.day, .zero),
+            monitor: time("monitor", Self.day, .zero),
+            smoke: table.choice("smoke", DeploySettings.Smoke.self)?.value ?? .required,
+            backup: table.choice("backup", DeploySettings.Backup.self)?.value ?? .bookmark,
+            affinity: readAffinity(&table),
+            noTraffic: table.choice("no_traffic", DeploySettings.NoTraffic.self)?.value ?? .pause,
+            promoteFrom: promoteFrom?.value, drain: time("drain", .seconds(3600), .seconds(30)),
+            drainStreams: time("drain_streams", Self.day, .seconds(300)),
+            drainJobs: time("drain_jobs", Self.day, .seconds(900)),
+            drainWebSockets: time("drain_websockets", Self.day, .seconds(300)),
+            switchHold: time("switch_hold", .seconds(60), .seconds(1)),
+            lockTimeout: time("lock_timeout", .seconds(600), .seconds(5)),
+            keepReleases: table.integer("keep_releases", in: 2...10_000)?.value ?? 100,
+            keepBackups: time("keep_backups", Self.year, Self.day * 7),
+            freeze: table.boolean("freeze")?.value ?? false, resume: table.boolean("resume")?.value ?? true)
+        table.finish { $0 == "keep_warm" ? "keep_warm stands at the top level" : nil }
+        return (settings, promoteFrom?.place)
+    }
+
+    private func readSteps(_ table: inout TableReader) -> [Int] {
+        guard let value = table.value("steps") else { return [100] }
+        guard let elements = value.array else {
+            table.report(
+                .wrongType, value.location, "steps",
+                "expected an array of percentages, got \(value.described)")
+            return [100]
+        }
+        var steps: [Int] = []
+        for (index, element) in elements.enumerated() {
+            guard let number = element.integer, (1...100).contains(number) else {
+                table.report(
+                    .outOfRange, element.location, "steps", element: index,
+                    "expected integer 1…100, got \(element.described)")
+                return [100]
+            }
+            if let last = steps.last, number <= last {
+                table.report(
+                    .invalidValue, element.location, "steps", element: index,
+                    "steps must rise: \(number) follows \(last)")
+                return [100]
+            }
+            steps.append(Int(number))
+        }
+        if steps.last != 100 {
+            table.report(
+                .invalidValue, elements.last?.location ?? value.location, "steps", "steps must end in 100",
+                fix: "steps = [\((steps + [100]).map(String.init).joined(separator: ", "))]")
+        }
+        return steps
+    }
+
+    private func readAffinity(_ table: inout TableReader) -> DeploySettings.Affinity {
+        guard let text = table.string("affinity") else { return .none }
+        switch text.value {
+        case "ip": return .clientAddress
+        case "none": return .none
+        case _ where text.value.hasPrefix("cookie:") && BindingReader.isName(String(text.value.dropFirst(7))):
+            return .cookie(String(text.value.dropFirst(7)))
+        default:
+            table.report(
+                .invalidValue, text.place, "affinity",
+                "expected \"cookie:NAME\", \"ip\" or \"none\", got \(JSONText.quoted(text.value))")
+            return .none
+        }
+    }
+
+    private func readDurableObjects(_ reader: inout TableReader) -> DurableObjectSettings {
+        var table = reader.table("durable_objects")
+        let settings = DurableObjectSettings(
+            hibernateAfter: table?.duration("hibernate_after", in: .zero...Self.day)?.value ?? .seconds(10),
+            evictAfter: table?.duration("evict_after", in: .zero...Self.day)?.value ?? .seconds(70),
+            onDeploy: table?.choice("on_deploy", DurableObjectSettings.OnDeploy.self)?.value ?? .keep)
+        table?.finish()
+        return settings
+    }
+
+    private func readRetention(_ reader: inout TableReader) -> RetentionSettings {
+        var table = reader.table("retention")
+        let settings = RetentionSettings(
+            logs: table?.duration("logs", in: .zero...Self.year * 10)?.value ?? Self.day * 7,
+            timeTravel: table?.duration("time_travel", in: .zero...Self.year)?.value ?? Self.day * 7,
+            queue: table?.duration("queue", in: .seconds(60) ... .seconds(1_209_600))?.value ?? Self.day * 4,
+            analytics: table?.duration("analytics", in: .zero...Self.year * 10)?.value ?? Self.day * 90)
+        table?.finish()
+        return settings
+    }
+
+    private func readHooks(_ reader: inout TableReader) -> [Hook] {
+        guard var table = reader.table("hooks") else { return [] }
+        var hooks: [Hook] = []
+        for point in Hook.Point.allCases {
+            guard let value = table.value(point.rawValue) else { continue }
+            if let text = value.string, !text.isEmpty {
+                hooks.append(Hook(point: point, action: Self.action(text), timeout: .seconds(60)))
+                continue
+            }
+            guard var entry = table.table(point.rawValue) else { continue }
+            let command = entry.name("command")
+            let url = entry.name("url")
+            let timeout =
+                entry.duration("timeout", in: .milliseconds(1) ... .seconds(3600))?.value ?? .seconds(60)
+            entry.finish()
+            switch (command, url) {
+            case (let command?, nil):
+                hooks.append(Hook(point: point, action: .command(command.value), timeout: timeout))
+            case (nil, let url?): hooks.append(Hook(point: point, action: .url(url.value), timeout: timeout))
+            case (.some, let url?):
+                entry.report(.invalidValue, url.place, "url", "a hook is either a command or a URL")
+            case (nil, nil): entry.missing("command", "a hook is a command or a URL")
+            }
+        }
+        table.finish()
+        return hooks
+    }
+
+    private static func action(_ text: String) -> Hook.Action {
+        text.hasPrefix("http://") || text.hasPrefix("https://") ? .url(text) : .command(text)
+    }
+}

@@ -1,0 +1,334 @@
+internal import Interfaces
+internal import Isolates
+internal import System
+internal import Wire
+
+/// The socket between one reactor and one isolate, with its streams. Reactor thread only.
+///
+/// The node opens odd streams (events), the isolate even ones (calls). A frame that breaks a rule ends the
+/// isolate, never the node.
+final class Channel: PollTarget, Ticker {
+    let reactor: Reactor
+    let isolate: Isolate
+    /// The place among the isolate's channels: its reactor's number.
+    let index: Int
+
+    private var transport: Transport?
+    private var input = ByteBuffer()
+    private var output = ByteBuffer()
+    private var streams = StreamTable<ChannelStream>()
+    private var nextEvent: UInt32 = 1
+    private var lastCall: UInt32 = 0
+    private var callCount = 0
+    /// Events whose background work goes on after their answer.
+    private var lingering: [UInt32: EventStream] = [:]
+    private let ledger: EventLedger
+    private var isDirty = false
+    private var waitsForWritability = false
+    /// When the isolate last took something while something was waiting for it.
+    private var lastProgress: Instant
+    /// New events go elsewhere: it is draining or broken.
+    private(set) var isRetired = false
+
+    /// Output beyond which no new event is sent here.
+    static let congestedByteCount = 1 << 20
+    /// Calls one isolate may have open on one channel: four for each event of the largest concurrency.
+    static let callsMax = 4096
+    /// An isolate that leaves its channel unread for so long is beyond help.
+    static let unreadMax = Duration.seconds(10)
+
+    init(
+        reactor: Reactor, isolate: Isolate, index: Int, descriptor: consuming Descriptor, ledger: EventLedger
+    ) throws(SystemError) {
+        self.reactor = reactor
+        self.isolate = isolate
+        self.index = index
+        self.ledger = ledger
+        lastProgress = reactor.now
+        let transport = Transport(descriptor)
+        let rawValue = transport.rawValue
+        self.transport = consume transport
+        super.init()
+        try reactor.watch(self, rawValue, .read)
+    }
+
+    var openStreamCount: Int { streams.count }
+    var isCongested: Bool { output.readableByteCount > Self.congestedByteCount }
+
+    // MARK: Opening events
+
+    /// Opens an event. `write` puts the message behind the call's kind.
+    func open(
+        _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> ChannelStream, _ write: (inout ByteBuffer) -> Void
+    ) -> ChannelStream {
+        let number = nextEvent
+        // Two thousand million events on one channel: the isolate is replaced long before (see `Isolate.eventsMax`).
+        nextEvent &+= 2
+        let stream = make(number)
+        streams.insert(stream, number)
+        output.appendFrame(.open, stream: number, flags: flags) { buffer in
+            buffer.appendLittleEndian(kind.rawValue)
+            write(&buffer)
+        }
+        if flags.contains(.end) { stream.markSentEnd() }
+        markDirty()
+        return stream
+    }
+
+    /// Opens one of the node's own calls.
+    func openControl(
+        _ kind: CallKind, _ message: [UInt8], completion: @escaping (Result<[UInt8], StreamReset>) -> Void
+    ) {
+        _ = open(
+            kind, flags: .end, make: { ControlStream(number: $0, channel: self, completion: completion) },
+            { $0.append(message) })
+    }
+
+    // MARK: Frames to the isolate
+
+    func sendReply(on stream: ChannelStream, flags: FrameFlags, _ write: (inout ByteBuffer) -> Void) {
+        guard stream.isOpen else { return }
+        output.appendFrame(.open, stream: stream.number, flags: flags, write)
+        markDirty()
+        if flags.contains(.end) { stream.markSentEnd() }
+    }
+
+    func sendData(_ bytes: UnsafeRawBufferPointer, on stream: ChannelStream) {
+        output.append(FrameHeader(.data, stream: stream.number, payloadByteCount: bytes.count))
+        unsafe output.append(bytes)
+        markDirty()
+    }
+
+    func sendEnd(on stream: ChannelStream) {
+        output.append(FrameHeader(.end, stream: stream.number, payloadByteCount: 0))
+        markDirty()
+    }
+
+    func sendCredit(_ byteCount: Int, on stream: ChannelStream) {
+        output.append(FrameHeader(.credit, stream: stream.number, payloadByteCount: 4))
+        output.appendLittleEndian(UInt32(clamping: byteCount))
+        markDirty()
+    }
+
+    func sendReset(_ reason: StreamReset, on stream: ChannelStream) {
+        output.appendFrame(.reset, stream: stream.number) { buffer in
+            buffer.appendLittleEndian(reason.code.rawValue)
+            buffer.append(reason.message)
+        }
+        markDirty()
+    }
+
+    func forget(_ stream: ChannelStream) {
+        if streams.remove(stream.number) != nil, stream.number & 1 == 0 { callCount -= 1 }
+    }
+
+    private func markDirty() {
+        guard !isDirty else { return }
+        isDirty = true
+        reactor.markDirty(self)
+    }
+
+    /// Writes what has gathered; called once per turn.
+    func flush() {
+        isDirty = false
+        guard transport != nil, !waitsForWritability else { return }
+        guard let result = transport?.write(from: &output) else { return }
+        switch result {
+        case .moved: lastProgress = reactor.now
+        case .wouldBlock: break
+        case .closed: return fail()
+        }
+        if !output.isEmpty {
+            waitsForWritability = true
+            watch([.read, .write])
+        }
+    }
+
+    private func watch(_ interest: Epoll.Interest) {
+        if let rawValue = transport?.rawValue { reactor.change(self, rawValue, interest) }
+    }
+
+    // MARK: Frames from the isolate
+
+    override func becameReady(_ events: Epoll.Interest) {
+        if events.contains(.write) {
+            waitsForWritability = false
+            watch(.read)
+            flush()
+        }
+        guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
+        guard let result = transport?.read(into: &input, upTo: 256 << 10) else { return }
+        switch result {
+        case .wouldBlock: return
+        case .closed: return fail()
+        case .moved: break
+        }
+        do {
+            try readFrames()
+            input.releaseIfEmpty()
+        } catch {
+            reactor.logger.log(
+                .error, "isolate sent a malformed frame: \(error)", isolate.logFields)
+            isolate.kill(.malformedFrames("\(error)"))
+            fail()
+        }
+    }
+
+    private func readFrames() throws(WireError) {
+        var consumed = 0
+        try unsafe input.withReadable { bytes throws(WireError) in
+            while transport != nil {
+                let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[consumed...])
+                guard let header = try FrameHeader.read(unsafe rest.bytes),
+                    rest.count >= FrameHeader.byteCount + header.payloadByteCount
+                else { return }
+                let payload = unsafe UnsafeRawBufferPointer(
+                    rebasing: rest[FrameHeader.byteCount..<(FrameHeader.byteCount + header.payloadByteCount)])
+                consumed += FrameHeader.byteCount + header.payloadByteCount
+                try unsafe receive(header, payload)
+            }
+        }
+        input.consume(consumed)
+    }
+
+    private func receive(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws(WireError) {
+        guard let stream = streams[header.stream] else {
+            return try unsafe receiveOnUnknownStream(header, payload)
+        }
+        switch header.kind {
+        case .open: try unsafe stream.receivedReply(payload)
+        case .data: try unsafe stream.receivedData(payload)
+        case .end: try stream.receivedEndFrame()
+        case .credit: try stream.receivedCredit(Int(unsafe payload.bytes.littleEndianUInt32(at: 0)))
+        case .reset: stream.receivedReset(unsafe StreamReset(decoding: payload))
+        }
+        if header.flags.contains(.end), header.kind != .end, stream.isOpen { try stream.receivedEndFrame() }
+    }
+
+    private func receiveOnUnknownStream(
+        _ header: FrameHeader, _ payload: UnsafeRawBufferPointer
+    ) throws(WireError) {
+        guard header.stream & 1 == 0 else {
+            // An event that ended on this side while the isolate was still answering.
+            guard header.stream < nextEvent else { throw .unexpectedFrame(header.kind, stream: header.stream) }
+            return
+        }
+        guard header.kind == .open, header.stream > lastCall else {
+            guard header.stream <= lastCall else { throw .unexpectedFrame(header.kind, stream: header.stream) }
+            return  // A call that was answered or reset meanwhile.
+        }
+        lastCall = header.stream
+        let call = try CallHead(reading: unsafe payload.bytes)
+        let event = streams[call.parent] as? EventStream ?? lingering[call.parent]
+        guard callCount < Self.callsMax else {
+            output.appendFrame(.reset, stream: header.stream) { buffer in
+                buffer.appendLittleEndian(StreamReset.Code.overloaded.rawValue)
+                buffer.append("too many calls are open at once")
+            }
+            return markDirty()
+        }
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: payload[CallHead.byteCount...])
+        guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
+        let stream = CallStream(
+            number: header.stream, channel: self, event: event,
+            isLazy: header.flags.contains(.lazyBody))
+        streams.insert(stream, header.stream)
+        callCount += 1
+        if header.flags.contains(.end) { try stream.receivedEndFrame() }
+        try unsafe stream.start(call, rest)
+    }
+
+    // MARK: Who is open
+
+    /// The call with this number, if it is open.
+    func call(_ number: UInt32) -> CallStream? { streams[number] as? CallStream }
+
+    /// Keeps `event` for the calls of its background work.
+    func linger(_ event: EventStream) { lingering[event.number] = event }
+    func stopLingering(_ event: EventStream) { lingering[event.number] = nil }
+
+    /// Notes an event for the watchdog.
+    func openLedger(_ number: UInt32, _ allowance: EventLedger.Allowance) -> EventLedger.Entry {
+        ledger.open(stream: number, allowance)
+    }
+    func closeLedger(_ entry: EventLedger.Entry) { ledger.close(entry) }
+
+    // MARK: The end
+
+    /// No new events from now on; streams that are open go on.
+    func retire() { isRetired = true }
+
+    /// The socket is of no more use. Streams wait for `isolateExited`, which knows why.
+    private func fail() {
+        guard let transport = transport.take() else { return }
+        isRetired = true
+        reactor.unwatch(self, transport.rawValue)
+        transport.close()
+        isolate.channelFailed(self)
+    }
+
+    /// Ends all streams. The one that broke a limit is told so, the others that their isolate is gone.
+    func isolateExited(_ exit: IsolateExit) {
+        fail()
+        for stream in streams.all { stream.lost(StreamReset(exit, channel: index, stream: stream.number)) }
+        streams = StreamTable()
+        lingering = [:]
+        output = ByteBuffer()
+    }
+
+    func tick(_ now: Instant) {
+        if output.isEmpty {
+            lastProgress = now
+        } else if now - lastProgress > Self.unreadMax {
+            reactor.logger.log(.error, "isolate doesn't read its channel", isolate.logFields)
+            isolate.kill(.unresponsive("its channel stays unread"))
+        }
+    }
+}
+
+/// What stands in front of the message of each call from an isolate.
+struct CallHead {
+    static let byteCount = 8
+    static let noBinding = UInt16.max
+
+    let kind: CallKind
+    let binding: UInt16
+    /// The event that makes the call.
+    let parent: UInt32
+
+    init(reading bytes: RawSpan) throws(WireError) {
+        guard bytes.byteCount >= Self.byteCount else { throw .truncated(offset: bytes.byteCount) }
+        guard let kind = CallKind(rawValue: bytes.littleEndianUInt16(at: 0)), kind.rawValue >= CallKind.log.rawValue
+        else { throw .invalidValue("call kind", offset: 0) }
+        self.kind = kind
+        binding = bytes.littleEndianUInt16(at: 2)
+        parent = bytes.littleEndianUInt32(at: 4)
+    }
+}
+
+extension StreamReset {
+    /// Reads the payload of a `reset` frame. Never fails: what can't be read is an internal error.
+    init(decoding payload: UnsafeRawBufferPointer) {
+        guard payload.count >= 2 else {
+            self.init(.internal, "reset without a code")
+            return
+        }
+        let code = Code(rawValue: unsafe payload.bytes.littleEndianUInt16(at: 0)) ?? .internal
+        self.init(code, unsafe String(decoding: payload.dropFirst(2), as: UTF8.self))
+    }
+
+    /// What the end of an isolate means to one of its streams.
+    init(_ exit: IsolateExit, channel: Int, stream: UInt32) {
+        switch exit.reason {
+        case .exceededCPU(let event, _, _):
+            if let event, event.channel != channel || event.stream != stream {
+                self.init(.internal, "the isolate was ended because of another event")
+            } else {
+                self.init(.exceededCPU, "Worker exceeded CPU time limit.")
+            }
+        case .exceededMemory: self.init(.exceededMemory, "Worker exceeded memory limit.")
+        case .killed, .exited, .crashed, .exceededThreads, .violatedSandbox:
+            self.init(.internal, "the isolate \(exit.reason)")
+        }
+    }
+}

@@ -1,0 +1,304 @@
+internal import HTTP
+internal import Interfaces
+internal import Stores
+internal import System
+internal import Wire
+
+extension Connection: Dispatchable, EventOwner {
+    // MARK: Starting
+
+    /// Takes the request whose head the parser has just found.
+    func startRequest(headByteCount: Int) {
+        reactor.counters.requests += 1
+        exchange = Exchange()
+        exchange.method = parser.head.knownMethod
+        exchange.minorVersion = parser.head.minorVersion
+        exchange.keepAlive = parser.head.keepAlive
+        exchange.started = reactor.now
+        exchange.ray = reactor.random.next()
+        exchange.unconsumedHead = headByteCount
+        phase = .exchanging
+        requestBody =
+            if parser.head.isChunked {
+                .chunked
+            } else if let length = parser.head.contentLength, length > 0 {
+                .length(left: length)
+            } else {
+                .none
+            }
+        bodyAllowance = 0
+        if parser.head.isChunked { chunked.reset() }
+        exchange.acceptsHTML = acceptsHTML
+        if node.settings.logsRequests { exchange.description = requestLine }
+        if parser.head.targetForm == .asterisk { return answer(.badRequest(status: 400, reason: "OPTIONS * is not served")) }
+        guard hasURL else {
+            exchange.mustClose = true
+            return answer(.badRequest(status: 400, reason: "host and path make no URL"))
+        }
+        route(headByteCount)
+    }
+
+    private var acceptsHTML: Bool {
+        guard let accept = parser.head.fields.first(.accept) else { return false }
+        return unsafe input.withReadable { unsafe accept.value.of($0).starts(with: "text/html".utf8) }
+    }
+
+    private var requestLine: String {
+        unsafe input.withReadable { bytes in
+            let span = unsafe bytes.bytes
+            return "\(span.text(parser.head.method)) \(span.text(parser.head.target))"
+        }
+    }
+
+    private func route(_ headByteCount: Int) {
+        if role == .control || isHostPath { return startLocal(headByteCount) }
+        let match = unsafe input.withReadable { bytes in
+            unsafe reactor.routes.match(
+                host: hostName(bytes), pathAndQuery: parser.head.pathAndQuery.of(bytes))
+        }
+        switch match {
+        case .worker(let route): dispatch(to: route, headByteCount)
+        case .unknownHost: answer(.unknownHost)
+        case .noRoute: answer(.noRoute)
+        }
+    }
+
+    private func hostName(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        unsafe (parser.head.host?.name ?? .empty).of(bytes)
+    }
+
+    /// `/cdn-cgi/…` and `/__edge/…` belong to the host and never reach a worker.
+    private var isHostPath: Bool {
+        unsafe input.withReadable { bytes in
+            let path = unsafe parser.head.pathAndQuery.of(bytes)
+            return unsafe path.starts(with: "/cdn-cgi/".utf8) || path.starts(with: "/__edge/".utf8)
+        }
+    }
+
+    private func dispatch(to route: RouteTarget, _ headByteCount: Int) {
+        exchange.route = route
+        let limits = route.worker.limits
+        if case .length(let left) = requestBody, left > Int64(limits.bodyBytesMax) {
+            exchange.mustClose = true
+            return answer(.bodyTooLarge(limit: limits.bodyBytesMax))
+        }
+        exchange.bodyBytes = 0
+        exchange.wallDeadline = limits.wall.map { reactor.now + $0 }
+        phase = .waiting
+        reactor.dispatcher.submit(self, to: route.worker)
+    }
+
+    // MARK: Dispatchable
+
+    var isAbandoned: Bool { phase != .waiting }
+
+    func dispatch(on channel: Channel) {
+        guard let route = exchange.route else { return }
+        phase = .exchanging
+        let hasBody = requestBody.isPending
+        let stream = channel.open(
+            .fetch, flags: hasBody ? [] : .end,
+            make: {
+                EventStream(
+                    number: $0, channel: channel, worker: route.worker, release: route.release, kind: .fetch,
+                    owner: self)
+            },
+            { writeFetch(into: &$0) })
+        guard let event = stream as? EventStream else { return }
+        self.event = event
+        guard hasBody else { return }
+        consumeHead()
+        if parser.head.expectsContinue, input.isEmpty {
+            output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
+            markDirty()
+        }
+        event.producer = self
+        bodyConsumer = event
+        grant(event.window)
+        updateInterest()
+    }
+
+    func refuse(_ reason: Refusal) {
+        switch reason {
+        case .unavailable: answer(.exception)
+        case .shuttingDown: answer(.shuttingDown)
+        case .queueFull, .timedOut: answer(.noIsolate)
+        }
+    }
+
+    func consumeHead() {
+        input.consume(exchange.unconsumedHead)
+        exchange.unconsumedHead = 0
+    }
+
+    // MARK: The fetch message
+
+    /// Writes the request as the isolate gets it: see `Interfaces/Isolate/FetchLayout.swift`.
+    private func writeFetch(into buffer: inout ByteBuffer) {
+        unsafe input.withReadable { bytes in
+            let contentLength = parser.head.contentLength
+            buffer.append(requestBody.isPending ? 1 : 0)
+            buffer.append(parser.head.knownMethod.rawValue)
+            buffer.appendLittleEndian(Int64(contentLength ?? -1))
+            if parser.head.knownMethod == .other {
+                let method = unsafe parser.head.method.of(bytes)
+                buffer.append(UInt8(truncatingIfNeeded: method.count))
+                unsafe buffer.append(method)
+            }
+            unsafe writeURL(bytes, into: &buffer)
+            unsafe writeClientAcceptEncoding(bytes, into: &buffer)
+            unsafe writeHeaders(bytes, into: &buffer)
+        }
+    }
+
+    private func writeURL(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
+        let countOffset = buffer.readableByteCount
+        buffer.appendLittleEndian(UInt32(0))
+        let url = parser.head.appendURL(.http, of: unsafe bytes.bytes, to: &buffer)
+        buffer.patch(UInt32(url?.byteCount ?? 0), at: countOffset)
+    }
+
+    /// Whether host and path make a URL. What is written as usual always does.
+    private var hasURL: Bool {
+        if let host = parser.head.host, host.isNormalized, !parser.head.pathNeedsNormalizing { return true }
+        return unsafe input.withReadable { bytes in
+            var scratch = ByteBuffer()
+            return parser.head.appendURL(.http, of: unsafe bytes.bytes, to: &scratch) != nil
+        }
+    }
+
+    private func writeClientAcceptEncoding(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
+        guard let field = parser.head.fields.first(.acceptEncoding) else {
+            return buffer.appendLittleEndian(UInt32(0))
+        }
+        buffer.appendLittleEndian(UInt32(field.value.count))
+        unsafe buffer.append(field.value.of(bytes))
+    }
+
+    private func writeHeaders(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
+        var count = 0
+        let countOffset = buffer.readableByteCount
+        buffer.appendLittleEndian(UInt16(0))
+        for index in 0..<parser.head.fields.count {
+            let field = parser.head.fields[index]
+            guard !field.isHopByHop, !EdgeHeaders.isOverwritten(field.known) else { continue }
+            let name = unsafe field.name.of(bytes)
+            let value = unsafe field.value.of(bytes)
+            unsafe buffer.appendBlockHeader(name: name.bytes, value: value.bytes)
+            count += 1
+        }
+        count += unsafe EdgeHeaders.append(for: self, bytes, into: &buffer)
+        buffer.patch(UInt16(truncatingIfNeeded: count), at: countOffset)
+    }
+
+    // MARK: Requests that the node answers itself
+
+    private func startLocal(_ headByteCount: Int) {
+        exchange.isLocal = true
+        let request = makeLocalRequest()
+        consumeHead()
+        if let source = request.body as? BufferedSource {
+            if parser.head.expectsContinue, input.isEmpty {
+                output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
+                markDirty()
+            }
+            source.start(from: self)
+            retainedConsumer = source
+            bodyConsumer = source
+            grant(WireLimits.initialCredit)
+            updateInterest()
+        }
+        let ray = exchange.ray
+        let handler = node.local
+        let reply = LocalReply(self, ray: ray)
+        // The task is bounded by the handler, which never waits without a limit of its own.
+        Task(executorPreference: reactor) { reply.deliver(await handler.answer(request)) }
+    }
+
+    private func makeLocalRequest() -> LocalRequest {
+        unsafe input.withReadable { bytes in
+            let span = unsafe bytes.bytes
+            var headers: [(name: String, value: String)] = []
+            for index in 0..<parser.head.fields.count {
+                let field = parser.head.fields[index]
+                headers.append((span.text(field.name).lowercased(), span.text(field.value)))
+            }
+            return LocalRequest(
+                listener: role == .control ? .control : .edge, method: span.text(parser.head.method),
+                target: span.text(parser.head.pathAndQuery),
+                host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
+                body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil)
+        }
+    }
+
+    fileprivate func localAnswered(_ response: LocalResponse, ray: UInt64) {
+        guard phase == .exchanging, exchange.ray == ray, exchange.isLocal, !exchange.isHeadSent else { return }
+        sendHead(
+            status: response.status, headers: response.headers, bodyLength: response.body.length)
+        startResponseBody(.stored(response.body))
+    }
+
+    // MARK: EventOwner
+
+    func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
+        guard self.event === event, !exchange.isHeadSent else { return }
+        let head = try ReplyHead(reading: unsafe message.bytes)
+        let body = try event.replyBody(head)
+        if head.status == 101 {
+            node.logger.log(
+                .error,
+                "Worker tried to return a WebSocket in a response to a request which did not contain the header \"Upgrade: websocket\".",
+                event.channel.isolate.logFields)
+            body?.cancel(.cancelled)
+            return answer(.exception)
+        }
+        if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }
+        try unsafe sendHead(head, message)
+        if let body { startResponseBody(body) } else { completeResponse() }
+    }
+
+    func event(_ event: EventStream, threw failure: CallFailure) {
+        guard self.event === event else { return }
+        self.event = nil
+        node.logger.log(
+            .error, "uncaught error in fetch: \(failure)",
+            event.channel.isolate.logFields + [("ray", RayID.text(exchange.ray))])
+        answer(.exception, detail: "\(failure)")
+    }
+
+    func event(_ event: EventStream, wasReset reason: StreamReset) {
+        guard self.event === event else { return }
+        self.event = nil
+        if exchange.isHeadSent { return close() }
+        if reason.code == .internal, exchange.isSafe, exchange.unconsumedHead > 0, !exchange.wasRetried,
+            let route = exchange.route
+        {
+            // Nothing was answered, and asking again does no harm: one more isolate may try.
+            exchange.wasRetried = true
+            reactor.counters.retried += 1
+            phase = .waiting
+            return reactor.dispatcher.submit(self, to: route.worker)
+        }
+        node.logger.log(
+            .error, "event ended without an answer: \(reason.message)",
+            event.channel.isolate.logFields + [("code", "\(reason.code)"), ("ray", RayID.text(exchange.ray))])
+        switch reason.code {
+        case .exceededCPU, .exceededMemory: answer(.exceededLimits, detail: reason.message)
+        case .overloaded: answer(.noIsolate)
+        case .cancelled, .exception, .hung, .internal: answer(.exception, detail: reason.message)
+        }
+    }
+}
+
+/// Brings a local handler's answer back to its connection.
+private struct LocalReply: @unchecked Sendable {  // Created and delivered on the reactor's thread.
+    private weak var connection: Connection?
+    private let ray: UInt64
+
+    init(_ connection: Connection, ray: UInt64) {
+        self.connection = connection
+        self.ray = ray
+    }
+
+    func deliver(_ response: LocalResponse) { connection?.localAnswered(response, ray: ray) }
+}

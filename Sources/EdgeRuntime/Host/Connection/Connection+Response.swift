@@ -1,0 +1,188 @@
+internal import HTTP
+internal import Interfaces
+internal import Stores
+internal import System
+internal import Wire
+
+/// The answer's way to the client.
+extension Connection: BodyConsumer {
+    // MARK: Heads
+
+    /// The head of a worker's answer. `message` is the whole of it; names and values are checked here, since nothing
+    /// that an isolate says is believed.
+    func sendHead(_ head: ReplyHead, _ message: UnsafeRawBufferPointer) throws(WireError) {
+        var cursor = HeaderBlockCursor(count: head.headerCount, from: ReplyHead.byteCount)
+        beginHead(head.status)
+        let bytes = unsafe message.bytes
+        while let entry = try cursor.next(bytes) {
+            let name = bytes.extracting(entry.name.range)
+            let value = bytes.extracting(entry.value.range)
+            let known = KnownHeader.identify(name)
+            if known == .other {
+                guard HeaderRules.isValidName(name), !isInternalName(name) else { continue }
+            } else if known.isHopByHop || isNodeHeader(known) {
+                continue
+            }
+            guard HeaderRules.isValidValue(value) else { continue }
+            output.appendHeader(name: name, value: value)
+        }
+        finishHead(status: head.status, bodyLength: head.hasBody ? head.bodyLength : head.bodyLength ?? 0)
+    }
+
+    func sendHead(status: Int, headers: [(name: String, value: String)], bodyLength: Int?) {
+        beginHead(status)
+        for header in headers {
+            output.append(header.name)
+            output.append(": " as StaticString)
+            output.append(header.value)
+            output.append("\r\n" as StaticString)
+        }
+        finishHead(status: status, bodyLength: bodyLength)
+    }
+
+    private func beginHead(_ status: Int) {
+        exchange.status = status
+        exchange.isHeadSent = true
+        output.appendStatusLine(status)
+    }
+
+    /// What only the node may say about its connection.
+    @inline(__always)
+    private func isNodeHeader(_ header: KnownHeader) -> Bool {
+        switch header {
+        case .contentLength, .cfRay, .date, .server: true
+        default: false
+        }
+    }
+
+    /// `X-Accel-*` steers a proxy in front and is none of the client's business.
+    private func isInternalName(_ name: RawSpan) -> Bool {
+        guard name.byteCount > 8, name.byte(at: 0) | 0x20 == 0x78, name.byte(at: 1) == 0x2D else { return false }
+        return unsafe name.extracting(0..<8).withUnsafeBytes {
+            unsafe String(decoding: $0, as: UTF8.self).lowercased() == "x-accel-"
+        }
+    }
+
+    /// - Parameter bodyLength: `nil` when the body's end is known only when it comes.
+    private func finishHead(status: Int, bodyLength: Int?) {
+        output.append("Date: " as StaticString)
+        output.append(reactor.cachedDate.value)
+        output.append("\r\nServer: edge\r\nCF-Ray: " as StaticString)
+        RayID.append(exchange.ray, colo: node.settings.colo, to: &output)
+        output.append("\r\n" as StaticString)
+        let hasNoBody = status == 204 || status == 304 || status < 200
+        if hasNoBody {
+            responseBody = .dropped
+        } else if let bodyLength {
+            output.appendContentLength(Int64(bodyLength))
+            responseBody = exchange.isHead ? .dropped : .length(left: bodyLength)
+        } else if exchange.isHead {
+            responseBody = .dropped
+        } else if exchange.minorVersion >= 1 {
+            output.append("Transfer-Encoding: chunked\r\n" as StaticString)
+            responseBody = .chunked
+        } else {
+            exchange.mustClose = true
+            responseBody = .untilClose
+        }
+        // A request whose body is still coming may end the connection; that is decided when the answer is out.
+        if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
+            exchange.mustClose = true
+            output.append("Connection: close\r\n" as StaticString)
+        } else if exchange.minorVersion == 0 {
+            output.append("Connection: keep-alive\r\n" as StaticString)
+        }
+        output.append("\r\n" as StaticString)
+        markDirty()
+    }
+
+    // MARK: Bodies
+
+    /// Sends `body` behind the head.
+    func startResponseBody(_ body: ReplyBody) {
+        if case .dropped = responseBody {
+            body.cancel(.cancelled)
+            return completeResponse()
+        }
+        switch body {
+        case .stored(.bytes(let bytes)):
+            unsafe bytes.withUnsafeBytes { unsafe receive($0) }
+            if phase == .exchanging { finish() }
+        case .stored(.file(let slice)):
+            guard case .length(let left) = responseBody, left == slice.byteCount else { return close() }
+            responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left) : .complete
+            markDirty()
+        case .stored(.stream), .stream:
+            responseProducer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
+        }
+    }
+
+    func receive(_ bytes: UnsafeRawBufferPointer) {
+        guard phase == .exchanging, unsafe !bytes.isEmpty else { return }
+        switch responseBody {
+        case .length(let left):
+            // More than was announced: the client must not take it for the next answer.
+            guard bytes.count <= left else { return abortResponse() }
+            responseBody = .length(left: left - bytes.count)
+            unsafe output.append(bytes)
+        case .chunked:
+            output.appendChunkHeader(byteCount: bytes.count)
+            unsafe output.append(bytes)
+            output.appendChunkEnd()
+        case .untilClose: unsafe output.append(bytes)
+        case .dropped, .none, .complete, .file: break
+        }
+        took(bodyBytes: bytes.count)
+        markDirty()
+    }
+
+    func finish() {
+        guard phase == .exchanging else { return }
+        switch responseBody {
+        case .length(let left) where left > 0: return abortResponse()
+        case .chunked: output.appendLastChunk()
+        default: break
+        }
+        completeResponse()
+    }
+
+    func fail(_ reason: StreamReset) {
+        guard phase == .exchanging else { return }
+        abortResponse()
+    }
+
+    func completeResponse() {
+        if case .length(let left) = responseBody, left > 0, !exchange.isHead { return abortResponse() }
+        responseBody = .complete
+        markDirty()
+    }
+
+    /// The answer can't be completed: the only way to say so in HTTP/1.1 is to end the connection early.
+    private func abortResponse() {
+        node.logger.log(
+            .warning, "an answer was cut short", [("worker", exchange.route?.worker.name ?? "edge")])
+        close()
+    }
+
+    // MARK: The node's own answers
+
+    func answer(_ error: EdgeError, detail: String? = nil) {
+        guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
+        phase = .exchanging
+        if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
+        let page = unsafe input.withReadable { _ in
+            ErrorPage(
+                error: error, ray: RayID.text(exchange.ray), host: exchange.route?.release.tenant ?? "edge",
+                detail: node.settings.errorPages == .trace ? detail : nil)
+        }
+        let wantsHTML = exchange.acceptsHTML
+        let body = Array((wantsHTML ? page.html : page.plainText).utf8)
+        var headers: [(name: String, value: String)] = [
+            ("Content-Type", wantsHTML ? "text/html; charset=utf-8" : "text/plain; charset=utf-8"),
+            ("Cache-Control", "private, no-store"),
+        ]
+        if error.mayRetry { headers.append(("Retry-After", "1")) }
+        sendHead(status: error.status, headers: headers, bodyLength: body.count)
+        startResponseBody(.stored(.bytes(body)))
+    }
+}

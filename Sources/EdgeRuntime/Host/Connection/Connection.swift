@@ -1,0 +1,348 @@
+internal import HTTP
+internal import Interfaces
+internal import Observability
+internal import Stores
+internal import System
+internal import Wire
+
+/// One client's connection: reads requests one after the other, has each answered, writes the answers. Reactor thread only.
+///
+/// States, each with what ends it:
+/// - `idle`: between requests; the first byte of a head, the idle time-out or the end of the connection.
+/// - `head`: inside a head; its end, an error, the head time-out.
+/// - `waiting`: an isolate is being found; dispatch or refusal.
+/// - `exchanging`: the request's body flows in, the answer flows out; both complete, a reset, the client leaving.
+/// - `lingering`: the answer is out and the connection will close, but the client may still be sending: what it sends is
+///   dropped for a moment, so that it reads the answer before it sees a reset (RFC 9112 §9.6).
+/// - `closed`.
+///
+/// A request that is answered before its body has arrived ends the connection unless the rest is small.
+/// Pipelined requests wait in the input buffer, of which no more is read than `pipelinedBytesMax`.
+final class Connection: PollTarget, Ticker {
+    enum Phase { case idle, head, waiting, exchanging, lingering, closed }
+
+    let reactor: Reactor
+    let node: NodeContext
+    let role: ListenerRole
+    let peer: NetworkAddress
+    let isPeerTrusted: Bool
+
+    private var transport: Transport?
+    var input = ByteBuffer()
+    var output = ByteBuffer()
+    var parser: RequestHeadParser
+    var phase = Phase.idle
+    /// When the current phase, or the body's flow, is given up.
+    private var deadline: Instant
+    private var isDirty = false
+    private var interest = Epoll.Interest.read
+    private var clientHasClosed = false
+
+    // The request.
+    var exchange = Exchange()
+    var requestBody = RequestBody.none
+    /// Bytes of the request's body that its consumer can take now.
+    var bodyAllowance = 0
+    weak var bodyConsumer: (any BodyConsumer)?
+    /// A consumer that nobody else keeps: the source that a local handler reads.
+    var retainedConsumer: BufferedSource?
+    var chunked = ChunkedDecoder()
+    var isPumping = false
+    var event: EventStream?
+
+    // The answer.
+    var responseBody = ResponseBody.none
+    /// What feeds the answer's body; kept while it flows.
+    var responseProducer: (any BodyProducer)?
+    /// Body bytes taken from the producer and not granted again.
+    private var ungranted = 0
+    private var bytesSentAtTick = 0
+    private var bytesMoved = 0
+
+    static let pipelinedBytesMax = 64 << 10
+    /// Output beyond which the answer's producer gets no more credit.
+    private static let outputHighWater = 128 << 10
+    /// A body that nobody reads is swallowed up to here; more, and the connection ends.
+    private static let drainBytesMax: Int64 = 64 << 10
+    private static let lingerTime = Duration.seconds(2)
+
+    init(
+        _ descriptor: consuming Descriptor, peer: NetworkAddress, role: ListenerRole, reactor: Reactor,
+        node: NodeContext
+    ) throws(SystemError) {
+        self.reactor = reactor
+        self.node = node
+        self.role = role
+        self.peer = peer
+        isPeerTrusted = node.settings.trustedProxies.contains(peer)
+        parser = RequestHeadParser(limits: node.settings.limits)
+        deadline = reactor.now + node.settings.headTimeout
+        let rawValue = descriptor.rawValue
+        transport = Transport(descriptor)
+        super.init()
+        try reactor.watch(self, rawValue, .read)
+        reactor.connectionCount += 1
+        reactor.counters.connectionsAccepted += 1
+    }
+
+    // MARK: Reading
+
+    override func becameReady(_ events: Epoll.Interest) {
+        if events.contains(.write) {
+            markDirty()
+        }
+        guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
+        let limit = requestBody.isPending ? 128 << 10 : 16 << 10
+        guard let result = transport?.read(into: &input, upTo: limit) else { return }
+        switch result {
+        case .wouldBlock: return
+        case .closed: return clientClosed()
+        case .moved(let count):
+            bytesMoved &+= count
+            bytesArrived()
+        }
+    }
+
+    private func bytesArrived() {
+        switch phase {
+        case .idle, .head: parseHead()
+        case .waiting, .exchanging:
+            if requestBody.isPending { pumpRequestBody() }
+            updateInterest()
+        case .lingering: input.consume(input.readableByteCount)
+        case .closed: break
+        }
+    }
+
+    private func clientClosed() {
+        clientHasClosed = true
+        switch phase {
+        case .idle, .head, .lingering, .closed: close()
+        case .waiting, .exchanging:
+            // A client that has gone wants no answer; one that only ended its sending is not told apart, as in
+            // nginx: the event is cancelled either way.
+            reactor.counters.clientAborts += 1
+            close()
+        }
+    }
+
+    /// Parses the head at the start of the input, and starts the request when it is whole.
+    private func parseHead() {
+        guard !input.isEmpty else { return }
+        let progress = unsafe input.withReadable { unsafe parser.parse($0) }
+        switch progress {
+        case .needMore:
+            if phase == .idle {
+                phase = .head
+                deadline = reactor.now + node.settings.headTimeout
+            }
+            updateInterest()
+        case .failed(let error):
+            reactor.counters.parseErrors += 1
+            exchange = Exchange()
+            exchange.keepAlive = false
+            exchange.mustClose = true
+            phase = .exchanging
+            answer(.badRequest(status: error.status, reason: error.description))
+        case .complete(let headByteCount):
+            startRequest(headByteCount: headByteCount)
+        }
+    }
+
+    // MARK: Interest and deadlines
+
+    func updateInterest() {
+        guard let rawValue = transport?.rawValue else { return }
+        var wanted: Epoll.Interest = []
+        let canRead =
+            switch phase {
+            case .idle, .head, .lingering: true
+            case .waiting, .exchanging:
+                input.readableByteCount < (requestBody.isPending ? 256 << 10 : Self.pipelinedBytesMax)
+                    && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
+            case .closed: false
+            }
+        if canRead { wanted.insert(.read) } else { wanted.insert(.peerClosed) }
+        if !output.isEmpty || responseBody.hasFile { wanted.insert(.write) }
+        guard wanted != interest else { return }
+        interest = wanted
+        reactor.change(self, rawValue, wanted)
+    }
+
+    func tick(_ now: Instant) {
+        switch phase {
+        case .idle:
+            input.releaseIfEmpty()
+            output.releaseIfEmpty()
+            if reactor.isDraining || now >= deadline { close() }
+        case .head:
+            guard now >= deadline else { return }
+            exchange = Exchange()
+            exchange.mustClose = true
+            phase = .exchanging
+            answer(.requestTimeout)
+        case .waiting: break  // The dispatcher has its own deadline.
+        case .exchanging: tickExchange(now)
+        case .lingering: if now >= deadline { close() }
+        case .closed: break
+        }
+    }
+
+    private func tickExchange(_ now: Instant) {
+        if let wall = exchange.wallDeadline, now >= wall, !exchange.isHeadSent {
+            return cancelEvent(.cancelled, answering: .wallTime)
+        }
+        // Progress is any byte in either direction while one is due.
+        let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.hasFile
+        if bytesMoved != bytesSentAtTick || !isStalled {
+            bytesSentAtTick = bytesMoved
+            deadline = now + node.settings.bodyTimeout
+        } else if now >= deadline {
+            if exchange.isHeadSent || !requestBody.isPending {
+                close()
+            } else {
+                exchange.mustClose = true
+                cancelEvent(.cancelled, answering: .requestTimeout)
+            }
+        }
+    }
+
+    /// Ends the event and gives the client the node's answer instead.
+    func cancelEvent(_ reason: StreamReset, answering error: EdgeError) {
+        let event = event
+        self.event = nil
+        event?.abandon(reason)
+        answer(error)
+    }
+
+    // MARK: Writing
+
+    func markDirty() {
+        guard !isDirty else { return }
+        isDirty = true
+        reactor.markDirty(self)
+    }
+
+    /// Writes what has gathered; called once per turn.
+    func flush() {
+        isDirty = false
+        guard transport != nil else { return }
+        if !output.isEmpty {
+            guard let result = transport?.write(from: &output) else { return }
+            switch result {
+            case .moved(let count): bytesMoved &+= count
+            case .wouldBlock: break
+            case .closed: return close()
+            }
+        }
+        if output.isEmpty, responseBody.hasFile { guard sendFile() else { return } }
+        if ungranted > 0, output.readableByteCount < Self.outputHighWater {
+            let count = ungranted
+            ungranted = 0
+            responseProducer?.grant(count)
+        }
+        if output.isEmpty, !responseBody.hasFile, responseBody.isComplete { finishResponse() }
+        updateInterest()
+    }
+
+    /// - Returns: false when the connection is gone.
+    private func sendFile() -> Bool {
+        guard case .file(let slice, var offset, var left) = responseBody else { return true }
+        while left > 0 {
+            guard let result = transport?.sendFile(slice.descriptor.rawValue, offset: &offset, count: left) else {
+                return false
+            }
+            switch result {
+            case .moved(let count):
+                left -= count
+                bytesMoved &+= count
+                // One MiB a turn: a fast client must not keep the others waiting.
+                if left > 0, count == 1 << 20 {
+                    responseBody = .file(slice, offset: offset, left: left)
+                    markDirty()
+                    return true
+                }
+            case .wouldBlock:
+                responseBody = .file(slice, offset: offset, left: left)
+                return true
+            case .closed:
+                close()
+                return false
+            }
+        }
+        responseBody = .complete
+        return true
+    }
+
+    func took(bodyBytes count: Int) { ungranted += count }
+
+    // MARK: The end of a request
+
+    /// The answer is written. What comes next depends on what the client has still to send.
+    private func finishResponse() {
+        guard phase == .exchanging else { return }
+        exchange.finish(on: self)
+        responseBody = .none
+        responseProducer = nil
+        event = nil
+        bodyConsumer = nil
+        if exchange.mustClose || reactor.isDraining || !exchange.keepAlive || !drainRequestBody() {
+            return linger()
+        }
+        nextRequest()
+    }
+
+    /// Swallows what is left of the request's body; false when that would be too much.
+    private func drainRequestBody() -> Bool {
+        guard requestBody.isPending else { return true }
+        guard let left = requestBody.bytesLeft, left <= Self.drainBytesMax, left <= input.readableByteCount else {
+            return false
+        }
+        input.consume(Int(left))
+        requestBody = .none
+        return true
+    }
+
+    private func nextRequest() {
+        if exchange.unconsumedHead > 0 { input.consume(exchange.unconsumedHead) }
+        exchange.unconsumedHead = 0
+        phase = .idle
+        deadline = reactor.now + node.settings.idleTimeout
+        // Not from here: a client with a thousand pipelined requests would make a thousand nested calls.
+        if !input.isEmpty {
+            reactor.later { [self] in
+                guard phase == .idle else { return }
+                parseHead()
+            }
+        }
+    }
+
+    private func linger() {
+        guard !clientHasClosed else { return close() }
+        phase = .lingering
+        deadline = reactor.now + Self.lingerTime
+        transport?.shutdownSending()
+        input.consume(input.readableByteCount)
+        updateInterest()
+    }
+
+    func close() {
+        guard let transport = transport.take() else { return }
+        let wasExchanging = phase == .waiting || phase == .exchanging
+        phase = .closed
+        reactor.unwatch(self, transport.rawValue)
+        transport.close()
+        reactor.connectionCount -= 1
+        node.admission.leave(peer)
+        if wasExchanging { exchange.aborted(on: self) }
+        let event = event
+        self.event = nil
+        event?.abandon(.cancelled)
+        responseProducer?.cancel(.cancelled)
+        responseProducer = nil
+        if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
+        bodyConsumer = nil
+        input.consume(input.readableByteCount)
+        output.consume(output.readableByteCount)
+    }
+}

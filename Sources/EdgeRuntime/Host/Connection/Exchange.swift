@@ -1,0 +1,99 @@
+internal import HTTP
+internal import Stores
+internal import System
+
+/// One request on a connection and what is known of its answer.
+struct Exchange {
+    var method = RequestHead.KnownMethod.other
+    var minorVersion: UInt8 = 1
+    var keepAlive = false
+    /// The connection's framing can't be trusted any more, or the client was told that it ends.
+    var mustClose = false
+    /// Bytes of the head that stay in the input until the answer starts, for a second try.
+    var unconsumedHead = 0
+    var wasRetried = false
+    var isHeadSent = false
+    var status = 0
+    var started = Instant(nanoseconds: 0)
+    var wallDeadline: Instant?
+    /// The two halves of what identifies the request in `CF-Ray` and logs.
+    var ray: UInt64 = 0
+    var route: RouteTarget?
+    var isLocal = false
+    /// Whether an error is best shown as a page.
+    var acceptsHTML = false
+    /// What the answer's body must come to, when it was announced.
+    var announced: Int?
+    var bodyBytes: Int64 = 0
+    /// For the log; empty when requests are not logged.
+    var description = ""
+
+    var isHead: Bool { method == .head }
+    /// RFC 9110 §9.2.1: asking twice does no harm.
+    var isSafe: Bool { method == .get || method == .head || method == .options }
+
+    mutating func finish(on connection: Connection) {
+        connection.reactor.counters.responsesByClass[max(1, min(5, status / 100)) - 1] += 1
+        log(on: connection, outcome: "ok")
+    }
+
+    func aborted(on connection: Connection) { log(on: connection, outcome: "canceled") }
+
+    private func log(on connection: Connection, outcome: String) {
+        guard !description.isEmpty else { return }
+        let milliseconds = (connection.reactor.now - started).wholeNanoseconds / 10_000
+        connection.node.logger.log(
+            .info, description,
+            [
+                ("status", "\(status)"), ("ms", "\(Double(milliseconds) / 100)"), ("outcome", outcome),
+                ("worker", route?.worker.name ?? (isLocal ? "edge" : "-")), ("ray", RayID.text(ray)),
+            ])
+    }
+}
+
+/// What is left of a request's body on its connection.
+enum RequestBody {
+    case none
+    case length(left: Int64)
+    /// Its state is the connection's decoder.
+    case chunked
+
+    var isPending: Bool {
+        if case .none = self { return false }
+        return true
+    }
+
+    /// `nil` when only the end will tell.
+    var bytesLeft: Int64? {
+        switch self {
+        case .none: 0
+        case .length(let left): left
+        case .chunked: nil
+        }
+    }
+}
+
+/// What is left of an answer's body.
+enum ResponseBody {
+    case none
+    /// Announced with `Content-Length`.
+    case length(left: Int)
+    case chunked
+    /// HTTP/1.0: the end of the connection is the end of the body.
+    case untilClose
+    /// The answer has no body on the wire (HEAD, 304): what comes is dropped.
+    case dropped
+    case file(FileSlice, offset: Int64, left: Int)
+    /// All of it is in the output buffer or sent.
+    case complete
+
+    var hasFile: Bool {
+        if case .file = self { return true }
+        return false
+    }
+
+    var isComplete: Bool {
+        if case .complete = self { return true }
+        return false
+    }
+}

@@ -1,0 +1,196 @@
+internal import Interfaces
+internal import Isolates
+internal import System
+
+/// An event that wants an isolate. Reactor thread only.
+protocol Dispatchable: AnyObject {
+    /// Opens the event on `channel`, which has room for it.
+    func dispatch(on channel: Channel)
+    func refuse(_ reason: Refusal)
+    /// Nobody waits for it any more.
+    var isAbandoned: Bool { get }
+}
+
+/// Why an event got no isolate.
+enum Refusal: Equatable, Sendable {
+    /// As many wait already as may.
+    case queueFull
+    /// None became free in time.
+    case timedOut
+    /// Its isolates die at start, or can't be started.
+    case unavailable(String)
+    case shuttingDown
+}
+
+/// A reactor's view of all pools: which channels are ready, which events wait. Reactor thread only.
+final class Dispatcher: Ticker {
+    private unowned let reactor: Reactor
+    private var lanes: [Lane?] = []
+    /// All channels of this reactor, ready or not.
+    private var channels: [IsolateID: Channel] = [:]
+
+    /// Events that may wait for one worker on one reactor: what a burst of new connections can bring at once.
+    static let waitingMax = 4096
+    /// Longer than any healthy isolate needs to start.
+    static let waitMax = Duration.seconds(30)
+
+    /// What this reactor knows of one pool.
+    private final class Lane {
+        let pool: IsolatePool
+        var channels: [Channel] = []
+        var waiting = WaitingLine()
+        init(_ pool: IsolatePool) { self.pool = pool }
+    }
+
+    init(reactor: Reactor) { self.reactor = reactor }
+
+    /// Hands `event` to the least loaded isolate of `worker`, now or when one is free.
+    func submit(_ event: some Dispatchable, to worker: WorkerRuntime) {
+        let lane = lane(worker.pool)
+        if lane.waiting.isEmpty, let channel = pick(lane, worker.limits.concurrency) {
+            return event.dispatch(on: channel)
+        }
+        guard lane.waiting.count < Self.waitingMax else { return event.refuse(.queueFull) }
+        lane.waiting.append(event, limit: worker.limits.concurrency, deadline: reactor.now + Self.waitMax)
+        if let reason = worker.pool.request(from: reactor.index) {
+            refuseWaiting(of: worker.pool, reason)
+        }
+    }
+
+    private func lane(_ pool: IsolatePool) -> Lane {
+        if pool.slot < lanes.count, let lane = lanes[pool.slot] { return lane }
+        while lanes.count <= pool.slot { lanes.append(nil) }
+        let lane = Lane(pool)
+        lanes[pool.slot] = lane
+        return lane
+    }
+
+    /// The ready channel whose isolate has the fewest events open, if it may take one more.
+    private func pick(_ lane: Lane, _ concurrency: Int) -> Channel? {
+        var best: Channel?
+        var bestLoad = concurrency
+        for channel in lane.channels where !channel.isRetired && !channel.isCongested {
+            let load = channel.isolate.openEvents
+            if load < bestLoad {
+                best = channel
+                bestLoad = load
+            }
+        }
+        return best
+    }
+
+    /// `channel`'s isolate has finished an event.
+    func released(_ channel: Channel, by event: EventStream) {
+        let pool = event.worker.pool
+        guard pool.slot < lanes.count, let lane = lanes[pool.slot] else { return }
+        if !lane.waiting.isEmpty { serve(lane) }
+        pool.wakeOthers(than: reactor.index)
+    }
+
+    private func serve(_ lane: Lane) {
+        while let (event, concurrency) = lane.waiting.first {
+            if event.isAbandoned {
+                lane.waiting.removeFirst()
+                continue
+            }
+            guard let channel = pick(lane, concurrency) else { return }
+            lane.waiting.removeFirst()
+            event.dispatch(on: channel)
+        }
+        lane.pool.satisfied(reactor.index)
+    }
+
+    // MARK: What the pools report
+
+    /// Takes a new isolate's channel; events come once the isolate is ready.
+    func adopt(_ channel: Channel) { channels[channel.isolate.id] = channel }
+
+    func isolateReady(_ isolate: Isolate) {
+        guard let channel = channels[isolate.id], !channel.isRetired else { return }
+        let lane = lane(isolate.pool)
+        lane.channels.append(channel)
+        serve(lane)
+    }
+
+    func channelGone(_ channel: Channel, of pool: IsolatePool) {
+        lane(pool).channels.removeAll { $0 === channel }
+    }
+
+    /// No new events for `isolate`; open ones go on.
+    func retire(_ isolate: Isolate) {
+        guard let channel = channels[isolate.id] else { return }
+        channel.retire()
+        channelGone(channel, of: isolate.pool)
+    }
+
+    /// Asks the isolate to exit when its work is done.
+    func shutDown(_ isolate: Isolate) { channels[isolate.id]?.openControl(.shutdown, []) { _ in } }
+
+    func isolateExited(_ isolate: Isolate, _ exit: IsolateExit) {
+        guard let channel = channels.removeValue(forKey: isolate.id) else { return }
+        channelGone(channel, of: isolate.pool)
+        channel.isolateExited(exit)
+    }
+
+    func serveWaiting(of pool: IsolatePool) { serve(lane(pool)) }
+
+    /// The pool can't start isolates: those that wait are told.
+    func refuseWaiting(of pool: IsolatePool, _ reason: Refusal) {
+        let lane = lane(pool)
+        while let (event, _) = lane.waiting.first {
+            lane.waiting.removeFirst()
+            if !event.isAbandoned { event.refuse(reason) }
+        }
+    }
+
+    func forget(_ pool: IsolatePool) {
+        refuseWaiting(of: pool, .shuttingDown)
+        lanes[pool.slot] = nil
+    }
+
+    var waitingCount: Int { lanes.reduce(0) { $0 + ($1?.waiting.count ?? 0) } }
+
+    func tick(_ now: Instant) {
+        for case let lane? in lanes where !lane.waiting.isEmpty {
+            for event in lane.waiting.removeExpired(now) where !event.isAbandoned { event.refuse(.timedOut) }
+            serve(lane)
+        }
+    }
+}
+
+/// Events in the order they came.
+private struct WaitingLine {
+    private struct Entry {
+        let event: any Dispatchable
+        let limit: Int
+        let deadline: Instant
+    }
+    private var entries: [Entry] = []
+    private var head = 0
+
+    var count: Int { entries.count - head }
+    var isEmpty: Bool { head == entries.count }
+    var first: (any Dispatchable, Int)? { isEmpty ? nil : (entries[head].event, entries[head].limit) }
+
+    mutating func append(_ event: any Dispatchable, limit: Int, deadline: Instant) {
+        entries.append(Entry(event: event, limit: limit, deadline: deadline))
+    }
+
+    mutating func removeFirst() {
+        head += 1
+        if head == entries.count || head > 512 {
+            entries.removeFirst(head)
+            head = 0
+        }
+    }
+
+    /// All wait equally long, so the expired ones stand in front.
+    mutating func removeExpired(_ now: Instant) -> [any Dispatchable] {
+        var expired: [any Dispatchable] = []
+        while !isEmpty, entries[head].deadline <= now {
+            expired.append(entries[head].event)
+            removeFirst()
+        }
+        return expired
+    }
+}

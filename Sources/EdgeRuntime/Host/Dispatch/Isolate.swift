@@ -1,0 +1,101 @@
+internal import Interfaces
+internal import Isolates
+internal import Observability
+internal import Synchronization
+internal import System
+internal import Wire
+
+/// One running isolate, as its pool and the reactors share it. Safe on any thread.
+final class Isolate: Sendable {
+    let id: IsolateID
+    let processID: Int32
+    let usage: IsolateUsage
+    let pool: IsolatePool
+    private let supervisor: Supervisor
+    private let events = Atomic<Int>(0)
+    private let served = Atomic<Int>(0)
+
+    init(_ spawned: SpawnedIsolate, pool: IsolatePool, supervisor: Supervisor) {
+        id = spawned.id
+        processID = spawned.processID
+        usage = spawned.usage
+        self.pool = pool
+        self.supervisor = supervisor
+    }
+
+    /// Events that are open now, over all reactors.
+    var openEvents: Int { events.load(ordering: .relaxed) }
+    var servedEvents: Int { served.load(ordering: .relaxed) }
+
+    func eventStarted() {
+        events.wrappingAdd(1, ordering: .relaxed)
+        served.wrappingAdd(1, ordering: .relaxed)
+    }
+
+    func eventEnded() { events.wrappingSubtract(1, ordering: .relaxed) }
+
+    func kill(_ reason: KillReason) { supervisor.kill(id, reason: reason) }
+
+    /// A channel broke. Either the process is dead already, and its exit follows, or it must not live on.
+    func channelFailed(_ channel: Channel) {
+        channel.reactor.dispatcher.channelGone(channel, of: pool)
+        kill(.unresponsive("it closed its channel"))
+    }
+
+    var logFields: [(name: String, value: String)] {
+        [
+            ("worker", pool.configuration.worker), ("version", pool.configuration.version),
+            ("isolate", "\(id)"), ("pid", "\(processID)"),
+        ]
+    }
+
+    /// A handler's log record.
+    func receiveLog(_ payload: UnsafeRawBufferPointer, from event: EventStream?) throws(WireError) {
+        var decoder = unsafe WireDecoder(Array(payload))
+        let message = try LogMessage(decoding: &decoder)
+        let level: LogLevel =
+            switch message.level {
+            case 0: .debug
+            case 1, 2: .info
+            case 3: .warning
+            default: .error
+            }
+        pool.logger.log(level, message.text, message.fields + [("isolate", "\(id)")])
+    }
+}
+
+/// A call of the node's own to an isolate: `configure`, `health`, `shutdown`. Reactor thread only.
+final class ControlStream: ChannelStream {
+    private var completion: ((Result<[UInt8], StreamReset>) -> Void)?
+    /// For the watchdog: what an initializer does is counted like an event.
+    private var ledgerEntry: EventLedger.Entry?
+
+    init(number: UInt32, channel: Channel, completion: @escaping (Result<[UInt8], StreamReset>) -> Void) {
+        self.completion = completion
+        super.init(
+            number: number, channel: channel, sendCredit: WireLimits.initialCredit,
+            receiveCredit: WireLimits.initialCredit)
+        ledgerEntry = channel.openLedger(number, .standard)
+    }
+
+    override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {
+        guard let status = unsafe payload.first else { throw .truncated(offset: 0) }
+        var decoder = unsafe WireDecoder(Array(payload.dropFirst()))
+        if status == 0 {
+            complete(.success(decoder.takeRest()))
+        } else {
+            complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        }
+    }
+
+    override func wasReset(_ reason: StreamReset) { complete(.failure(reason)) }
+    override func closed() { complete(.failure(.cancelled)) }
+
+    private func complete(_ result: Result<[UInt8], StreamReset>) {
+        if let entry = ledgerEntry { channel.closeLedger(entry) }
+        ledgerEntry = nil
+        let completion = completion
+        self.completion = nil
+        completion?(result)
+    }
+}

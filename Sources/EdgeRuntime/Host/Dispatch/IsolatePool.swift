@@ -1,0 +1,392 @@
+package import Interfaces
+internal import Isolates
+internal import Observability
+internal import Synchronization
+internal import System
+internal import Wire
+
+/// How many isolates a version may have.
+package struct PoolSize: Sendable, Equatable {
+    /// 0: none while nobody asks.
+    package var min: Int
+    package var max: Int
+    /// An isolate beyond `min` that had nothing to do for so long is ended.
+    package var idleTimeout: Duration
+
+    package init(min: Int, max: Int, idleTimeout: Duration) {
+        self.min = min
+        self.max = max
+        self.idleTimeout = idleTimeout
+    }
+}
+
+/// What pools need of their node.
+struct PoolEnvironment: Sendable {
+    let reactors: [Reactor]
+    let supervisor: Supervisor
+    let directory: IsolateDirectory
+    let clock: any NodeClock
+    let logger: Logger
+}
+
+/// The isolates of one version: starts them as they are needed, replaces those that die, ends those that idle.
+/// Safe on any thread; the reactors' part of it is in `Dispatcher`.
+package final class IsolatePool: Sendable {
+    package let configuration: IsolateConfiguration
+    let slot: Int
+    let logger: Logger
+    private let specification: IsolateSpecification
+    private let environment: PoolEnvironment
+    /// One bit per reactor that has events waiting.
+    private let waitingReactors = Atomic<UInt64>(0)
+    private let state: Mutex<State>
+
+    /// An isolate must answer `configure` within this time. The product allows a second; a busy machine more.
+    static let startDeadline = Duration.seconds(15)
+    static let drainDeadline = Duration.seconds(30)
+
+    private struct State {
+        /// Decides how many run; everything here only carries out.
+        var machine: PoolState
+        var members: [IsolateID: Isolate] = [:]
+        var lastFailure: String?
+        var isStopped = false
+        var handlers: [String]?
+        var readyWaiters: [CheckedContinuation<String?, Never>] = []
+        var lastSample: (time: Instant, cpu: Duration, served: Int)?
+    }
+
+    /// How long events took, since the pool last looked.
+    let latencies = LatencyHistogram()
+
+    init(
+        slot: Int, configuration: IsolateConfiguration, specification: IsolateSpecification, size: PoolSize,
+        environment: PoolEnvironment
+    ) {
+        self.slot = slot
+        self.configuration = configuration
+        self.specification = specification
+        self.environment = environment
+        logger = environment.logger.with("worker", configuration.worker).with("version", configuration.version)
+        var rules = Autoscaler.Rules(minimum: size.min, maximum: max(1, size.min, size.max))
+        rules.idleTimeout = size.idleTimeout
+        state = Mutex(State(machine: PoolState(rules: rules)))
+    }
+
+    // MARK: What others ask
+
+    /// Asks for an isolate for an event that found none with a free place.
+    ///
+    /// - Returns: why none will come; `nil` when one may.
+    func request(from index: Int) -> Refusal? {
+        let now = environment.clock.now()
+        let refusal = state.withLock { state -> Refusal? in
+            switch state.machine.admit(at: now) {
+            case .dispatch: return nil
+            case .wait:
+                state.machine.leaveQueue()  // The reactors' waiting lines do the counting.
+                return nil
+            case .refuse(.queueFull): return .queueFull
+            case .refuse(.crashLoop): return .unavailable(state.lastFailure ?? "its isolates end as they start")
+            case .refuse(.draining): return .shuttingDown
+            }
+        }
+        guard refusal == nil else { return refusal }
+        waitingReactors.bitwiseOr(1 << UInt64(index), ordering: .relaxed)
+        decide()
+        return nil
+    }
+
+    /// The events that the version handles; `nil` before its first isolate said so.
+    package var handlers: [String]? { state.withLock { $0.handlers } }
+    /// Ready isolates, for status.
+    package var readyCount: Int { state.withLock { $0.machine.readyCount } }
+    package var processIDs: [Int32] { state.withLock { $0.members.values.map(\.processID).sorted() } }
+    package var lastFailure: String? { state.withLock { $0.lastFailure } }
+    package var residentBytes: UInt64 {
+        state.withLock { $0.members.values.reduce(0) { $0 + $1.usage.residentBytes } }
+    }
+    package var isEmpty: Bool {
+        state.withLock { $0.members.isEmpty && $0.machine.startingCount == 0 && $0.machine.drainingCount == 0 }
+    }
+
+    /// Starts the minimum.
+    package func start() { decide() }
+
+    /// Starts an isolate if none runs, as a first event would, and waits until one is ready.
+    ///
+    /// - Returns: `nil`, or why isolates of this pool do not start.
+    package func firstReady() async -> String? {
+        let failure: String? = await withCheckedContinuation { continuation in
+            let now = environment.clock.now()
+            let isReady = state.withLock { state -> Bool in
+                guard state.machine.readyCount == 0 else { return true }
+                if case .wait = state.machine.admit(at: now) { state.machine.leaveQueue() }
+                state.readyWaiters.append(continuation)
+                return false
+            }
+            if isReady { continuation.resume(returning: nil) }
+            decide()
+        }
+        return failure
+    }
+
+    func satisfied(_ index: Int) {
+        waitingReactors.bitwiseAnd(~(1 << UInt64(index)), ordering: .relaxed)
+    }
+
+    /// A place is free: reactors with events waiting may have it.
+    func wakeOthers(than index: Int) {
+        var waiting = waitingReactors.load(ordering: .relaxed) & ~(1 << UInt64(index))
+        while waiting != 0 {
+            let other = waiting.trailingZeroBitCount
+            waiting &= waiting - 1
+            let reactor = environment.reactors[other]
+            reactor.post { reactor.dispatcher.serveWaiting(of: self) }
+        }
+    }
+
+    // MARK: Starting
+
+    /// Carries out what the machine decides now.
+    private func decide() {
+        let now = environment.clock.now()
+        var starts: [IsolateID] = []
+        var ends: [Isolate] = []
+        var again: Instant?
+        state.withLock { state in
+            let members = state.members
+            for decision in state.machine.decide(at: now, openCount: { members[$0]?.openEvents ?? 0 }) {
+                switch decision {
+                case .spawn:
+                    let id = environment.supervisor.reserveID()
+                    state.machine.noteStart(id, at: now)
+                    starts.append(id)
+                case .retire(let id): if let isolate = members[id] { ends.append(isolate) }
+                case .decideAgain(let instant): again = instant
+                }
+            }
+        }
+        // Each task ends with its spawn; the pool's state owns what comes of it.
+        for id in starts { Task { await spawn(id) } }
+        for isolate in ends { retire(isolate) }
+        if let again { _ = environment.clock.schedule(at: again) { [weak self] in self?.decide() } }
+    }
+
+    private func spawn(_ id: IsolateID) async {
+        do {
+            let spawned = try await environment.supervisor.spawn(specification, as: id)
+            let isolate = Isolate(spawned, pool: self, supervisor: environment.supervisor)
+            let isStopped = state.withLock { state in
+                state.members[id] = isolate
+                return state.isStopped
+            }
+            adopt(spawned, isolate)
+            environment.directory.add(isolate)
+            if isStopped { isolate.kill(.requested) } else { watchStart(of: isolate) }
+        } catch {
+            logger.log(.error, "\(error)")
+            ended(id, failure: "\(error)")
+        }
+    }
+
+    /// Gives each reactor its channel; the first one brings the configuration.
+    private func adopt(_ spawned: SpawnedIsolate, _ isolate: Isolate) {
+        for (index, number) in spawned.channels.enumerated() {
+            let reactor = environment.reactors[index]
+            let ledger = spawned.ledgers[index]
+            reactor.post { [self] in
+                do {
+                    let channel = try Channel(
+                        reactor: reactor, isolate: isolate, index: index, descriptor: Descriptor(owning: number),
+                        ledger: ledger)
+                    reactor.dispatcher.adopt(channel)
+                    if index == 0 { configure(isolate, on: channel) }
+                } catch {
+                    logger.log(.error, "cannot watch a channel: \(error)")
+                    isolate.kill(.requested)
+                }
+            }
+        }
+    }
+
+    private func configure(_ isolate: Isolate, on channel: Channel) {
+        let message = configuration.encoded()
+        channel.openControl(.configure, message) { [self] result in
+            switch result {
+            case .success(let bytes):
+                var decoder = WireDecoder(bytes)
+                do {
+                    isReady(isolate, try IsolateDescription(decoding: &decoder))
+                } catch {
+                    isolate.kill(.malformedFrames("\(error)"))
+                }
+            case .failure(let reason):
+                guard reason.code == .exception else { return }  // Its exit says more.
+                state.withLock { $0.lastFailure = reason.message }
+                logger.log(.error, "worker failed to start: \(reason.message)", isolate.logFields)
+                isolate.kill(.unresponsive("its initializer threw"))
+            }
+        }
+    }
+
+    private func isReady(_ isolate: Isolate, _ description: IsolateDescription) {
+        let now = environment.clock.now()
+        let isWanted = state.withLock { state in
+            state.handlers = description.handlers
+            state.lastFailure = nil
+            state.machine.noteReady(isolate.id, at: now)
+            state.machine.noteHealth(isolate.id, at: now)
+            if case .ready? = state.machine.phase(of: isolate.id) { return true }
+            return false
+        }
+        guard isWanted else { return retire(isolate) }
+        resumeWaiters(nil)
+        for reactor in environment.reactors {
+            reactor.post { reactor.dispatcher.isolateReady(isolate) }
+        }
+    }
+
+    private func resumeWaiters(_ failure: String?) {
+        let waiters = state.withLock { state in
+            defer { state.readyWaiters = [] }
+            return state.readyWaiters
+        }
+        for waiter in waiters { waiter.resume(returning: failure) }
+    }
+
+    private func watchStart(of isolate: Isolate) {
+        let deadline = environment.clock.now() + Self.startDeadline
+        _ = environment.clock.schedule(at: deadline) { [weak self] in
+            guard let self, case .starting? = state.withLock({ $0.machine.phase(of: isolate.id) }) else { return }
+            isolate.kill(.unresponsive("it was not ready in time"))
+        }
+    }
+
+    // MARK: The end of isolates
+
+    /// Called once for each isolate, after its process is gone.
+    func exited(_ isolate: Isolate, _ exit: IsolateExit) {
+        for reactor in environment.reactors {
+            reactor.post { reactor.dispatcher.isolateExited(isolate, exit) }
+        }
+        logger.log(exit.isFailure ? .error : .debug, "isolate \(exit.reason)", isolate.logFields)
+        ended(isolate.id, failure: exit.isFailure ? exit.reason.description : nil)
+    }
+
+    private func ended(_ id: IsolateID, failure: String?) {
+        let now = environment.clock.now()
+        let (report, mustRefuse) = state.withLock { state -> (CrashLoopBackoff.Report?, Bool) in
+            state.members[id] = nil
+            if let failure, state.lastFailure == nil { state.lastFailure = failure }
+            let report = state.machine.noteEnd(id, isFailure: failure != nil, at: now)
+            return (report, state.machine.isLooping && state.machine.readyCount + state.machine.startingCount == 0)
+        }
+        switch report {
+        case .loopBegan(let count, let delay)?:
+            logger.log(.error, "\(count) isolates failed within a minute: the next one starts in \(delay)")
+        case .loopContinues(let delay)?: logger.log(.error, "isolates go on failing: the next one starts in \(delay)")
+        case nil: break
+        }
+        if mustRefuse { resumeWaiters(state.withLock { $0.lastFailure } ?? "its isolates end as they start") }
+        if mustRefuse, let failure {
+            for reactor in environment.reactors {
+                reactor.post { reactor.dispatcher.refuseWaiting(of: self, .unavailable(failure)) }
+            }
+        }
+        decide()
+    }
+
+    /// What a running isolate writes to its standard error, and limits that it comes near to.
+    func noticed(_ isolate: Isolate, _ notice: Supervisor.Notice) {
+        switch notice {
+        case .output(let line):
+            state.withLock { state in
+                // What it says before it was ever ready is the best reason for its end.
+                if case .starting? = state.machine.phase(of: isolate.id) { state.lastFailure = line }
+            }
+            logger.log(.warning, line, [("isolate", "\(isolate.id)"), ("stream", "stderr")])
+        case .nearLimit(let use):
+            logger.log(.warning, "isolate has used 80 % of a limit: \(use)", isolate.logFields)
+        }
+    }
+
+    /// Lets `isolate` finish, then ends it.
+    private func retire(_ isolate: Isolate) {
+        for reactor in environment.reactors { reactor.post { reactor.dispatcher.retire(isolate) } }
+        let first = environment.reactors[0]
+        first.post { first.dispatcher.shutDown(isolate) }
+        _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) {
+            isolate.kill(.requested)
+        }
+    }
+
+    /// Ends all isolates after their open events; nothing new starts.
+    package func stop() {
+        state.withLock { state in
+            state.isStopped = true
+            state.machine.drain()
+        }
+        resumeWaiters("the node is shutting down")
+        decide()
+        for reactor in environment.reactors { reactor.post { reactor.dispatcher.forget(self) } }
+    }
+
+    /// Ends all isolates now.
+    package func kill() {
+        let isolates = state.withLock { state in
+            state.isStopped = true
+            state.machine.drain()
+            return state.members.values.map { $0 }
+        }
+        for isolate in isolates { isolate.kill(.nodeStopping) }
+    }
+
+    // MARK: Size
+
+    /// Looks at what the isolates did; called once a second.
+    func maintain() {
+        let now = environment.clock.now()
+        let p95 = latencies.takePercentile(0.95)
+        state.withLock { state in
+            let cpu = state.members.values.reduce(Duration.zero) { $0 + $1.usage.cpuTime }
+            let served = state.members.values.reduce(0) { $0 + $1.servedEvents }
+            let open = state.members.values.reduce(0) { $0 + $1.openEvents }
+            defer { state.lastSample = (now, cpu, served) }
+            guard let last = state.lastSample, now > last.time else { return }
+            let seconds = Double((now - last.time).wholeNanoseconds) / 1e9
+            let used = Double((cpu - last.cpu).wholeNanoseconds) / 1e9
+            state.machine.observe(
+                Autoscaler.Observation(
+                    cpu: max(0, used) / seconds / Double(max(1, state.members.count)), p95: p95,
+                    requestsPerSecond: Double(max(0, served - last.served)) / seconds, openCount: open),
+                at: now)
+            for id in state.members.keys { state.machine.noteHealth(id, at: now) }
+        }
+        decide()
+    }
+}
+
+/// Finds isolates by number when the supervisor reports their end.
+final class IsolateDirectory: Sendable {
+    private let isolates = Mutex<[IsolateID: Isolate]>([:])
+    private let early = Mutex<[IsolateID: IsolateExit]>([:])
+
+    func add(_ isolate: Isolate) {
+        isolates.withLock { $0[isolate.id] = isolate }
+        if let exit = early.withLock({ $0.removeValue(forKey: isolate.id) }) { exited(isolate.id, exit) }
+    }
+
+    func exited(_ id: IsolateID, _ exit: IsolateExit) {
+        guard let isolate = isolates.withLock({ $0.removeValue(forKey: id) }) else {
+            // It died before its pool heard of it.
+            return early.withLock { $0[id] = exit }
+        }
+        isolate.pool.exited(isolate, exit)
+    }
+
+    func noticed(_ id: IsolateID, _ notice: Supervisor.Notice) {
+        guard let isolate = isolates.withLock({ $0[id] }) else { return }
+        isolate.pool.noticed(isolate, notice)
+    }
+}

@@ -1,0 +1,150 @@
+internal import Interfaces
+internal import System
+internal import Wire
+
+/// A call from one worker to another of the same release. It never leaves the reactor.
+final class Subrequest: EventOwner, Dispatchable, CallActivity {
+    private unowned let call: CallStream
+    private let parent: EventStream
+    private let worker: WorkerRuntime
+    /// The fetch message: it has to wait when all isolates of the target are busy.
+    private let message: [UInt8]
+    private var target: EventStream?
+    private var isOver = false
+
+    static func start(
+        _ call: CallStream, of event: EventStream, binding: UInt16, _ message: UnsafeRawBufferPointer
+    ) throws(WireError) -> AnyObject? {
+        if binding == CallHead.noBinding {
+            return try unsafe OutboundCall.start(call, of: event, message)
+        }
+        guard Int(binding) < event.worker.bindings.count,
+            case .service(let name) = event.worker.bindings[Int(binding)]
+        else { throw .invalidValue("service binding number", offset: 2) }
+        guard let worker = event.release.workers[name] else {
+            call.answer(failure: CallFailure("Service binding target \"\(name)\" is not in this release."))
+            return nil
+        }
+        guard event.invocations.count < EventStream.Invocations.max else {
+            call.answer(failure: .tooDeep)
+            return nil
+        }
+        event.invocations.count += 1
+        let subrequest = unsafe Subrequest(
+            call, parent: event, worker: worker, message: Array(message.dropFirst()))
+        call.channel.reactor.dispatcher.submit(subrequest, to: worker)
+        return subrequest
+    }
+
+    private init(_ call: CallStream, parent: EventStream, worker: WorkerRuntime, message: [UInt8]) {
+        self.call = call
+        self.parent = parent
+        self.worker = worker
+        self.message = message
+    }
+
+    // MARK: Dispatchable
+
+    var isAbandoned: Bool { isOver }
+
+    func dispatch(on channel: Channel) {
+        let hasBody = !call.receivedEnd
+        let stream = channel.open(
+            .fetch, flags: hasBody ? [] : .end,
+            make: {
+                EventStream(
+                    number: $0, channel: channel, worker: worker, release: parent.release, kind: .fetch,
+                    owner: self, invocations: parent.invocations)
+            },
+            { $0.append(message) })
+        guard let stream = stream as? EventStream else { return }
+        target = stream
+        if hasBody {
+            stream.producer = call
+            call.connect(to: stream, window: stream.window)
+        }
+    }
+
+    func refuse(_ reason: Refusal) {
+        finish(CallFailure("Worker \"\(worker.name)\" could not be reached: \(reason)."))
+    }
+
+    private func finish(_ failure: CallFailure) {
+        guard !isOver else { return }
+        isOver = true
+        call.answer(failure: failure)
+    }
+
+    // MARK: EventOwner
+
+    func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
+        guard !isOver else { return }
+        let head = try ReplyHead(reading: unsafe message.bytes)
+        let body = try event.replyBody(head)
+        let headers = unsafe UnsafeRawBufferPointer(rebasing: message.dropFirst(ReplyHead.byteCount))
+        isOver = true
+        call.answer(body: body) { buffer in
+            ReplyHead.write(
+                status: head.status, hasBody: body != nil, bodyLength: head.bodyLength,
+                headerCount: head.headerCount, into: &buffer)
+            unsafe buffer.append(headers)
+        }
+    }
+
+    func event(_ event: EventStream, threw failure: CallFailure) { finish(failure) }
+
+    func event(_ event: EventStream, wasReset reason: StreamReset) {
+        finish(CallFailure(reason.message.isEmpty ? "Network connection lost." : reason.message))
+    }
+
+    // MARK: CallActivity
+
+    func callEnded(_ reason: StreamReset) {
+        guard !isOver else { return }
+        isOver = true
+        target?.abandon(reason)
+    }
+}
+
+extension EventStream {
+    /// The body that belongs to the answer with `head`: the event's own, or one that the isolate passes on unread.
+    func replyBody(_ head: ReplyHead) throws(WireError) -> ReplyBody? {
+        guard head.hasBody else { return nil }
+        guard head.spliceStream != 0 else { return .stream(self) }
+        guard let call = channel.call(head.spliceStream), let body = call.takeBody() else {
+            throw .invalidValue("number of the stream to pass on", offset: 11)
+        }
+        return body
+    }
+}
+
+/// Work that goes on behind an event's answer: it holds the event, so that the calls it makes find their release.
+final class BackgroundWork: CallActivity, Ticker {
+    private unowned let call: CallStream
+    private let event: EventStream
+    private let deadline: Instant
+    private let reactor: Reactor
+
+    /// Product limit: shared by all of an event's tasks, counted from the end of the answer.
+    static let durationMax = Duration.seconds(30)
+
+    init(_ call: CallStream, of event: EventStream) {
+        self.call = call
+        self.event = event
+        reactor = call.channel.reactor
+        deadline = reactor.now + Self.durationMax
+        event.linger()
+        reactor.addTicker(self)
+    }
+
+    func tick(_ now: Instant) {
+        guard now >= deadline else { return }
+        call.reset(
+            StreamReset(.cancelled, "waitUntil() tasks did not complete within the allowed time after invocation end"))
+    }
+
+    func callEnded(_ reason: StreamReset) {
+        reactor.removeTicker(self)
+        event.stopLingering()
+    }
+}

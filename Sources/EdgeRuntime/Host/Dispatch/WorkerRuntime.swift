@@ -1,0 +1,88 @@
+package import Interfaces
+package import Stores
+internal import Synchronization
+
+/// A consistent set of workers in service: what a request that was routed here may reach. Immutable.
+package final class ReleaseRuntime: Sendable {
+    /// Names the release in logs and headers.
+    package let name: String
+    package let tenant: String
+    package let workers: [String: WorkerRuntime]
+
+    package init(name: String, tenant: String, workers: [WorkerRuntime]) {
+        self.name = name
+        self.tenant = tenant
+        self.workers = Dictionary(workers.map { ($0.name, $0) }) { first, _ in first }
+    }
+}
+
+/// One version of one worker, ready to be called. Releases share it when the version is the same.
+package final class WorkerRuntime: Sendable {
+    package let name: String
+    package let configuration: IsolateConfiguration
+    package let bindings: [BindingTarget]
+    package let limits: WorkerLimits
+    package let pool: IsolatePool
+    /// The pool's place in each reactor's table.
+    let slot: Int
+
+    package init(
+        configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool
+    ) {
+        name = configuration.worker
+        self.configuration = configuration
+        self.bindings = bindings
+        self.limits = limits
+        self.pool = pool
+        slot = pool.slot
+    }
+}
+
+/// What answers a binding's calls. Its place is the binding's number.
+package enum BindingTarget: Sendable {
+    case store(any StoreService)
+    /// A worker of the same release.
+    case service(String)
+}
+
+/// The limits of one worker, as its configuration and the environment's profile set them.
+package struct WorkerLimits: Sendable {
+    /// CPU time of one event.
+    package var cpu: Duration
+    package var memoryByteCount: Int
+    package var subrequestsMax: Int
+    /// Events that one isolate handles at once.
+    package var concurrency: Int
+    /// A request body.
+    package var bodyBytesMax: Int
+    /// The time a request may take in all; `nil`: as long as its client stays.
+    package var wall: Duration?
+    package var outbound: OutboundPermission
+
+    package init(
+        cpu: Duration = .seconds(30), memoryByteCount: Int = 128 << 20, subrequestsMax: Int = 1000,
+        concurrency: Int = 64, bodyBytesMax: Int = 100 << 20, wall: Duration? = nil,
+        outbound: OutboundPermission = OutboundPermission()
+    ) {
+        self.cpu = cpu
+        self.memoryByteCount = memoryByteCount
+        self.subrequestsMax = subrequestsMax
+        self.concurrency = concurrency
+        self.bodyBytesMax = bodyBytesMax
+        self.wall = wall
+        self.outbound = outbound
+    }
+}
+
+/// Where a worker's own `fetch` may go.
+package struct OutboundPermission: Sendable, Equatable {
+    /// Hosts, with `*` at the start for all below one, with `:port` for that port alone; `nil`: any public host.
+    package var hosts: [String]?
+    /// Whether private, loopback and link-local addresses may be reached.
+    package var privateAddresses: Bool
+
+    package init(hosts: [String]? = nil, privateAddresses: Bool = false) {
+        self.hosts = hosts
+        self.privateAddresses = privateAddresses
+    }
+}

@@ -1,0 +1,41 @@
+internal import HTTP
+internal import System
+
+/// The value of `Date`, made once a second.
+struct CachedDate {
+    private var second = Int64.min
+    private(set) var value: [UInt8] = []
+
+    mutating func update(to time: UnixTime) {
+        guard time.seconds != second else { return }
+        second = time.seconds
+        value = HTTPDate(unixSeconds: second).bytes
+    }
+}
+
+/// What one reactor has counted since it started. Reactor thread only.
+package struct ReactorCounters: Sendable {
+    package var connectionsAccepted = 0
+    package var connectionsRefused = 0
+    package var requests = 0
+    package var responsesByClass = [0, 0, 0, 0, 0]
+    package var retried = 0
+    package var parseErrors = 0
+    package var clientAborts = 0
+    package var events = 0
+
+    package init() {}
+
+    package static func + (left: Self, right: Self) -> Self {
+        var sum = left
+        sum.connectionsAccepted += right.connectionsAccepted
+        sum.connectionsRefused += right.connectionsRefused
+        sum.requests += right.requests
+        for index in sum.responsesByClass.indices { sum.responsesByClass[index] += right.responsesByClass[index] }
+        sum.retried += right.retried
+        sum.parseErrors += right.parseErrors
+        sum.clientAborts += right.clientAborts
+        sum.events += right.events
+        return sum
+    }
+}

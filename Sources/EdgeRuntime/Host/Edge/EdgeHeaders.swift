@@ -1,0 +1,124 @@
+internal import HTTP
+internal import System
+internal import Wire
+
+/// What the node tells a worker about the client. Whatever a client sends under these names is overwritten; a trusted
+/// proxy is believed.
+enum EdgeHeaders {
+    /// Never passed on as the client sent them.
+    @inline(__always)
+    static func isOverwritten(_ header: KnownHeader) -> Bool {
+        switch header {
+        case .xForwardedFor, .xForwardedProto, .xForwardedHost, .xRealIP, .cfConnectingIP, .cfRay, .cfVisitor,
+            .cfIPCountry, .trueClientIP, .acceptEncoding, .xRequestID, .traceparent, .expect:
+            true
+        default: false
+        }
+    }
+
+    /// Appends the headers of one request.
+    ///
+    /// - Parameter bytes: the request's head.
+    /// - Returns: how many were appended.
+    static func append(
+        for connection: Connection, _ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer
+    ) -> Int {
+        let isTrusted = connection.isPeerTrusted
+        func sent(_ header: KnownHeader) -> UnsafeRawBufferPointer? {
+            guard let field = connection.parser.head.fields.first(header), !field.value.isEmpty else { return nil }
+            return unsafe field.value.of(bytes)
+        }
+        let peer = connection.peer.text
+        var count = 0
+
+        // Who the client is.
+        if isTrusted, let client = unsafe sent(.cfConnectingIP) ?? sent(.xRealIP) {
+            unsafe buffer.append(headerName: "cf-connecting-ip", value: client)
+            unsafe buffer.append(headerName: "x-real-ip", value: client)
+        } else {
+            buffer.append(headerName: "cf-connecting-ip", value: peer)
+            buffer.append(headerName: "x-real-ip", value: peer)
+        }
+        if let chain = unsafe sent(.xForwardedFor) {
+            buffer.append(headerName: "x-forwarded-for", valueByteCount: chain.count + 2 + peer.utf8.count)
+            unsafe buffer.append(chain)
+            buffer.append(", " as StaticString)
+            buffer.append(peer)
+        } else {
+            buffer.append(headerName: "x-forwarded-for", value: peer)
+        }
+        count += 3
+
+        // How it came.
+        if isTrusted, let proto = unsafe sent(.xForwardedProto) {
+            unsafe buffer.append(headerName: "x-forwarded-proto", value: proto)
+        } else {
+            buffer.append(headerName: "x-forwarded-proto", value: "http" as StaticString)
+        }
+        buffer.append(headerName: "cf-visitor", value: #"{"scheme":"http"}"# as StaticString)
+        count += 2
+        if isTrusted, let host = unsafe sent(.xForwardedHost) {
+            unsafe buffer.append(headerName: "x-forwarded-host", value: host)
+            count += 1
+        } else if let host = unsafe sent(.host) {
+            unsafe buffer.append(headerName: "x-forwarded-host", value: host)
+            count += 1
+        }
+        if isTrusted, let country = unsafe sent(.cfIPCountry) {
+            unsafe buffer.append(headerName: "cf-ipcountry", value: country)
+        } else {
+            buffer.append(headerName: "cf-ipcountry", value: "XX" as StaticString)
+        }
+        buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
+        count += 2
+
+        // What names the request.
+        buffer.append(headerName: "cf-ray", valueByteCount: 20)
+        RayID.append(connection.exchange.ray, colo: connection.node.settings.colo, to: &buffer)
+        if isTrusted, let id = unsafe sent(.xRequestID) {
+            unsafe buffer.append(headerName: "x-request-id", value: id)
+        } else {
+            buffer.append(headerName: "x-request-id", valueByteCount: 16)
+            buffer.append(hex: connection.exchange.ray)
+        }
+        if let parent = unsafe sent(.traceparent), unsafe isTraceParent(parent) {
+            unsafe buffer.append(headerName: "traceparent", value: parent)
+        } else {
+            buffer.append(headerName: "traceparent", valueByteCount: 55)
+            buffer.append("00-" as StaticString)
+            buffer.append(hex: connection.reactor.random.next())
+            buffer.append(hex: connection.exchange.ray)
+            buffer.append(0x2D)
+            buffer.append(hex: connection.reactor.random.next())
+            buffer.append("-00" as StaticString)
+        }
+        return count + 3
+    }
+
+    /// W3C Trace Context: `00-<32 hex>-<16 hex>-<2 hex>`, lower case.
+    private static func isTraceParent(_ value: UnsafeRawBufferPointer) -> Bool {
+        guard value.count == 55, unsafe value[0] == 0x30, unsafe value[1] == 0x30 else { return false }
+        for index in 0..<55 {
+            let byte = unsafe value[index]
+            switch index {
+            case 2, 35, 52: guard byte == 0x2D else { return false }
+            default: guard (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte) else { return false }
+            }
+        }
+        return true
+    }
+}
+
+/// The text of a ray: sixteen hexadecimal digits, a dash, the place.
+enum RayID {
+    static func text(_ ray: UInt64) -> String {
+        let digits = String(ray, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    static func append(_ ray: UInt64, colo: String, to buffer: inout ByteBuffer) {
+        buffer.append(hex: ray)
+        buffer.append(0x2D)
+        buffer.append(colo)
+    }
+}

@@ -1,0 +1,101 @@
+internal import Wire
+
+/// The answers that the node gives in a worker's place, with the product's numbers.
+package enum EdgeError: Equatable, Sendable {
+    /// The handler threw, or can never answer.
+    case exception
+    /// CPU or memory limit.
+    case exceededLimits
+    case rateLimited
+    case unknownHost
+    case noRoute
+    case noIsolate
+    case shuttingDown
+    case badRequest(status: Int, reason: String)
+    case bodyTooLarge(limit: Int)
+    case requestTimeout
+    case wallTime
+
+    var status: Int {
+        switch self {
+        case .exception: 500
+        case .exceededLimits, .noIsolate, .shuttingDown: 503
+        case .rateLimited: 429
+        case .unknownHost, .noRoute: 404
+        case .badRequest(let status, _): status
+        case .bodyTooLarge: 413
+        case .requestTimeout: 408
+        case .wallTime: 524
+        }
+    }
+
+    /// The number on the page; `nil` for plain HTTP errors.
+    var code: Int? {
+        switch self {
+        case .exception: 1101
+        case .exceededLimits: 1102
+        case .rateLimited: 1015
+        case .unknownHost: 1001
+        default: nil
+        }
+    }
+
+    var title: String {
+        switch self {
+        case .exception: "Worker threw exception"
+        case .exceededLimits: "Worker exceeded resource limits"
+        case .rateLimited: "You are being rate limited"
+        case .unknownHost: "This host is not served here"
+        case .noRoute: "No worker serves this path"
+        case .noIsolate: "No isolate is free; try again shortly"
+        case .shuttingDown: "This node is shutting down"
+        case .badRequest(_, let reason): reason
+        case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes"
+        case .requestTimeout: "The request did not arrive in time"
+        case .wallTime: "The worker took too long"
+        }
+    }
+
+    var mayRetry: Bool { status == 429 || status == 503 }
+}
+
+/// What a client sees of an `EdgeError`: a page for browsers, one line for everyone else.
+struct ErrorPage {
+    let error: EdgeError
+    /// `CF-Ray`'s value.
+    let ray: String
+    let host: String
+    /// What only a developer may see: the message of an uncaught error. `nil` outside dev.
+    var detail: String?
+
+    var plainText: String {
+        let line = error.code.map { "error code: \($0)" } ?? error.title
+        return detail.map { "\(line)\n\($0)\n" } ?? "\(line)\n"
+    }
+
+    var html: String {
+        let number = error.code.map { "Error \($0)" } ?? "\(error.status)"
+        let detail = detail.map { "<pre>\(Self.escape($0))</pre>" } ?? ""
+        return """
+            <!doctype html><html lang="en"><head><meta charset="utf-8"><title>\(number)</title>
+            <style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:12vh auto;padding:0 1.5rem;color:#222}
+            h1{font-size:1.6rem}pre{background:#f4f4f5;padding:1rem;overflow:auto;border-radius:6px}
+            small{color:#666}</style></head><body><h1>\(number)</h1><p>\(Self.escape(error.title))</p>\(detail)
+            <small>Ray \(Self.escape(ray)) · \(Self.escape(host))</small></body></html>
+            """
+    }
+
+    private static func escape(_ text: String) -> String {
+        var escaped = ""
+        for character in text {
+            switch character {
+            case "<": escaped += "&lt;"
+            case ">": escaped += "&gt;"
+            case "&": escaped += "&amp;"
+            case "\"": escaped += "&quot;"
+            default: escaped.append(character)
+            }
+        }
+        return escaped
+    }
+}

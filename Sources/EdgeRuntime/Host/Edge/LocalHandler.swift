@@ -1,0 +1,61 @@
+package import Stores
+
+/// A request that the node answers itself: its control listener, and what belongs to the host on a public one.
+package struct LocalRequest: Sendable {
+    package enum Listener: Sendable { case edge, control }
+
+    package var listener: Listener
+    package var method: String
+    /// Path and query as sent.
+    package var target: String
+    package var host: String
+    /// In the order sent, names in lower case.
+    package var headers: [(name: String, value: String)]
+    package var body: (any BodySource)?
+
+    package init(
+        listener: Listener, method: String, target: String, host: String,
+        headers: [(name: String, value: String)], body: (any BodySource)?
+    ) {
+        self.listener = listener
+        self.method = method
+        self.target = target
+        self.host = host
+        self.headers = headers
+        self.body = body
+    }
+
+    /// The target without its query, still percent-encoded.
+    package var path: String { String(target.prefix { $0 != "?" }) }
+    /// What stands behind the first `?`.
+    package var query: String { target.contains("?") ? String(target.drop { $0 != "?" }.dropFirst()) : "" }
+
+    package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
+}
+
+package struct LocalResponse: Sendable {
+    package var status: Int
+    package var headers: [(name: String, value: String)]
+    package var body: StoreBody
+
+    package init(status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([])) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
+    package static func json(_ text: String, status: Int = 200) -> LocalResponse {
+        LocalResponse(
+            status: status, headers: [("content-type", "application/json")], body: .bytes(Array(text.utf8)))
+    }
+
+    package static func text(_ text: String, status: Int = 200) -> LocalResponse {
+        LocalResponse(
+            status: status, headers: [("content-type", "text/plain; charset=utf-8")], body: .bytes(Array(text.utf8)))
+    }
+}
+
+/// Answers local requests. Runs on the reactor that has the connection, so it must not block.
+package protocol LocalHandler: Sendable {
+    func answer(_ request: LocalRequest) async -> LocalResponse
+}

@@ -1,0 +1,46 @@
+package import HTTP
+internal import Observability
+internal import System
+
+/// How a node behaves at its edge. Values only; read by every reactor.
+package struct EdgeSettings: Sendable {
+    package enum ErrorPages: Sendable { case trace, plain }
+
+    package var limits = HTTPLimits()
+    package var trustedProxies = TrustedProxies.none
+    package var errorPages = ErrorPages.plain
+    /// Three letters, at the end of `CF-Ray`.
+    package var colo = "LOC"
+    package var logsRequests = false
+    /// From the first byte of a head to its end: a slow client holds its place no longer.
+    package var headTimeout = Duration.seconds(10)
+    /// Between two requests of one connection.
+    package var idleTimeout = Duration.seconds(75)
+    /// Without any byte of a body, either way.
+    package var bodyTimeout = Duration.seconds(30)
+    /// Descriptors and some 20 KiB each at work bound the node.
+    package var connectionsMax = 65_536
+    /// One client behind one address; browsers use six, load generators thousands.
+    package var connectionsPerAddressMax = 16_384
+
+    package init() {}
+}
+
+/// What all reactors of a node share.
+final class NodeContext: Sendable {
+    let settings: EdgeSettings
+    let logger: Logger
+    let clock: any NodeClock
+    let admission: Admission
+    /// Answers on the control listener and under `/cdn-cgi/`.
+    let local: any LocalHandler
+
+    init(settings: EdgeSettings, logger: Logger, clock: any NodeClock, local: any LocalHandler) {
+        self.settings = settings
+        self.logger = logger
+        self.clock = clock
+        self.local = local
+        admission = Admission(
+            connectionsMax: settings.connectionsMax, perAddressMax: settings.connectionsPerAddressMax)
+    }
+}

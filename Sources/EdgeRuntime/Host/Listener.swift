@@ -1,0 +1,197 @@
+internal import CLinux
+internal import Glibc
+internal import Observability
+package import System
+
+/// Where a node listens. Reads `host:port`; port 0 lets the kernel choose.
+package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
+    package let host: String
+    package let port: UInt16
+
+    /// - Returns: `nil` when `text` is no `host:port` with a numeric host (`[::1]:80`, `127.0.0.1:0`, `*:8080`)
+    ///   or `localhost`.
+    package init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
+        var host = String(text[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        if host == "localhost" { host = "127.0.0.1" }
+        if host == "*" { host = "::" }
+        guard NetworkAddress(text: host) != nil else { return nil }
+        self.host = host
+        self.port = port
+    }
+
+    package init(host: String, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
+
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+/// What a listener's connections are for.
+enum ListenerRole: Sendable {
+    case edge
+    case control
+}
+
+/// A listening socket of one reactor. All reactors listen on the same address (`SO_REUSEPORT`), so the kernel spreads
+/// connections over them without a lock between them.
+final class Listener: PollTarget {
+    private let reactor: Reactor
+    private let node: NodeContext
+    private let role: ListenerRole
+    private var descriptor: Descriptor?
+
+    /// Connections taken per turn: more would starve those that are open.
+    private static let acceptsPerTurn = 64
+
+    init(
+        _ descriptor: consuming Descriptor, role: ListenerRole, reactor: Reactor, node: NodeContext
+    ) throws(SystemError) {
+        self.reactor = reactor
+        self.node = node
+        self.role = role
+        let rawValue = descriptor.rawValue
+        self.descriptor = consume descriptor
+        super.init()
+        try reactor.watch(self, rawValue, .read)
+    }
+
+    override func becameReady(_ events: Epoll.Interest) {
+        guard let listening = descriptor?.rawValue else { return }
+        for _ in 0..<Self.acceptsPerTurn {
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let accepted = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+                // SAFETY: sockaddr_storage is large enough for any address, and the length says so.
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe edge_accept(listening, $0, &length)
+                }
+            }
+            guard accepted >= 0 else {
+                if errno == EINTR || errno == ECONNABORTED { continue }
+                if errno == EMFILE || errno == ENFILE {
+                    // Epoll would report the listener again at once: leave it for the next tick.
+                    reactor.logger.log(.error, "no descriptor left for a new connection")
+                }
+                return
+            }
+            let socket = Descriptor(owning: accepted)
+            let address = NetworkAddress(storage)
+            open(socket, from: address)
+        }
+    }
+
+    private func open(_ socket: consuming Descriptor, from address: NetworkAddress) {
+        var one: Int32 = 1
+        // SAFETY: the option's value is the integer whose address and size are given.
+        _ = unsafe setsockopt(
+            socket.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        guard node.admission.admit(address) else {
+            reactor.counters.connectionsRefused += 1
+            return  // Closed unread: a peer that opens too many gets no answer to work with.
+        }
+        do {
+            _ = try Connection(socket, peer: address, role: role, reactor: reactor, node: node)
+        } catch {
+            node.admission.leave(address)
+            reactor.logger.log(.error, "cannot watch a connection: \(error)")
+        }
+    }
+
+    /// No new connections from now on.
+    func close() {
+        guard let descriptor = descriptor.take() else { return }
+        reactor.unwatch(self, descriptor.rawValue)
+        do { try descriptor.close() } catch { reactor.logger.log(.warning, "\(error)") }
+    }
+
+    /// Opens a listening socket.
+    static func listen(_ address: ListenAddress) throws(SystemError) -> Descriptor {
+        guard let target = NetworkAddress(text: address.host) else {
+            throw SystemError("bind", errno: EINVAL, on: "\(address)")
+        }
+        let isIPv4 = target.bytes.count == 4
+        let number = edge_socket(isIPv4 ? AF_INET : AF_INET6)
+        guard number >= 0 else { throw SystemError("socket", errno: errno, on: "\(address)") }
+        let socket = Descriptor(owning: number)
+        var one: Int32 = 1
+        var zero: Int32 = 0
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        // SAFETY: each option's value is the integer whose address and size are given.
+        _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEADDR, &one, size)
+        _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size)
+        if !isIPv4 { _ = unsafe setsockopt(number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &zero, size) }
+        let bound = unsafe target.withSocketAddress(port: address.port) { pointer, length in
+            unsafe bind(number, pointer, length)
+        }
+        guard bound == 0 else { throw SystemError("bind", errno: errno, on: "\(address)") }
+        guard Glibc.listen(number, 4096) == 0 else { throw SystemError("listen", errno: errno, on: "\(address)") }
+        return socket
+    }
+
+    /// The port that the kernel chose.
+    static func port(of descriptor: Int32) -> UInt16 {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        // SAFETY: as for accept.
+        _ = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getsockname(descriptor, $0, &length)
+            }
+        }
+        // The port stands at the same place in both families, in network order.
+        return unsafe withUnsafeBytes(of: &storage) { unsafe UInt16($0[2]) << 8 | UInt16($0[3]) }
+    }
+}
+
+extension ListenAddress {
+    /// Connects; blocks. For commands that ask a node.
+    package func connect() throws(SystemError) -> Descriptor {
+        guard let target = NetworkAddress(text: host) else {
+            throw SystemError("connect", errno: EINVAL, on: "\(self)")
+        }
+        let number = socket(target.bytes.count == 4 ? AF_INET : AF_INET6, Int32(SOCK_STREAM.rawValue), 0)
+        guard number >= 0 else { throw SystemError("socket", errno: errno, on: "\(self)") }
+        let descriptor = Descriptor(owning: number)
+        let result = unsafe target.withSocketAddress(port: port) { pointer, length in
+            unsafe Glibc.connect(number, pointer, length)
+        }
+        guard result == 0 else { throw SystemError("connect", errno: errno, on: "\(self)") }
+        return descriptor
+    }
+}
+
+extension NetworkAddress {
+    /// The address in what the kernel filled in.
+    init(_ storage: sockaddr_storage) {
+        var storage = storage
+        let family = Int32(storage.ss_family)
+        // SAFETY: reads within the storage: sin_addr at offset 4, sin6_addr at offset 8.
+        let bytes = unsafe withUnsafeBytes(of: &storage) { raw -> [UInt8] in
+            family == AF_INET ? unsafe Array(raw[4..<8]) : unsafe Array(raw[8..<24])
+        }
+        self.init(bytes: bytes)
+    }
+
+    func withSocketAddress<Result>(
+        port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+    ) -> Result {
+        var storage = sockaddr_storage()
+        let isIPv4 = bytes.count == 4
+        storage.ss_family = sa_family_t(isIPv4 ? AF_INET : AF_INET6)
+        // SAFETY: writes within the storage, at the places of the family set above.
+        unsafe withUnsafeMutableBytes(of: &storage) { raw in
+            unsafe raw[2] = UInt8(port >> 8)
+            unsafe raw[3] = UInt8(port & 0xff)
+            for (index, byte) in bytes.enumerated() { unsafe raw[(isIPv4 ? 4 : 8) + index] = byte }
+        }
+        let length = socklen_t(isIPv4 ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size)
+        return unsafe withUnsafePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, length) }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+internal import HTTP
+package import Interfaces
+package import Isolates
+package import Observability
+internal import Stores
+internal import Synchronization
+package import System
+internal import Wire
+
+/// One running node: its reactors, listeners, pools and routes. Safe on any thread.
+package final class Node: Sendable {
+    package let clock: any NodeClock
+    package let logger: Logger
+    package let reactors: [Reactor]
+    private let context: NodeContext
+    private let environment: PoolEnvironment
+    private let supervisor: Supervisor
+    private let state = Mutex(State())
+
+    private struct State {
+        var nextReactor = 0
+        var pools: [Int: IsolatePool] = [:]
+        var isStopped = false
+    }
+
+    /// - Parameters:
+    ///   - reactorCount: One per core is right: reactors never wait.
+    ///   - local: Answers on the control listener, and below `/cdn-cgi/` and `/__edge/` on public ones.
+    package init(
+        settings: EdgeSettings, clock: any NodeClock, logger: Logger, reactorCount: Int, local: any LocalHandler
+    ) async throws {
+        self.clock = clock
+        self.logger = logger
+        let files = BlockingPool(name: "edge-files", threadCount: 4)
+        let outbound = OutboundClient(clock: clock)
+        reactors = try (0..<reactorCount).map { index throws(SystemError) in
+            try Reactor(index: index, clock: clock, logger: logger, files: files, outbound: outbound)
+        }
+        context = NodeContext(settings: settings, logger: logger, clock: clock, local: local)
+        let directory = IsolateDirectory()
+        supervisor = try await Supervisor(
+            logger: logger,
+            callbacks: Supervisor.Callbacks(
+                onExit: { id, exit in directory.exited(id, exit) },
+                onNotice: { id, notice in directory.noticed(id, notice) }))
+        environment = PoolEnvironment(
+            reactors: reactors, supervisor: supervisor, directory: directory, clock: clock, logger: logger)
+        for reactor in reactors { reactor.start() }
+        scheduleMaintenance()
+    }
+
+    // MARK: Listening
+
+    /// Listens on `address` with every reactor.
+    ///
+    /// - Returns: the address, with the port that the kernel chose for port 0.
+    package func listen(
+        _ address: ListenAddress, for role: LocalRequest.Listener
+    ) async throws(SystemError) -> ListenAddress {
+        var bound = address
+        var sockets: [Int32] = []
+        for index in reactors.indices {
+            let descriptor = try Listener.listen(bound)
+            if index == 0, bound.port == 0 {
+                bound = ListenAddress(host: bound.host, port: Listener.port(of: descriptor.rawValue))
+            }
+            sockets.append(descriptor.release())
+        }
+        for (reactor, socket) in zip(reactors, sockets) {
+            let context = context
+            let failure: SystemError? = await reactor.call {
+                do throws(SystemError) {
+                    let listener = try Listener(
+                        Descriptor(owning: socket), role: role == .control ? .control : .edge, reactor: reactor,
+                        node: context)
+                    reactor.listeners.append(listener)
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+            if let failure { throw failure }
+        }
+        return bound
+    }
+
+    // MARK: Workers and routes
+
+    /// Makes the pool of one version. Nothing starts before `IsolatePool.start`.
+    package func makePool(
+        configuration: IsolateConfiguration, image: IsolateImage, limits: WorkerLimits, size: PoolSize,
+        identity: TenantIdentity?
+    ) -> IsolatePool {
+        let specification = IsolateSpecification(
+            image: image, workerName: configuration.worker, channelCount: reactors.count,
+            limits: IsolateLimits(cpu: limits.cpu, memoryBytes: UInt64(limits.memoryByteCount)),
+            identity: identity)
+        return state.withLock { state in
+            var slot = 0
+            while state.pools[slot] != nil { slot += 1 }
+            let pool = IsolatePool(
+                slot: slot, configuration: configuration, specification: specification, size: size,
+                environment: environment)
+            state.pools[slot] = pool
+            return pool
+        }
+    }
+
+    /// Ends a pool for good, once its open events are done.
+    package func retire(_ pool: IsolatePool) {
+        pool.stop()
+        // Its slot is free again only when nobody can mean it any more.
+        _ = clock.schedule(at: clock.now() + IsolatePool.drainDeadline + .seconds(5)) { [weak self] in
+            self?.state.withLock { state in
+                if state.pools[pool.slot] === pool { state.pools[pool.slot] = nil }
+            }
+        }
+    }
+
+    /// Sends new requests by `routes`; those that are open go on where they are.
+    package func install(_ routes: RoutingTable) async {
+        for reactor in reactors { await reactor.call { reactor.install(routes) } }
+    }
+
+    package var pools: [IsolatePool] { state.withLock { $0.pools.sorted { $0.key < $1.key }.map(\.value) } }
+
+    // MARK: Events of the node's own
+
+    /// Why an event of the node's own (cron, queue) has no result.
+    package enum EventError: Error, Sendable {
+        case threw(CallFailure)
+        case lost(String)
+        case refused(String)
+    }
+
+    /// Gives `worker` an event and waits for the message of its answer.
+    package func send(
+        _ kind: CallKind, _ message: [UInt8], to worker: WorkerRuntime, of release: ReleaseRuntime
+    ) async throws(EventError) -> [UInt8] {
+        let reactor = state.withLock { state -> Reactor in
+            state.nextReactor = (state.nextReactor + 1) % reactors.count
+            return reactors[state.nextReactor]
+        }
+        let result: Result<[UInt8], EventError> = await withCheckedContinuation { continuation in
+            reactor.post {
+                let event = BackgroundEvent(kind, message, worker: worker, release: release) {
+                    continuation.resume(returning: $0)
+                }
+                reactor.dispatcher.submit(event, to: worker)
+            }
+        }
+        return try result.get()
+    }
+
+    // MARK: Numbers
+
+    package struct Snapshot: Sendable {
+        package var counters = ReactorCounters()
+        package var connections = 0
+        package var waitingEvents = 0
+
+        package init() {}
+    }
+
+    package func snapshot() async -> Snapshot {
+        var snapshot = Snapshot()
+        for reactor in reactors {
+            let (counters, connections, waiting) = await reactor.call {
+                (reactor.counters, reactor.connectionCount, reactor.dispatcher.waitingCount)
+            }
+            snapshot.counters = snapshot.counters + counters
+            snapshot.connections += connections
+            snapshot.waitingEvents += waiting
+        }
+        return snapshot
+    }
+
+    // MARK: The end
+
+    /// Takes no new connections, lets requests finish until `deadline`, then ends all isolates.
+    ///
+    /// - Returns: the requests that had to be cut off.
+    package func drain(until deadline: Instant) async -> Int {
+        for reactor in reactors {
+            await reactor.call {
+                for listener in reactor.listeners { listener.close() }
+                reactor.listeners = []
+                reactor.startDraining()
+            }
+        }
+        var open = await snapshot().connections
+        while open > 0, clock.now() < deadline {
+            do { try await clock.sleep(for: .milliseconds(20)) } catch { break }
+            open = await snapshot().connections
+        }
+        await stopIsolates()
+        return open
+    }
+
+    private func stopIsolates() async {
+        let pools = pools
+        for pool in pools { pool.stop() }
+        let deadline = clock.now() + .seconds(5)
+        while pools.contains(where: { !$0.isEmpty }), clock.now() < deadline {
+            do { try await clock.sleep(for: .milliseconds(10)) } catch { break }
+        }
+        for pool in pools { pool.kill() }
+        await supervisor.shutDown()
+    }
+
+    private func scheduleMaintenance() {
+        _ = clock.schedule(at: clock.now() + .seconds(1)) { [weak self] in
+            guard let self else { return }
+            for pool in pools { pool.maintain() }
+            scheduleMaintenance()
+        }
+    }
+}
+
+/// An event that no client waits for. Reactor thread only; it keeps itself alive until it has its answer.
+private final class BackgroundEvent: EventOwner, Dispatchable {
+    private let kind: CallKind
+    private let message: [UInt8]
+    private let worker: WorkerRuntime
+    private let release: ReleaseRuntime
+    private var completion: ((Result<[UInt8], Node.EventError>) -> Void)?
+    private var itself: BackgroundEvent?
+
+    init(
+        _ kind: CallKind, _ message: [UInt8], worker: WorkerRuntime, release: ReleaseRuntime,
+        completion: @escaping (Result<[UInt8], Node.EventError>) -> Void
+    ) {
+        self.kind = kind
+        self.message = message
+        self.worker = worker
+        self.release = release
+        self.completion = completion
+        itself = self
+    }
+
+    var isAbandoned: Bool { false }
+
+    func dispatch(on channel: Channel) {
+        _ = channel.open(
+            kind, flags: .end,
+            make: {
+                EventStream(
+                    number: $0, channel: channel, worker: worker, release: release, kind: kind, owner: self)
+            },
+            { $0.append(message) })
+    }
+
+    func refuse(_ reason: Refusal) { complete(.failure(.refused("\(reason)"))) }
+
+    func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
+        complete(.success(unsafe Array(message)))
+    }
+
+    func event(_ event: EventStream, threw failure: CallFailure) { complete(.failure(.threw(failure))) }
+
+    func event(_ event: EventStream, wasReset reason: StreamReset) {
+        complete(.failure(.lost(reason.message.isEmpty ? "\(reason.code)" : reason.message)))
+    }
+
+    private func complete(_ result: Result<[UInt8], Node.EventError>) {
+        let completion = completion
+        self.completion = nil
+        completion?(result)
+        itself = nil
+    }
+}

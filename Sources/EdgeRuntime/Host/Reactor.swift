@@ -1,0 +1,265 @@
+internal import Glibc
+internal import Interfaces
+package import Observability
+package import System
+internal import Synchronization
+
+/// A host thread that owns one epoll instance, its connections and its channels.
+///
+/// A turn: wait for events; read and parse what arrived; run what other threads resumed; write everything the turn
+/// produced, once per channel and once per connection. That batching is what makes a process
+/// boundary per request cheap.
+///
+/// It is a `TaskExecutor`: tasks that answer binding calls run on it, between events, without a lock.
+package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of the mutable state: its thread.
+    package let index: Int
+    let clock: any NodeClock
+    let logger: Logger
+    let mailbox = Mailbox()
+    /// For file reads that may wait for a disk.
+    let files: BlockingPool
+    let outbound: OutboundClient
+
+    // Below: reactor thread only.
+    private var epoll: Epoll
+    private var targets: [PollTarget?] = []
+    private var generations: [UInt32] = []
+    private var freeSlots: [Int] = []
+    private var jobs: [UnownedJob] = []
+    private var messages: [Mailbox.Message] = []
+    private var dirtyChannels: [Channel] = []
+    private var dirtyConnections: [Connection] = []
+    private var tickers: [ObjectIdentifier: any Ticker] = [:]
+    private var isStopped = false
+    private var thread = pthread_t()
+    /// The clock as of this turn.
+    private(set) var now: Instant
+    private var nextTick: Instant
+    private(set) var cachedDate = CachedDate()
+    var random: RandomBits
+    /// Where requests go; replaced as a whole.
+    private(set) var routes = RoutingTable.empty
+    private(set) lazy var dispatcher = Dispatcher(reactor: self)
+    private var laterWork: [() -> Void] = []
+    var connectionCount = 0
+    var listeners: [Listener] = []
+    /// Connections are to end after the answer they are working on.
+    private(set) var isDraining = false
+    /// What this reactor has counted. Read by others through the mailbox.
+    var counters = ReactorCounters()
+
+    /// How often deadlines are looked at: time-outs are in seconds, so this is precise enough for each.
+    static let tickInterval = Duration.milliseconds(250)
+
+    package init(
+        index: Int, clock: any NodeClock, logger: Logger, files: BlockingPool, outbound: OutboundClient
+    ) throws(SystemError) {
+        self.index = index
+        self.files = files
+        self.outbound = outbound
+        self.clock = clock
+        self.logger = logger.with("reactor", "\(index)")
+        epoll = try Epoll()
+        now = clock.now()
+        nextTick = now + Self.tickInterval
+        random = RandomBits()
+        try epoll.register(mailbox.wakeup.rawValue, .read, token: .max)
+        clock.onJump { [mailbox] in mailbox.put(.run {}) }
+    }
+
+    /// Starts the thread. The reactor lives as long as it runs.
+    package func start() {
+        SystemThread(name: "edge-reactor-\(index)") { self.run() }.start()
+    }
+
+    /// Runs `body` on the reactor's thread; any thread may call.
+    package func post(_ body: @escaping @Sendable () -> Void) { mailbox.put(.run(body)) }
+
+    /// Runs `body` on the reactor's thread and returns what it returned.
+    package func call<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
+        await withCheckedContinuation { continuation in post { continuation.resume(returning: body()) } }
+    }
+
+    package func stop() { post { self.isStopped = true } }
+
+    package func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        if isCurrent { jobs.append(job) } else { mailbox.put(.job(job)) }
+    }
+
+    /// Whether the caller is the reactor's thread.
+    var isCurrent: Bool { pthread_equal(pthread_self(), thread) != 0 }
+
+    // MARK: The loop
+
+    private func run() {
+        thread = pthread_self()
+        while !isStopped {
+            let timeout = jobs.isEmpty && laterWork.isEmpty ? millisecondsToNextTick() : 0
+            epoll.wait(milliseconds: timeout) { event in
+                if event.token == .max { return mailbox.wakeup.clear() }
+                let slot = Int(event.token & 0xffff_ffff)
+                guard slot < targets.count, let target = targets[slot], target.token == event.token else { return }
+                target.becameReady(event.ready)
+            }
+            now = clock.now()
+            cachedDate.update(to: clock.wallTime())
+            drainMailbox()
+            runLaterWork()
+            runJobs()
+            flush()
+            if now >= nextTick { tick() }
+        }
+    }
+
+    private func millisecondsToNextTick() -> Int32 {
+        let nanoseconds = (nextTick - now).wholeNanoseconds
+        return nanoseconds <= 0 ? 0 : Int32(clamping: nanoseconds / 1_000_000 + 1)
+    }
+
+    private func drainMailbox() {
+        mailbox.take(into: &messages)
+        for message in messages {
+            switch message {
+            case .run(let body): body()
+            case .job(let job): jobs.append(job)
+            }
+        }
+        messages.removeAll(keepingCapacity: true)
+    }
+
+    private func runLaterWork() {
+        guard !laterWork.isEmpty else { return }
+        let work = laterWork
+        laterWork = []
+        for body in work { body() }
+    }
+
+    /// Runs all jobs that are ready, and those that they make ready, but not for ever: a store that
+    /// answers in place could otherwise keep the loop from its sockets.
+    private func runJobs() {
+        var round = 0
+        while !jobs.isEmpty, round < 16 {
+            var batch: [UnownedJob] = []
+            swap(&batch, &jobs)
+            for job in batch { unsafe job.runSynchronously(on: asUnownedTaskExecutor()) }
+            if jobs.isEmpty {
+                batch.removeAll(keepingCapacity: true)
+                swap(&batch, &jobs)
+            }
+            round += 1
+        }
+    }
+
+    private func flush() {
+        // Channels first: while isolates work on what they got, clients are written to. A flush may make others
+        // dirty (a stream that gets credit), hence the loop.
+        var round = 0
+        while !(dirtyChannels.isEmpty && dirtyConnections.isEmpty), round < 4 {
+            var channels: [Channel] = []
+            swap(&channels, &dirtyChannels)
+            for channel in channels { channel.flush() }
+            var connections: [Connection] = []
+            swap(&connections, &dirtyConnections)
+            for connection in connections { connection.flush() }
+            if dirtyChannels.isEmpty {
+                channels.removeAll(keepingCapacity: true)
+                swap(&channels, &dirtyChannels)
+            }
+            if dirtyConnections.isEmpty {
+                connections.removeAll(keepingCapacity: true)
+                swap(&connections, &dirtyConnections)
+            }
+            round += 1
+        }
+    }
+
+    private func tick() {
+        nextTick = now + Self.tickInterval
+        for target in targets { (target as? any Ticker)?.tick(now) }
+        dispatcher.tick(now)
+        for ticker in tickers.values { ticker.tick(now) }
+        flush()
+    }
+
+    // MARK: What the reactor watches (reactor thread only)
+
+    func watch(_ target: PollTarget, _ descriptor: Int32, _ interest: Epoll.Interest) throws(SystemError) {
+        let slot: Int
+        if let free = freeSlots.popLast() {
+            slot = free
+        } else {
+            slot = targets.count
+            targets.append(nil)
+            generations.append(0)
+        }
+        generations[slot] &+= 1
+        target.token = UInt64(generations[slot]) << 32 | UInt64(slot)
+        do {
+            try epoll.register(descriptor, interest, token: target.token)
+        } catch {
+            freeSlots.append(slot)
+            throw error
+        }
+        targets[slot] = target
+    }
+
+    func change(_ target: PollTarget, _ descriptor: Int32, _ interest: Epoll.Interest) {
+        do {
+            try epoll.change(descriptor, interest, token: target.token)
+        } catch {
+            logger.log(.error, "cannot change what is watched: \(error)")
+        }
+    }
+
+    /// To be called before `descriptor` is closed.
+    func unwatch(_ target: PollTarget, _ descriptor: Int32) {
+        let slot = Int(target.token & 0xffff_ffff)
+        guard slot < targets.count, targets[slot] === target else { return }
+        epoll.deregister(descriptor)
+        targets[slot] = nil
+        freeSlots.append(slot)
+    }
+
+    func markDirty(_ channel: Channel) { dirtyChannels.append(channel) }
+    func markDirty(_ connection: Connection) { dirtyConnections.append(connection) }
+
+    /// Runs `body` in the next turn, after what is being done now.
+    func later(_ body: @escaping () -> Void) { laterWork.append(body) }
+
+    // MARK: What the node tells its reactors (reactor thread only)
+
+    func install(_ routes: RoutingTable) { self.routes = routes }
+    func startDraining() { isDraining = true }
+
+    func addTicker(_ ticker: any Ticker) { tickers[ObjectIdentifier(ticker)] = ticker }
+    func removeTicker(_ ticker: any Ticker) { tickers[ObjectIdentifier(ticker)] = nil }
+}
+
+/// Something with deadlines, looked at a few times a second.
+protocol Ticker: AnyObject {
+    func tick(_ now: Instant)
+}
+
+/// Random bits for ids that need not be secret, e.g. `CF-Ray`: xoshiro256** seeded by the kernel.
+struct RandomBits {
+    private var state: (UInt64, UInt64, UInt64, UInt64)
+
+    init() {
+        var generator = SystemRandomNumberGenerator()
+        state = (generator.next(), generator.next(), generator.next(), generator.next() | 1)
+    }
+
+    mutating func next() -> UInt64 {
+        func rotate(_ value: UInt64, _ by: UInt64) -> UInt64 { (value << by) | (value >> (64 - by)) }
+        let result = rotate(state.1 &* 5, 7) &* 9
+        let shifted = state.1 << 17
+        state.2 ^= state.0
+        state.3 ^= state.1
+        state.1 ^= state.2
+        state.0 ^= state.3
+        state.2 ^= shifted
+        state.3 = rotate(state.3, 45)
+        return result
+    }
+}

@@ -1,0 +1,147 @@
+internal import Interfaces
+internal import Stores
+internal import System
+internal import Wire
+
+/// One call of an isolate to the node: a binding, another worker, the outside. Reactor thread only.
+final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carry it run on the reactor only.
+    /// The event that makes the call; it keeps its release alive while the call lasts.
+    let event: EventStream?
+    private var task: Task<Void, Never>?
+    /// The reply's body while nobody has asked for it.
+    private var pendingBody: ReplyBody?
+    private var flowing: (any BodyProducer)?
+    /// What the call does beyond a single answer: a subrequest, `waitUntil`.
+    private var activity: AnyObject?
+
+    init(number: UInt32, channel: Channel, event: EventStream?, isLazy: Bool) {
+        self.event = event
+        super.init(
+            number: number, channel: channel, sendCredit: isLazy ? 0 : WireLimits.initialCredit,
+            receiveCredit: WireLimits.initialCredit)
+    }
+
+    /// - Parameter message: What stands behind the call's head; valid during the call only.
+    func start(_ call: CallHead, _ message: UnsafeRawBufferPointer) throws(WireError) {
+        guard let event else {
+            return answer(failure: CallFailure("The call does not belong to an event that is still running."))
+        }
+        switch call.kind {
+        case .waitUntil:
+            activity = BackgroundWork(self, of: event)
+        case .subrequest:
+            guard event.countSubrequest() else { return answer(failure: CallFailure("Too many subrequests.")) }
+            activity = try unsafe Subrequest.start(self, of: event, binding: call.binding, message)
+        default:
+            guard Int(call.binding) < event.worker.bindings.count,
+                case .store(let service) = event.worker.bindings[Int(call.binding)]
+            else { throw .invalidValue("binding number", offset: 2) }
+            unsafe ask(service, call.kind, Array(message))
+        }
+    }
+
+    private func ask(_ service: any StoreService, _ kind: CallKind, _ message: [UInt8]) {
+        var source: BufferedSource?
+        if !receivedEnd {
+            let buffered = BufferedSource(reactor: channel.reactor)
+            buffered.start(from: self)
+            connect(to: buffered, window: WireLimits.initialCredit)
+            source = buffered
+            activity = buffered
+        }
+        let call = StoreCall(kind, message: message, body: source)
+        task = Task(executorPreference: channel.reactor) {
+            do throws(CallFailure) {
+                self.answer(try await service.answer(call))
+            } catch {
+                self.answer(failure: error)
+            }
+        }
+    }
+
+    // MARK: Answering
+
+    func answer(failure: CallFailure) {
+        var encoder = WireEncoder()
+        encoder.put(UInt8(1))
+        failure.encode(into: &encoder)
+        let bytes = encoder.bytes
+        channel.sendReply(on: self, flags: .end) { $0.append(bytes) }
+        stopReceiving()
+    }
+
+    func answer(_ reply: StoreReply) {
+        if let body = reply.body {
+            answer(body: .stored(body)) { $0.append(reply.message) }
+        } else {
+            channel.sendReply(on: self, flags: .end) { buffer in
+                buffer.append(UInt8(0))
+                buffer.append(reply.message)
+            }
+            stopReceiving()
+        }
+    }
+
+    /// Answers with a head that `write` puts behind the status byte, and a body if there is one.
+    func answer(body: ReplyBody?, _ write: (inout ByteBuffer) -> Void) {
+        guard isOpen else {
+            body?.cancel(.cancelled)
+            return
+        }
+        channel.sendReply(on: self, flags: body == nil ? .end : []) { buffer in
+            buffer.append(UInt8(0))
+            write(&buffer)
+        }
+        guard let body else { return }
+        pendingBody = body
+        if window > 0 { startBody() }
+    }
+
+    /// What the isolate has not finished sending is of no use any more.
+    private func stopReceiving() {
+        if !receivedEnd { reset(.cancelled) }
+    }
+
+    // MARK: The reply's body
+
+    /// Takes the body away to send it somewhere else: the isolate sees an empty one. `nil` when it has begun to read.
+    func takeBody() -> ReplyBody? {
+        guard let body = pendingBody else { return nil }
+        pendingBody = nil
+        // The body's producer must outlive this stream.
+        if case .stream = body { activity = nil }
+        channel.sendEnd(on: self)
+        markSentEnd()
+        return body
+    }
+
+    private func startBody() {
+        guard let body = pendingBody else { return }
+        pendingBody = nil
+        let producer = body.start(on: channel.reactor, to: self, window: window)
+        flowing = producer
+        self.producer = producer
+    }
+
+    override func creditArrived() {
+        if pendingBody != nil { startBody() }
+    }
+
+    override func wasReset(_ reason: StreamReset) { stop(reason) }
+    override func closed() { stop(.cancelled) }
+
+    private func stop(_ reason: StreamReset) {
+        task?.cancel()
+        task = nil
+        pendingBody?.cancel(reason)
+        pendingBody = nil
+        flowing = nil
+        (activity as? any CallActivity)?.callEnded(reason)
+        activity = nil
+    }
+}
+
+/// What goes on behind a call and has to know when the call is over.
+protocol CallActivity: AnyObject {
+    func callEnded(_ reason: StreamReset)
+}

@@ -1,0 +1,146 @@
+internal import Interfaces
+internal import Isolates
+internal import System
+internal import Wire
+
+/// Who wants to know what became of an event. Reactor thread only.
+protocol EventOwner: AnyObject {
+    /// The head of the answer: the message behind the status byte, valid during the call only.
+    func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError)
+    /// The handler threw.
+    func event(_ event: EventStream, threw failure: CallFailure)
+    /// There will be no answer, or no more of it.
+    func event(_ event: EventStream, wasReset reason: StreamReset)
+}
+
+/// One event on its way through an isolate: a request, a cron tick, a batch of messages. Reactor thread only.
+final class EventStream: ChannelStream {
+    let worker: WorkerRuntime
+    /// Service bindings resolve in the release that accepted the request, whatever is active by now.
+    let release: ReleaseRuntime
+    let kind: CallKind
+    let started: Instant
+    private weak var owner: (any EventOwner)?
+    private(set) var hasAnswered = false
+    /// Calls that count as subrequests so far.
+    private(set) var subrequestCount = 0
+    /// Worker invocations that stem from the same incoming request, shared by all of them.
+    private(set) lazy var invocations = Invocations()
+    private var isCounted = true
+    /// For the watchdog: open as long as the event or its background work.
+    private var ledgerEntry: EventLedger.Entry?
+    private var isLingering = false
+
+    final class Invocations {
+        /// Product limit: 32 invocations per incoming request.
+        static let max = 32
+        var count = 1
+    }
+
+    init(
+        number: UInt32, channel: Channel, worker: WorkerRuntime, release: ReleaseRuntime, kind: CallKind,
+        owner: any EventOwner, invocations: Invocations? = nil
+    ) {
+        self.worker = worker
+        self.release = release
+        self.kind = kind
+        self.owner = owner
+        started = channel.reactor.now
+        super.init(
+            number: number, channel: channel, sendCredit: WireLimits.initialCredit,
+            receiveCredit: WireLimits.initialCredit)
+        if let invocations { self.invocations = invocations }
+        channel.isolate.eventStarted()
+        ledgerEntry = channel.openLedger(number, kind == .fetch ? .standard : .extended)
+    }
+
+    /// Background work keeps the event in the watchdog's books after its answer.
+    func linger() {
+        isLingering = true
+        channel.linger(self)
+    }
+
+    func stopLingering() {
+        isLingering = false
+        channel.stopLingering(self)
+        if !isOpen { closeLedger() }
+    }
+
+    private func closeLedger() {
+        guard let entry = ledgerEntry, !isLingering else { return }
+        ledgerEntry = nil
+        channel.closeLedger(entry)
+    }
+
+    /// Connections of the event that wait for their response's head.
+    private var busyConnections = 0
+    private var waitingForConnection: [() -> Void] = []
+    /// Product limit: the seventh queues, without an error.
+    private static let connectionsMax = 6
+
+    /// Runs `body` when the event has a connection to the outside free.
+    func whenConnectionIsFree(_ body: @escaping () -> Void) {
+        guard busyConnections < Self.connectionsMax else { return waitingForConnection.append(body) }
+        busyConnections += 1
+        body()
+    }
+
+    func connectionBecameFree() {
+        guard waitingForConnection.isEmpty else { return waitingForConnection.removeFirst()() }
+        busyConnections -= 1
+    }
+
+    /// Counts one more subrequest; false when the limit is reached.
+    func countSubrequest() -> Bool {
+        subrequestCount += 1
+        return subrequestCount <= worker.limits.subrequestsMax
+    }
+
+    /// The owner has lost interest: its client went away.
+    func abandon(_ reason: StreamReset) {
+        owner = nil
+        reset(reason)
+    }
+
+    override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {
+        guard !hasAnswered, let status = unsafe payload.first else {
+            throw .unexpectedFrame(.open, stream: number)
+        }
+        hasAnswered = true
+        let message = unsafe UnsafeRawBufferPointer(rebasing: payload.dropFirst())
+        switch status {
+        case 0:
+            guard let owner else { return reset(.cancelled) }
+            try unsafe owner.event(self, answered: message)
+        case 1:
+            var decoder = unsafe WireDecoder(Array(message))
+            let failure = try CallFailure(decoding: &decoder)
+            let owner = owner
+            self.owner = nil
+            owner?.event(self, threw: failure)
+        default: throw .invalidValue("reply status", offset: 0)
+        }
+    }
+
+    override func wasReset(_ reason: StreamReset) {
+        let owner = owner
+        self.owner = nil
+        leave()
+        owner?.event(self, wasReset: reason)
+    }
+
+    override func closed() {
+        owner = nil
+        leave()
+    }
+
+    /// The isolate has a place free again.
+    private func leave() {
+        guard isCounted else { return }
+        isCounted = false
+        closeLedger()
+        channel.isolate.eventEnded()
+        worker.pool.latencies.record(channel.reactor.now - started)
+        channel.reactor.dispatcher.released(channel, by: self)
+    }
+}

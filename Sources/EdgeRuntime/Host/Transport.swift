@@ -1,0 +1,80 @@
+internal import CLinux
+internal import Glibc
+internal import System
+internal import Wire
+
+/// What one attempt to read or write came to.
+enum TransferResult {
+    case moved(Int)
+    /// Nothing now; epoll will tell.
+    case wouldBlock
+    /// The peer is gone, by whatever road.
+    case closed
+}
+
+/// The way a connection's or a channel's bytes take. Plain sockets today; TLS takes its place here.
+struct Transport: ~Copyable {
+    private let descriptor: Descriptor
+
+    init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
+    var rawValue: Int32 { descriptor.rawValue }
+
+    /// Reads once, at most `limit` bytes.
+    func read(into buffer: inout ByteBuffer, upTo limit: Int) -> TransferResult {
+        var result = 0
+        _ = unsafe buffer.withWritable(atLeast: limit) { room in
+            repeat {
+                // SAFETY: the kernel writes at most `limit` bytes, which `withWritable` has lent.
+                unsafe result = recv(descriptor.rawValue, room.baseAddress, limit, 0)
+            } while result < 0 && errno == EINTR
+            return max(0, result)
+        }
+        if result > 0 { return .moved(result) }
+        if result < 0, errno == EAGAIN || errno == EWOULDBLOCK { return .wouldBlock }
+        return .closed
+    }
+
+    /// Writes what it can of `buffer` and consumes it.
+    func write(from buffer: inout ByteBuffer) -> TransferResult {
+        var total = 0
+        while !buffer.isEmpty {
+            let written = unsafe buffer.withReadable { bytes -> Int in
+                // SAFETY: send reads only the bytes that the buffer lends.
+                unsafe send(descriptor.rawValue, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            }
+            if written > 0 {
+                let wasAll = written == buffer.readableByteCount
+                buffer.consume(written)
+                total += written
+                if wasAll { break }
+            } else if written < 0, errno == EINTR {
+                continue
+            } else if written < 0, errno == EAGAIN || errno == EWOULDBLOCK {
+                return total > 0 ? .moved(total) : .wouldBlock
+            } else {
+                return .closed
+            }
+        }
+        return .moved(total)
+    }
+
+    /// Sends bytes of a file without copying them through this process.
+    func sendFile(_ slice: Int32, offset: inout Int64, count: Int) -> TransferResult {
+        while true {
+            // SAFETY: the offset is the only memory the call writes to.
+            let sent = unsafe edge_sendfile(descriptor.rawValue, slice, &offset, min(count, 1 << 20))
+            if sent > 0 { return .moved(sent) }
+            if sent < 0, errno == EINTR { continue }
+            if sent < 0, errno == EAGAIN || errno == EWOULDBLOCK { return .wouldBlock }
+            return .closed  // Zero: the file is shorter than it was, which an immutable file never is.
+        }
+    }
+
+    /// Ends the sending direction: the peer reads what was sent, then the end.
+    func shutdownSending() { _ = shutdown(descriptor.rawValue, Int32(SHUT_WR)) }
+
+    consuming func close() {
+        do { try descriptor.close() } catch {}  // Closing a socket can't fail in a way that leaves something to do.
+    }
+}

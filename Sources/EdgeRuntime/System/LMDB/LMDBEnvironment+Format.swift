@@ -1,0 +1,29 @@
+/// The files were written by a newer node, or by another kind of store.
+package struct LMDBFormatError: Error, Equatable, Sendable, CustomStringConvertible {
+    package let directory: String
+    package let found: String
+    package let expected: String
+
+    package var description: String {
+        "\(directory): the files have format \"\(found)\", this node reads \"\(expected)\"; "
+            + "start the node that wrote them, or a newer one"
+    }
+}
+
+extension LMDBEnvironment {
+    /// Writes what the files hold when they are new, e.g. `kv 1`, and refuses files that hold something else.
+    ///
+    /// - Throws: `LMDBFormatError`, or the `LMDBError` of what couldn't be read.
+    package func requireFormat(_ format: String) throws {
+        let database = try openDatabase("edge.format")
+        let key = Array("format".utf8)
+        let found = try read { transaction throws(LMDBError) in try transaction.value(of: key, in: database) }
+        guard let found else {
+            return try write { try $0.put(key, Array(format.utf8), in: database) }
+        }
+        let text = String(decoding: found, as: UTF8.self)
+        guard text == format else {
+            throw LMDBFormatError(directory: directory, found: text, expected: format)
+        }
+    }
+}

@@ -1,0 +1,448 @@
+internal import CLMDB
+internal import Glibc
+internal import Synchronization
+
+/// A named key space of an environment. Its number is valid for as long as the environment is open.
+package struct LMDBDatabase: Hashable, Sendable {
+    let handle: UInt32
+}
+
+/// One directory with one memory-mapped file of ordered bytes. See `LMDB.swift` for the rules it keeps.
+///
+/// Any thread may call it. Reads run in place and take no system call; a write waits for the disk, twice.
+@safe package final class LMDBEnvironment: @unchecked Sendable {  // `pointer` is liblmdb's and thread-safe by its rules.
+    package struct Options: Sendable {
+        /// Address space at the start. It costs neither memory nor disk.
+        package var mapByteCount = 1 << 30
+        /// The growth's end: beyond it, writes fail with `.mapFull`.
+        package var mapByteCountMax = 1 << 40
+        /// Named databases that can be open. Each costs every new snapshot some nanoseconds.
+        package var databasesMax = 256
+        /// Reads that can run at the same moment; more wait for one of them to end.
+        package var readersMax = 32
+        /// For tests: called with the name of an operation (`commit`) that is about to begin; what it returns is
+        /// thrown in place of it.
+        package var fault: (@Sendable (_ operation: String) -> LMDBError?)?
+
+        package init() {}
+    }
+
+    /// Debian builds liblmdb with its default MDB_MAXKEYSIZE.
+    package static let keyByteCountMax = 511
+
+    package let directory: String
+    private let options: Options
+    private let pointer: OpaquePointer
+    private let ownerLock: Int32
+    private let slots: [ReadSlot]
+    /// Counts what read transactions must not miss: commits, new databases, a resized map.
+    private let generation = Atomic<UInt64>(1)
+    /// Not zero once the map was lost: nothing may touch it any more.
+    private let failure = Atomic<Int32>(0)
+
+    /// What only the thread that may write touches.
+    private struct WriterState {
+        var mapByteCount: Int
+        var databases: [String: LMDBDatabase] = [:]
+    }
+    private let writer: Mutex<WriterState>
+
+    /// Opens or makes the environment in `directory`, whose parent must exist.
+    package init(directory: String, options: Options = Options()) throws(LMDBError) {
+        if unsafe mkdir(directory, 0o700) != 0, errno != EEXIST {
+            throw LMDBError("mkdir", LMDBError.Code(rawValue: errno), on: directory)
+        }
+        let ownerLock = try Self.lock(directory)
+        do {
+            unsafe pointer = try Self.open(directory, options)
+        } catch {
+            Glibc.close(ownerLock)
+            throw error
+        }
+        self.directory = directory
+        self.options = options
+        self.ownerLock = ownerLock
+        slots = (0..<Self.slotCount(options)).map { _ in ReadSlot() }
+        var info = unsafe MDB_envinfo()
+        // SAFETY: mdb_env_info fills the struct that it is lent.
+        unsafe mdb_env_info(pointer, &info)
+        writer = unsafe Mutex(WriterState(mapByteCount: info.me_mapsize))
+        // The file's name must survive a power cut as surely as its contents do.
+        Self.sync(directory: directory)
+        Self.sync(directory: directory + "/..")
+    }
+
+    /// Ends the use of the environment, once readers and a writer have left it: later calls throw `EBADF`.
+    package func close() {
+        writer.withLock { writer in
+            let isFirst = failure.exchange(EBADF, ordering: .acquiringAndReleasing) == 0
+            guard isFirst else { return }
+            writer.databases = [:]
+            for slot in slots {
+                while !slot.tryAcquire() { sched_yield() }
+                slot.end()
+            }
+            unsafe mdb_env_close(pointer)
+            Glibc.close(ownerLock)
+            for slot in slots { slot.release() }
+        }
+    }
+
+    deinit { close() }
+
+    // MARK: Databases
+
+    /// The database called `name`, made durably when it is missing. Blocks like a write does.
+    package func openDatabase(_ name: String) throws(LMDBError) -> LMDBDatabase {
+        try writer.withLock { writer throws(LMDBError) in
+            if let known = writer.databases[name] { return known }
+            while true {
+                let transaction = unsafe try self.beginWrite()
+                var handle: MDB_dbi = 0
+                var code = unsafe mdb_dbi_open(transaction, name, UInt32(MDB_CREATE), &handle)
+                if code == 0 {
+                    code = unsafe mdb_txn_commit(transaction)
+                } else {
+                    unsafe mdb_txn_abort(transaction)
+                }
+                switch code {
+                case 0:
+                    self.generation.add(1, ordering: .releasing)
+                    let database = LMDBDatabase(handle: handle)
+                    writer.databases[name] = database
+                    return database
+                case MDB_MAP_FULL: try self.grow(&writer)
+                default: throw LMDBError("mdb_dbi_open", LMDBError.Code(rawValue: code), on: name)
+                }
+            }
+        }
+    }
+
+    /// The names of all databases ever made here, in byte order.
+    package func databaseNames() throws(LMDBError) -> [String] {
+        // Handle 1 is the main database: its keys are the names (mdb_dbi_open, "name").
+        try read { transaction throws(LMDBError) in
+            try transaction.withCursor(LMDBDatabase(handle: 1)) { cursor throws(LMDBError) in
+                var names: [String] = []
+                var found = try cursor.moveToFirst()
+                while found {
+                    names.append(String(decoding: cursor.key, as: UTF8.self))
+                    found = try cursor.moveToNext()
+                }
+                return names
+            }
+        }
+    }
+
+    // MARK: Reading
+
+    /// Lends a snapshot that holds everything committed before the call.
+    ///
+    /// `body` must be short and must neither write to this environment nor wait for someone who does.
+    package func read<Result>(
+        _ body: (borrowing LMDBReadTransaction) throws(LMDBError) -> Result
+    ) throws(LMDBError) -> Result {
+        let slot = try acquireReader()
+        defer { slot.release() }
+        return try body(LMDBReadTransaction(slot))
+    }
+
+    /// The same for the hottest path: without a result, no generic code runs between caller and snapshot.
+    package func read(
+        _ body: (borrowing LMDBReadTransaction) throws(LMDBError) -> Void
+    ) throws(LMDBError) {
+        let slot = try acquireReader()
+        defer { slot.release() }
+        try body(LMDBReadTransaction(slot))
+    }
+
+    private func acquireReader() throws(LMDBError) -> ReadSlot {
+        while true {
+            let slot = acquireSlot()
+            guard failure.load(ordering: .relaxed) == 0 else {
+                slot.release()
+                throw LMDBError(
+                    "mmap", LMDBError.Code(rawValue: failure.load(ordering: .relaxed)), on: directory)
+            }
+            let code = unsafe slot.refresh(pointer, generation: generation.load(ordering: .acquiring))
+            if code == 0 { return slot }
+            slot.release()
+            guard code == MDB_MAP_RESIZED else {
+                throw LMDBError("mdb_txn_begin", LMDBError.Code(rawValue: code), on: directory)
+            }
+            try writer.withLock { writer throws(LMDBError) in try self.resize(to: 0, &writer) }
+        }
+    }
+
+    /// A slot nobody else uses. A thread comes back to the same one, so its cache lines stay where they are.
+    private func acquireSlot() -> ReadSlot {
+        let thread = UInt64(pthread_self())
+        let home = Int(truncatingIfNeeded: (thread &* 0x9E37_79B9_7F4A_7C15) >> 40)
+        let mask = slots.count - 1
+        while true {
+            for offset in 0...mask {
+                let slot = slots[(home &+ offset) & mask]
+                if slot.tryAcquire() { return slot }
+            }
+            sched_yield()  // All are reading; reads take microseconds.
+        }
+    }
+
+    // MARK: Writing
+
+    /// Runs `body` in a transaction of its own and commits it. When this returns, the changes are durable.
+    ///
+    /// `body` may run again, in a new transaction and with the changes of its first run undone, after the map has
+    /// grown: what it does outside of the transaction must bear that. Blocks for other writers and for the disk.
+    ///
+    /// - Throws: what `body` throws, or an `LMDBError`. Nothing is changed then.
+    package func write<Result: Sendable>(
+        _ body: (borrowing LMDBWriteTransaction) throws -> Result
+    ) throws -> Result {
+        try writer.withLock { writer in
+            while true {
+                let state = WriteState()
+                let transaction = unsafe try beginWrite()
+                do {
+                    let result = unsafe try body(LMDBWriteTransaction(transaction, state))
+                    if !state.isMapFull {
+                        unsafe try commit(transaction, state)
+                        return result
+                    }
+                    unsafe mdb_txn_abort(transaction)
+                } catch let error as CommitError {
+                    // The transaction is gone.
+                    if !state.isMapFull { throw error.cause }
+                } catch {
+                    unsafe mdb_txn_abort(transaction)
+                    if !state.isMapFull { throw error }
+                }
+                try grow(&writer)
+            }
+        }
+    }
+
+    /// Runs all `operations` in one transaction, in order, and commits it: each succeeds or fails for itself.
+    ///
+    /// First without protection, which costs nothing: an operation that throws before it wrote has done no harm.
+    /// After one that threw too late, all of them run again, each in a nested transaction. When a transaction
+    /// of all is too large, each gets its own.
+    func write(_ operations: [any BatchOperation]) throws(LMDBError) {
+        let isTooLarge = try writer.withLock { writer throws(LMDBError) in
+            var isolation = BatchIsolation.none
+            while true {
+                let state = WriteState()
+                let transaction = unsafe try beginWrite()
+                switch unsafe run(operations, LMDBWriteTransaction(transaction, state), isolation) {
+                case .harmed:
+                    unsafe mdb_txn_abort(transaction)
+                    isolation = .nested
+                    continue
+                case .allFailed:
+                    unsafe mdb_txn_abort(transaction)
+                    return false
+                case .ran:
+                    do throws(CommitError) {
+                        unsafe try commit(transaction, state)
+                        return false
+                    } catch {
+                        if !state.isMapFull { throw error.cause }
+                    }
+                case .mapFull: unsafe mdb_txn_abort(transaction)
+                case .transactionFull:
+                    unsafe mdb_txn_abort(transaction)
+                    if operations.count > 1 { return true }
+                    return false
+                }
+                do throws(LMDBError) {
+                    try grow(&writer)
+                } catch {
+                    // What makes room, or needs none, must not fail with what doesn't fit.
+                    guard operations.count > 1 else { throw error }
+                    return true
+                }
+            }
+        }
+        guard isTooLarge else { return }
+        for operation in operations {
+            do throws(LMDBError) { try write([operation]) } catch { operation.fail(error) }
+        }
+    }
+
+    private func run(
+        _ operations: [any BatchOperation], _ transaction: borrowing LMDBWriteTransaction,
+        _ isolation: BatchIsolation
+    ) -> BatchOutcome {
+        let state = transaction.state
+        var hasSucceeded = false
+        for operation in operations {
+            state.hasWritten = false
+            let error = operation.run(transaction, isolation)
+            if state.isMapFull { return .mapFull }
+            guard let error else {
+                hasSucceeded = true
+                continue
+            }
+            if let error = error as? LMDBError, error.code == .transactionFull { return .transactionFull }
+            if state.hasWritten, isolation == .none { return .harmed }
+        }
+        return hasSucceeded ? .ran : .allFailed
+    }
+
+    /// Commits; a full map is noted in `state`. The transaction is gone in any case.
+    private func commit(_ transaction: OpaquePointer, _ state: WriteState) throws(CommitError) {
+        if let fault = options.fault?("commit") {
+            unsafe mdb_txn_abort(transaction)
+            throw CommitError(cause: fault)
+        }
+        let code = unsafe mdb_txn_commit(transaction)
+        guard code == 0 else {
+            if code == MDB_MAP_FULL { state.isMapFull = true }
+            throw CommitError(
+                cause: LMDBError("mdb_txn_commit", LMDBError.Code(rawValue: code), on: directory))
+        }
+        generation.add(1, ordering: .releasing)
+    }
+
+    private func beginWrite() throws(LMDBError) -> OpaquePointer {
+        let lost = failure.load(ordering: .relaxed)
+        guard lost == 0 else { throw LMDBError("mmap", LMDBError.Code(rawValue: lost), on: directory) }
+        let current = generation.load(ordering: .acquiring)
+        for slot in slots where slot.tryAcquire() {
+            slot.giveUp(olderThan: current)
+            slot.release()
+        }
+        var transaction: OpaquePointer?
+        let code = unsafe mdb_txn_begin(pointer, nil, 0, &transaction)
+        guard code == 0, let transaction = unsafe transaction else {
+            throw LMDBError("mdb_txn_begin", LMDBError.Code(rawValue: code), on: directory)
+        }
+        return unsafe transaction
+    }
+
+    private func grow(_ writer: inout WriterState) throws(LMDBError) {
+        guard writer.mapByteCount < options.mapByteCountMax else {
+            throw LMDBError("mdb_put", .mapFull, on: directory)
+        }
+        try resize(to: min(writer.mapByteCount * 2, options.mapByteCountMax), &writer)
+    }
+
+    /// Maps the file anew while nobody reads or writes; zero takes the size that another process chose.
+    private func resize(to byteCount: Int, _ writer: inout WriterState) throws(LMDBError) {
+        for slot in slots {
+            while !slot.tryAcquire() { sched_yield() }
+            slot.giveUp(olderThan: .max)
+        }
+        defer { for slot in slots { slot.release() } }
+        let code = unsafe mdb_env_set_mapsize(pointer, byteCount)
+        guard code == 0 else {
+            failure.store(code, ordering: .relaxed)  // The old map is gone: mdb_env_set_mapsize unmaps first.
+            throw LMDBError("mdb_env_set_mapsize", LMDBError.Code(rawValue: code), on: directory)
+        }
+        var info = unsafe MDB_envinfo()
+        // SAFETY: mdb_env_info fills the struct that it is lent.
+        unsafe mdb_env_info(pointer, &info)
+        writer.mapByteCount = unsafe info.me_mapsize
+        generation.add(1, ordering: .releasing)
+    }
+
+    // MARK: Opening
+
+    private static func open(_ directory: String, _ options: Options) throws(LMDBError) -> OpaquePointer {
+        var environment: OpaquePointer?
+        var code = unsafe mdb_env_create(&environment)
+        guard code == 0, let environment = unsafe environment else {
+            throw LMDBError("mdb_env_create", LMDBError.Code(rawValue: code))
+        }
+        unsafe mdb_env_set_mapsize(environment, options.mapByteCount)
+        unsafe mdb_env_set_maxdbs(environment, UInt32(options.databasesMax))
+        unsafe mdb_env_set_maxreaders(environment, UInt32(slotCount(options) + 8))  // Some for tools such as mdb_stat.
+        code = unsafe mdb_env_open(environment, directory, UInt32(MDB_NOTLS), 0o600)
+        guard code == 0 else {
+            unsafe mdb_env_close(environment)
+            throw LMDBError("mdb_env_open", LMDBError.Code(rawValue: code), on: directory)
+        }
+        return unsafe environment
+    }
+
+    /// A power of two, so that a thread finds its slot without a division.
+    private static func slotCount(_ options: Options) -> Int {
+        var count = 1
+        while count < options.readersMax { count *= 2 }
+        return count
+    }
+
+    private static func lock(_ directory: String) throws(LMDBError) -> Int32 {
+        let path = directory + "/owner"
+        let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw LMDBError("open", LMDBError.Code(rawValue: errno), on: path) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            let code = errno
+            Glibc.close(descriptor)
+            throw LMDBError("flock", LMDBError.Code(rawValue: code), on: path)
+        }
+        return descriptor
+    }
+
+    private static func sync(directory: String) {
+        let descriptor = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        Glibc.close(descriptor)
+    }
+}
+
+/// A read transaction that is kept between reads, and who uses it now.
+///
+/// Its snapshot stays open after a read: while nothing is committed, the next read begins at no cost.
+@safe final class ReadSlot: @unchecked Sendable {  // All but `busy` belongs to whoever turned `busy` to true.
+    private let busy = Atomic<Bool>(false)
+    fileprivate var transaction: OpaquePointer?
+    private var isLive = false
+    private var generation: UInt64 = 0
+
+    init() { unsafe transaction = nil }
+
+    fileprivate func tryAcquire() -> Bool {
+        // Look before writing: a failed exchange would steal the cache line from its owner.
+        !busy.load(ordering: .relaxed)
+            && busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged
+    }
+
+    fileprivate func release() { busy.store(false, ordering: .releasing) }
+
+    /// Makes the snapshot hold all of `generation`.
+    fileprivate func refresh(_ environment: OpaquePointer, generation current: UInt64) -> Int32 {
+        if isLive, generation == current { return 0 }
+        giveUp(olderThan: .max)
+        let code =
+            if let transaction = unsafe transaction {
+                unsafe mdb_txn_renew(transaction)
+            } else {
+                unsafe mdb_txn_begin(environment, nil, UInt32(MDB_RDONLY), &transaction)
+            }
+        isLive = code == 0
+        generation = current
+        return code
+    }
+
+    /// Frees the transaction.
+    fileprivate func end() {
+        if let transaction = unsafe transaction { unsafe mdb_txn_abort(transaction) }
+        unsafe transaction = nil
+        isLive = false
+    }
+
+    fileprivate func giveUp(olderThan current: UInt64) {
+        guard isLive, generation < current, let transaction = unsafe transaction else { return }
+        unsafe mdb_txn_reset(transaction)
+        isLive = false
+    }
+
+    var liveTransaction: OpaquePointer {
+        guard let transaction = unsafe transaction else {
+            preconditionFailure("refresh made the transaction before the slot was handed out")
+        }
+        return unsafe transaction
+    }
+}

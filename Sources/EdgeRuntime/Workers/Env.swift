@@ -1,0 +1,65 @@
+internal import FoundationEssentials
+
+/// What the configuration grants to the worker: bindings, variables and secrets, by name.
+///
+/// An `Env` belongs to its event: the bindings it hands out act in the name of that event, count against its
+/// limits and stop working when it is over.
+public struct Env: Sendable {
+    let invocation: Invocation
+
+    init(_ invocation: Invocation) { self.invocation = invocation }
+
+    /// - Throws: `BindingError` when no KV namespace is bound under `name`.
+    public func kv(_ name: String) throws -> KVNamespace {
+        KVNamespace(transport: invocation, binding: try binding(name, .kv))
+    }
+
+    /// - Throws: `BindingError` when no D1 database is bound under `name`.
+    public func d1(_ name: String) throws -> D1Database {
+        D1Database(transport: invocation, binding: try binding(name, .d1))
+    }
+
+    /// - Throws: `BindingError` when no R2 bucket is bound under `name`.
+    public func r2(_ name: String) throws -> R2Bucket {
+        R2Bucket(transport: invocation, binding: try binding(name, .r2))
+    }
+
+    /// - Throws: `BindingError` when no queue is bound under `name`.
+    public func queue(_ name: String) throws -> Queue {
+        Queue(transport: invocation, binding: try binding(name, .queue))
+    }
+
+    /// - Throws: `BindingError` when no service is bound under `name`.
+    public func service(_ name: String) throws -> ServiceBinding {
+        ServiceBinding(invocation: invocation, binding: try binding(name, .service))
+    }
+
+    /// A variable's text; `nil` when there is none of this name. A variable that is not text comes as JSON.
+    public func variable(_ name: String) -> String? {
+        switch invocation.isolate.variables[name] {
+        case .text(let text), .json(let text): text
+        case nil: nil
+        }
+    }
+
+    /// A variable's value; `nil` when there is none of this name.
+    ///
+    /// - Throws: `DecodingError` when the variable is something else.
+    public func variable<Value: Decodable>(_ name: String, as type: Value.Type) throws -> Value? {
+        switch invocation.isolate.variables[name] {
+        case .text(let text):
+            if let text = text as? Value { return text }
+            return try JSONDecoder().decode(type, from: Data(text.utf8))
+        case .json(let text): return try JSONDecoder().decode(type, from: Data(text.utf8))
+        case nil: return nil
+        }
+    }
+
+    /// `nil` when the worker has no secret of this name.
+    public func secret(_ name: String) -> Secret? { invocation.isolate.secrets[name].map { Secret($0) } }
+
+    func binding(_ name: String, _ kind: BindingKind) throws -> UInt16 {
+        guard invocation.event != .startup else { throw WorkersError.globalScope }
+        return try invocation.isolate.binding(name, kind)
+    }
+}

@@ -1,0 +1,58 @@
+internal import Interfaces
+internal import System
+
+/// An event's hold on its isolate: work that outlives the response, requests to the outside, log and time.
+public struct ExecutionContext: Sendable {
+    let invocation: Invocation
+
+    init(_ invocation: Invocation) { self.invocation = invocation }
+
+    /// Lets `work` go on after the response was sent or the client has left, for up to 30 seconds that all such work
+    /// of the event shares; then it is cancelled. In scheduled and queue events the event ends when it has ended.
+    ///
+    /// It runs on the isolate's thread and starts at the next `await`. An error it throws is logged and doesn't
+    /// touch the response.
+    public func waitUntil(_ work: @escaping () async throws -> Void) { invocation.waitUntil(work) }
+
+    /// When the handler throws, the request is sent on to the origin of its route, if that has one and the body
+    /// was not read.
+    public func passThroughOnException() { invocation.passesThroughOnException = true }
+
+    /// Sends a request to the outside, through the node.
+    ///
+    /// - Parameter redirect: Whether the node follows redirects, 20 at most; `nil` takes the request's own mode.
+    /// - Throws: `CallFailure` with the documented text: no connection, too many redirects, too many subrequests.
+    public func fetch(_ request: Request, redirect: RedirectMode? = nil) async throws -> Response {
+        try await invocation.subrequest(request, redirect: redirect, binding: CallPrefix.noBinding)
+    }
+
+    /// As above, for a GET.
+    public func fetch(_ url: String) async throws -> Response { try await fetch(try Request(url)) }
+
+    /// Suspends for `duration` on the loop's timers.
+    ///
+    /// - Throws: `CancellationError` when the task was cancelled.
+    public func sleep(for duration: Duration) async throws { try await invocation.sleep(for: duration) }
+
+    public var log: Log { Log(invocation) }
+
+    /// The time, in milliseconds since 1970.
+    public var now: Int64 { invocation.loop.clock.wallTime().milliseconds }
+
+    /// Which worker this is.
+    public var metadata: WorkerMetadata {
+        let configuration = invocation.isolate.configuration
+        return WorkerMetadata(
+            tenant: configuration.tenant, worker: configuration.worker, version: configuration.version,
+            environment: configuration.environment, colo: configuration.colo)
+    }
+}
+
+public struct WorkerMetadata: Equatable, Sendable {
+    public let tenant: String
+    public let worker: String
+    public let version: String
+    public let environment: String
+    /// Three letters: where the node stands.
+    public let colo: String
+}

@@ -1,0 +1,362 @@
+internal import Glibc
+internal import Interfaces
+internal import Synchronization
+internal import System
+internal import Wire
+
+/// The isolate's loop: frames in, jobs, frames out.
+///
+/// One turn reads what the channels have, starts a task per event, runs every job that can run, and writes all that they
+/// produced with one system call per channel. Everything is touched by the loop's thread alone; other threads hand over
+/// jobs and closures through the mailbox.
+final class EventLoop: @unchecked Sendable {
+    enum Outcome: Equatable {
+        /// The node closed a channel: there is nobody left to work for.
+        case channelClosed
+        /// The node asked for the end, and all work is done.
+        case shutDown
+        /// The node sent what it never sends.
+        case malformed(WireError)
+    }
+
+    /// Nothing resumes an event that has been waiting for nothing for this long. Other threads may be at work
+    /// that the loop doesn't know of, hence not at once.
+    static let hangGrace = Duration.milliseconds(500)
+    private static let jobsPerTurnMax = 4096
+
+    let clock: any NodeClock
+    private let makeWorker: (Env) throws -> any Worker
+    private var channels: [Channel] = []
+    private var epoll: Epoll
+    private var page: StatusPage
+    private var jobs = JobQueue()
+    private var timers = TimerHeap()
+    private var current: Invocation?
+    private var thread: pthread_t?
+    private var outcome: Outcome?
+
+    private var isolate: IsolateContext?
+    private var startup: Invocation?
+    private var fetchHandler: (any FetchHandler)?
+    private var scheduledHandler: (any ScheduledHandler)?
+    private var queueHandler: (any QueueHandler)?
+
+    /// Suspended tasks that a frame from the node will wake.
+    var awaitedCount = 0
+    /// Work on helper threads.
+    var blockingCount = 0
+    /// Events whose handler hasn't answered.
+    var runningCount = 0
+    /// Events that aren't over, `waitUntil` work included.
+    private var liveCount = 0
+    private var isShuttingDown = false
+    private var quietSince: Instant?
+
+    private enum Mail {
+        case job(QueuedJob)
+        case timer(QueuedJob, Instant)
+        case call(@Sendable () -> Void)
+    }
+    private let mailbox = Mutex<[Mail]>([])
+    private let wakeup = EventCounter()
+    private static let wakeupToken = UInt64.max
+
+    /// - Parameters:
+    ///   - channels: Non-blocking sockets, in the order of their indices.
+    ///   - makeWorker: Called once, when the configuration arrives.
+    init(
+        channels: consuming [Int32], page: consuming StatusPage, clock: any NodeClock,
+        makeWorker: @escaping (Env) throws -> any Worker
+    ) throws(SystemError) {
+        self.clock = clock
+        self.page = page
+        self.makeWorker = makeWorker
+        epoll = try Epoll(eventsMax: 64)
+        try epoll.register(wakeup.rawValue, .read, token: Self.wakeupToken)
+        for (index, number) in channels.enumerated() {
+            let channel = Channel(loop: self, index: UInt32(index), descriptor: Descriptor(owning: number))
+            self.channels.append(channel)
+            try epoll.register(number, .read, token: UInt64(index))
+        }
+        clock.onJump { [wakeup] in wakeup.signal() }
+    }
+
+    // MARK: The turn
+
+    /// Runs until there is nothing left to do for the node.
+    func run() -> Outcome {
+        thread = pthread_self()
+        makeCurrent()
+        defer { resignCurrent() }
+        while outcome == nil {
+            let ready = wait()
+            takeMail(ready)
+            readChannels(ready)
+            fireTimers()
+            runJobs()
+            flush()
+            if isShuttingDown, liveCount == 0, outcome == nil, channels.allSatisfy({ $0.output.isEmpty }) {
+                outcome = .shutDown
+            }
+            watchForHang()
+        }
+        return outcome ?? .channelClosed
+    }
+
+    /// A bit per channel that has something; bit 63 for the mailbox. An isolate has as many channels as the node has
+    /// reactors, which are few; those above 62 are looked at whenever bit 62 is set.
+    private func wait() -> UInt64 {
+        var ready: UInt64 = 0
+        let timeout = timeoutMilliseconds()
+        epoll.wait(milliseconds: timeout) { event in
+            ready |= 1 << min(event.token, event.token == Self.wakeupToken ? 63 : 62)
+        }
+        return ready
+    }
+
+    private func timeoutMilliseconds() -> Int32 {
+        guard jobs.isEmpty else { return 0 }
+        var deadline = timers.earliest
+        if let quietSince {
+            let hang = quietSince + Self.hangGrace
+            deadline = deadline.map { min($0, hang) } ?? hang
+        }
+        guard let deadline else { return -1 }
+        let nanoseconds = (deadline - clock.now()).wholeNanoseconds
+        return Int32(max(0, min(Int64(Int32.max), (nanoseconds + 999_999) / 1_000_000)))
+    }
+
+    private func readChannels(_ ready: UInt64) {
+        for (index, channel) in channels.enumerated() {
+            guard ready & (1 << UInt64(min(index, 62))) != 0, !channel.isFull else { continue }
+            do {
+                if try channel.readFrames() == .closed { outcome = .channelClosed }
+            } catch {
+                outcome = .malformed(error)
+                return
+            }
+        }
+    }
+
+    private func fireTimers() {
+        guard !timers.isEmpty else { return }
+        let now = clock.now()
+        while let job = timers.takeDue(now) { jobs.append(job) }
+    }
+
+    private func runJobs() {
+        guard !jobs.isEmpty else { return }
+        var left = Self.jobsPerTurnMax
+        var before = IsolateClock.ticks()
+        while left > 0, let next = jobs.takeFirst() {
+            left -= 1
+            let invocation = next.invocation
+            // What is left of an event above its limit is never resumed; its memory goes with the isolate.
+            if invocation.isStopped { continue }
+            if current !== invocation {
+                current = invocation
+                page.begin(stream: invocation.stream, channel: invocation.channel.index)
+            }
+            switch next.home {
+            case .event: unsafe next.job.runSynchronously(on: invocation.asUnownedTaskExecutor())
+            case .detached: IsolateExecutors.runDetached(next.job)
+            case .main: IsolateExecutors.runMain(next.job)
+            }
+            let after = IsolateClock.ticks()
+            if invocation.ran(nanoseconds: after &- before) { invocation.endAsTooExpensive() }
+            page.add(nanoseconds: after &- before)
+            before = after
+        }
+        current = nil
+        page.rest()
+    }
+
+    private func flush() {
+        for channel in channels {
+            if !channel.flush() { outcome = outcome ?? .channelClosed }
+            var interest: Epoll.Interest = channel.isFull ? [] : .read
+            if !channel.output.isEmpty { interest.insert(.write) }
+            guard interest != channel.interest else { continue }
+            channel.interest = interest
+            try? epoll.change(channel.descriptor.rawValue, interest, token: UInt64(channel.index))
+        }
+    }
+
+    // MARK: Hang detection
+
+    /// An event that hasn't answered, while no call is open, no timer set, no job runnable and no body awaited, will
+    /// never answer (spec: runtime, section 1, error 1101).
+    private func watchForHang() {
+        guard runningCount > 0, awaitedCount == 0, blockingCount == 0, timers.isEmpty, jobs.isEmpty,
+            mailbox.withLock({ $0.isEmpty })
+        else {
+            quietSince = nil
+            return
+        }
+        let now = clock.now()
+        guard let quietSince else {
+            self.quietSince = now
+            return
+        }
+        guard now - quietSince >= Self.hangGrace else { return }
+        self.quietSince = nil
+        endHungEvents()
+    }
+
+    private func endHungEvents() {
+        for channel in channels {
+            for endpoint in channel.streams.endpoints { (endpoint as? Invocation)?.endAsHung() }
+        }
+        flush()
+    }
+
+    // MARK: Jobs and other threads
+
+    var isOnThread: Bool { thread == pthread_self() }
+
+    func enqueue(_ job: QueuedJob) {
+        if isOnThread { jobs.append(job) } else { post(.job(job)) }
+    }
+
+    func enqueue<Delay>(_ job: QueuedJob, after delay: Delay) {
+        let deadline = clock.now() + ((delay as? Duration) ?? .zero)
+        if isOnThread { timers.insert(job, at: deadline) } else { post(.timer(job, deadline)) }
+    }
+
+    /// An unstructured task's job: it counts for the event whose code made it runnable.
+    func enqueueUnstructured(_ job: UnownedJob, home: JobHome) -> QueuedJob? {
+        guard let invocation = (isOnThread ? current : nil) ?? startup else { return nil }
+        return QueuedJob(job: job, invocation: invocation, home: home)
+    }
+
+    /// Runs `body` on the loop's thread: now when this is it, else soon.
+    func onLoop(_ body: @escaping @Sendable () -> Void) {
+        if isOnThread { body() } else { post(.call(body)) }
+    }
+
+    private func post(_ mail: Mail) {
+        let isFirst = mailbox.withLock { box in
+            box.append(mail)
+            return box.count == 1
+        }
+        if isFirst { wakeup.signal() }
+    }
+
+    private func takeMail(_ ready: UInt64) {
+        guard ready & (1 << 63) != 0 else { return }
+        wakeup.clear()
+        let all = mailbox.withLock { box in
+            let all = box
+            box = []
+            return all
+        }
+        for mail in all {
+            switch mail {
+            case .job(let job): jobs.append(job)
+            case .timer(let job, let deadline): timers.insert(job, at: deadline)
+            case .call(let body): body()
+            }
+        }
+    }
+
+    // MARK: Events
+
+    func receivedEvent(
+        _ header: FrameHeader, _ payload: UnsafeRawBufferPointer, on channel: Channel
+    ) throws(WireError) {
+        guard payload.count >= 2 else { throw .truncated(offset: 0) }
+        let number = unsafe payload.loadUnaligned(as: UInt16.self).littleEndian
+        let message = unsafe Array(UnsafeRawBufferPointer(rebasing: payload[2...]))
+        switch CallKind(rawValue: number) {
+        case .fetch: try startFetch(message, header, channel)
+        case .configure:
+            guard isolate == nil else { throw .unexpectedFrame(.open, stream: header.stream) }
+            var decoder = WireDecoder(message)
+            configure(try IsolateConfiguration(decoding: &decoder), header.stream, channel)
+        case .scheduled:
+            var decoder = WireDecoder(message)
+            let message = try ScheduledMessage(decoding: &decoder)
+            guard let handler = scheduledHandler else { return try refuse("scheduled", header, channel) }
+            try begin(.scheduled, header, channel).startScheduled(message, handler)
+        case .queue:
+            var decoder = WireDecoder(message)
+            let message = try QueueBatchMessage(decoding: &decoder)
+            guard let handler = queueHandler else { return try refuse("queue", header, channel) }
+            try begin(.queue, header, channel).startQueue(message, handler)
+        case .health: replyOK(header.stream, channel)
+        case .shutdown:
+            isShuttingDown = true
+            replyOK(header.stream, channel)
+        default: throw .invalidValue("call kind", offset: 0)
+        }
+    }
+
+    private func startFetch(_ message: [UInt8], _ header: FrameHeader, _ channel: Channel) throws(WireError) {
+        let layout = try FetchLayout(message)
+        let headers = try layout.headers(message)
+        guard let handler = fetchHandler else { return try refuse("fetch", header, channel) }
+        let invocation = try begin(.fetch, header, channel)
+        var body: ByteStream?
+        if layout.hasBody, !header.flags.contains(.end) {
+            let incoming = IncomingBody(channel: channel, stream: header.stream, isReply: false)
+            invocation.incoming = incoming
+            body = ByteStream(source: incoming, length: layout.bodyLength)
+        }
+        invocation.startFetch(
+            Request(RequestStorage(layout, block: message), headers: headers, body: body), handler)
+    }
+
+    private func begin(
+        _ event: Invocation.Event, _ header: FrameHeader, _ channel: Channel
+    ) throws(WireError) -> Invocation {
+        guard let isolate else { throw .unexpectedFrame(.open, stream: header.stream) }
+        let invocation = Invocation(event, channel: channel, stream: header.stream, isolate: isolate)
+        channel.streams.insert(header.stream, invocation)
+        runningCount += 1
+        liveCount += 1
+        return invocation
+    }
+
+    func invocationEnded() { liveCount -= 1 }
+
+    private func configure(_ configuration: IsolateConfiguration, _ stream: UInt32, _ channel: Channel) {
+        let isolate = IsolateContext(configuration)
+        let startup = Invocation(.startup, channel: channel, stream: stream, isolate: isolate)
+        self.isolate = isolate
+        self.startup = startup
+        page.begin(stream: stream, channel: channel.index)
+        defer { page.rest() }
+        do {
+            let worker = try makeWorker(Env(startup))
+            fetchHandler = worker as? any FetchHandler
+            scheduledHandler = worker as? any ScheduledHandler
+            queueHandler = worker as? any QueueHandler
+        } catch { return replyFailure(CallFailure(describing: error), stream, channel) }
+        var handlers: [String] = []
+        if fetchHandler != nil { handlers.append("fetch") }
+        if scheduledHandler != nil { handlers.append("scheduled") }
+        if queueHandler != nil { handlers.append("queue") }
+        replyOK(stream, channel, IsolateDescription(handlers: handlers).encoded())
+    }
+
+    private func refuse(_ handler: String, _ header: FrameHeader, _ channel: Channel) throws(WireError) {
+        guard isolate != nil else { throw .unexpectedFrame(.open, stream: header.stream) }
+        replyFailure(WorkersError.noHandler(handler), header.stream, channel)
+    }
+
+    private func replyOK(_ stream: UInt32, _ channel: Channel, _ message: [UInt8] = []) {
+        channel.output.appendFrame(.open, stream: stream, flags: .end) { output in
+            output.append(0 as UInt8)
+            output.append(message)
+        }
+    }
+
+    private func replyFailure(_ failure: CallFailure, _ stream: UInt32, _ channel: Channel) {
+        var encoder = WireEncoder()
+        failure.encode(into: &encoder)
+        channel.output.appendFrame(.open, stream: stream, flags: .end) { output in
+            output.append(1 as UInt8)
+            output.append(encoder.bytes)
+        }
+    }
+}

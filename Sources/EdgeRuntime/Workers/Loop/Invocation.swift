@@ -1,0 +1,461 @@
+internal import Interfaces
+internal import System
+internal import Wire
+@_spi(ExperimentalScheduling) internal import _Concurrency
+
+/// One event: its stream, its task, its calls and what it may still use. It is also the executor of its tasks, which is how
+/// the loop knows for whom each job runs.
+///
+/// States: *running* until the handler's answer is complete or the stream was reset; then, as long as `waitUntil` work
+/// is left, *lingering*; then *over*, when nothing may be done in its name any more. Touched by the loop's
+/// thread alone, except for `enqueue`, which the concurrency runtime calls from anywhere.
+final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, BindingTransport,
+    @unchecked Sendable
+{
+    enum Event { case startup, fetch, scheduled, queue }
+
+    /// Log lines of one event, in bytes (spec: runtime, section 6).
+    static let logBytesMax = 256 << 10
+
+    let event: Event
+    let isolate: IsolateContext
+    var passesThroughOnException = false
+    /// Time that its code ran.
+    private var runNanoseconds: UInt64 = 0
+    private let runNanosecondsMax: UInt64
+    private(set) var isStopped = false
+
+    private var task: Task<Void, Never>?
+    private var hasReplied = false
+    private var isRunning = true
+    private var isOver = false
+    private var callCount: UInt32 = 0
+    private var logByteCount = 0
+    private var waitUntilCount = 0
+    private var waitUntilTasks: [Task<Void, Never>] = []
+    private var waitUntilFailure: (any Error)?
+    private var waitUntilStream: WaitUntilStream?
+    private var waitUntilWaiter: Waiter?
+
+    init(_ event: Event, channel: Channel, stream: UInt32, isolate: IsolateContext) {
+        self.event = event
+        self.isolate = isolate
+        // The node's watchdog measures CPU time and ends code that doesn't come back. This catches what does come back, again
+        // and again; it measures time that passed, hence the margin.
+        let limit = event == .startup ? 0 : isolate.configuration.cpuLimitNanoseconds
+        runNanosecondsMax = limit == 0 || limit > 1 << 62 ? .max : 2 * limit + 50_000_000
+        super.init(channel: channel, stream: stream)
+    }
+
+    // MARK: Executor
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        loop.enqueue(QueuedJob(job: UnownedJob(job), invocation: self, home: .event))
+    }
+
+    func enqueue<C: Clock>(
+        _ job: consuming ExecutorJob, after delay: C.Duration, tolerance: C.Duration?, clock: C
+    ) {
+        loop.enqueue(QueuedJob(job: UnownedJob(job), invocation: self, home: .event), after: delay)
+    }
+
+    func enqueue<C: Clock>(
+        _ job: consuming ExecutorJob, at instant: C.Instant, tolerance: C.Duration?, clock: C
+    ) {
+        loop.enqueue(
+            QueuedJob(job: UnownedJob(job), invocation: self, home: .event),
+            after: clock.now.duration(to: instant))
+    }
+
+    // MARK: Running a handler
+
+    func startFetch(_ request: Request, _ handler: any FetchHandler) {
+        // The handler isn't Sendable and need not be: this task, like all of the isolate, runs on the loop's thread.
+        let handler = Confined(handler)
+        task = Task(executorPreference: self) {
+            do {
+                let response = try await handler.value.fetch(
+                    request, env: Env(self), context: ExecutionContext(self))
+                if !self.respondAtOnce(response) { try await self.respondStreaming(response) }
+            } catch { self.fail(error) }
+            self.finish()
+        }
+    }
+
+    func startScheduled(_ message: ScheduledMessage, _ handler: any ScheduledHandler) {
+        let event = ScheduledEvent(cron: message.cron, scheduledTime: message.scheduledTime)
+        let handler = Confined(handler)
+        task = Task(executorPreference: self) {
+            do {
+                try await handler.value.scheduled(event, env: Env(self), context: ExecutionContext(self))
+                await self.waitUntilIdle()
+                if let failure = self.waitUntilFailure { throw failure }
+                self.reply { $0.append(event.isFinal ? 1 : 0 as UInt8) }
+            } catch {
+                await self.waitUntilIdle()
+                self.fail(error)
+            }
+            self.finish()
+        }
+    }
+
+    func startQueue(_ message: QueueBatchMessage, _ handler: any QueueHandler) {
+        let log = Log(self)
+        let batch = MessageBatch(message) { log.warn($0) }
+        let handler = Confined(handler)
+        task = Task(executorPreference: self) {
+            var failure: (any Error)?
+            do {
+                try await handler.value.queue(batch, env: Env(self), context: ExecutionContext(self))
+            } catch { failure = error }
+            await self.waitUntilIdle()
+            if let failure = failure ?? self.waitUntilFailure {
+                log.error("uncaught error: \(CallFailure(describing: failure))")
+            }
+            let reply = batch.reply(succeeded: failure == nil && self.waitUntilFailure == nil)
+            var encoder = WireEncoder()
+            reply.encode(into: &encoder)
+            self.reply { $0.append(encoder.bytes) }
+            self.finish()
+        }
+    }
+
+    /// The event's answer is complete, or was cut off.
+    private func finish() {
+        task = nil
+        if isRunning {
+            isRunning = false
+            loop.runningCount -= 1
+        }
+        close(incoming: WorkersError.connectionLost)
+        if waitUntilCount == 0 { end() }
+    }
+
+    private func end() {
+        guard !isOver else { return }
+        isOver = true
+        if let waitUntilStream {
+            waitUntilStream.finish()
+            self.waitUntilStream = nil
+        }
+        loop.invocationEnded()
+    }
+
+    // MARK: Answering
+
+    /// Sends a response whose body needs no waiting.
+    ///
+    /// - Returns: false when its body has to be streamed.
+    private func respondAtOnce(_ response: Response) -> Bool {
+        guard !isClosed else { return true }
+        if let flaw = response.flaw {
+            fail(flaw)
+            return true
+        }
+        switch response.content {
+        case .none:
+            respond(response, bodyLength: 0, hasBody: false, end: true)
+        case .text(var text):
+            let count = text.utf8.count
+            guard count <= min(sendCredit, WireLimits.dataPayloadBytesMax) else { return false }
+            respond(response, bodyLength: count, hasBody: count > 0, end: true) { output in
+                text.withUTF8 { unsafe output.append(UnsafeRawBufferPointer($0)) }
+            }
+        case .bytes(let bytes):
+            guard bytes.count <= min(sendCredit, WireLimits.dataPayloadBytesMax) else { return false }
+            respond(response, bodyLength: bytes.count, hasBody: !bytes.isEmpty, end: true) {
+                $0.append(bytes)
+            }
+        case .stream(let body):
+            guard let source = body.unreadSource as? IncomingBody, source.channel === channel,
+                source.canSplice
+            else { return false }
+            respond(
+                response, bodyLength: body.length, hasBody: true, end: true, splice: source.stream)
+            source.splice()
+        }
+        return true
+    }
+
+    private func respondStreaming(_ response: Response) async throws {
+        guard let body = response.body else { return }
+        guard !body.isUsed else { throw WorkersError.bodyUsed }
+        respond(response, bodyLength: body.length, hasBody: true, end: false)
+        do {
+            var sent = 0
+            while let piece = try await body.next() {
+                sent += piece.count
+                if let length = body.length, sent > length { break }
+                try await send(piece)
+            }
+            if let length = body.length, sent != length {
+                throw CallFailure("response body has \(sent) bytes instead of the \(length) it announced")
+            }
+            guard !isClosed else { return }
+            openWaitUntilIfNeeded()
+            channel.appendEnd(stream: stream)
+        } catch {
+            body.cancel()
+            throw error
+        }
+    }
+
+    /// Writes the head, and the body that `write` appends when the whole answer is there.
+    private func respond(
+        _ response: Response, bodyLength: Int?, hasBody: Bool, end: Bool, splice: UInt32 = 0,
+        _ write: ((inout ByteBuffer) -> Void)? = nil
+    ) {
+        hasReplied = true
+        if end { openWaitUntilIfNeeded() }
+        let isHeadOnly = end && (write == nil || !hasBody)
+        channel.output.appendFrame(.open, stream: stream, flags: isHeadOnly ? .end : []) { output in
+            output.append(0 as UInt8)
+            output.appendFetchReply(
+                response, bodyLength: bodyLength, hasBody: hasBody, spliceStream: splice)
+        }
+        guard !isHeadOnly, end, let write else { return }
+        sendCredit -= bodyLength ?? 0
+        channel.output.appendFrame(.data, stream: stream, flags: .end, write)
+    }
+
+    private func reply(_ write: (inout ByteBuffer) -> Void) {
+        guard !isClosed, !hasReplied else { return }
+        hasReplied = true
+        channel.output.appendFrame(.open, stream: stream, flags: .end) { output in
+            output.append(0 as UInt8)
+            write(&output)
+        }
+    }
+
+    /// Answers with the error, or cuts the answer off when it has begun.
+    private func fail(_ error: any Error) {
+        guard !isClosed else { return }
+        let failure = CallFailure(describing: error)
+        openWaitUntilIfNeeded()
+        guard !hasReplied else { return sendReset(.exception, failure.description) }
+        hasReplied = true
+        var encoder = WireEncoder()
+        failure.encode(into: &encoder)
+        encoder.put(passesThroughOnException)
+        channel.output.appendFrame(.open, stream: stream, flags: .end) { output in
+            output.append(1 as UInt8)
+            output.append(encoder.bytes)
+        }
+    }
+
+    override func receivedReset(code: UInt16, message: String) {
+        openWaitUntilIfNeeded()
+        close(incoming: WorkersError.connectionLost)
+        task?.cancel()
+    }
+
+    /// - Returns: whether the event has used more time than it may.
+    @inline(__always)
+    func ran(nanoseconds: UInt64) -> Bool {
+        runNanoseconds &+= nanoseconds
+        return runNanoseconds > runNanosecondsMax
+    }
+
+    /// The event's code has run for too long in all.
+    func endAsTooExpensive() {
+        guard !isStopped else { return }
+        isStopped = true
+        if isRunning {
+            isRunning = false
+            loop.runningCount -= 1
+        }
+        sendReset(.exceededCPU, WorkersError.exceededCPU)
+        close(incoming: WorkersError.connectionLost)
+        end()
+    }
+
+    /// Nothing can ever resume the handler: see `EventLoop.endHungEvents`.
+    func endAsHung() {
+        guard isRunning else { return }
+        isRunning = false
+        loop.runningCount -= 1
+        openWaitUntilIfNeeded()
+        sendReset(.hung, WorkersError.hung)
+        close(incoming: WorkersError.connectionLost)
+        task?.cancel()
+    }
+
+    // MARK: waitUntil
+
+    func waitUntil(_ work: @escaping () async throws -> Void) {
+        guard !isOver else { return }
+        waitUntilCount += 1
+        if isClosed { openWaitUntilIfNeeded() }
+        let work = Confined(work)  // Runs on the loop's thread, where it was made.
+        waitUntilTasks.append(
+            Task(executorPreference: self) {
+                do { try await work.value() } catch { self.waitUntilFailed(error) }
+                self.waitUntilFinished()
+            })
+    }
+
+    private func waitUntilFailed(_ error: any Error) {
+        if waitUntilFailure == nil { waitUntilFailure = error }
+        guard event == .fetch, !(error is CancellationError) else { return }
+        Log(self).error("waitUntil() task failed: \(CallFailure(describing: error))")
+    }
+
+    private func waitUntilFinished() {
+        waitUntilCount -= 1
+        guard waitUntilCount == 0 else { return }
+        waitUntilTasks = []
+        if let waiter = waitUntilWaiter {
+            waitUntilWaiter = nil
+            waiter.wake()
+        }
+        if !isRunning { end() }
+    }
+
+    private func waitUntilIdle() async {
+        while waitUntilCount > 0 {
+            await Waiter.suspend { waitUntilWaiter = $0 }
+        }
+    }
+
+    /// The node learns that work goes on before it learns that the answer is complete.
+    private func openWaitUntilIfNeeded() {
+        guard event == .fetch, waitUntilCount > 0, waitUntilStream == nil else { return }
+        let opened = WaitUntilStream(self, channel: channel, stream: channel.takeStream())
+        waitUntilStream = opened
+        channel.streams.insert(opened.stream, opened)
+        channel.appendCall(
+            .waitUntil, stream: opened.stream, binding: CallPrefix.noBinding, parent: stream,
+            flags: .lazyBody, [])
+    }
+
+    /// The node's 30 seconds are over.
+    func cancelWaitUntil() {
+        waitUntilStream = nil
+        guard waitUntilCount > 0 else { return }
+        Log(self).warn(WorkersError.waitUntilCancelled)
+        for task in waitUntilTasks { task.cancel() }
+    }
+
+    // MARK: Calls
+
+    func perform(_ call: BindingCall) async throws -> BindingReply {
+        let reply = try await begin(call).reply()
+        return BindingReply(
+            message: reply.message, body: reply.body.map { ByteStream(source: $0, length: nil) })
+    }
+
+    func subrequest(_ request: Request, redirect: RedirectMode?, binding: UInt16) async throws -> Response {
+        if let body = request.body, body.isUsed { throw WorkersError.bodyUsed }
+        let message = request.encodedForSubrequest(redirect: redirect ?? request.redirect)
+        let reply = try await begin(
+            BindingCall(.subrequest, binding: binding, message: message, body: request.body)
+        ).reply()
+        let head = try FetchReplyHead(reply.message)
+        var response = Response(
+            unchecked: head.status, head.headers,
+            reply.body.map { .stream(ByteStream(source: $0, length: head.bodyLength)) } ?? .none)
+        if head.isEncoded { response.encoding = .manual }
+        return response
+    }
+
+    private func begin(_ call: BindingCall) throws -> OutgoingCall {
+        precondition(loop.isOnThread, "handler code runs on the isolate's thread")
+        guard event != .startup else { throw WorkersError.globalScope }
+        guard !isOver else { throw WorkersError.otherEvent }
+        try Task.checkCancellation()
+        guard callCount < isolate.configuration.subrequestsMax else { throw WorkersError.tooManySubrequests }
+        guard call.message.count <= WireLimits.openPayloadBytesMax - CallPrefix.byteCount else {
+            throw CallFailure("call of \(call.message.count) bytes is larger than the node takes at once")
+        }
+        callCount += 1
+        let outgoing = OutgoingCall(channel: channel, stream: channel.takeStream())
+        channel.streams.insert(outgoing.stream, outgoing)
+        let inMemory = call.body.map { $0.isUsed ? [] : $0.bytesInMemory } ?? []
+        let isWhole = inMemory.map { $0.isEmpty } ?? false
+        channel.appendCall(
+            call.kind, stream: outgoing.stream, binding: call.binding, parent: stream,
+            flags: isWhole ? [.lazyBody, .end] : .lazyBody, call.message)
+        guard !isWhole, let body = call.body else { return outgoing }
+        if let bytes = inMemory, bytes.count <= WireLimits.dataPayloadBytesMax {
+            body.cancel()
+            outgoing.sendCredit -= bytes.count
+            channel.appendData(bytes[...], stream: outgoing.stream, end: true)
+        } else {
+            outgoing.startUpload(body, for: self)
+        }
+        return outgoing
+    }
+
+    /// The task sleeps on the loop's timers, because its executor is a `SchedulingExecutor`.
+    func sleep(for duration: Duration) async throws {
+        guard event != .startup else { throw WorkersError.globalScope }
+        try await Task.sleep(for: duration)
+    }
+
+    // MARK: Log
+
+    func log(_ message: LogMessage) {
+        guard loop.isOnThread else { return loop.onLoop { self.log(message) } }
+        guard logByteCount < Self.logBytesMax else { return }
+        logByteCount += message.text.utf8.count + 32
+        for field in message.fields { logByteCount += field.name.utf8.count + field.value.utf8.count + 8 }
+        // A node that doesn't read gets no more lines either: they are the first thing to go.
+        guard logByteCount < Self.logBytesMax, channel.output.readableByteCount < 8 * Channel.outputBytesMax
+        else {
+            logByteCount = Self.logBytesMax
+            return send(
+                LogMessage(
+                    level: Log.Level.warn.rawValue, text: "log truncated: more than 256 KiB in one event"))
+        }
+        send(message)
+    }
+
+    private func send(_ message: LogMessage) {
+        var encoder = WireEncoder(capacity: 64 + message.text.utf8.count)
+        message.encode(into: &encoder)
+        channel.appendCall(
+            .log, stream: channel.takeStream(), binding: CallPrefix.noBinding, parent: stream,
+            flags: [.end, .lazyBody], encoder.bytes)
+    }
+}
+
+/// Open as long as `waitUntil` work of an answered event is.
+final class WaitUntilStream: StreamEndpoint, @unchecked Sendable {
+    private let invocation: Invocation
+
+    init(_ invocation: Invocation, channel: Channel, stream: UInt32) {
+        self.invocation = invocation
+        super.init(channel: channel, stream: stream)
+    }
+
+    func finish() {
+        guard !isClosed else { return }
+        channel.appendEnd(stream: stream)
+        close(incoming: CancellationError())
+    }
+
+    // The node need not answer; should it, there is nothing to learn from it.
+    override func receivedOpen(_ flags: FrameFlags, _ payload: UnsafeRawBufferPointer) throws(WireError) {}
+
+    override func receivedReset(code: UInt16, message: String) {
+        close(incoming: CancellationError())
+        invocation.cancelWaitUntil()
+    }
+}
+
+/// Something that isn't Sendable in the hands of the one thread that may touch it: all code of an isolate runs there.
+struct Confined<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}
+
+extension CallFailure {
+    /// Any error, as it crosses to the node: the name of its type and its description.
+    init(describing error: any Error) {
+        if let failure = error as? CallFailure {
+            self = failure
+        } else {
+            self.init(String(describing: error), name: String(describing: type(of: error)))
+        }
+    }
+}

@@ -1,0 +1,46 @@
+internal import Interfaces
+
+/// The documented texts of the errors that the SDK itself throws, once each.
+enum WorkersError {
+    static let globalScope = CallFailure(
+        "Disallowed operation called within global scope. Asynchronous I/O (ex: fetch() or connect()), "
+            + "setting a timeout, and generating random values are not allowed within global scope. "
+            + "To fix this error, perform this operation within a handler.")
+    static let otherEvent = CallFailure(
+        "Cannot perform I/O on behalf of a different request. I/O objects (such as streams, request/response "
+            + "bodies, and others) created in the context of one request handler cannot be accessed from a "
+            + "different request's handler.")
+    static let bodyUsed = CallFailure(
+        "Body has already been used. It can only be used once. Use tee() first if you need to read it twice.",
+        name: "TypeError")
+    static let bodyOnGet = CallFailure(
+        "Request with a GET or HEAD method cannot have a body.", name: "TypeError")
+    static let nullBodyStatus = CallFailure(
+        "Response with null body status (101, 204, 205, or 304) cannot have a body.", name: "TypeError")
+    static let tooManySubrequests = CallFailure("Too many subrequests.")
+    static let connectionLost = CallFailure("Network connection lost.")
+    static let hung =
+        "The Workers runtime canceled this request because it detected that your Worker's code had hung and would "
+        + "never generate a response. Refer to: https://developers.cloudflare.com/workers/observability/errors/"
+    static let exceededCPU = "Worker exceeded CPU time limit."
+    static let waitUntilCancelled =
+        "waitUntil() tasks did not complete within the allowed time after invocation end and have been cancelled. "
+        + "See: https://developers.cloudflare.com/workers/runtime-apis/context/#waituntil"
+
+    static func statusOutOfRange(_ status: Int) -> CallFailure {
+        CallFailure(
+            "Responses may only be constructed with status codes in the range 200 to 599, inclusive. (got \(status))",
+            name: "RangeError")
+    }
+    static func redirectStatus(_ status: Int) -> CallFailure {
+        CallFailure(
+            "Invalid redirect status code: \(status). It must be one of 301, 302, 303, 307, 308.",
+            name: "RangeError")
+    }
+    static func invalidURL(_ text: String) -> CallFailure {
+        CallFailure("Invalid URL: \(text.prefix(200))", name: "TypeError")
+    }
+    static func noHandler(_ name: String) -> CallFailure {
+        CallFailure("Handler does not export a \(name)() function.", name: "TypeError")
+    }
+}

@@ -1,0 +1,221 @@
+import Interfaces
+import LMDB
+import Stores
+import StoresKV
+import Synchronization
+import System
+import Testing
+import Wire
+
+@Suite struct `KV store` {
+    @Test func `sweeps what has expired, on the clock, and nothing else`() async throws {
+        let fixture = try KVFixture()
+        let kv = try fixture.namespace()
+        let long = String(repeating: "x", count: 512)
+        try await kv.put("a", "v", expirationTtl: 60)
+        try await kv.put(long, "v", expirationTtl: 60)
+        try await kv.put("later", "v", expirationTtl: 600)
+        try await kv.put("renewed", "v", expirationTtl: 60)
+        try await kv.put("renewed", "v", expirationTtl: 600)
+        fixture.clock.advance(by: .seconds(61))
+        await fixture.store.sweep()
+        await fixture.store.close()
+
+        let reopened = try LMDBEnvironment(directory: fixture.path + "/kv")
+        let keys = try reopened.openDatabase("namespace/SESSIONS")
+        let expiries = try reopened.openDatabase("expiry")
+        let counts = try reopened.read { transaction throws(LMDBError) in
+            (try transaction.count(of: keys), try transaction.count(of: expiries))
+        }
+        #expect(counts == (2, 2))
+    }
+
+    @Test func `leaves no trace of a key once deleted`() async throws {
+        let fixture = try KVFixture()
+        let kv = try fixture.namespace()
+        let stem = String(repeating: "x", count: 511)
+        for key in ["a", stem, stem + "a", stem + "b"] {
+            try await kv.put(key, "v", expirationTtl: 60)
+            try await kv.put(key, "w", expirationTtl: 90)
+        }
+        for key in [stem + "a", "a", stem + "b", stem] { try await kv.delete(key) }
+        await fixture.store.close()
+
+        let reopened = try LMDBEnvironment(directory: fixture.path + "/kv")
+        let keys = try reopened.openDatabase("namespace/SESSIONS")
+        let expiries = try reopened.openDatabase("expiry")
+        let counts = try reopened.read { transaction throws(LMDBError) in
+            (try transaction.count(of: keys), try transaction.count(of: expiries))
+        }
+        #expect(counts == (0, 0))
+    }
+
+    @Test func `acknowledges no put whose commit fails, and keeps what was there`() async throws {
+        let isBroken = Atomic<Bool>(false)
+        let fixture = try KVFixture(fault: { operation in
+            operation == "commit" && isBroken.load(ordering: .relaxed)
+                ? LMDBError("mdb_txn_commit", .diskFull) : nil
+        })
+        let kv = try fixture.namespace()
+        try await kv.put("k", "old", metadata: 1)
+        isBroken.store(true, ordering: .relaxed)
+        await withTaskGroup(of: CallFailure?.self) { group in
+            for index in 0..<64 { group.addTask { await failure { try await kv.put("k", "new \(index)") } } }
+            for await error in group { #expect(error?.message == "KV PUT failed: 500 Internal Server Error") }
+        }
+        #expect(
+            await failure { try await kv.delete("k") }?.message
+                == "KV DELETE failed: 500 Internal Server Error")
+        isBroken.store(false, ordering: .relaxed)
+        #expect(
+            try await kv.getWithMetadata("k")
+                == KVValueWithMetadata(value: "old", metadata: KVMetadata(json: "1")))
+        try await kv.put("k", "new")
+        #expect(try await kv.get("k") == "new")
+        await fixture.store.close()
+    }
+
+    @Test func `removes all of one namespace only`() async throws {
+        let fixture = try KVFixture()
+        let first = try fixture.namespace("A")
+        let second = try fixture.namespace("B")
+        try await first.put("k", "v", expirationTtl: 60)
+        try await second.put("k", "v", expirationTtl: 60)
+        try await fixture.store.openNamespace("A").removeAll()
+        #expect(try await first.get("k") == nil)
+        #expect(try await second.get("k") == "v")
+        try await first.put("k", "again")
+        fixture.clock.advance(by: .seconds(100))
+        await fixture.store.sweep()
+        #expect(try await first.get("k") == "again")
+    }
+
+    @Test func `refuses files of another format`() async throws {
+        let fixture = try KVFixture()
+        await fixture.store.close()
+        let environment = try LMDBEnvironment(directory: fixture.path + "/kv")
+        let format = try environment.openDatabase("edge.format")
+        try environment.write { try $0.put(Array("format".utf8), Array("kv 2".utf8), in: format) }
+        environment.close()
+        #expect(throws: LMDBFormatError.self) { _ = try KVFixture.open(fixture.path, fixture.clock) }
+    }
+
+    @Test func `refuses keys from an isolate that are no UTF-8`() async throws {
+        let fixture = try KVFixture()
+        let service = KVService(try fixture.store.openNamespace("A"))
+        for key: [UInt8] in [[0xFF, 0, 0, 0, 0, 0, 0, 0, 0], [0xC0, 0x80], [0xE2, 0x82]] {
+            let error = await failure {
+                _ = try await service.answer(
+                    StoreCall(.kvPut, message: KVPutMessage(key: key, value: [1]).encoded()))
+            }
+            #expect(error?.message == "KV PUT failed: 400 Key names must be valid UTF-8")
+        }
+    }
+
+    @Test func `answers hostile messages with an error`() async throws {
+        let fixture = try KVFixture()
+        let service = KVService(try fixture.store.openNamespace("A"))
+        let seed = UInt64.random(in: 0 ... .max)
+        var generator = SeededGenerator(seed: seed)
+        let kinds: [CallKind] = [.kvGet, .kvPut, .kvDelete, .kvList, .kvGetMany, .d1Query]
+        for _ in 0..<3000 {
+            let message = (0..<Int.random(in: 0...40, using: &generator)).map { _ in
+                UInt8.random(in: 0...(Bool.random(using: &generator) ? 3 : 255), using: &generator)
+            }
+            let kind = kinds.randomElement(using: &generator) ?? .kvGet
+            do { _ = try await service.answer(StoreCall(kind, message: message)) } catch {
+                #expect(!error.message.isEmpty, "seed \(seed)")
+            }
+        }
+    }
+
+    @Test func `behaves as a dictionary under random operations, reopenings and jumps of time`() async throws
+    {
+        struct Entry: Equatable {
+            var value: [UInt8]
+            var metadata: String?
+            var expiration: Int64?
+        }
+        let seed = UInt64.random(in: 0 ... .max)
+        var generator = SeededGenerator(seed: seed)
+        let fixture = try KVFixture()
+        var store = fixture.store
+        var kv = try fixture.namespace()
+        var model: [String: Entry] = [:]
+        let stem = String(repeating: "k", count: 509)
+        let keys =
+            (0..<12).map { "key\($0)" }
+            + ["", "a", "ab", "abc", "é", "ab€"].map { stem + $0 }.filter { $0.utf8.count <= 512 } + [
+                "k", "Z",
+            ]
+
+        for step in 0..<1500 {
+            let context: Comment = "seed \(seed), step \(step)"
+            let key = keys.randomElement(using: &generator) ?? "k"
+            switch Int.random(in: 0..<100, using: &generator) {
+            case 0..<40:
+                let byteCount = [0, 3, 200, 5000, 300_000][Int.random(in: 0..<5, using: &generator)]
+                let value = [UInt8](repeating: UInt8.random(in: 0...255, using: &generator), count: byteCount)
+                let ttl = Bool.random(using: &generator) ? Int.random(in: 60...200, using: &generator) : nil
+                let metadata = Bool.random(using: &generator) ? "\(step)" : nil
+                try await kv.put(
+                    key, value, expirationTtl: ttl, metadata: metadata.map { KVMetadata(json: $0) })
+                model[key] = Entry(
+                    value: value, metadata: metadata, expiration: ttl.map { Int64(fixture.now + $0) })
+            case 40..<55:
+                try await kv.delete(key)
+                model[key] = nil
+            case 55..<60:
+                fixture.clock.advance(by: .seconds(Int.random(in: 1...90, using: &generator)))
+            case 60..<62:
+                await fixture.store.sweep()
+            case 62..<64:
+                await store.close()
+                store = try KVFixture.open(fixture.path, fixture.clock)
+                kv = try fixture.namespace(of: store)
+            case 64..<90:
+                let found = try await kv.getWithMetadata(key, .bytes)
+                #expect(found.value == model[key]?.value, context)
+                #expect(found.metadata?.json == model[key]?.metadata, context)
+            default:
+                let prefix = ["", "k", "key1", stem, stem + "a", stem + "ab", "none"].randomElement(
+                    using: &generator)
+                let limit = Int.random(in: 1...6, using: &generator)
+                var seen: [KVListing.Key] = []
+                var cursor: String?
+                repeat {
+                    let page = try await kv.list(prefix: prefix, limit: limit, cursor: cursor)
+                    #expect(page.keys.count <= limit, context)
+                    seen += page.keys
+                    cursor = page.cursor
+                } while cursor != nil
+                let expected = model.filter { $0.key.utf8.starts(with: (prefix ?? "").utf8) }
+                    .sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+                    .map {
+                        KVListing.Key(
+                            name: $0.key, expiration: $0.value.expiration,
+                            metadata: $0.value.metadata.map { KVMetadata(json: $0) })
+                    }
+                #expect(seen == expected, context)
+            }
+            let now = Int64(fixture.now)
+            model = model.filter { $0.value.expiration.map { $0 > now } ?? true }
+        }
+        await store.close()
+    }
+}
+
+@Suite struct `JSON grammar` {
+    @Test(arguments: [
+        "null", " true ", "0", "-0.5e+10", "\"\\u00e9\\n\"", "[]", "{}", "[1,{\"a\":[null]}]",
+        "{\"a\":1,\"b\":\"x\"}",
+    ])
+    func `accepts`(text: String) { #expect(JSONGrammar.accepts(text)) }
+
+    @Test(arguments: [
+        "", " ", "nul", "01x", "1.", ".5", "1e", "\"", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "[1,]", "[1 2]",
+        "{\"a\"}",
+        "{a:1}", "{\"a\":1,}", "[", "]", "1 1", "'a'", "+1", "--1", String(repeating: "[", count: 100_000),
+    ])
+    func `refuses`(text: String) { #expect(!JSONGrammar.accepts(text)) }
+}

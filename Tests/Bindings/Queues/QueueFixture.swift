@@ -1,0 +1,93 @@
+import Glibc
+import Interfaces
+import LMDB
+import Observability
+import Stores
+import StoresQueues
+import System
+
+/// A store in a fresh directory, on a clock that stands still.
+final class QueueFixture: @unchecked Sendable {  // Each test has its own; `store` changes only in `reopen`.
+    let clock = VirtualClock()
+    let path: String
+    private(set) var store: EmbeddedQueueStore
+    private let fault: (@Sendable (String) -> LMDBError?)?
+    var now: Int64 { clock.wallTime().milliseconds }
+
+    init(fault: (@Sendable (String) -> LMDBError?)? = nil) throws {
+        var template = Array("/tmp/edge-queues-XXXXXX".utf8CString)
+        // SAFETY: mkdtemp replaces the Xs of the NUL-terminated array that it is lent.
+        path = unsafe template.withUnsafeMutableBufferPointer { buffer in
+            guard let start = buffer.baseAddress, unsafe mkdtemp(start) != nil else { return "/nonexistent" }
+            return unsafe String(cString: start)
+        }
+        self.fault = fault
+        store = try QueueFixture.open(path, clock, fault)
+    }
+
+    private static func open(
+        _ path: String, _ clock: VirtualClock, _ fault: (@Sendable (String) -> LMDBError?)?
+    ) throws -> EmbeddedQueueStore {
+        var options = EmbeddedQueueStore.Options()
+        options.environment.fault = fault
+        return try EmbeddedQueueStore(
+            directory: path + "/queues", clock: clock,
+            logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), options: options)
+    }
+
+    /// As after a restart of the node: what was acknowledged is all that it finds.
+    func reopen() async throws {
+        await store.close()
+        store = try QueueFixture.open(path, clock, fault)
+    }
+
+    /// The binding as a handler has it.
+    func queue(_ name: String = "events", deliveryDelay: Int64? = nil) async throws -> Queue {
+        try await store.openQueue(name, settings: nil)
+        let service = QueueService(store, queue: name, deliveryDelaySeconds: deliveryDelay)
+        return Queue(transport: LoopbackTransport(service), binding: 0)
+    }
+
+    func lease(
+        _ name: String = "events", _ consumer: QueueConsumerSettings = QueueConsumerSettings()
+    ) async throws -> QueueLease? {
+        try await store.lease(QueueLeaseRequest(name, consumer: consumer))
+    }
+
+    deinit {
+        for name in ["data.mdb", "lock.mdb", "owner"] { unsafe unlink(path + "/queues/" + name) }
+        unsafe rmdir(path + "/queues")
+        unsafe rmdir(path)
+    }
+}
+
+/// Takes a call to a service in the same process.
+final class LoopbackTransport: BindingTransport {
+    private let service: any StoreService
+
+    init(_ service: any StoreService) { self.service = service }
+
+    func perform(_ call: BindingCall) async throws -> BindingReply {
+        BindingReply(message: try await service.answer(StoreCall(call.kind, message: call.message)).message)
+    }
+}
+
+/// A deterministic source of randomness (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+func failure(_ body: () async throws -> Void) async -> CallFailure? {
+    do {
+        try await body()
+        return nil
+    } catch { return error as? CallFailure }
+}

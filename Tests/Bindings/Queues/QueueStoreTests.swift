@@ -1,0 +1,316 @@
+import Interfaces
+import LMDB
+import Stores
+import StoresQueues
+import Synchronization
+import System
+import Testing
+
+@Suite struct `Queue store` {
+    @Test func `forgets messages older than the retention, without a dead letter`() async throws {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        let consumer = QueueConsumerSettings(retriesMax: 0, deadLetterQueue: "dead")
+        try await fixture.store.openQueue("events", settings: QueueSettings(retentionSeconds: 60))
+        try await fixture.store.openQueue("dead", settings: nil)
+        try await queue.send(1)
+        try await queue.send(2, delaySeconds: 100)
+        let lease = try #require(try await fixture.lease("events", consumer))
+        fixture.clock.advance(by: .seconds(60))
+        try await queue.send(3)
+        try await fixture.store.settle(lease, [.retry(delaySeconds: nil)], consumer: consumer)
+        await fixture.store.sweep()
+        #expect(try fixture.store.metrics(of: "dead").backlogCount == 0)
+        #expect(try await queue.metrics().backlogCount == 1)
+        fixture.clock.advance(by: .seconds(60))
+        #expect(try await fixture.lease("events", consumer) == nil)
+        #expect(try await queue.metrics().backlogCount == 0)
+    }
+
+    @Test func `keeps a dead letter for its new queue's own retention`() async throws {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        let consumer = QueueConsumerSettings(retriesMax: 0, deadLetterQueue: "dead")
+        try await fixture.store.openQueue("dead", settings: QueueSettings(retentionSeconds: 100))
+        try await queue.send(1)
+        fixture.clock.advance(by: .seconds(90))
+        let lease = try #require(try await fixture.lease("events", consumer))
+        try await fixture.store.settle(lease, [.retry(delaySeconds: nil)], consumer: consumer)
+        fixture.clock.advance(by: .seconds(99))
+        await fixture.store.sweep()
+        #expect(try fixture.store.metrics(of: "dead").backlogCount == 1)
+        fixture.clock.advance(by: .seconds(1))
+        await fixture.store.sweep()
+        #expect(try fixture.store.metrics(of: "dead").backlogCount == 0)
+    }
+
+    @Test func `gives back a lease that was not delivered: same place, same attempts`() async throws {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        for index in 0..<3 { try await queue.send(index) }
+        let consumer = QueueConsumerSettings(batchSizeMax: 2)
+        let first = try #require(try await fixture.lease("events", consumer))
+        try await fixture.store.release(first)
+        try await fixture.store.release(first)
+        let second = try #require(try await fixture.lease("events", consumer))
+        #expect(second.messages == first.messages)
+        #expect(second.number != first.number)
+    }
+
+    @Test func `ends a pull's lease by time, and takes its late settlement until the next delivery`()
+        async throws
+    {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        try await queue.send(1)
+        let consumer = QueueConsumerSettings()
+        func pull() async throws -> QueueLease? {
+            try await fixture.store.lease(
+                QueueLeaseRequest("events", consumer: consumer, visibility: .milliseconds(500)))
+        }
+        let first = try #require(try await pull())
+        #expect(try await pull() == nil)
+        let lapse = try fixture.store.nextReadyTime(of: "events")
+        #expect(lapse?.milliseconds == fixture.now + 500)
+        try await fixture.reopen()
+        #expect(try await pull() == nil)
+        fixture.clock.advance(by: .milliseconds(500))
+        let second = try #require(try await pull())
+        #expect(second.messages.map(\.item.attempts) == [2])
+        #expect(second.messages.map(\.item.id) == first.messages.map(\.item.id))
+        let stale = try await fixture.store.settle(first, [.acknowledge], consumer: consumer)
+        #expect(stale == QueueSettlement())
+        fixture.clock.advance(by: .milliseconds(600))
+        let late = try await fixture.store.settle(second, [.acknowledge], consumer: consumer)
+        #expect(late.acknowledgedCount == 1)
+        #expect(try await pull() == nil)
+    }
+
+    @Test func `purges ready, delayed and leased messages, and passes over their settlement`() async throws {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        for _ in 0..<25 { try await queue.sendBatch((0..<100).map { QueueMessageToSend($0) }) }
+        try await queue.send(1, delaySeconds: 10)
+        let lease = try #require(try await fixture.lease())
+        try await fixture.store.purge("events")
+        #expect(
+            try await queue.metrics()
+                == QueueMetrics(backlogCount: 0, backlogBytes: 0, oldestMessageTimestamp: nil))
+        let settlement = try await fixture.store.settle(
+            lease, lease.messages.map { _ in .retry(delaySeconds: nil) }, consumer: QueueConsumerSettings())
+        #expect(settlement == QueueSettlement())
+        #expect(try fixture.store.nextReadyTime(of: "events") == nil)
+    }
+
+    @Test func `cuts a batch that would not fit into a message of the wire`() async throws {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        for _ in 0..<5 { try await queue.send([UInt8](repeating: 1, count: 100_000), contentType: .bytes) }
+        let request = QueueLeaseRequest("events", consumer: QueueConsumerSettings(), byteCountMax: 250_000)
+        #expect(try await fixture.store.lease(request)?.messages.count == 2)
+        var small = request
+        small.byteCountMax = 10
+        #expect(try await fixture.store.lease(small)?.messages.count == 1)
+        #expect(try await fixture.store.lease(request)?.messages.count == 2)
+        #expect(try await fixture.store.lease(request) == nil)
+    }
+
+    @Test func `acknowledges no send whose commit fails`() async throws {
+        let isBroken = Atomic<Bool>(false)
+        let fixture = try QueueFixture(fault: { operation in
+            operation == "commit" && isBroken.load(ordering: .relaxed)
+                ? LMDBError("mdb_txn_commit", .diskFull) : nil
+        })
+        let queue = try await fixture.queue()
+        try await queue.send(0)
+        isBroken.store(true, ordering: .relaxed)
+        let failures = await withTaskGroup(of: CallFailure?.self) { group in
+            for index in 0..<50 { group.addTask { await failure { try await queue.send(index) } } }
+            return await group.reduce(into: [CallFailure?]()) { $0.append($1) }
+        }
+        #expect(
+            failures
+                == Array(repeating: CallFailure("Unknown Internal Error (15000)", code: 15000), count: 50))
+        await #expect(throws: QueueError.failed) { _ = try await fixture.lease() }
+        isBroken.store(false, ordering: .relaxed)
+        #expect(try await queue.metrics().backlogCount == 1)
+        let lease = try await fixture.lease()
+        #expect(lease?.messages.map(\.item.attempts) == [1])
+    }
+
+    @Test func `tells who listens when a queue may have become ready`() async throws {
+        let fixture = try QueueFixture()
+        let seen = Mutex<[String]>([])
+        fixture.store.onReady { name in seen.withLock { $0.append(name) } }
+        let queue = try await fixture.queue()
+        func taken() -> [String] {
+            seen.withLock { names in
+                defer { names = [] }
+                return names
+            }
+        }
+        #expect(taken() == ["events"])
+        try await queue.send(1)
+        #expect(taken() == ["events"])
+        let consumer = QueueConsumerSettings(retriesMax: 1, deadLetterQueue: "dead")
+        let lease = try #require(try await fixture.lease("events", consumer))
+        #expect(taken() == [])
+        try await fixture.store.settle(lease, [.retry(delaySeconds: 5)], consumer: consumer)
+        #expect(taken() == ["events"])
+        fixture.clock.advance(by: .seconds(5))
+        let last = try #require(try await fixture.lease("events", consumer))
+        try await fixture.store.settle(last, [.retry(delaySeconds: nil)], consumer: consumer)
+        #expect(taken() == ["dead"])
+    }
+
+    @Test func `refuses unknown queues and bad names`() async throws {
+        let fixture = try QueueFixture()
+        #expect(throws: QueueError.noSuchQueue("none")) { _ = try fixture.store.metrics(of: "none") }
+        await #expect(throws: QueueError.noSuchQueue("none")) { _ = try await fixture.lease("none") }
+        for name in ["", "A_b", "-a", "a-", "a b", String(repeating: "a", count: 64)] {
+            await #expect(throws: QueueError.self) { try await fixture.store.openQueue(name, settings: nil) }
+        }
+        for name in ["a", "a-b", "0", String(repeating: "a", count: 63)] {
+            try await fixture.store.openQueue(name, settings: nil)
+        }
+        let queue = try await fixture.queue("gone")
+        try await queue.send(1)
+        try await fixture.store.deleteQueue("gone")
+        #expect(await failure { try await queue.send(1) }?.code == 10104)
+    }
+
+    @Test func `answers hostile messages with an error`() async throws {
+        let fixture = try QueueFixture()
+        try await fixture.store.openQueue("events", settings: nil)
+        let service = QueueService(fixture.store, queue: "events")
+        let seed = UInt64.random(in: 0 ... .max)
+        var generator = SeededGenerator(seed: seed)
+        for _ in 0..<2000 {
+            let message = (0..<Int.random(in: 0...40, using: &generator)).map { _ in
+                UInt8.random(in: 0...(Bool.random(using: &generator) ? 3 : 255), using: &generator)
+            }
+            do { _ = try await service.answer(StoreCall(.queueSend, message: message)) } catch {
+                #expect(!error.message.isEmpty, "seed \(seed)")
+            }
+        }
+    }
+
+    @Test func `behaves as a list under random operations, reopenings and jumps of time`() async throws {
+        struct Message {
+            var sequence: Int
+            var body: String
+            var attempts: UInt32 = 0
+            var readyAt: Int64
+            var isLeased = false
+        }
+        let seed = UInt64.random(in: 0 ... .max)
+        var generator = SeededGenerator(seed: seed)
+        let fixture = try QueueFixture()
+        _ = try await fixture.queue()
+        let consumer = QueueConsumerSettings(batchSizeMax: 4, retriesMax: 2, retryDelaySeconds: 3)
+        var model: [String: Message] = [:]
+        var leases: [QueueLease] = []
+        var count = 0
+        var deliveredLast = Set<String>()
+
+        for step in 0..<1500 {
+            let context: Comment = "seed \(seed), step \(step)"
+            switch Int.random(in: 0..<100, using: &generator) {
+            case 0..<30:
+                let delays = (0..<Int.random(in: 1...5, using: &generator)).map { _ in
+                    Bool.random(using: &generator) ? 0 : Int.random(in: 0...20, using: &generator)
+                }
+                let bodies = delays.indices.map { "body \(count + $0)" }
+                let queue = Queue(
+                    transport: LoopbackTransport(QueueService(fixture.store, queue: "events")), binding: 0)
+                try await queue.sendBatch(
+                    zip(bodies, delays).map { QueueMessageToSend($0, contentType: .text, delaySeconds: $1) })
+                for (body, delay) in zip(bodies, delays) {
+                    model[body] = Message(
+                        sequence: count, body: body, readyAt: fixture.now + Int64(delay) * 1000)
+                    count += 1
+                }
+            case 30..<60:
+                let lease = try await fixture.lease("events", consumer)
+                let expected = model.values
+                    .filter { !$0.isLeased && $0.readyAt <= fixture.now }
+                    .sorted { ($0.readyAt, $0.sequence) < ($1.readyAt, $1.sequence) }
+                // Those whose attempts are used up by crashes are dropped on the way.
+                let dropped = expected.filter { $0.attempts > 2 }
+                let delivered = Array(expected.filter { $0.attempts <= 2 }.prefix(4))
+                if let last = delivered.last, delivered.count == 4 {
+                    for message in dropped
+                    where (message.readyAt, message.sequence) < (last.readyAt, last.sequence) {
+                        model[message.body] = nil
+                    }
+                } else {
+                    for message in dropped { model[message.body] = nil }
+                }
+                #expect(
+                    lease?.messages.map { String(decoding: $0.item.body, as: UTF8.self) } ?? []
+                        == delivered.map(\.body), context)
+                for message in delivered {
+                    model[message.body]?.attempts += 1
+                    model[message.body]?.isLeased = true
+                    #expect(
+                        lease?.messages.first { $0.item.body == Array(message.body.utf8) }?.item.attempts
+                            == message.attempts + 1, context)
+                }
+                if let lease {
+                    leases.append(lease)
+                    deliveredLast.formUnion(delivered.map(\.body))
+                }
+            case 60..<80:
+                guard let place = leases.indices.randomElement(using: &generator) else { break }
+                let lease = leases.remove(at: place)
+                var decisions: [QueueBatchReply.Decision] = []
+                for message in lease.messages {
+                    let body = String(decoding: message.item.body, as: UTF8.self)
+                    let isHeld = model[body]?.isLeased == true
+                    if Bool.random(using: &generator) {
+                        decisions.append(.acknowledge)
+                        if isHeld { model[body] = nil }
+                    } else {
+                        let delay =
+                            Bool.random(using: &generator) ? Int64.random(in: 0...9, using: &generator) : nil
+                        decisions.append(.retry(delaySeconds: delay))
+                        guard isHeld else { continue }
+                        if message.item.attempts > 2 {
+                            model[body] = nil
+                        } else {
+                            model[body]?.isLeased = false
+                            model[body]?.readyAt = fixture.now + (delay ?? 3) * 1000
+                        }
+                    }
+                }
+                try await fixture.store.settle(lease, decisions, consumer: consumer)
+            case 80..<85:
+                guard let place = leases.indices.randomElement(using: &generator) else { break }
+                let lease = leases.remove(at: place)
+                try await fixture.store.release(lease)
+                for message in lease.messages {
+                    let body = String(decoding: message.item.body, as: UTF8.self)
+                    model[body]?.isLeased = false
+                    model[body]?.attempts -= 1
+                }
+            case 85..<95:
+                fixture.clock.advance(by: .milliseconds(Int.random(in: 1...8000, using: &generator)))
+            case 95..<98:
+                try await fixture.reopen()
+                leases = []
+                for body in model.keys { model[body]?.isLeased = false }
+            case 98:
+                try await fixture.store.purge("events")
+                model = [:]
+                leases = []
+            default:
+                await fixture.store.sweep()
+            }
+            let metrics = try fixture.store.metrics(of: "events")
+            #expect(metrics.backlogCount == Int64(model.count), context)
+            #expect(metrics.backlogBytes == model.keys.reduce(0) { $0 + Int64($1.utf8.count) }, context)
+        }
+        #expect(deliveredLast.count > 100, "seed \(seed)")
+        await fixture.store.close()
+    }
+}

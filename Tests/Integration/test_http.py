@@ -1,0 +1,319 @@
+"""The HTTP/1.1 edge, on the wire."""
+
+import os
+import re
+import socket
+import threading
+import time
+import unittest
+
+from harness import ROOT, Node, product, wait_until
+
+
+STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
+REFUSALS = {400, 408, 414, 417, 431, 501, 505}
+
+
+def split_head(data):
+    head, _, body = data.partition(b"\r\n\r\n")
+    return head.decode("latin-1"), body
+
+
+def status_of(data):
+    return int(data.split(b" ", 2)[1]) if data.startswith(b"HTTP/1.") else None
+
+
+class EdgeHTTP(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.node = Node("run", product("HelloWorker"), "--no-log-requests", "--body", "20MB").start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.node.__exit__()
+
+    def exchange(self, connection, data):
+        """One request on an open connection; reads exactly one answer with Content-Length."""
+        connection.sendall(data)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            piece = connection.recv(65536)
+            self.assertTrue(piece, received)
+            received += piece
+        head, body = split_head(received)
+        length = int(next(l.split(":")[1] for l in head.split("\r\n") if l.lower().startswith("content-length")))
+        while len(body) < length:
+            body += connection.recv(65536)
+        return head, body
+
+    def test_keep_alive_serves_many_requests_on_one_connection(self):
+        with self.node.connect() as connection:
+            for _ in range(50):
+                head, body = self.exchange(connection, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
+                self.assertTrue(head.startswith("HTTP/1.1 200"))
+                self.assertEqual(body, b"hello")
+
+    def test_http_1_0_closes_unless_asked_to_keep_alive(self):
+        answer = self.node.raw(b"GET /hello HTTP/1.0\r\n\r\n")
+        self.assertIn(b"Connection: close", answer)
+        with self.node.connect() as connection:
+            head, _ = self.exchange(connection, b"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\nHost: a\r\n\r\n")
+            self.assertIn("Connection: keep-alive", head)
+            self.exchange(connection, b"GET /hello HTTP/1.0\r\nConnection: keep-alive\r\nHost: a\r\n\r\n")
+
+    def test_pipelined_requests_are_answered_in_order(self):
+        requests = b"".join(
+            b"GET /parameter/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(200)
+        ) + b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        answer = self.node.raw(requests)
+        bodies = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
+        self.assertEqual(bodies, [b"%d" % number for number in range(200)] + [b"hello"])
+
+    def test_chunked_bodies_with_trailers_arrive_whole(self):
+        answer = self.node.raw(
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            b"5\r\nhello\r\n6;ext=\"x\"\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n")
+        self.assertEqual(status_of(answer), 200)
+        self.assertIn(b"hello", answer)
+        self.assertIn(b" world", answer)
+
+    def test_a_body_in_single_bytes_arrives_whole(self):
+        with self.node.connect() as connection:
+            data = b"POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\nConnection: close\r\n\r\n" + b"x" * 20
+            for byte in data:
+                connection.sendall(bytes([byte]))
+            received = b""
+            while piece := connection.recv(65536):
+                received += piece
+            self.assertTrue(received.endswith(b"20"), received)
+
+    def test_expect_continue_is_answered_at_once(self):
+        with self.node.connect() as connection:
+            connection.sendall(
+                b"POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n"
+                b"Connection: close\r\n\r\n")
+            self.assertEqual(connection.recv(65536), b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.sendall(b"hello")
+            self.assertIn(b"200 OK", connection.recv(65536))
+
+    def test_head_has_the_length_and_no_body(self):
+        answer = self.node.raw(b"HEAD /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        head, body = split_head(answer)
+        self.assertIn("Content-Length: 5", head)
+        self.assertEqual(body, b"")
+
+    def test_absolute_form_overrides_host(self):
+        answer = self.node.raw(
+            b"GET http://example.com/headers HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n")
+        self.assertEqual(status_of(answer), 200)
+
+    def test_probe_1_the_node_says_who_the_client_is(self):
+        answer = self.node.get("/headers", headers={"CF-Connecting-IP": "6.6.6.6", "X-Forwarded-For": "1.1.1.1"})
+        lines = answer.text.splitlines()
+        self.assertIn("cf-connecting-ip: 127.0.0.1", lines)
+        self.assertIn("x-forwarded-for: 1.1.1.1, 127.0.0.1", lines)
+
+    def test_probe_2_the_ray_of_the_answer_is_the_requests(self):
+        answer = self.node.get("/headers")
+        ray = answer.header("CF-Ray")
+        self.assertRegex(ray, r"^[0-9a-f]{16}-[A-Z]{3}$")
+        self.assertIn(f"cf-ray: {ray}", answer.text.splitlines())
+
+    def test_probe_3_an_uncaught_error_is_1101(self):
+        answer = self.node.get("/error")
+        self.assertEqual(answer.status, 500)
+        self.assertIn("error code: 1101", answer.text)
+        page = self.node.get("/error", headers={"Accept": "text/html"})
+        self.assertIn("<h1>Error 1101</h1>", page.text)
+
+    def test_probe_4_a_handler_that_can_never_answer_is_1101(self):
+        answer = self.node.get("/hang", timeout=20)
+        self.assertEqual(answer.status, 500)
+        self.node.wait_for_log("would never generate a response")
+
+    def test_probe_6_headers_named_by_connection_are_dropped(self):
+        answer = self.node.get("/headers", headers={"Connection": "X-Foo", "X-Foo": "1"})
+        self.assertNotIn("x-foo", answer.text)
+        self.assertNotIn("connection:", answer.text)
+
+    def test_a_declared_body_above_the_limit_is_refused_before_it_is_read(self):
+        with self.node.connect() as connection:
+            connection.sendall(b"POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 20000001\r\n\r\n")
+            self.assertIn(b"413", connection.recv(65536).split(b"\r\n")[0])
+
+    def test_a_chunked_body_above_the_limit_is_refused(self):
+        with self.node.connect() as connection:
+            connection.sendall(b"POST /length HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            received = b""
+            try:
+                for _ in range(400):
+                    connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            except OSError:
+                pass
+            try:
+                received = connection.recv(65536)
+            except OSError:
+                pass
+            self.assertIn(b"413", received.split(b"\r\n")[0])
+
+    def test_too_long_targets_and_heads_are_refused(self):
+        self.assertEqual(status_of(self.node.raw(b"GET /" + b"a" * 17000 + b" HTTP/1.1\r\nHost: a\r\n\r\n")), 414)
+        self.assertEqual(
+            status_of(self.node.raw(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 140000 + b"\r\n\r\n")), 431)
+
+    def test_a_client_that_leaves_cancels_its_event(self):
+        with self.node.connect() as connection:
+            connection.sendall(b"GET /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_until(lambda: self.node.status()["connections"] >= 2, what="the connection")
+        wait_until(lambda: self.node.status()["connections"] == 1, what="the connection's end")
+        self.assertEqual(self.node.get("/hello").text, "hello")
+
+    def test_wait_until_goes_on_after_the_answer(self):
+        self.assertEqual(self.node.get("/later/50").text, "later")
+        self.node.wait_for_log("later")
+
+    def test_streams_of_unknown_length_are_chunked(self):
+        answer = self.node.get("/stream/20")
+        self.assertEqual(answer.header("Transfer-Encoding"), "chunked")
+        self.assertEqual(len(answer.body), 20 * 65536)
+
+    def test_a_slow_reader_gets_everything(self):
+        with self.node.connect(timeout=30) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /stream/64 HTTP/1.0\r\n\r\n")
+            total = 0
+            while piece := connection.recv(30000):
+                total += len(piece)
+            self.assertGreater(total, 64 * 65536)
+
+    def test_echo_of_random_bytes_is_exact(self):
+        data = os.urandom(5_000_000)
+        self.assertEqual(self.node.request("POST", "/echo", body=data).body, data)
+
+    def test_many_connections_at_once(self):
+        results = []
+
+        def one():
+            results.append(self.node.get("/hello").text)
+
+        threads = [threading.Thread(target=one) for _ in range(200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(results, ["hello"] * 200)
+
+    def test_host_paths_never_reach_a_worker(self):
+        self.assertIn("colo=LOC", self.node.get("/cdn-cgi/trace").text)
+        self.assertEqual(self.node.get("/__edge/health/ready").text, "ready\n")
+        self.assertEqual(self.node.get("/cdn-cgi/nothing").status, 404)
+
+
+class Corpus(unittest.TestCase):
+    """The corpus of malformed and dangerous requests, against a live node."""
+
+    def test_every_request_gets_its_status_and_dangerous_ones_end_the_connection(self):
+        path = os.path.join(ROOT, "Tests", "Corpora", "http1-requests.txt")
+        cases = list(read_corpus(path))
+        self.assertGreaterEqual(len(cases), 200)
+        with Node("run", product("HelloWorker"), "--no-log-requests") as node:
+            wrong = []
+            for name, expected, data in cases:
+                answers = self.statuses(node, data, expected)
+                last = expected[-1]
+                if last.isdigit():
+                    # Accepted ones first, then the refusal, then the end of the connection.
+                    if len(answers) != len(expected) or answers[-1] != int(last) or REFUSALS & set(answers[:-1]):
+                        wrong.append((name, expected, answers))
+                elif REFUSALS & set(answers) or len(answers) != expected.count("ok"):
+                    wrong.append((name, expected, answers))
+            self.assertEqual(wrong, [])
+            self.assertEqual(node.get("/hello").text, "hello")
+
+    def statuses(self, node, data, expected):
+        """The statuses of all answers to `data`; ends when the node closes or all that can come has come."""
+        received = b""
+        with node.connect(timeout=5) as connection:
+            try:
+                connection.sendall(data)
+            except OSError:
+                pass
+            mustClose = expected[-1].isdigit()
+            try:
+                while mustClose or len(STATUS.findall(received)) < expected.count("ok"):
+                    piece = connection.recv(65536)
+                    if not piece:
+                        break
+                    received += piece
+            except (TimeoutError, ConnectionResetError):
+                pass
+        return [int(status) for status in STATUS.findall(received) if status != b"100"]
+
+
+class Slow(unittest.TestCase):
+    """Clients that take their time hold a place, and nothing else."""
+
+    def test_slow_heads_do_not_keep_others_waiting(self):
+        with Node("run", product("HelloWorker"), "--no-log-requests") as node:
+            sockets = [node.connect() for _ in range(300)]
+            try:
+                for connection in sockets:
+                    connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+                for _ in range(20):
+                    self.assertEqual(node.get("/hello", timeout=5).text, "hello")
+            finally:
+                for connection in sockets:
+                    connection.close()
+
+    def test_a_head_that_never_ends_is_given_up(self):
+        with Node("run", product("HelloWorker"), "--no-log-requests") as node:
+            with node.connect(timeout=30) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+                self.assertIn(b"408", connection.recv(65536).split(b"\r\n")[0])
+
+
+def read_corpus(path):
+    """Yields (name, expected words, bytes): the head of the file tells its form."""
+
+    def unescape(text):
+        out = bytearray()
+        index = 0
+        while index < len(text):
+            if text[index] != "\\":
+                out += text[index].encode("ascii")
+                index += 1
+                continue
+            escape = text[index + 1]
+            simple = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+            if escape in simple:
+                out += simple[escape]
+                index += 2
+            elif escape == "x":
+                out.append(int(text[index + 2:index + 4], 16))
+                index += 4
+            elif escape == "{":
+                close = text.index("}", index)
+                count, _, repeated = text[index + 2:close].partition(":")
+                out += unescape(repeated) * int(count)
+                index = close + 1
+            else:
+                raise ValueError(text)
+        return bytes(out)
+
+    name, expected, data = None, None, b""
+    with open(path, encoding="ascii") as file:
+        for line in [*file, ""]:
+            line = line.removesuffix("\n")
+            if line.startswith("case: "):
+                name, expected, data = line.removeprefix("case: "), None, b""
+            elif line.startswith("expect: "):
+                expected = line.removeprefix("expect: ").split()
+            elif line.startswith("> "):
+                data += unescape(line.removeprefix("> "))
+            elif not line and name:
+                yield name, expected, data
+                name = None
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,131 @@
+// The worker that tests and benchmarks run: one route per thing an isolate can do, each as short as it can be.
+// It keeps nothing between events except what a route's comment names.
+
+import Workers
+
+@main final class HelloWorker: FetchHandler, ScheduledHandler, QueueHandler {
+    private let router: Router
+
+    init(env: Env) throws { router = try Router { routes in Self.addRoutes(&routes) } }
+
+    func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
+        // The benchmark's path, in front of the router as a worker in a hurry would have it.
+        if request.path == "/hello" { return .text("hello") }
+        return try await router.respond(to: request, env: env, context: context)
+    }
+
+    func scheduled(_ event: ScheduledEvent, env: Env, context: ExecutionContext) async throws {
+        context.log.info("scheduled", ["cron": event.cron, "time": "\(event.scheduledTime)"])
+    }
+
+    func queue(_ batch: MessageBatch, env: Env, context: ExecutionContext) async throws {
+        for message in batch.messages where message.text == "retry" { message.retry() }
+        context.log.info("queue", ["queue": batch.queue, "messages": "\(batch.messages.count)"])
+    }
+
+    private struct Failure: Error, CustomStringConvertible {
+        var description: String { "this route always fails" }
+    }
+
+    private static func addRoutes(_ routes: inout RouteBuilder) {
+        routes.get("/") { _ in .html("<h1>hello</h1>") }
+        routes.get("/json") { _ in try .json(["hello": "world"]) }
+        routes.get("/parameter/:number") { exchange in
+            .text("\(try exchange.parameters.get("number", as: Int.self))")
+        }
+        // Streams the body back.
+        routes.post("/echo") { exchange in
+            guard let body = exchange.request.body else { return .empty() }
+            return .stream(body)
+        }
+        // Reads the whole body.
+        routes.post("/length") { exchange in .text("\(try await exchange.request.bytes().count)") }
+        routes.get("/headers") { exchange in
+            .text(exchange.request.headers.map { "\($0.name): \($0.value)\n" }.joined())
+        }
+        routes.get("/error") { _ in throw Failure() }
+        // Waits for what never comes.
+        routes.get("/hang") { _ in
+            await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }
+            return .text("unreachable")
+        }
+        // Burns CPU until the watchdog ends it.
+        routes.get("/burn") { _ in
+            while !Task.isCancelled {}
+            return .text("cancelled")
+        }
+        routes.get("/sleep/:milliseconds") { exchange in
+            let milliseconds = try exchange.parameters.get("milliseconds", as: Int.self)
+            try await exchange.context.sleep(for: .milliseconds(milliseconds))
+            return .text("slept")
+        }
+        // An unstructured task, its timer and the main actor: all of them on the isolate's one thread.
+        routes.get("/tasks") { _ in
+            let task = Task {
+                try? await Task.sleep(for: .milliseconds(1))
+                return await MainActor.run { 7 }
+            }
+            return .text("\(await task.value)")
+        }
+        // Work on a helper thread.
+        routes.get("/blocking") { _ in .text("\(try await Blocking.run { 7 })") }
+        // Answers at once and logs after the time has passed.
+        routes.get("/later/:milliseconds") { exchange in
+            let milliseconds = try exchange.parameters.get("milliseconds", as: Int.self)
+            exchange.context.waitUntil {
+                try await exchange.context.sleep(for: .milliseconds(milliseconds))
+                exchange.context.log.info("later")
+            }
+            return .text("later")
+        }
+        // `count` pieces of 64 KiB.
+        routes.get("/stream/:count") { exchange in
+            var left = try exchange.parameters.get("count", as: Int.self)
+            let piece = [UInt8](repeating: UInt8(ascii: "x"), count: 64 << 10)
+            return .stream(
+                ByteStream {
+                    guard left > 0 else { return nil }
+                    left -= 1
+                    return piece
+                })
+        }
+        routes.get("/log/:count") { exchange in
+            for number in 0..<(try exchange.parameters.get("count", as: Int.self)) {
+                exchange.context.log.info("line", ["number": "\(number)"])
+            }
+            return .text("logged")
+        }
+        // Reads a key of the namespace bound as KV; PUT writes it.
+        routes.get("/kv/:key") { exchange in
+            let key = exchange.parameters.get("key") ?? ""
+            guard let value = try await exchange.env.kv("KV").get(key) else {
+                return .text("no value", status: 404)
+            }
+            return .text(value)
+        }
+        routes.put("/kv/:key") { exchange in
+            let key = exchange.parameters.get("key") ?? ""
+            try await exchange.env.kv("KV").put(key, try await exchange.request.text())
+            return .empty()
+        }
+        // An object of the bucket bound as R2: its body never enters this process. PUT streams it there.
+        routes.get("/r2/*key") { exchange in
+            let key = exchange.parameters.get("key") ?? ""
+            guard let object = try await exchange.env.r2("R2").get(key), let body = object.body else {
+                return .text("no object", status: 404)
+            }
+            return Response(body: body)
+        }
+        // Hands the request on to the service bound as SERVICE.
+        routes.get("/service/*path") { exchange in
+            let path = exchange.parameters.get("path") ?? ""
+            return try await exchange.env.service("SERVICE").fetch(Request("http://service/\(path)"))
+        }
+        routes.get("/fetch") { exchange in
+            guard let target = exchange.request.url.searchParameters.get("url") else {
+                return .text("which url?", status: 400)
+            }
+            return try await exchange.context.fetch(target)
+        }
+    }
+}

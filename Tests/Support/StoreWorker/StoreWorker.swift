@@ -1,0 +1,183 @@
+// The worker that the store tests and benchmarks drive over HTTP: one route per store operation, thin on purpose.
+// Bindings: KV, DB, R2, QUEUE (any may be absent; a route that needs one then fails).
+
+import Interfaces
+import Workers
+
+@main final class StoreWorker: FetchHandler, QueueHandler {
+    private let router: Router
+
+    init(env: Env) throws {
+        router = try Router { routes in
+            Self.addKV(&routes)
+            Self.addD1(&routes)
+            Self.addR2(&routes)
+            Self.addQueue(&routes)
+            Self.addBenchmarks(&routes)
+        }
+    }
+
+    func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
+        try await router.respond(to: request, env: env, context: context)
+    }
+
+    /// Notes each message in KV under `seen/<body>`, with the number of deliveries. A body that starts with `fail` is
+    /// retried until it is dead.
+    func queue(_ batch: MessageBatch, env: Env, context: ExecutionContext) async throws {
+        let kv = try env.kv("KV")
+        for message in batch.messages {
+            guard let text = message.text else { continue }
+            if text.hasPrefix("fail"), batch.queue != "dead" {
+                message.retry(delaySeconds: 0)
+                continue
+            }
+            let key = "seen/\(batch.queue)/\(text)"
+            let count = Int(try await kv.get(key) ?? "0") ?? 0
+            try await kv.put(key, "\(count + 1)")
+        }
+    }
+
+    private static func query(_ exchange: Exchange, _ name: String) -> String? {
+        exchange.request.url.searchParameters.get(name)
+    }
+
+    private static func addKV(_ routes: inout RouteBuilder) {
+        routes.put("/kv/*key") { exchange in
+            let ttl = query(exchange, "ttl").flatMap(Int.init)
+            try await exchange.env.kv("KV").put(
+                exchange.parameters.get("key") ?? "", try await exchange.request.bytes(), expirationTtl: ttl)
+            return .text("stored")
+        }
+        routes.get("/kv/*key") { exchange in
+            let value = try await exchange.env.kv("KV").get(exchange.parameters.get("key") ?? "", .bytes)
+            return value.map { .bytes($0) } ?? .text("missing", status: 404)
+        }
+        routes.delete("/kv/*key") { exchange in
+            try await exchange.env.kv("KV").delete(exchange.parameters.get("key") ?? "")
+            return .text("deleted")
+        }
+        routes.get("/kv-list") { exchange in
+            let listing = try await exchange.env.kv("KV").list(
+                prefix: query(exchange, "prefix"), limit: query(exchange, "limit").flatMap(Int.init),
+                cursor: query(exchange, "cursor"))
+            return try .json(Names(names: listing.keys.map(\.name), cursor: listing.cursor))
+        }
+    }
+
+    private struct Names: Encodable {
+        var names: [String]
+        var cursor: String?
+    }
+
+    private static func addD1(_ routes: inout RouteBuilder) {
+        routes.post("/d1/exec") { exchange in
+            let result = try await exchange.env.d1("DB").exec(try await exchange.request.text())
+            return .text("\(result.count)")
+        }
+        // Two rows or none: what a torn batch would break.
+        routes.put("/d1/pair/:id") { exchange in
+            let id = try exchange.parameters.get("id", as: Int.self)
+            let db = try exchange.env.d1("DB")
+            _ = try await db.batch([
+                db.prepare("INSERT INTO pairs (id, side) VALUES (?1, 'left')").bind(id),
+                db.prepare("INSERT INTO pairs (id, side) VALUES (?1, 'right')").bind(id),
+            ])
+            return .text("stored")
+        }
+        routes.get("/d1/pairs") { exchange in
+            let rows = try await exchange.env.d1("DB").prepare(
+                "SELECT id, count(*) AS sides FROM pairs GROUP BY id ORDER BY id"
+            ).all()
+            return try .json(rows.decode(Pair.self))
+        }
+        routes.get("/d1/scalar") { exchange in
+            let row = try await exchange.env.d1("DB").prepare(query(exchange, "sql") ?? "SELECT 1").raw()
+            return .text("\(row)")
+        }
+    }
+
+    private struct Pair: Codable {
+        var id: Int
+        var sides: Int
+    }
+
+    private static func addR2(_ routes: inout RouteBuilder) {
+        routes.put("/r2/*key") { exchange in
+            guard let body = exchange.request.body else { return .text("no body", status: 400) }
+            let object = try await exchange.env.r2("R2").put(exchange.parameters.get("key") ?? "", body)
+            return .text(object?.etag ?? "-")
+        }
+        routes.get("/r2/*key") { exchange in
+            guard let object = try await exchange.env.r2("R2").get(exchange.parameters.get("key") ?? "") else {
+                return .text("missing", status: 404)
+            }
+            return Response(body: object.body)
+        }
+        // Reads the body inside the isolate: the other way than being passed on.
+        routes.get("/r2-length/*key") { exchange in
+            guard let object = try await exchange.env.r2("R2").get(exchange.parameters.get("key") ?? ""),
+                let body = object.body
+            else { return .text("missing", status: 404) }
+            var count = 0
+            for try await piece in body { count += piece.count }
+            return .text("\(count)")
+        }
+        routes.delete("/r2/*key") { exchange in
+            try await exchange.env.r2("R2").delete(exchange.parameters.get("key") ?? "")
+            return .text("deleted")
+        }
+    }
+
+    private static func addQueue(_ routes: inout RouteBuilder) {
+        routes.post("/queue") { exchange in
+            let text = try await exchange.request.text()
+            _ = try await exchange.env.queue("QUEUE").send(text, contentType: .text)
+            return .text("sent")
+        }
+    }
+
+    /// Many operations inside one event, so that what is measured is the binding and not HTTP.
+    private static func addBenchmarks(_ routes: inout RouteBuilder) {
+        routes.get("/bench/kv-get/:count/:parallel") { exchange in
+            let kv = try exchange.env.kv("KV")
+            return try await repeated(exchange) { _ in _ = try await kv.get("bench") }
+        }
+        routes.get("/bench/kv-put/:count/:parallel") { exchange in
+            let kv = try exchange.env.kv("KV")
+            return try await repeated(exchange) { number in try await kv.put("bench-\(number % 1000)", "value") }
+        }
+        routes.get("/bench/d1-select/:count/:parallel") { exchange in
+            let statement = try exchange.env.d1("DB").prepare("SELECT value FROM bench WHERE id = ?1")
+            return try await repeated(exchange) { number in _ = try await statement.bind(number % 1000).first() }
+        }
+        routes.get("/bench/d1-insert/:count/:parallel") { exchange in
+            let statement = try exchange.env.d1("DB").prepare("INSERT INTO inserts (value) VALUES (?1)")
+            return try await repeated(exchange) { number in _ = try await statement.bind(number).run() }
+        }
+    }
+
+    /// Runs `operation` `count` times with `parallel` in flight.
+    ///
+    /// - Returns: the milliseconds it took.
+    private static func repeated(
+        _ exchange: Exchange, _ operation: @escaping @Sendable (Int) async throws -> Void
+    ) async throws -> Response {
+        let count = try exchange.parameters.get("count", as: Int.self)
+        let parallel = try exchange.parameters.get("parallel", as: Int.self)
+        let start = ContinuousClock.now
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for lane in 0..<parallel {
+                group.addTask {
+                    var number = lane
+                    while number < count {
+                        try await operation(number)
+                        number += parallel
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        let (seconds, attoseconds) = (ContinuousClock.now - start).components
+        return .text("\(Double(seconds) * 1000 + Double(attoseconds) / 1e15)")
+    }
+}
