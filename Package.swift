@@ -152,7 +152,7 @@ let package = Package(
         tests(
             "ServicesTests", "Handlers/Services",
             [
-                "AuthService", "Platform", "Workers", "WorkersCrypto", "Interfaces", "Stores", "StoresD1",
+                "AuthService", "ContentService", "Platform", "Workers", "WorkersCrypto", "Interfaces", "Stores", "StoresD1",
                 "Observability", "System",
             ]),
         tests(

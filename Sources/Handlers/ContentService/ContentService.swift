@@ -1,1 +1,29 @@
-@main enum Main { static func main() {} }
+// ContentService keeps what users write and the images that go with it, and tells the queue what happened.
+// It decides who may read and change what; it doesn't know how events are used.
+import Platform
+import Workers
+
+@main final class ContentWorker: FetchHandler {
+    private let service: Service
+
+    init(env: Env) throws {
+        let imageBytesMax = try env.integer("MEDIA_BYTES_MAX", default: 10 << 20, in: 1...(1 << 30))
+        service = try Service(database: "DB") { routes in
+            routes.group("/api/v1/content") { routes in
+                routes.post("") { try await Writing.create($0) }
+                routes.get("") { try await Listing.show($0) }
+                routes.get("/:id") { try await Reading.show($0) }
+                routes.put("/:id") { try await Writing.replace($0) }
+                routes.patch("/:id") { try await Writing.change($0) }
+                routes.delete("/:id") { try await Writing.delete($0) }
+                routes.put("/:id/media") { try await MediaUpload(bytesMax: imageBytesMax).respond(to: $0) }
+                routes.post("/:id/media") { try await MediaUpload(bytesMax: imageBytesMax).respond(to: $0) }
+                routes.get("/:id/media") { try await MediaDownload.respond(to: $0) }
+            }
+        }
+    }
+
+    func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
+        try await service.fetch(request, env: env, context: context)
+    }
+}

@@ -26,7 +26,7 @@ import Workers
     func queue(_ batch: MessageBatch, env: Env, context: ExecutionContext) async throws {
         let kv = try env.kv("KV")
         for message in batch.messages {
-            guard let text = message.text else { continue }
+            let text = message.text
             if text.hasPrefix("fail"), batch.queue != "dead" {
                 message.retry(delaySeconds: 0)
                 continue
