@@ -10,7 +10,8 @@ import Testing
 @Suite struct `D1 group commit` {
     /// Runs all bodies as one group: the writer is held until they wait.
     private func together(
-        _ fixture: Fixture, _ gate: WriterGate, _ count: Int, _ body: @escaping @Sendable (Int) async -> String?,
+        _ fixture: Fixture, _ gate: WriterGate, _ count: Int,
+        _ body: @escaping @Sendable (Int) async -> String?,
         whileHeld: () async -> Void = {}
     ) async -> [String?] {
         gate.hold()
@@ -59,7 +60,9 @@ import Testing
                         while !isDone.value {
                             // Two rows or none.
                             let insert = database.prepare("INSERT INTO t VALUES(?, ?)")
-                            _ = try await database.batch([insert.bind(next * 2, 0), insert.bind(next * 2 + 1, 1)])
+                            _ = try await database.batch([
+                                insert.bind(next * 2, 0), insert.bind(next * 2 + 1, 1),
+                            ])
                             let id = next
                             acknowledged.update { _ = $0.insert(id) }
                             next += 16
@@ -71,10 +74,12 @@ import Testing
                     for round in 0..<5 {
                         while acknowledged.value.count < (round + 1) * 100 { await Task.yield() }
                         let before = acknowledged.value
-                        // What a kill leaves behind: the files as they are at some moment. The log last: what it holds beyond the
-                        // file is what counts, and a checkpoint in between would be seen by neither.
+                        // What a kill leaves behind: the files as they are at some moment. The log last: what
+                        // it holds beyond the file is what counts, and a checkpoint in between would be seen
+                        // by neither.
                         let copy = fixture.directory + "-copy\(round)"
-                        try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
+                        try FileManager.default.createDirectory(
+                            atPath: copy, withIntermediateDirectories: true)
                         for name in ["format", "main.sqlite", "main.sqlite.timeline", "main.sqlite-wal"] {
                             try FileManager.default.copyItem(
                                 atPath: "\(fixture.directory)/\(name)", toPath: "\(copy)/\(name)")
@@ -109,7 +114,8 @@ import Testing
                         ])
                     // Takes the whole transaction with it.
                     case 2:
-                        try await database.prepare("INSERT OR ROLLBACK INTO t VALUES(?, NULL)").bind(index).run()
+                        try await database.prepare("INSERT OR ROLLBACK INTO t VALUES(?, NULL)").bind(index)
+                            .run()
                     // Leaves a row behind before it fails.
                     case 3:
                         try await database.prepare("INSERT OR FAIL INTO t VALUES(?,1),(?,NULL)").bind(
@@ -129,7 +135,8 @@ import Testing
                 }
             }
             let rows = try await database.prepare("SELECT id FROM t ORDER BY id").all().results
-            #expect(rows.compactMap { $0["id"]?.integer } == stride(from: 0, to: 200, by: 5).map { Int64($0) })
+            #expect(
+                rows.compactMap { $0["id"]?.integer } == stride(from: 0, to: 200, by: 5).map { Int64($0) })
             #expect(try await database.prepare("SELECT count(*) n FROM c").first("n") == 0)
         }
     }
@@ -144,7 +151,8 @@ import Testing
                     let child = database.prepare("INSERT INTO c VALUES(?)").bind(index)
                     let parent = database.prepare("INSERT INTO p VALUES(?)").bind(index)
                     let deferred = database.prepare("PRAGMA defer_foreign_keys=on")
-                    _ = try await database.batch(index % 2 == 0 ? [deferred, child, parent] : [child, parent])
+                    _ = try await database.batch(
+                        index % 2 == 0 ? [deferred, child, parent] : [child, parent])
                 }
             }
             for (index, message) in messages.enumerated() { #expect((message == nil) == (index % 2 == 0)) }
@@ -186,7 +194,8 @@ import Testing
         let commits = Shared(Int.min)
         let gate = WriterGate { operation in
             guard operation == .commit else { return nil }
-            // 1 is the plug's, 2 the group's; then the calls commit one by one, and the third of them is at fault.
+            // 1 is the plug's, 2 the group's; then the calls commit one by one, and the third of them is at
+            // fault.
             let number = commits.update { count in
                 count += 1
                 return count
@@ -220,8 +229,9 @@ import Testing
                                 "INSERT INTO t VALUES(?1, ?2) ON CONFLICT DO UPDATE SET v=?2"
                             )
                             .bind(caller, value).run()
-                            let seen = try await database.prepare("SELECT v FROM t WHERE id=?").bind(caller).first(
-                                "v")
+                            let seen = try await database.prepare("SELECT v FROM t WHERE id=?").bind(caller)
+                                .first(
+                                    "v")
                             #expect(seen == .integer(Int64(value)))
                         }
                     }

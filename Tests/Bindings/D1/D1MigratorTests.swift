@@ -13,7 +13,8 @@ import Testing
     @Test func `probe 27: the first failure ends the run and leaves no trace`() async throws {
         try await withDatabase { (database, fixture) async throws in
             let migrator = D1Migrator(store: fixture.store, database: "main")
-            let first = D1Migration(name: "0001_users.sql", text: "CREATE TABLE users(id INTEGER PRIMARY KEY);")
+            let first = D1Migration(
+                name: "0001_users.sql", text: "CREATE TABLE users(id INTEGER PRIMARY KEY);")
             let broken = D1Migration(
                 name: "0002_bad.sql", text: "CREATE TABLE b(x);\nINSERT INTO nowhere VALUES(1);")
             let third = D1Migration(name: "0003_c.sql", text: "CREATE TABLE c(x)")
@@ -27,8 +28,9 @@ import Testing
             #expect(report.bookmark != nil)
             #expect(try await names(fixture) == ["0001_users.sql"])
             #expect(
-                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name IN ('b','c')").first(
-                    "n") == 0)
+                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name IN ('b','c')")
+                    .first(
+                        "n") == 0)
 
             let fixed = D1Migration(name: "0002_bad.sql", text: "CREATE TABLE b(x);")
             let second = try await migrator.apply([first, fixed, third])
@@ -53,7 +55,8 @@ import Testing
                 ])
             #expect(try await names(fixture).isEmpty)
             #expect(
-                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name='a'").first("n") == 0)
+                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name='a'").first("n")
+                    == 0)
             let fixed = D1Migration(name: "2.sql", text: "CREATE TABLE b(x); -- no newline at the end")
             #expect(try await migrator.apply([good, fixed], as: .all).succeeded)
             #expect(try await names(fixture) == ["1.sql", "2.sql"])
@@ -99,7 +102,8 @@ import Testing
         try await withDatabase { (database, fixture) async throws in
             let migrator = D1Migrator(store: fixture.store, database: "main", table: "my \"own\"")
             _ = try await migrator.apply([D1Migration(name: "1.sql", text: "-- nothing")])
-            #expect(try await database.prepare("SELECT name FROM \"my \"\"own\"\"\"").first("name") == "1.sql")
+            #expect(
+                try await database.prepare("SELECT name FROM \"my \"\"own\"\"\"").first("name") == "1.sql")
         }
     }
 

@@ -153,10 +153,13 @@ import Testing
         }
     }
 
-    @Test func `probe 13: transactions, attached files, VACUUM and temporary tables are refused`() async throws {
+    @Test func `probe 13: transactions, attached files, VACUUM and temporary tables are refused`()
+        async throws
+    {
         try await withDatabase { (database, _) async throws in
             for text in [
-                "BEGIN TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT a", "RELEASE a", "END", "begin immediate",
+                "BEGIN TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT a", "RELEASE a", "END",
+                "begin immediate",
             ] {
                 let message = await failure { try await database.prepare(text).run() }
                 #expect(
@@ -201,7 +204,8 @@ import Testing
             }
             for text in [
                 "PRAGMA journal_mode", "PRAGMA user_version", "PRAGMA cache_size", "PRAGMA page_size=1024",
-                "PRAGMA writable_schema=1", "PRAGMA wal_checkpoint", "PRAGMA synchronous=0", "PRAGMA table_info",
+                "PRAGMA writable_schema=1", "PRAGMA wal_checkpoint", "PRAGMA synchronous=0",
+                "PRAGMA table_info",
                 "PRAGMA foreign_keys=maybe", "PRAGMA function_list",
             ] {
                 #expect(
@@ -251,7 +255,8 @@ import Testing
     @Test func `probe 16: full text search works, other modules and functions do not`() async throws {
         try await withDatabase { (database, _) async throws in
             _ = try await database.exec("CREATE VIRTUAL TABLE f USING fts5(title, body)")
-            try await database.prepare("INSERT INTO f VALUES(?, ?)").bind("swift", "the edge of the world").run()
+            try await database.prepare("INSERT INTO f VALUES(?, ?)").bind("swift", "the edge of the world")
+                .run()
             try await database.prepare("INSERT INTO f VALUES(?, ?)").bind("other", "nothing here").run()
             let row = try await database.prepare(
                 "SELECT title, bm25(f) AS score, highlight(f, 1, '<', '>') AS text, snippet(f, 1, '', '', '…', 2) AS s "
@@ -312,7 +317,8 @@ import Testing
             let hundred = database.prepare("SELECT \(list(100))").bind(values: (1...100).map { .integer($0) })
             #expect(try await hundred.first()?.values.last == 100)
             let more = database.prepare("SELECT \(list(101))").bind(values: (1...101).map { .integer($0) })
-            #expect(await failure { try await more.run() }?.hasPrefix("D1_ERROR: too many SQL variables") == true)
+            #expect(
+                await failure { try await more.run() }?.hasPrefix("D1_ERROR: too many SQL variables") == true)
             #expect(
                 await failure { try await database.prepare("SELECT ?101").run() }?
                     .hasPrefix("D1_ERROR: variable number must be between ?1 and ?100") == true)

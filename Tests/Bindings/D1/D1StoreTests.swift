@@ -110,7 +110,8 @@ import Testing
             for _ in 0..<2 {
                 #expect(
                     await failure { try await bad.prepare("SELECT 1").run() }
-                        == "D1_ERROR: Internal error while starting up D1 DB storage caused object to be reset.")
+                        == "D1_ERROR: Internal error while starting up D1 DB storage caused object to be reset."
+                )
             }
             #expect(try await database.prepare("SELECT 1 a").first("a") == 1)
         }
@@ -133,7 +134,8 @@ import Testing
         try await withDatabase { (_, fixture) async throws in
             let service = D1Service(store: fixture.store, database: "main")
             let (valid, _) = D1Request(
-                .query([.init(sql: "SELECT ?, ?", parameters: [1, "text"])], .allRows), session: "first-primary"
+                .query([.init(sql: "SELECT ?, ?", parameters: [1, "text"])], .allRows),
+                session: "first-primary"
             ).encoded()
             let seed = UInt64.random(in: 0 ... .max)
             var generator = SeededGenerator(seed: seed)
@@ -141,7 +143,8 @@ import Testing
                 var message = valid
                 for _ in 0..<Int.random(in: 1...4, using: &generator) {
                     switch Int.random(in: 0..<3, using: &generator) {
-                    case 0: message = Array(message.prefix(Int.random(in: 0...message.count, using: &generator)))
+                    case 0:
+                        message = Array(message.prefix(Int.random(in: 0...message.count, using: &generator)))
                     case 1 where !message.isEmpty:
                         message[Int.random(in: 0..<message.count, using: &generator)] = .random(
                             in: 0...255, using: &generator)
@@ -166,11 +169,14 @@ import Testing
             let seed = UInt64.random(in: 0 ... .max)
             var generator = SeededGenerator(seed: seed)
             for count in 0..<reply.count {
-                #expect(throws: (any Error).self) { _ = try D1ReplyReader(decoding: Array(reply.prefix(count))) }
+                #expect(throws: (any Error).self) {
+                    _ = try D1ReplyReader(decoding: Array(reply.prefix(count)))
+                }
             }
             for _ in 0..<5000 {
                 var bent = reply
-                bent[Int.random(in: 0..<bent.count, using: &generator)] = .random(in: 0...255, using: &generator)
+                bent[Int.random(in: 0..<bent.count, using: &generator)] = .random(
+                    in: 0...255, using: &generator)
                 _ = try? D1ReplyReader(decoding: bent)
             }
         }

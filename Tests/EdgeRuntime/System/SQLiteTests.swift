@@ -49,7 +49,8 @@ import Testing
     @Test func `says what is wrong and where`() throws {
         let connection = try SQLiteConnection(path: ":memory:", .create)
         #expect {
-            try connection.execute("CREATE TABLE t(a UNIQUE); INSERT INTO t VALUES(1); INSERT INTO t VALUES(1)")
+            try connection.execute(
+                "CREATE TABLE t(a UNIQUE); INSERT INTO t VALUES(1); INSERT INTO t VALUES(1)")
         } throws: { error in
             let error = error as? SQLiteError
             return error?.code == .constraint && error?.extendedCodeName == "SQLITE_CONSTRAINT_UNIQUE"

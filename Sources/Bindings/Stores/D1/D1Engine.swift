@@ -3,8 +3,8 @@ internal import Observability
 internal import Synchronization
 internal import System
 
-/// One database: its queues and its threads. Threads start with the first call and end when the engine retires; it can start again
-/// at any time. Safe on any thread.
+/// One database: its queues and its threads. Threads start with the first call and end when the engine
+/// retires; it can start again at any time. Safe on any thread.
 ///
 ///     idle ──first call──▶ starting ──file is open──▶ ready ──retire, last thread ended──▶ idle
 ///            (a start that fails answers all that waits and ends in idle)
@@ -67,7 +67,8 @@ final class D1Engine: Sendable {
         let byteCount = work.byteCount
         let answer = await withCheckedContinuation { continuation in
             enqueue(
-                D1Call(work, session: session, arrival: now, byteCount: byteCount, continuation: continuation))
+                D1Call(work, session: session, arrival: now, byteCount: byteCount, continuation: continuation)
+            )
         }
         return try answer.get()
     }
@@ -111,7 +112,8 @@ final class D1Engine: Sendable {
 
     // MARK: For readers
 
-    /// How often the writer has committed: a snapshot that began before the number was read may be older than the last commit.
+    /// How often the writer has committed: a snapshot that began before the number was read may be older than
+    /// the last commit.
     var commitCount: UInt64 { commits.load(ordering: .acquiring) }
     var position: D1Position { durablePosition.withLock { $0 } }
 
@@ -169,7 +171,8 @@ final class D1Engine: Sendable {
         return .sleeper(wakeup)
     }
 
-    /// One reader keeps up with many short calls, and each further one costs wake-ups: so wake another only for a backlog.
+    /// One reader keeps up with many short calls, and each further one costs wake-ups: so wake another only
+    /// for a backlog.
     private func wakeReader(_ state: inout State) -> Wakeup {
         guard state.awakeReaderCount == 0 || state.reads.count > 16 * state.awakeReaderCount else {
             return .nobody

@@ -31,7 +31,8 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
     package static let noStatement = D1Failure("No SQL statements detected.")
     package static let bindingCount = D1Failure("Wrong number of parameter bindings for SQL query.")
     package static let parametersBeforeLast = D1Failure(
-        "When executing multiple SQL statements in a single call, only the last statement can have parameters.")
+        "When executing multiple SQL statements in a single call, only the last statement can have parameters."
+    )
     package static let notAuthorized = D1Failure(SQLiteError(.notAuthorized, message: "not authorized"))
     package static let tooBig = D1Failure(SQLiteError(.tooBig, message: "string or blob too big"))
     package static let statementTooLong = D1Failure(SQLiteError(.tooBig, message: "statement too long"))

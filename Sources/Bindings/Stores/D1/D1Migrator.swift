@@ -10,8 +10,8 @@ package struct D1Migration: Equatable, Sendable {
         self.text = text
     }
 
-    /// Whether it comes before another: by the leading number of each part of the path, parts without one last, ties
-    /// by their text (spec: d1, section 9).
+    /// Whether it comes before another: by the leading number of each part of the path, parts without one
+    /// last, ties by their text (spec: d1, section 9).
     package static func precedes(_ left: D1Migration, _ right: D1Migration) -> Bool {
         let lefts = left.name.split(separator: "/")
         let rights = right.name.split(separator: "/")
@@ -81,7 +81,8 @@ package struct D1Migrator: Sendable {
         self.table = table
     }
 
-    /// The migrations that have not been applied yet, in the order in which they will be. Makes the table when it is missing.
+    /// The migrations that have not been applied yet, in the order in which they will be. Makes the table
+    /// when it is missing.
     package func pending(_ migrations: [D1Migration]) async throws(D1Failure) -> [D1Migration] {
         let applied = try await applied()
         return migrations.filter { !applied.contains($0.name) }.sorted(by: D1Migration.precedes)
@@ -89,13 +90,15 @@ package struct D1Migrator: Sendable {
 
     /// Whether a failure takes back the migrations before it.
     package enum Scope: Sendable {
-        /// Each migration is a transaction of its own: what came before the one that fails stays, as wrangler does it.
+        /// Each migration is a transaction of its own: what came before the one that fails stays, as wrangler
+        /// does it.
         case each
         /// All pending ones are one transaction, as a release wants them: all or nothing.
         case all
     }
 
-    /// Applies what is pending, each migration together with its row in the table. The first one that fails ends the run.
+    /// Applies what is pending, each migration together with its row in the table. The first one that fails
+    /// ends the run.
     ///
     /// - Throws: only when the database itself doesn't answer; a bad migration is in the report.
     package func apply(
@@ -163,7 +166,8 @@ package struct D1Migrator: Sendable {
         try await store.runScript([table], on: database)
         let reply = try await store.run(
             D1Request(.query([.init(sql: "SELECT name FROM \(name) ORDER BY id")], .allRows)), on: database)
-        guard let results = try? D1ReplyReader(decoding: reply).results(columns: false).first?.0.results else {
+        guard let results = try? D1ReplyReader(decoding: reply).results(columns: false).first?.0.results
+        else {
             throw .closed
         }
         return Set(results.compactMap { $0["name"]?.text })

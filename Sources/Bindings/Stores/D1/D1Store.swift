@@ -6,7 +6,8 @@ package import Interfaces
 package protocol D1Store: Sendable {
     /// Runs one call as one transaction; durable when it returns.
     ///
-    /// Not idempotent by itself: after an error that doesn't name the SQL, the transaction may or may not have happened.
+    /// Not idempotent by itself: after an error that doesn't name the SQL, the transaction may or may not
+    /// have happened.
     /// - Returns: the message that `D1ReplyReader` reads.
     func run(_ request: D1Request, on database: String) async throws(D1Failure) -> [UInt8]
 

@@ -23,8 +23,8 @@ enum D1Work: Sendable {
         }
     }
 
-    /// Whether a reader should try it first. Only a guess from the first letters: what decides is SQLite's own
-    /// judgement of the prepared statement.
+    /// Whether a reader should try it first. Only a guess from the first letters: what decides is SQLite's
+    /// own judgement of the prepared statement.
     var looksReadOnly: Bool {
         switch self {
         case .query(let statements, _): statements.allSatisfy { Self.looksReadOnly($0.sql) }
