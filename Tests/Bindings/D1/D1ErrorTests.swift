@@ -62,16 +62,21 @@ import Testing
 
     @Test func `numbers that are none, and infinities, are null`() async throws {
         try await withDatabase { (database, _) async throws in
-            let row = try await database.prepare("SELECT ?, ?, ?, 9e999").bind(Double.nan, Double.infinity, D1Value.real(-.infinity)).first()
+            let row = try await database.prepare("SELECT ?, ?, ?, 9e999").bind(
+                Double.nan, Double.infinity, D1Value.real(-.infinity)
+            ).first()
             #expect(row?.values == [nil, nil, nil, nil])
         }
     }
 
     @Test func `extreme values and empty ones survive`() async throws {
         let values: [D1Value] = [
-            0, -1, 127, 128, -128, -129, 32767, 32768, .integer(.min), .integer(.max), 2_147_483_648, 0.0, -0.5, 1e308,
+            0, -1, 127, 128, -128, -129, 32767, 32768, .integer(.min), .integer(.max), 2_147_483_648, 0.0,
+            -0.5,
+            1e308,
             2.2250738585072014e-308, "", "ünï\u{0}çode 🐝", .text(String(repeating: "x", count: 255)),
-            .text(String(repeating: "y", count: 256)), .blob([]), .blob([UInt8](repeating: 9, count: 256)), nil,
+            .text(String(repeating: "y", count: 256)), .blob([]), .blob([UInt8](repeating: 9, count: 256)),
+            nil,
         ]
         try await withDatabase { (database, _) async throws in
             let marks = values.map { _ in "?" }.joined(separator: ",")
@@ -147,9 +152,13 @@ import Testing
             _ = try await database.exec("CREATE TABLE t(a)")
             let endless = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n)"
             try await withThrowingTaskGroup(of: String?.self) { group in
-                group.addTask { await failure { try await database.prepare("\(endless) SELECT max(i) FROM n").run() } }
                 group.addTask {
-                    await failure { try await database.prepare("\(endless) INSERT INTO t SELECT i FROM n WHERE i<0").run() }
+                    await failure { try await database.prepare("\(endless) SELECT max(i) FROM n").run() }
+                }
+                group.addTask {
+                    await failure {
+                        try await database.prepare("\(endless) INSERT INTO t SELECT i FROM n WHERE i<0").run()
+                    }
                 }
                 // Jumps only while somebody waits, so it ends as soon as both have answered.
                 var messages: [String?] = []
@@ -174,7 +183,8 @@ import Testing
         limits.databaseBytesMax = 1 << 20
         try await withDatabase(limits: limits) { (database, _) async throws in
             _ = try await database.exec("CREATE TABLE t(a)")
-            let insert = database.prepare("INSERT INTO t VALUES(?)").bind([UInt8](repeating: 1, count: 200_000))
+            let insert = database.prepare("INSERT INTO t VALUES(?)").bind(
+                [UInt8](repeating: 1, count: 200_000))
             for _ in 0..<4 { try await insert.run() }
             let batch = Array(repeating: insert, count: 4)
             #expect(

@@ -5,14 +5,18 @@ import Testing
 
 @Suite struct `D1 migrations` {
     private func names(_ fixture: Fixture) async throws -> [D1Value?] {
-        try await fixture.database.prepare("SELECT name FROM d1_migrations ORDER BY id").all().results.map { $0["name"] }
+        try await fixture.database.prepare("SELECT name FROM d1_migrations ORDER BY id").all().results.map {
+            $0["name"]
+        }
     }
 
     @Test func `probe 27: the first failure ends the run and leaves no trace`() async throws {
         try await withDatabase { (database, fixture) async throws in
             let migrator = D1Migrator(store: fixture.store, database: "main")
-            let first = D1Migration(name: "0001_users.sql", text: "CREATE TABLE users(id INTEGER PRIMARY KEY);")
-            let broken = D1Migration(name: "0002_bad.sql", text: "CREATE TABLE b(x);\nINSERT INTO nowhere VALUES(1);")
+            let first = D1Migration(
+                name: "0001_users.sql", text: "CREATE TABLE users(id INTEGER PRIMARY KEY);")
+            let broken = D1Migration(
+                name: "0002_bad.sql", text: "CREATE TABLE b(x);\nINSERT INTO nowhere VALUES(1);")
             let third = D1Migration(name: "0003_c.sql", text: "CREATE TABLE c(x)")
             let report = try await migrator.apply([third, broken, first])
             #expect(!report.succeeded)
@@ -24,7 +28,9 @@ import Testing
             #expect(report.bookmark != nil)
             #expect(try await names(fixture) == ["0001_users.sql"])
             #expect(
-                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name IN ('b','c')").first("n") == 0)
+                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name IN ('b','c')")
+                    .first(
+                        "n") == 0)
 
             let fixed = D1Migration(name: "0002_bad.sql", text: "CREATE TABLE b(x);")
             let second = try await migrator.apply([first, fixed, third])
@@ -34,6 +40,26 @@ import Testing
             #expect(nothing.succeeded && nothing.description == "✅ No migrations to apply!")
             // A file that is no longer there is ignored.
             #expect(try await migrator.pending([first]).isEmpty)
+        }
+    }
+
+    @Test func `a release's migrations are applied together or not at all`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main")
+            let good = D1Migration(name: "1.sql", text: "CREATE TABLE a(x)")
+            let bad = D1Migration(name: "2.sql", text: "CREATE TABLE a(x);")
+            let report = try await migrator.apply([good, bad], as: .all)
+            #expect(
+                report.items.map(\.outcome) == [
+                    .skipped, .failed("table a already exists at offset 13: SQLITE_ERROR"),
+                ])
+            #expect(try await names(fixture).isEmpty)
+            #expect(
+                try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name='a'").first("n")
+                    == 0)
+            let fixed = D1Migration(name: "2.sql", text: "CREATE TABLE b(x); -- no newline at the end")
+            #expect(try await migrator.apply([good, fixed], as: .all).succeeded)
+            #expect(try await names(fixture) == ["1.sql", "2.sql"])
         }
     }
 
@@ -76,7 +102,8 @@ import Testing
         try await withDatabase { (database, fixture) async throws in
             let migrator = D1Migrator(store: fixture.store, database: "main", table: "my \"own\"")
             _ = try await migrator.apply([D1Migration(name: "1.sql", text: "-- nothing")])
-            #expect(try await database.prepare("SELECT name FROM \"my \"\"own\"\"\"").first("name") == "1.sql")
+            #expect(
+                try await database.prepare("SELECT name FROM \"my \"\"own\"\"\"").first("name") == "1.sql")
         }
     }
 

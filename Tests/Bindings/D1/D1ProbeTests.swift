@@ -147,14 +147,19 @@ import Testing
             )
             #expect(try await database.prepare("SELECT count(*) n FROM a").first("n") == 0)
             let split = await failure { _ = try await database.exec("SELECT\n1;") }
-            #expect(split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input at offset 6: SQLITE_ERROR" || split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input: SQLITE_ERROR")
+            #expect(
+                split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input at offset 6: SQLITE_ERROR"
+                    || split == "D1_EXEC_ERROR: Error in line 1: SELECT: incomplete input: SQLITE_ERROR")
         }
     }
 
-    @Test func `probe 13: transactions, attached files, VACUUM and temporary tables are refused`() async throws {
+    @Test func `probe 13: transactions, attached files, VACUUM and temporary tables are refused`()
+        async throws
+    {
         try await withDatabase { (database, _) async throws in
             for text in [
-                "BEGIN TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT a", "RELEASE a", "END", "begin immediate",
+                "BEGIN TRANSACTION", "COMMIT", "ROLLBACK", "SAVEPOINT a", "RELEASE a", "END",
+                "begin immediate",
             ] {
                 let message = await failure { try await database.prepare(text).run() }
                 #expect(
@@ -199,7 +204,8 @@ import Testing
             }
             for text in [
                 "PRAGMA journal_mode", "PRAGMA user_version", "PRAGMA cache_size", "PRAGMA page_size=1024",
-                "PRAGMA writable_schema=1", "PRAGMA wal_checkpoint", "PRAGMA synchronous=0", "PRAGMA table_info",
+                "PRAGMA writable_schema=1", "PRAGMA wal_checkpoint", "PRAGMA synchronous=0",
+                "PRAGMA table_info",
                 "PRAGMA foreign_keys=maybe", "PRAGMA function_list",
             ] {
                 #expect(
@@ -210,7 +216,8 @@ import Testing
             #expect(try await database.prepare("SELECT 'A' LIKE 'a' AS x").first("x") == 1)
             #expect(
                 try await database.batch([
-                    database.prepare("PRAGMA case_sensitive_like=on"), database.prepare("SELECT 'A' LIKE 'a' AS x"),
+                    database.prepare("PRAGMA case_sensitive_like=on"),
+                    database.prepare("SELECT 'A' LIKE 'a' AS x"),
                 ])[1].results[0]["x"] == 0)
             #expect(
                 try await database.batch([
@@ -248,7 +255,8 @@ import Testing
     @Test func `probe 16: full text search works, other modules and functions do not`() async throws {
         try await withDatabase { (database, _) async throws in
             _ = try await database.exec("CREATE VIRTUAL TABLE f USING fts5(title, body)")
-            try await database.prepare("INSERT INTO f VALUES(?, ?)").bind("swift", "the edge of the world").run()
+            try await database.prepare("INSERT INTO f VALUES(?, ?)").bind("swift", "the edge of the world")
+                .run()
             try await database.prepare("INSERT INTO f VALUES(?, ?)").bind("other", "nothing here").run()
             let row = try await database.prepare(
                 "SELECT title, bm25(f) AS score, highlight(f, 1, '<', '>') AS text, snippet(f, 1, '', '', '…', 2) AS s "
@@ -309,7 +317,8 @@ import Testing
             let hundred = database.prepare("SELECT \(list(100))").bind(values: (1...100).map { .integer($0) })
             #expect(try await hundred.first()?.values.last == 100)
             let more = database.prepare("SELECT \(list(101))").bind(values: (1...101).map { .integer($0) })
-            #expect(await failure { try await more.run() }?.hasPrefix("D1_ERROR: too many SQL variables") == true)
+            #expect(
+                await failure { try await more.run() }?.hasPrefix("D1_ERROR: too many SQL variables") == true)
             #expect(
                 await failure { try await database.prepare("SELECT ?101").run() }?
                     .hasPrefix("D1_ERROR: variable number must be between ?1 and ?100") == true)

@@ -15,7 +15,9 @@ import Testing
             _ = try await session.prepare("INSERT INTO t(a) VALUES('kept')").run()
             var last = try #require(session.getBookmark())
             await fixture.store.close()
-            #expect(await failure { try await database.prepare("SELECT 1").run() } == "D1_ERROR: Network connection lost.")
+            #expect(
+                await failure { try await database.prepare("SELECT 1").run() }
+                    == "D1_ERROR: Network connection lost.")
             for round in 0..<3 {
                 let again = try Fixture(directory: fixture.directory)
                 #expect(try await again.database.prepare("SELECT a FROM t WHERE id=1").first("a") == "kept")
@@ -37,7 +39,9 @@ import Testing
             _ = try await session.prepare("CREATE TABLE t(a)").run()
             var last = try #require(session.getBookmark())
             for index in 0..<300 {
-                _ = try await session.prepare("INSERT INTO t VALUES(?)").bind(String(repeating: "x", count: index * 10)).run()
+                _ = try await session.prepare("INSERT INTO t VALUES(?)").bind(
+                    String(repeating: "x", count: index * 10)
+                ).run()
                 let next = try #require(session.getBookmark())
                 #expect(next > last, "write \(index)")
                 last = next
@@ -68,7 +72,9 @@ import Testing
                     let database = fixture.database("d\(number)")
                     if round == 0 { _ = try await database.exec("CREATE TABLE t(a)") }
                     try await database.prepare("INSERT INTO t VALUES(1)").run()
-                    #expect(try await database.prepare("SELECT count(*) n FROM t").first("n") == .integer(Int64(round + 1)))
+                    #expect(
+                        try await database.prepare("SELECT count(*) n FROM t").first("n")
+                            == .integer(Int64(round + 1)))
                 }
             }
         }
@@ -104,7 +110,8 @@ import Testing
             for _ in 0..<2 {
                 #expect(
                     await failure { try await bad.prepare("SELECT 1").run() }
-                        == "D1_ERROR: Internal error while starting up D1 DB storage caused object to be reset.")
+                        == "D1_ERROR: Internal error while starting up D1 DB storage caused object to be reset."
+                )
             }
             #expect(try await database.prepare("SELECT 1 a").first("a") == 1)
         }
@@ -127,7 +134,8 @@ import Testing
         try await withDatabase { (_, fixture) async throws in
             let service = D1Service(store: fixture.store, database: "main")
             let (valid, _) = D1Request(
-                .query([.init(sql: "SELECT ?, ?", parameters: [1, "text"])], .allRows), session: "first-primary"
+                .query([.init(sql: "SELECT ?, ?", parameters: [1, "text"])], .allRows),
+                session: "first-primary"
             ).encoded()
             let seed = UInt64.random(in: 0 ... .max)
             var generator = SeededGenerator(seed: seed)
@@ -135,9 +143,11 @@ import Testing
                 var message = valid
                 for _ in 0..<Int.random(in: 1...4, using: &generator) {
                     switch Int.random(in: 0..<3, using: &generator) {
-                    case 0: message = Array(message.prefix(Int.random(in: 0...message.count, using: &generator)))
+                    case 0:
+                        message = Array(message.prefix(Int.random(in: 0...message.count, using: &generator)))
                     case 1 where !message.isEmpty:
-                        message[Int.random(in: 0..<message.count, using: &generator)] = .random(in: 0...255, using: &generator)
+                        message[Int.random(in: 0..<message.count, using: &generator)] = .random(
+                            in: 0...255, using: &generator)
                     default: message.append(.random(in: 0...255, using: &generator))
                     }
                 }
@@ -154,15 +164,19 @@ import Testing
     @Test func `a torn or bent reply never reads outside of itself`() async throws {
         try await withDatabase { (_, fixture) async throws in
             let reply = try await fixture.store.run(
-                D1Request(.query([.init(sql: "SELECT 1 a, 'text' b, x'0102' c, 2.5 d, NULL e")], .allRows)), on: "main")
+                D1Request(.query([.init(sql: "SELECT 1 a, 'text' b, x'0102' c, 2.5 d, NULL e")], .allRows)),
+                on: "main")
             let seed = UInt64.random(in: 0 ... .max)
             var generator = SeededGenerator(seed: seed)
             for count in 0..<reply.count {
-                #expect(throws: (any Error).self) { _ = try D1ReplyReader(decoding: Array(reply.prefix(count))) }
+                #expect(throws: (any Error).self) {
+                    _ = try D1ReplyReader(decoding: Array(reply.prefix(count)))
+                }
             }
             for _ in 0..<5000 {
                 var bent = reply
-                bent[Int.random(in: 0..<bent.count, using: &generator)] = .random(in: 0...255, using: &generator)
+                bent[Int.random(in: 0..<bent.count, using: &generator)] = .random(
+                    in: 0...255, using: &generator)
                 _ = try? D1ReplyReader(decoding: bent)
             }
         }
@@ -204,7 +218,9 @@ import Testing
                 if isValid { for (key, value) in pairs { model[key] = value } }
             case 90..<98:
                 let rows = try await database.prepare("SELECT k, v FROM t ORDER BY k").raw().rows
-                let expected: [[D1Value]] = model.sorted { $0.key < $1.key }.map { [.integer($0.key), .integer($0.value)] }
+                let expected: [[D1Value]] = model.sorted { $0.key < $1.key }.map {
+                    [.integer($0.key), .integer($0.value)]
+                }
                 #expect(rows == expected, "seed \(seed) step \(step)")
             default:
                 await fixture.store.close()

@@ -1,8 +1,8 @@
 import FoundationEssentials
 import Observability
 import SQLite
-import System
 import Synchronization
+import System
 
 @testable import Interfaces
 @testable import Stores
@@ -16,14 +16,16 @@ final class Fixture: Sendable {
     let database: D1Database
 
     init(
-        directory: String? = nil, limits: D1Limits = D1Limits(), faults: D1Faults = .none, name: String = "main"
+        directory: String? = nil, limits: D1Limits = D1Limits(), faults: D1Faults = .none,
+        name: String = "main"
     ) throws {
         self.directory =
             directory ?? FileManager.default.temporaryDirectory.path + "/edge-d1-\(UUID().uuidString)"
         clock = VirtualClock()
         store = try EmbeddedD1Store(
             directory: self.directory, clock: clock,
-            logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), limits: limits, faults: faults)
+            logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), limits: limits,
+            faults: faults)
         database = D1Database(
             transport: LoopbackTransport(D1Service(store: store, database: name)), binding: 0)
     }
@@ -40,7 +42,8 @@ final class Fixture: Sendable {
 
 /// Runs `body` with a fresh database and removes it afterwards.
 func withDatabase(
-    limits: D1Limits = D1Limits(), faults: D1Faults = .none, _ body: (D1Database, Fixture) async throws -> Void
+    limits: D1Limits = D1Limits(), faults: D1Faults = .none,
+    _ body: (D1Database, Fixture) async throws -> Void
 ) async throws {
     let fixture = try Fixture(limits: limits, faults: faults)
     do {
@@ -69,7 +72,8 @@ final class LoopbackTransport: BindingTransport {
     init(_ service: any StoreService) { self.service = service }
 
     func perform(_ call: BindingCall) async throws -> BindingReply {
-        let body: BytesSource? = if let stream = call.body { BytesSource(try await stream.collect()) } else { nil }
+        let body: BytesSource? =
+            if let stream = call.body { BytesSource(try await stream.collect()) } else { nil }
         let reply = try await service.answer(StoreCall(call.kind, message: call.message, body: body))
         switch reply.body {
         case nil: return BindingReply(message: reply.message)

@@ -25,7 +25,8 @@ struct D1Caller: Sendable {
     private func reply(to work: D1Request.Work) async throws -> D1ReplyReader {
         let request = D1Request(work, session: session?.demand)
         let (message, body) = request.encoded()
-        let call = BindingCall(.d1Query, binding: binding, message: message, body: body.map { ByteStream($0) })
+        let call = BindingCall(
+            .d1Query, binding: binding, message: message, body: body.map { ByteStream($0) })
         do {
             let reply = try await transport.perform(call)
             let reader = try await D1ReplyReader(reply)

@@ -11,7 +11,9 @@ public final class D1DatabaseSession: Sendable {
         self.caller = caller
     }
 
-    public func prepare(_ sql: String) -> D1PreparedStatement { D1PreparedStatement(caller: caller, sql: sql) }
+    public func prepare(_ sql: String) -> D1PreparedStatement {
+        D1PreparedStatement(caller: caller, sql: sql)
+    }
 
     public func batch(_ statements: [D1PreparedStatement]) async throws -> [D1Result] {
         try await caller.query(statements.map(\.request))

@@ -1,13 +1,15 @@
 internal import Wire
 
-/// Writes the reply to a `d1Query` call as its rows come: no value exists twice on the way from the page to the wire.
+/// Writes the reply to a `d1Query` call as its rows come: no value exists twice on the way from the page to
+/// the wire.
 ///
-///     u8 form          0: this is it; a reply too large for one frame is the single byte 1 and a body with the rest
-///     u8 work          1 results, 2 exec
+///     u8 form          0: this is it; a reply too large for one frame is the single byte 1 and a body with
+///     the rest u8 work          1 results, 2 exec
 ///     results: u32 count, then each:
 ///         u16 columns, each u32 length + UTF-8
 ///         u32 rows, each value: u8 tag, then its bytes (`Tag`)
-///         f64 duration, i64 changes, i64 lastRowID, u8 changedDB, i64 sizeAfter, i64 rowsRead, i64 rowsWritten
+///         f64 duration, i64 changes, i64 lastRowID, u8 changedDB, i64 sizeAfter, i64 rowsRead, i64
+///         rowsWritten
 ///     exec: u32 count, f64 duration
 ///     u32 length + UTF-8 bookmark, empty outside of sessions;   u32 length + UTF-8 region
 @safe package struct D1ReplyWriter: Sendable {
@@ -89,10 +91,14 @@ internal import Wire
 
     // SAFETY: the caller lends bytes for the length of the call; they are copied.
     @inline(__always)
-    package mutating func put(text: UnsafeRawBufferPointer) { unsafe put(text, short: .shortText, long: .text) }
+    package mutating func put(text: UnsafeRawBufferPointer) {
+        unsafe put(text, short: .shortText, long: .text)
+    }
 
     @inline(__always)
-    package mutating func put(blob: UnsafeRawBufferPointer) { unsafe put(blob, short: .shortBlob, long: .blob) }
+    package mutating func put(blob: UnsafeRawBufferPointer) {
+        unsafe put(blob, short: .shortBlob, long: .blob)
+    }
 
     package mutating func endRow() { rowCount &+= 1 }
 

@@ -25,7 +25,8 @@ package struct D1Request: Equatable, Sendable {
     }
 
     package var work: Work
-    /// `first-primary`, `first-unconstrained`, or the bookmark that the answer has to be as new as; `nil` outside of sessions.
+    /// `first-primary`, `first-unconstrained`, or the bookmark that the answer has to be as new as; `nil`
+    /// outside of sessions.
     package var session: String?
 
     package init(_ work: Work, session: String? = nil) {

@@ -23,8 +23,8 @@ public struct D1Meta: Sendable, Hashable {
     public var changedDB = false
     /// Bytes of the database after the statement, a multiple of the page size.
     public var sizeAfter: Int64 = 0
-    /// Rows that the statement visited. An estimate: exact for scans, look-ups by key, LIMIT and COUNT(*) over one
-    /// table; joins, sub-queries and ranges of an index are counted by the rows they gave.
+    /// Rows that the statement visited. An estimate: exact for scans, look-ups by key, LIMIT and COUNT(*)
+    /// over one table; joins, sub-queries and ranges of an index are counted by the rows they gave.
     public var rowsRead: Int64 = 0
     /// Rows and index entries that the statement wrote. An estimate: exact where every row changes the same
     /// indexes; partial indexes and virtual tables are approximated.

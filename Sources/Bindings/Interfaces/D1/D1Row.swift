@@ -25,8 +25,8 @@ public struct D1Row: Sendable, Hashable {
 
     /// Reads the row into `type`: each coding key is a column name.
     ///
-    /// A type that is a single value (`String.self`) is read from the first column. Booleans are numbers, bytes
-    /// are `[UInt8]`; a missing column is fine for an optional property.
+    /// A type that is a single value (`String.self`) is read from the first column. Booleans are numbers,
+    /// bytes are `[UInt8]`; a missing column is fine for an optional property.
     /// - Throws: `DecodingError`.
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
         try D1ValueDecoder.decode(type, from: self)

@@ -119,7 +119,8 @@ private struct D1KeyedContainer<Key: CodingKey>: KeyedDecodingContainerProtocol 
     private func value(_ key: Key) throws -> D1Value {
         guard let value = row[key.stringValue] else {
             throw DecodingError.keyNotFound(
-                key, .init(codingPath: codingPath, debugDescription: "the row has no column \(key.stringValue)"))
+                key,
+                .init(codingPath: codingPath, debugDescription: "the row has no column \(key.stringValue)"))
         }
         return value
     }

@@ -7,7 +7,8 @@
 public enum D1Value: Hashable, Sendable {
     case null
     case integer(Int64)
-    /// Not-a-number and the infinities are bound as NULL, and an infinity that SQL computes is read as `null`.
+    /// Not-a-number and the infinities are bound as NULL, and an infinity that SQL computes is read as
+    /// `null`.
     case real(Double)
     case text(String)
     case blob([UInt8])
@@ -47,7 +48,8 @@ public enum D1Value: Hashable, Sendable {
 }
 
 extension D1Value: ExpressibleByNilLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
-    ExpressibleByStringLiteral, ExpressibleByStringInterpolation, ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral
+    ExpressibleByStringLiteral, ExpressibleByStringInterpolation, ExpressibleByBooleanLiteral,
+    ExpressibleByArrayLiteral
 {
     public init(nilLiteral: ()) { self = .null }
     public init(integerLiteral value: Int64) { self = .integer(value) }
@@ -57,7 +59,8 @@ extension D1Value: ExpressibleByNilLiteral, ExpressibleByIntegerLiteral, Express
     public init(arrayLiteral elements: UInt8...) { self = .blob(elements) }
 }
 
-/// A Swift value that can be bound to a parameter. Conform a type of your own by naming the value it is stored as.
+/// A Swift value that can be bound to a parameter. Conform a type of your own by naming the value it is
+/// stored as.
 public protocol D1Convertible {
     var d1Value: D1Value { get }
 }

@@ -1,6 +1,7 @@
 internal import SQLite
 
-/// Decides what a tenant's SQL may touch (spec: d1, section 6), and notes what the statement being prepared is up to.
+/// Decides what a tenant's SQL may touch (spec: d1, section 6), and notes what the statement being prepared
+/// is up to.
 ///
 /// Belongs to one connection and its thread. The connection keeps it.
 final class D1Authorizer: SQLiteAuthorizer {

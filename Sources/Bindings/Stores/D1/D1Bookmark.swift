@@ -1,4 +1,5 @@
-/// A state of a database in time: `0000008b-00000005-00004d2e-<32 hex>`. Bookmarks are ordered, and their texts in the same way.
+/// A state of a database in time: `0000008b-00000005-00004d2e-<32 hex>`. Bookmarks are ordered, and their
+/// texts in the same way.
 package struct D1Bookmark: Sendable, Equatable, Comparable, CustomStringConvertible {
     /// Raised by each restore, so that time goes on even when the content goes back.
     package var generation: UInt32
@@ -6,8 +7,9 @@ package struct D1Bookmark: Sendable, Equatable, Comparable, CustomStringConverti
     package var segment: UInt32
     /// Frames in the log after the commit.
     package var frame: UInt32
-    /// Salt and running checksum of the commit's last frame (https://www.sqlite.org/fileformat2.html#walformat), 16 bytes; they
-    /// tell two states apart that share a place, which only a restored copy of the files can make.
+    /// Salt and running checksum of the commit's last frame
+    /// (https://www.sqlite.org/fileformat2.html#walformat), 16 bytes; they tell two states apart that share a
+    /// place, which only a restored copy of the files can make.
     package var digest: [UInt8]
 
     package static let zeroDigest = [UInt8](repeating: 0, count: 16)
@@ -62,7 +64,9 @@ package struct D1Bookmark: Sendable, Equatable, Comparable, CustomStringConverti
 
     package static func < (left: D1Bookmark, right: D1Bookmark) -> Bool {
         if !left.isSamePlace(as: right) {
-            return (left.generation, left.segment, left.frame) < (right.generation, right.segment, right.frame)
+            return (left.generation, left.segment, left.frame) < (
+                right.generation, right.segment, right.frame
+            )
         }
         return left.digest.lexicographicallyPrecedes(right.digest)
     }

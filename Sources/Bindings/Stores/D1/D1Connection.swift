@@ -2,7 +2,8 @@ internal import Interfaces
 internal import SQLite
 internal import System
 
-/// A connection as D1 wants it: limits, authorizer, time limit, prepared statements. Belongs to one thread, a reader's or the writer's.
+/// A connection as D1 wants it: limits, authorizer, time limit, prepared statements. Belongs to one thread, a
+/// reader's or the writer's.
 final class D1Connection {
     enum Role { case reader, writer }
 
@@ -42,7 +43,8 @@ final class D1Connection {
         deadline = clock.now() + limits.queryDuration
         sqlite = try SQLiteConnection(path: path, role == .writer ? .create : .readOnly)
         sqlite.setNoCheckpointOnClose()
-        // Locks are held by our own threads only, and briefly: by a reader while the writer restarts the log, for one.
+        // Locks are held by our own threads only, and briefly: by a reader while the writer restarts the log,
+        // for one.
         sqlite.setBusyTimeout(milliseconds: 5000)
         if role == .writer {
             try sqlite.execute("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
@@ -79,8 +81,8 @@ final class D1Connection {
         sqlite.setLimit(.triggerDepth, Int32(limits.triggerDepthMax))
         sqlite.setLimit(.attachedDatabases, 0)
         sqlite.setLimit(.workerThreads, 0)
-        // The library's limit is for a whole row: the largest value must fit beside the row's header and its key.
-        // Values are checked by themselves when they are bound.
+        // The library's limit is for a whole row: the largest value must fit beside the row's header and its
+        // key. Values are checked by themselves when they are bound.
         sqlite.setLimit(.valueBytes, Int32(limits.valueBytesMax + 1024))
         sqlite.setAuthorizer(authorizer)
         sqlite.setProgressHandler(every: 1000) { [unowned self] in

@@ -3,8 +3,8 @@ internal import Observability
 internal import Synchronization
 internal import System
 
-/// One database: its queues and its threads. Threads start with the first call and end when the engine retires; it can start again
-/// at any time. Safe on any thread.
+/// One database: its queues and its threads. Threads start with the first call and end when the engine
+/// retires; it can start again at any time. Safe on any thread.
 ///
 ///     idle ──first call──▶ starting ──file is open──▶ ready ──retire, last thread ended──▶ idle
 ///            (a start that fails answers all that waits and ends in idle)
@@ -23,6 +23,8 @@ final class D1Engine: Sendable {
         var writes = D1CallQueue()
         var reads = D1CallQueue()
         var waitingByteCount = 0
+        /// `nil` while idle: a database that nobody uses costs no descriptor.
+        var writerWakeup: EventCounter?
         var isWriterAsleep = false
         var readers: [ReaderSlot] = []
         /// Readers that run, or are about to.
@@ -46,7 +48,6 @@ final class D1Engine: Sendable {
 
     private let surroundings: D1Surroundings
     private let state = Mutex(State())
-    private let writerWakeup = EventCounter()
     /// Raised after each commit, before its calls are answered.
     private let commits = Atomic<UInt64>(0)
     private let durablePosition: Mutex<D1Position>
@@ -66,7 +67,8 @@ final class D1Engine: Sendable {
         let byteCount = work.byteCount
         let answer = await withCheckedContinuation { continuation in
             enqueue(
-                D1Call(work, session: session, arrival: now, byteCount: byteCount, continuation: continuation))
+                D1Call(work, session: session, arrival: now, byteCount: byteCount, continuation: continuation)
+            )
         }
         return try answer.get()
     }
@@ -89,9 +91,8 @@ final class D1Engine: Sendable {
         let sleepers: [EventCounter] = state.withLock { state in
             guard state.phase != .idle else { return [] }
             state.isRetiring = true
-            return state.readers.map(\.wakeup)
+            return state.readers.map(\.wakeup) + [state.writerWakeup].compactMap { $0 }
         }
-        writerWakeup.signal()
         for sleeper in sleepers { sleeper.signal() }
     }
 
@@ -111,7 +112,8 @@ final class D1Engine: Sendable {
 
     // MARK: For readers
 
-    /// How often the writer has committed: a snapshot that began before the number was read may be older than the last commit.
+    /// How often the writer has committed: a snapshot that began before the number was read may be older than
+    /// the last commit.
     var commitCount: UInt64 { commits.load(ordering: .acquiring) }
     var position: D1Position { durablePosition.withLock { $0 } }
 
@@ -159,16 +161,18 @@ final class D1Engine: Sendable {
     private func start(_ state: inout State) -> Wakeup {
         state.phase = .starting
         state.threadCount = 1
+        state.writerWakeup = EventCounter()
         return .newWriter
     }
 
     private func wakeWriter(_ state: inout State) -> Wakeup {
-        guard state.isWriterAsleep else { return .nobody }
+        guard state.isWriterAsleep, let wakeup = state.writerWakeup else { return .nobody }
         state.isWriterAsleep = false
-        return .sleeper(writerWakeup)
+        return .sleeper(wakeup)
     }
 
-    /// One reader keeps up with many short calls, and each further one costs wake-ups: so wake another only for a backlog.
+    /// One reader keeps up with many short calls, and each further one costs wake-ups: so wake another only
+    /// for a backlog.
     private func wakeReader(_ state: inout State) -> Wakeup {
         guard state.awakeReaderCount == 0 || state.reads.count > 16 * state.awakeReaderCount else {
             return .nobody
@@ -226,22 +230,26 @@ final class D1Engine: Sendable {
     /// Waits for calls; `nil` when the thread is to end.
     private func takeWrites() -> [D1Call]? {
         while true {
-            enum Next { case calls([D1Call]), end, sleep }
+            enum Next {
+                case calls([D1Call])
+                case end
+                case sleep(EventCounter)
+            }
             let next = state.withLock { state -> Next in
                 if !state.writes.isEmpty {
                     let calls = state.writes.take(upTo: surroundings.limits.groupCallsMax)
                     for call in calls { state.waitingByteCount -= call.byteCount }
                     return .calls(calls)
                 }
-                if state.isRetiring { return .end }
+                guard !state.isRetiring, let wakeup = state.writerWakeup else { return .end }
                 state.isWriterAsleep = true
-                return .sleep
+                return .sleep(wakeup)
             }
             switch next {
             case .calls(let calls): return calls
             case .end: return nil
-            case .sleep:
-                writerWakeup.wait(upTo: .seconds(60))
+            case .sleep(let wakeup):
+                wakeup.wait(upTo: .seconds(60))
                 state.withLock { $0.isWriterAsleep = false }
             }
         }
@@ -272,6 +280,7 @@ final class D1Engine: Sendable {
             }
             state.phase = .idle
             state.isRetiring = false
+            state.writerWakeup = nil
             defer { state.waitingForEnd = [] }
             return (.nobody, state.waitingForEnd)
         }
@@ -294,7 +303,8 @@ final class D1Engine: Sendable {
             }
         } catch {
             surroundings.logger.log(
-                .error, "d1: a reader cannot open the database", [("path", surroundings.path), ("error", "\(error)")])
+                .error, "d1: a reader cannot open the database",
+                [("path", surroundings.path), ("error", "\(error)")])
             // The writer can do what a reader can.
             while let (call, _) = takeRead() { handOver(call) }
             state.withLock { state in

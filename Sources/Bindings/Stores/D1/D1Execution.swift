@@ -2,7 +2,8 @@ internal import Interfaces
 internal import SQLite
 internal import System
 
-/// Runs the work of one call on one connection, inside a transaction that its owner has opened, and writes the reply.
+/// Runs the work of one call on one connection, inside a transaction that its owner has opened, and writes
+/// the reply.
 struct D1Execution {
     enum Outcome {
         /// The reply, complete but for its end.
@@ -15,7 +16,8 @@ struct D1Execution {
     /// What a statement on a reader reports: the database's state when its snapshot was taken.
     let size: Int64
     let lastRowID: Int64
-    /// Whether a statement changed pragmas, or may have renamed a table: its owner sets that right before the call ends.
+    /// Whether a statement changed pragmas, or may have renamed a table: its owner sets that right before the
+    /// call ends.
     private(set) var setPragmas = false
     private(set) var alteredTables = false
 
@@ -42,9 +44,18 @@ struct D1Execution {
             let count = try runLines(text)
             return .reply(
                 D1ReplyWriter(execCount: count, duration: milliseconds(connection.clock.now() - start)))
-        case .script(let text):
-            var script = SQLiteScript(text)
-            let count = try runAll(&script)
+        case .script(let texts):
+            var count = 0
+            for (index, text) in texts.enumerated() {
+                do throws(D1Failure) {
+                    var script = SQLiteScript(text)
+                    count += try runAll(&script)
+                } catch {
+                    var failure = error
+                    failure.part = .text(index)
+                    throw failure
+                }
+            }
             return .reply(D1ReplyWriter(execCount: count, duration: 0))
         case .bookmark: return .reply(D1ReplyWriter())
         }
@@ -67,7 +78,9 @@ struct D1Execution {
             guard let statement = try prepare(&script, persistent: isFirst) else { return false }
             if script.isAtEnd {
                 // A text of one statement, which is nearly every text, is kept for the next time.
-                if isFirst, !statement.notes.setsPragma { connection.statements.insert(statement, for: request.sql) }
+                if isFirst, !statement.notes.setsPragma {
+                    connection.statements.insert(statement, for: request.sql)
+                }
                 return try run(statement, request, take, since: before, into: &reply)
             }
             isFirst = false
@@ -89,7 +102,7 @@ struct D1Execution {
                 count += 1
             } catch {
                 var failure = error
-                failure.line = (index + 1, String(line))
+                failure.part = .line(index + 1, String(line))
                 throw failure
             }
         }
@@ -111,7 +124,8 @@ struct D1Execution {
 
     // MARK: Statements
 
-    /// Prepares the next statement; `nil` when that is the writer's to do. Notes what preparing alone may have done already.
+    /// Prepares the next statement; `nil` when that is the writer's to do. Notes what preparing alone may
+    /// have done already.
     private mutating func prepare(
         _ script: inout SQLiteScript, persistent: Bool
     ) throws(D1Failure) -> D1Statement? {
@@ -195,7 +209,9 @@ struct D1Execution {
             if rows.count == 1 || take == .allRows {
                 for column in 0..<statement.columnCount { write(sqlite, column, into: &reply) }
                 reply.endRow()
-                guard reply.byteCount <= connection.limits.replyBytesMax else { throw D1Failure.exceededMemory }
+                guard reply.byteCount <= connection.limits.replyBytesMax else {
+                    throw D1Failure.exceededMemory
+                }
             } else if sqlite.isReadOnly {
                 break  // Nobody looks at the rest, and it has no effect.
             }
@@ -265,5 +281,7 @@ struct D1Execution {
         return meta
     }
 
-    private func milliseconds(_ duration: Duration) -> Double { Double(duration.wholeNanoseconds) / 1_000_000 }
+    private func milliseconds(_ duration: Duration) -> Double {
+        Double(duration.wholeNanoseconds) / 1_000_000
+    }
 }

@@ -3,17 +3,20 @@ package import SQLite
 /// Why a call failed, in the documented words, without the prefix that its kind of call gets.
 package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
     package let text: String
-    /// The line of an `exec` that failed, counted from 1.
-    package var line: (number: Int, text: String)?
+    /// Which part of the work it was; `nil` when all of it failed, or there was only one.
+    package var part: Part?
+
+    package enum Part: Equatable, Sendable {
+        /// A line of an `exec`, counted from 1.
+        case line(Int, String)
+        /// A text of a script, counted from 0.
+        case text(Int)
+    }
 
     package init(_ text: String) { self.text = text }
     package init(_ error: SQLiteError) { text = error.description }
 
     package var description: String { text }
-
-    package static func == (left: D1Failure, right: D1Failure) -> Bool {
-        left.text == right.text && left.line?.number == right.line?.number && left.line?.text == right.line?.text
-    }
 
     // Texts that clients know and retry on (spec: d1, section 7).
     package static let overloadedQueue = D1Failure("D1 DB is overloaded. Too many requests queued.")
@@ -28,7 +31,8 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
     package static let noStatement = D1Failure("No SQL statements detected.")
     package static let bindingCount = D1Failure("Wrong number of parameter bindings for SQL query.")
     package static let parametersBeforeLast = D1Failure(
-        "When executing multiple SQL statements in a single call, only the last statement can have parameters.")
+        "When executing multiple SQL statements in a single call, only the last statement can have parameters."
+    )
     package static let notAuthorized = D1Failure(SQLiteError(.notAuthorized, message: "not authorized"))
     package static let tooBig = D1Failure(SQLiteError(.tooBig, message: "string or blob too big"))
     package static let statementTooLong = D1Failure(SQLiteError(.tooBig, message: "statement too long"))

@@ -86,7 +86,8 @@ final class D1Reader {
         if newest != sequence {
             endSnapshot()
             sequence = newest
-            // Read before the snapshot begins, which is with its first statement: so it is never newer than the snapshot.
+            // Read before the snapshot begins, which is with its first statement: so it is never newer than
+            // the snapshot.
             position = engine.position
             connection.sqlite.lastInsertRowID = position.lastRowID
         }

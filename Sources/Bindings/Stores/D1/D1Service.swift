@@ -55,8 +55,10 @@ package struct D1Service: StoreService {
         switch request.work {
         case .query: return CallFailure("D1_ERROR: \(failure.text)")
         case .exec:
-            guard let line = failure.line else { return CallFailure("D1_EXEC_ERROR: \(failure.text)") }
-            return CallFailure("D1_EXEC_ERROR: Error in line \(line.number): \(line.text): \(failure.text)")
+            guard case .line(let number, let text)? = failure.part else {
+                return CallFailure("D1_EXEC_ERROR: \(failure.text)")
+            }
+            return CallFailure("D1_EXEC_ERROR: Error in line \(number): \(text): \(failure.text)")
         }
     }
 }

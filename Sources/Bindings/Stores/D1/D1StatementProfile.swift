@@ -2,9 +2,9 @@ internal import SQLite
 
 /// What a prepared statement's program says about the rows it reads and writes.
 ///
-/// The product counts rows inside a patched virtual machine; the stock library has no such counters. This is an estimate
-/// from two sources: the program, read once with EXPLAIN when the statement is prepared, and what the library
-/// counts when it runs (rows changed, steps of full scans, rows given).
+/// The product counts rows inside a patched virtual machine; the stock library has no such counters. This is
+/// an estimate from two sources: the program, read once with EXPLAIN when the statement is prepared, and what
+/// the library counts when it runs (rows changed, steps of full scans, rows given).
 struct D1StatementProfile {
     /// Starts of scans and look-ups by key: each is one row, if it happens once.
     var seeks = 0
@@ -12,7 +12,8 @@ struct D1StatementProfile {
     var fastCounts = 0
     /// Steps through a part of an index: not counted by the library, so the rows given stand for them.
     var rangeSteps = 0
-    /// Writes that the library counts as a changed row, those that go with them into indexes, and those into its own tables.
+    /// Writes that the library counts as a changed row, those that go with them into indexes, and those into
+    /// its own tables.
     var countedWrites = 0
     var indexWrites = 0
     var uncountedWrites = 0
@@ -28,12 +29,13 @@ struct D1StatementProfile {
     /// Rows and index entries written by a run that changed `changes` rows.
     func rowsWritten(changes: Int64) -> Int64 {
         guard countedWrites > 0 else { return Int64(uncountedWrites) + changes }
-        let (whole, rest) = (changes * Int64(indexWrites)).quotientAndRemainder(dividingBy: Int64(countedWrites))
+        let (whole, rest) = (changes * Int64(indexWrites)).quotientAndRemainder(
+            dividingBy: Int64(countedWrites))
         return Int64(uncountedWrites) + changes + whole + (rest * 2 >= countedWrites ? 1 : 0)
     }
 
-    /// Adds one instruction of the program (https://www.sqlite.org/opcode.html). `temporary` are the cursors over tables that
-    /// exist only while the statement runs.
+    /// Adds one instruction of the program (https://www.sqlite.org/opcode.html). `temporary` are the cursors
+    /// over tables that exist only while the statement runs.
     mutating func add(
         _ name: String, _ p1: Int64, _ p2: Int64, _ p5: Int64, temporary: inout Set<Int64>
     ) {
@@ -74,7 +76,9 @@ extension SQLiteConnection {
             if explanation.integer(0) == 0 { temporary = [] }
             guard let name = explanation.text(1) else { continue }
             profile.add(
-                name, explanation.integer(2), explanation.integer(3), explanation.integer(6), temporary: &temporary)
+                name, explanation.integer(2), explanation.integer(3), explanation.integer(6),
+                temporary: &temporary
+            )
         }
         return profile
     }

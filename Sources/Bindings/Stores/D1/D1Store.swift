@@ -6,12 +6,15 @@ package import Interfaces
 package protocol D1Store: Sendable {
     /// Runs one call as one transaction; durable when it returns.
     ///
-    /// Not idempotent by itself: after an error that doesn't name the SQL, the transaction may or may not have happened.
+    /// Not idempotent by itself: after an error that doesn't name the SQL, the transaction may or may not
+    /// have happened.
     /// - Returns: the message that `D1ReplyReader` reads.
     func run(_ request: D1Request, on database: String) async throws(D1Failure) -> [UInt8]
 
-    /// Runs SQL of any length as one transaction, ignoring rows: migrations, imports.
-    func runScript(_ text: String, on database: String) async throws(D1Failure)
+    /// Runs SQL texts of any length as one transaction, ignoring rows: migrations, imports.
+    ///
+    /// - Throws: with `part` naming the text at fault; nothing of any text is kept then.
+    func runScript(_ texts: [String], on database: String) async throws(D1Failure)
 
     /// The newest state. Bookmarks of one database are ordered as texts.
     func bookmark(of database: String) async throws(D1Failure) -> String

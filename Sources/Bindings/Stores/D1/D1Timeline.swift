@@ -1,7 +1,7 @@
 internal import System
 
-/// Counts the segments of a database's log so that no number comes twice, whatever crashes: numbers are reserved in a small
-/// file before they are used. Belongs to the writer's thread.
+/// Counts the segments of a database's log so that no number comes twice, whatever crashes: numbers are
+/// reserved in a small file before they are used. Belongs to the writer's thread.
 struct D1Timeline {
     private let path: String
     private(set) var generation: UInt32

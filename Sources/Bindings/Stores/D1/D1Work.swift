@@ -6,7 +6,7 @@ internal import System
 enum D1Work: Sendable {
     case query([D1Request.Statement], D1Request.Take)
     case exec(String)
-    case script(String)
+    case script([String])
     /// Nothing: its answer is the bookmark.
     case bookmark
 
@@ -17,13 +17,14 @@ enum D1Work: Sendable {
             statements.reduce(64) { sum, statement in
                 statement.parameters.reduce(sum + statement.sql.utf8.count + 48) { $0 + $1.byteCount }
             }
-        case .exec(let text), .script(let text): text.utf8.count + 64
+        case .exec(let text): text.utf8.count + 64
+        case .script(let texts): texts.reduce(64) { $0 + $1.utf8.count }
         case .bookmark: 64
         }
     }
 
-    /// Whether a reader should try it first. Only a guess from the first letters: what decides is SQLite's own
-    /// judgement of the prepared statement.
+    /// Whether a reader should try it first. Only a guess from the first letters: what decides is SQLite's
+    /// own judgement of the prepared statement.
     var looksReadOnly: Bool {
         switch self {
         case .query(let statements, _): statements.allSatisfy { Self.looksReadOnly($0.sql) }

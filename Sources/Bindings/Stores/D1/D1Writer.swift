@@ -3,8 +3,8 @@ internal import Observability
 internal import SQLite
 internal import System
 
-/// The one connection that changes a database: runs waiting calls as groups, commits each group once, copies the log into the
-/// file. Belongs to the writer's thread.
+/// The one connection that changes a database: runs waiting calls as groups, commits each group once, copies
+/// the log into the file. Belongs to the writer's thread.
 final class D1Writer {
     private let surroundings: D1Surroundings
     private let limits: D1Limits
@@ -79,9 +79,14 @@ final class D1Writer {
         for (index, call) in calls.enumerated() {
             let result = run(call, isAlone: calls.count == 1)
             if connection.sqlite.isAutocommit {
-                // SQLite took the whole transaction back, and the calls before with it: they run again without the culprit.
+                // SQLite took the whole transaction back, and the calls before with it: they run again
+                // without the culprit.
                 connection.knownSize = nil
-                if case .failure(let failure) = result { call.answer(.failure(failure)) } else { call.answer(.failure(.closed)) }
+                if case .failure(let failure) = result {
+                    call.answer(.failure(failure))
+                } else {
+                    call.answer(.failure(.closed))
+                }
                 return [Array(calls[(index + 1)...]), Array(calls[..<index])]
             }
             if case .success(let reply) = result { replyByteCount += reply.byteCount }
@@ -94,7 +99,8 @@ final class D1Writer {
 
     /// Runs one call inside the open transaction. What a failed call did is taken back.
     ///
-    /// - Parameter isAlone: Whether no other call is in the transaction, which then needs no savepoint and is rolled back as a whole.
+    /// - Parameter isAlone: Whether no other call is in the transaction, which then needs no savepoint and is
+    ///   rolled back as a whole.
     private func run(_ call: D1Call, isAlone: Bool) -> Result<D1ReplyWriter, D1Failure> {
         if case .atLeast(let bookmark)? = call.session, isAhead(bookmark) {
             return .failure(D1Failure("Invalid bookmark: \(bookmark) is in the future"))
@@ -139,7 +145,8 @@ final class D1Writer {
                 try connection.control(connection.releaseSavepoint)
             }
         } catch {
-            surroundings.logger.log(.error, "d1: a failed call could not be taken back", [("error", "\(error)")])
+            surroundings.logger.log(
+                .error, "d1: a failed call could not be taken back", [("error", "\(error)")])
             try? connection.control(connection.rollback)
             if !connection.sqlite.isAutocommit { reopen() }
         }
@@ -148,6 +155,8 @@ final class D1Writer {
     // MARK: Commit
 
     private func commit(_ calls: [D1Call], _ replies: [Result<D1ReplyWriter, D1Failure>]) -> [[D1Call]] {
+        // Full text indexes write while they commit; the last call's time is not theirs.
+        connection.deadline = surroundings.clock.now() + limits.queryDuration
         do throws(SQLiteError) {
             if let fault = surroundings.faults.failure(.commit) { throw fault }
             try connection.control(connection.commit)
@@ -180,7 +189,8 @@ final class D1Writer {
         let frames = connection.sqlite.walFrameCount
         position.lastRowID = connection.sqlite.lastInsertRowID
         position.byteCount = (try? connection.databaseByteCount()) ?? position.byteCount
-        if frames != Int(position.bookmark.frame) || timeline.segment != position.bookmark.segment, frames > 0 {
+        if frames != Int(position.bookmark.frame) || timeline.segment != position.bookmark.segment, frames > 0
+        {
             position.bookmark.generation = timeline.generation
             position.bookmark.segment = timeline.segment
             position.bookmark.frame = UInt32(clamping: frames)
@@ -208,8 +218,8 @@ final class D1Writer {
         framesCopied = frames
     }
 
-    /// Copies the log into the file. The place to keep a segment of the log before its frames are overwritten is here,
-    /// before the call: all of it is durable, and nothing is appended meanwhile.
+    /// Copies the log into the file. The place to keep a segment of the log before its frames are overwritten
+    /// is here, before the call: all of it is durable, and nothing is appended meanwhile.
     private func checkpoint(_ kind: SQLiteCheckpoint) {
         do {
             try timeline.advance()
@@ -237,7 +247,8 @@ final class D1Writer {
             .error, "d1: \(operation) failed", [("error", "\(error)"), ("calls", "\(calls.count)")])
         let failure = connection.failure(error)
         for call in calls { call.answer(.failure(failure)) }
-        // After a failed fsync the kernel may have dropped pages that SQLite believes written: read the log anew.
+        // After a failed fsync the kernel may have dropped pages that SQLite believes written: read the log
+        // anew.
         if error.code == .inputOutput || !connection.sqlite.isAutocommit { reopen() }
     }
 

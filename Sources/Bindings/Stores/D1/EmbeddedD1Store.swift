@@ -64,8 +64,8 @@ package final class EmbeddedD1Store: D1Store {
         return try await engine(for: database).run(work, session: session)
     }
 
-    package func runScript(_ text: String, on database: String) async throws(D1Failure) {
-        _ = try await engine(for: database).run(.script(text), session: nil)
+    package func runScript(_ texts: [String], on database: String) async throws(D1Failure) {
+        _ = try await engine(for: database).run(.script(texts), session: nil)
     }
 
     package func bookmark(of database: String) async throws(D1Failure) -> String {

@@ -1,7 +1,8 @@
 internal import Glibc
 internal import System
 
-/// The few things that D1 does to files besides SQLite. Blocking: for the writer's thread and the store's start.
+/// The few things that D1 does to files besides SQLite. Blocking: for the writer's thread and the store's
+/// start.
 enum FileSystem {
     /// Makes a directory and those above it that are missing.
     static func makeDirectory(_ path: String) throws(SystemError) {
@@ -32,12 +33,15 @@ enum FileSystem {
         let file = Descriptor(owning: number)
         var bytes = [UInt8](repeating: 0, count: 4096)
         // SAFETY: read fills at most the array's bytes.
-        let count = unsafe bytes.withUnsafeMutableBytes { unsafe Glibc.read(file.rawValue, $0.baseAddress, $0.count) }
+        let count = unsafe bytes.withUnsafeMutableBytes {
+            unsafe Glibc.read(file.rawValue, $0.baseAddress, $0.count)
+        }
         guard count >= 0 else { throw SystemError("read", errno: errno, on: path) }
         return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
-    /// Puts `text` in the place of the file's content; after a crash the file holds the old text or the new one.
+    /// Puts `text` in the place of the file's content; after a crash the file holds the old text or the new
+    /// one.
     static func replace(_ path: String, with text: String) throws(SystemError) {
         let temporary = path + ".new"
         let number = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
@@ -46,7 +50,9 @@ enum FileSystem {
         let bytes = Array(text.utf8)
         let count = unsafe bytes.withUnsafeBytes { unsafe write(file.rawValue, $0.baseAddress, $0.count) }
         guard count == bytes.count else { throw SystemError("write", errno: errno, on: temporary) }
-        guard fdatasync(file.rawValue) == 0 else { throw SystemError("fdatasync", errno: errno, on: temporary) }
+        guard fdatasync(file.rawValue) == 0 else {
+            throw SystemError("fdatasync", errno: errno, on: temporary)
+        }
         try file.close()
         guard unsafe rename(temporary, path) == 0 else { throw SystemError("rename", errno: errno, on: path) }
         try synchronizeDirectory(parent(of: path))
@@ -77,12 +83,15 @@ enum FileSystem {
         var info = statvfs()
         // SAFETY: statvfs fills the struct whose address it is given.
         guard unsafe statvfs(path, &info) == 0 else { return 0 }
-        return Int64(clamping: UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize)).partialValue)
+        return Int64(
+            clamping: UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize))
+                .partialValue)
     }
 }
 
-/// Reads bits of a write-ahead log. SQLite takes no lock on that file, so opening and closing it here disturbs none
-/// (the database file itself must never be opened: closing would drop SQLite's POSIX locks, https://www.sqlite.org/howtocorrupt.html).
+/// Reads bits of a write-ahead log. SQLite takes no lock on that file, so opening and closing it here
+/// disturbs none (the database file itself must never be opened: closing would drop SQLite's POSIX locks,
+/// https://www.sqlite.org/howtocorrupt.html).
 struct LogFile: ~Copyable {
     private let descriptor: Descriptor
 
@@ -92,7 +101,8 @@ struct LogFile: ~Copyable {
         descriptor = Descriptor(owning: number)
     }
 
-    /// Salt and checksum in the header of frame `number`, counted from 1 (https://www.sqlite.org/fileformat2.html#walformat).
+    /// Salt and checksum in the header of frame `number`, counted from 1
+    /// (https://www.sqlite.org/fileformat2.html#walformat).
     func digest(ofFrame number: Int, pageByteCount: Int64) -> [UInt8]? {
         var header = [UInt8](repeating: 0, count: 24)
         let offset = 32 + Int64(number - 1) * (24 + pageByteCount)

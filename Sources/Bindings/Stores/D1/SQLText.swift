@@ -3,7 +3,8 @@ enum SQLText {
     static func quoted(identifier: String) -> String { "\"\(doubled("\"", in: identifier))\"" }
     static func quoted(text: String) -> String { "'\(doubled("'", in: text))'" }
 
-    /// The text without one `BEGIN TRANSACTION` and one `COMMIT` that stand as statements of their own, as dumps have them.
+    /// The text without one `BEGIN TRANSACTION` and one `COMMIT` that stand as statements of their own, as
+    /// dumps have them.
     static func withoutTransaction(_ text: String) -> (text: String, stripped: Bool) {
         var result: [UInt8] = []
         var hasBegin = false
@@ -11,7 +12,9 @@ enum SQLText {
         for statement in statements(Array(text.utf8)) {
             let words = words(statement)
             if !hasBegin, words.first == "BEGIN", words.count <= 3,
-                words.dropFirst().allSatisfy({ ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0) })
+                words.dropFirst().allSatisfy({
+                    ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0)
+                })
             {
                 hasBegin = true
             } else if hasBegin, !hasCommit, words == ["COMMIT"] || words == ["COMMIT", "TRANSACTION"] {
@@ -33,8 +36,8 @@ enum SQLText {
         return result
     }
 
-    /// The pieces between semicolons that stand outside of strings, names and comments, each with its semicolon. The body of a
-    /// trigger falls into several pieces: put together, the pieces are the text.
+    /// The pieces between semicolons that stand outside of strings, names and comments, each with its
+    /// semicolon. The body of a trigger falls into several pieces: put together, the pieces are the text.
     private static func statements(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] {
         var pieces: [ArraySlice<UInt8>] = []
         var start = 0
@@ -57,14 +60,17 @@ enum SQLText {
             bytes[min(start, bytes.count)...].firstIndex(of: closing) ?? bytes.count
         }
         switch bytes[index] {
-        case UInt8(ascii: "'"), UInt8(ascii: "\""), UInt8(ascii: "`"): return end(after: index + 1, bytes[index])
+        case UInt8(ascii: "'"), UInt8(ascii: "\""), UInt8(ascii: "`"):
+            return end(after: index + 1, bytes[index])
         case UInt8(ascii: "["): return end(after: index + 1, UInt8(ascii: "]"))
         case UInt8(ascii: "-") where index + 1 < bytes.count && bytes[index + 1] == UInt8(ascii: "-"):
             return end(after: index + 2, 10)
         case UInt8(ascii: "/") where index + 1 < bytes.count && bytes[index + 1] == UInt8(ascii: "*"):
             var place = index + 2
             while place + 1 < bytes.count {
-                if bytes[place] == UInt8(ascii: "*"), bytes[place + 1] == UInt8(ascii: "/") { return place + 1 }
+                if bytes[place] == UInt8(ascii: "*"), bytes[place + 1] == UInt8(ascii: "/") {
+                    return place + 1
+                }
                 place += 1
             }
             return bytes.count
@@ -87,7 +93,8 @@ enum SQLText {
             } else {
                 if !word.isEmpty { words.append(word) }
                 word = ""
-                let isBlank = byte == 0x20 || (9...13).contains(byte) || byte == UInt8(ascii: ";") || past != index
+                let isBlank =
+                    byte == 0x20 || (9...13).contains(byte) || byte == UInt8(ascii: ";") || past != index
                 if !isBlank { words.append(String(Unicode.Scalar(byte))) }
             }
             index = past + 1

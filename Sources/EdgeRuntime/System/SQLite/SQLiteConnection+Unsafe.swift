@@ -4,8 +4,8 @@ internal import CSQLite
 @safe package final class SQLiteConnection {
     package enum Access: Sendable { case readOnly, readWrite, create }
 
-    // SAFETY of everything below: `handle` is an open connection from init to deinit, and hooks get this object
-    // unretained, which lives longer than the connection that calls them.
+    // SAFETY of everything below: `handle` is an open connection from init to deinit, and hooks get this
+    // object unretained, which lives longer than the connection that calls them.
     let handle: OpaquePointer
     private var authorizer: (any SQLiteAuthorizer)?
     private var mayContinue: (() -> Bool)?
@@ -23,7 +23,8 @@ internal import CSQLite
             case .create: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
             }
         var opened: OpaquePointer?
-        let code = unsafe sqlite3_open_v2(path, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
+        let code = unsafe sqlite3_open_v2(
+            path, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
         guard code == SQLITE_OK, let opened = unsafe opened else {
             let error = unsafe SQLiteError(extendedCode: code, message: String(cString: sqlite3_errstr(code)))
             // A handle that failed to open must be closed too (https://www.sqlite.org/c3ref/open.html).
@@ -157,8 +158,8 @@ internal import CSQLite
             }, Unmanaged.passUnretained(self).toOpaque())
     }
 
-    /// Calls `mayContinue` about every `instructions` virtual machine steps; `false` interrupts the statement, which then
-    /// throws `.interrupted` (and, if it writes, takes the whole transaction with it).
+    /// Calls `mayContinue` about every `instructions` virtual machine steps; `false` interrupts the
+    /// statement, which then throws `.interrupted` (and, if it writes, takes the whole transaction with it).
     package func setProgressHandler(every instructions: Int32, _ mayContinue: (() -> Bool)?) {
         self.mayContinue = mayContinue
         guard mayContinue != nil else {
@@ -224,7 +225,8 @@ internal import CSQLite
     }
 
     /// Tells of each row about to change in any table but system and virtual ones
-    /// (https://www.sqlite.org/c3ref/preupdate_blobwrite.html). While set, `DELETE` without `WHERE` visits each row.
+    /// (https://www.sqlite.org/c3ref/preupdate_blobwrite.html). While set, `DELETE` without `WHERE` visits
+    /// each row.
     package func setPreupdateHook(_ hook: ((SQLiteChange) -> Void)?) {
         preupdateHook = hook
         guard hook != nil else {

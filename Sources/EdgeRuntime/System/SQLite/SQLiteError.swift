@@ -21,7 +21,8 @@ package struct SQLiteError: Error, Equatable, Sendable, CustomStringConvertible 
 
     /// The primary codes that callers tell apart (https://www.sqlite.org/rescode.html).
     package enum Code: Int32, Sendable {
-        case error = 1, internalError, permission, abort, busy, locked, outOfMemory, readOnly, interrupted, inputOutput
+        case error = 1
+        case internalError, permission, abort, busy, locked, outOfMemory, readOnly, interrupted, inputOutput
         case corrupt, notFound, full, cannotOpen, lockingProtocol, empty, schema, tooBig, constraint, mismatch
         case misuse, noLargeFiles, notAuthorized, format, range, notADatabase
     }

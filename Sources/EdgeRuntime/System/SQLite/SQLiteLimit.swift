@@ -1,6 +1,7 @@
 /// The run-time limits of a connection (https://www.sqlite.org/c3ref/c_limit_attached.html).
 package enum SQLiteLimit: Int32, Sendable {
-    case valueBytes = 0, statementBytes, columns, expressionDepth, compoundSelectTerms, instructions
+    case valueBytes = 0
+    case statementBytes, columns, expressionDepth, compoundSelectTerms, instructions
     case functionArguments, attachedDatabases, likePatternBytes, parameters, triggerDepth, workerThreads
 }
 
@@ -18,7 +19,8 @@ package enum SQLiteCheckpoint: Int32, Sendable {
 
 /// Counters of one statement (https://www.sqlite.org/c3ref/c_stmtstatus_counter.html).
 package enum SQLiteStatementCounter: Int32, Sendable {
-    case fullScanSteps = 1, sorts, automaticIndexRows, steps, preparedAgain, runs
+    case fullScanSteps = 1
+    case sorts, automaticIndexRows, steps, preparedAgain, runs
 }
 
 /// A row that changes, as the hooks tell it.

@@ -1,7 +1,8 @@
-/// SQL text of any number of statements, prepared one after the other: a later one may need the tables that an
-/// earlier one made.
+/// SQL text of any number of statements, prepared one after the other: a later one may need the tables that
+/// an earlier one made.
 package struct SQLiteScript: Sendable {
-    /// UTF-8 with a NUL at the end, so that SQLite parses it in place and limits each statement, not the whole.
+    /// UTF-8 with a NUL at the end, so that SQLite parses it in place and limits each statement, not the
+    /// whole.
     let bytes: [UInt8]
     var offset = 0
 
@@ -27,7 +28,8 @@ package struct SQLiteScript: Sendable {
         return word
     }
 
-    /// The place of the first byte from `start` on that is no space, no comment and no semicolon, or of the final NUL.
+    /// The place of the first byte from `start` on that is no space, no comment and no semicolon, or of the
+    /// final NUL.
     static func skipBlank(_ bytes: [UInt8], from start: Int) -> Int {
         var index = start
         while index < bytes.count - 1 {

@@ -2,12 +2,16 @@ internal import CSQLite
 
 /// A prepared statement. Belongs to its connection's thread.
 ///
-/// Bind, step until it says that no row is left, reset; then it can be used again. It must be reset before its
-/// transaction can end.
+/// Bind, step until it says that no row is left, reset; then it can be used again. It must be reset before
+/// its transaction can end.
 @safe package final class SQLiteStatement {
-    package enum ColumnKind: Int32, Sendable { case integer = 1, real, text, blob, null }
+    package enum ColumnKind: Int32, Sendable {
+        case integer = 1
+        case real, text, blob, null
+    }
 
-    // SAFETY of everything below: `handle` is a prepared statement from init to deinit, and `connection` outlives it.
+    // SAFETY of everything below: `handle` is a prepared statement from init to deinit, and `connection`
+    // outlives it.
     private let handle: OpaquePointer
     private let connection: SQLiteConnection
     /// How many values `bind` needs: the largest parameter number.
@@ -109,7 +113,8 @@ internal import CSQLite
     /// Lends the bytes of a text or blob. They die with the closure.
     @inline(__always)
     package func withBytes<Result>(_ index: Int, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        // SAFETY: the pointer is asked for before the length, as the library wants it, and lives until the next step.
+        // SAFETY: the pointer is asked for before the length, as the library wants it, and lives until the
+        // next step.
         let start = unsafe sqlite3_column_blob(handle, Int32(index))
         let count = unsafe Int(sqlite3_column_bytes(handle, Int32(index)))
         return unsafe body(UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : count))

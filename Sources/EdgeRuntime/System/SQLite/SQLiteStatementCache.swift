@@ -1,5 +1,5 @@
-/// Prepared statements by their text, the least recently used one forgotten first. `Entry` is what the owner keeps of
-/// a statement, usually an object that holds it. Belongs to the connection's thread.
+/// Prepared statements by their text, the least recently used one forgotten first. `Entry` is what the owner
+/// keeps of a statement, usually an object that holds it. Belongs to the connection's thread.
 package struct SQLiteStatementCache<Entry> {
     private struct Slot {
         var entry: Entry
@@ -9,7 +9,8 @@ package struct SQLiteStatementCache<Entry> {
     private var uses: UInt64 = 0
     private let capacity: Int
 
-    /// - Parameter capacity: At most so many entries. A search for the oldest visits all of them, so keep it below some hundreds.
+    /// - Parameter capacity: At most so many entries. A search for the oldest visits all of them, so keep it
+    ///   below some hundreds.
     package init(capacity: Int) { self.capacity = max(1, capacity) }
 
     package var count: Int { slots.count }
