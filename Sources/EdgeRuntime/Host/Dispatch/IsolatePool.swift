@@ -119,13 +119,20 @@ package final class IsolatePool: Sendable {
     package func firstReady() async -> String? {
         let failure: String? = await withCheckedContinuation { continuation in
             let now = environment.clock.now()
-            let isReady = state.withLock { state -> Bool in
-                guard state.machine.readyCount == 0 else { return true }
-                if case .wait = state.machine.admit(at: now) { state.machine.leaveQueue() }
+            // `nil`: it waits; otherwise what it is to be told at once.
+            let answer = state.withLock { state -> String?? in
+                switch state.machine.admit(at: now) {
+                case .dispatch: return .some(nil)
+                case .wait: state.machine.leaveQueue()
+                // Nothing will start now, so nothing would ever wake it.
+                case .refuse(.draining): return "the pool is being ended"
+                case .refuse(.crashLoop), .refuse(.queueFull):
+                    return state.lastFailure ?? "its isolates end as they start"
+                }
                 state.readyWaiters.append(continuation)
-                return false
+                return nil
             }
-            if isReady { continuation.resume(returning: nil) }
+            if let answer { continuation.resume(returning: answer) }
             decide()
         }
         return failure
