@@ -211,7 +211,8 @@ package final class IsolatePool: Sendable {
                     if index == 0 { configure(isolate, on: channel) }
                 } catch {
                     logger.log(.error, "cannot watch a channel: \(error)")
-                    isolate.kill(.requested)
+                    // A failure, so that the next start waits.
+                    isolate.kill(.unresponsive("its channel could not be watched"))
                 }
             }
         }
@@ -329,7 +330,14 @@ package final class IsolatePool: Sendable {
         for reactor in environment.reactors { reactor.post { reactor.dispatcher.retire(isolate) } }
         let first = environment.reactors[0]
         first.post { first.dispatcher.shutDown(isolate) }
-        _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) {
+        endAfterDrain(isolate)
+    }
+
+    /// An isolate that goes because it is one too many has all the time that its open events need; one of a pool that
+    /// ends has until the deadline.
+    private func endAfterDrain(_ isolate: Isolate) {
+        _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) { [weak self] in
+            if let self, isolate.openEvents > 0, !state.withLock({ $0.isStopped }) { return endAfterDrain(isolate) }
             isolate.kill(.requested)
         }
     }
