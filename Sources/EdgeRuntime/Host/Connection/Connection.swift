@@ -328,6 +328,7 @@ final class Connection: PollTarget, Ticker {
 
     func close() {
         guard let transport = transport.take() else { return }
+        if phase == .waiting, let route = exchange.route { reactor.dispatcher.gaveUp(route.worker) }
         let wasExchanging = phase == .waiting || phase == .exchanging
         phase = .closed
         reactor.unwatch(self, transport.rawValue)

@@ -24,7 +24,7 @@ final class Isolate: Sendable {
     }
 
     /// Events that are open now, over all reactors.
-    var openEvents: Int { events.load(ordering: .relaxed) }
+    var openEvents: Int { events.load(ordering: .sequentiallyConsistent) }
     var servedEvents: Int { served.load(ordering: .relaxed) }
 
     func eventStarted() {
@@ -32,7 +32,9 @@ final class Isolate: Sendable {
         served.wrappingAdd(1, ordering: .relaxed)
     }
 
-    func eventEnded() { events.wrappingSubtract(1, ordering: .relaxed) }
+    /// Ordered before the look at who waits for a place, as asking for one is ordered before the look at `openEvents`:
+    /// one of the two always sees the other.
+    func eventEnded() { events.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
 
     func kill(_ reason: KillReason) { supervisor.kill(id, reason: reason) }
 

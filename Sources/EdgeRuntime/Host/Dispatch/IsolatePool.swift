@@ -92,7 +92,7 @@ package final class IsolatePool: Sendable {
             }
         }
         guard refusal == nil else { return refusal }
-        waitingReactors.bitwiseOr(1 << UInt64(index), ordering: .relaxed)
+        waitingReactors.bitwiseOr(1 << UInt64(index), ordering: .sequentiallyConsistent)
         decide()
         return nil
     }
@@ -144,7 +144,7 @@ package final class IsolatePool: Sendable {
 
     /// A place is free: reactors with events waiting may have it.
     func wakeOthers(than index: Int) {
-        var waiting = waitingReactors.load(ordering: .relaxed) & ~(1 << UInt64(index))
+        var waiting = waitingReactors.load(ordering: .sequentiallyConsistent) & ~(1 << UInt64(index))
         while waiting != 0 {
             let other = waiting.trailingZeroBitCount
             waiting &= waiting - 1
