@@ -7,7 +7,7 @@ internal import Wire
 ///
 /// The node opens odd streams (events), the isolate even ones (calls). A frame that breaks a rule ends the
 /// isolate, never the node.
-final class Channel: PollTarget, Ticker {
+final class Channel: PollTarget {
     let reactor: Reactor
     let isolate: Isolate
     /// The place among the isolate's channels: its reactor's number.
@@ -276,7 +276,7 @@ final class Channel: PollTarget, Ticker {
         output = ByteBuffer()
     }
 
-    func tick(_ now: Instant) {
+    override func tick(_ now: Instant) {
         if output.isEmpty {
             lastProgress = now
         } else if now - lastProgress > Self.unreadMax {

@@ -18,7 +18,7 @@ internal import Wire
 ///
 /// A request that is answered before its body has arrived ends the connection unless the rest is small.
 /// Pipelined requests wait in the input buffer, of which no more is read than `pipelinedBytesMax`.
-final class Connection: PollTarget, Ticker {
+final class Connection: PollTarget {
     enum Phase { case idle, head, waiting, exchanging, lingering, closed }
 
     let reactor: Reactor
@@ -169,7 +169,7 @@ final class Connection: PollTarget, Ticker {
         reactor.change(self, rawValue, wanted)
     }
 
-    func tick(_ now: Instant) {
+    override func tick(_ now: Instant) {
         switch phase {
         case .idle:
             input.releaseIfEmpty()
