@@ -44,6 +44,9 @@ final class Listener: PollTarget {
     private let node: NodeContext
     private let role: ListenerRole
     private var descriptor: Descriptor?
+    /// Nothing is accepted before the next tick: there was no descriptor left for it, and epoll would report the listener
+    /// again at once.
+    private var isPaused = false
 
     /// Connections taken per turn: more would starve those that are open.
     private static let acceptsPerTurn = 64
@@ -74,8 +77,9 @@ final class Listener: PollTarget {
             guard accepted >= 0 else {
                 if errno == EINTR || errno == ECONNABORTED { continue }
                 if errno == EMFILE || errno == ENFILE {
-                    // Epoll would report the listener again at once: leave it for the next tick.
                     reactor.logger.log(.error, "no descriptor left for a new connection")
+                    isPaused = true
+                    reactor.change(self, listening, [])
                 }
                 return
             }
@@ -83,6 +87,12 @@ final class Listener: PollTarget {
             let address = NetworkAddress(storage)
             open(socket, from: address)
         }
+    }
+
+    override func tick(_ now: Instant) {
+        guard isPaused, let listening = descriptor?.rawValue else { return }
+        isPaused = false
+        reactor.change(self, listening, .read)
     }
 
     private func open(_ socket: consuming Descriptor, from address: NetworkAddress) {
