@@ -100,14 +100,15 @@ final class Listener: PollTarget {
         // SAFETY: the option's value is the integer whose address and size are given.
         _ = unsafe setsockopt(
             socket.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        guard node.admission.admit(address) else {
+        let isExempt = node.settings.trustedProxies.contains(address)
+        guard node.admission.admit(address, isExempt: isExempt) else {
             reactor.counters.connectionsRefused += 1
             return  // Closed unread: a peer that opens too many gets no answer to work with.
         }
         do {
             _ = try Connection(socket, peer: address, role: role, reactor: reactor, node: node)
         } catch {
-            node.admission.leave(address)
+            node.admission.leave(address, isExempt: isExempt)
             reactor.logger.log(.error, "cannot watch a connection: \(error)")
         }
     }

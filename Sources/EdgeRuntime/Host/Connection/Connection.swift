@@ -334,7 +334,7 @@ final class Connection: PollTarget {
         reactor.unwatch(self, transport.rawValue)
         transport.close()
         reactor.connectionCount -= 1
-        node.admission.leave(peer)
+        node.admission.leave(peer, isExempt: isPeerTrusted)
         if wasExchanging { exchange.aborted(on: self) }
         let event = event
         self.event = nil
