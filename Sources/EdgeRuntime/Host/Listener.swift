@@ -11,11 +11,17 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
     /// - Returns: `nil` when `text` is no `host:port` with a numeric host (`[::1]:80`, `127.0.0.1:0`, `*:8080`)
     ///   or `localhost`.
     package init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            return nil
-        }
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let digits = text[text.index(after: colon)...]
+        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits) else { return nil }
         var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+            guard host.contains(":") else { return nil }
+        } else {
+            // Without brackets nobody can tell which colon stands before the port.
+            guard !host.contains(":") else { return nil }
+        }
         if host == "localhost" { host = "127.0.0.1" }
         if host == "*" { host = "::" }
         guard NetworkAddress(text: host) != nil else { return nil }
