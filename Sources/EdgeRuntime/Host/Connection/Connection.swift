@@ -189,8 +189,8 @@ final class Connection: PollTarget {
     }
 
     private func tickExchange(_ now: Instant) {
-        if let wall = exchange.wallDeadline, now >= wall, !exchange.isHeadSent {
-            return cancelEvent(.cancelled, answering: .wallTime)
+        if let wall = exchange.wallDeadline, now >= wall {
+            return exchange.isHeadSent ? close() : cancelEvent(.cancelled, answering: .wallTime)
         }
         // Progress is any byte in either direction while one is due.
         let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.hasFile
