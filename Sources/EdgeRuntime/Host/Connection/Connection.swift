@@ -91,6 +91,7 @@ final class Connection: PollTarget {
         if events.contains(.write) {
             markDirty()
         }
+        if clientHasClosed, events.contains(.failure) { return close() }
         guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
         let limit = requestBody.isPending ? 128 << 10 : 16 << 10
         guard let result = transport?.read(into: &input, upTo: limit) else { return }
@@ -118,6 +119,10 @@ final class Connection: PollTarget {
         clientHasClosed = true
         switch phase {
         case .idle, .head, .lingering, .closed: close()
+        case .exchanging where responseBody.isComplete || responseBody.hasFile:
+            // The answer is known: it is written to its end, whether or not somebody still reads it.
+            exchange.mustClose = true
+            updateInterest()
         case .waiting, .exchanging:
             // A client that has gone wants no answer; one that only ended its sending is not told apart, as in
             // nginx: the event is cancelled either way.
@@ -162,7 +167,13 @@ final class Connection: PollTarget {
                     && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
             case .closed: false
             }
-        if canRead { wanted.insert(.read) } else { wanted.insert(.peerClosed) }
+        if clientHasClosed {
+            // Its end would be reported again and again.
+        } else if canRead {
+            wanted.insert(.read)
+        } else {
+            wanted.insert(.peerClosed)
+        }
         if !output.isEmpty || responseBody.hasFile { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
