@@ -96,7 +96,9 @@ extension Connection: BodyConsumer {
             exchange.mustClose = true
             responseBody = .untilClose
         }
-        // A request whose body is still coming may end the connection; that is decided when the answer is out.
+        // An answer that is complete before the request is: what is left of the body is not waited for, and the client
+        // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
+        if bodyLength != nil, requestBody.isPending, !canDrainRequestBody { exchange.mustClose = true }
         if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
             exchange.mustClose = true
             output.append("Connection: close\r\n" as StaticString)

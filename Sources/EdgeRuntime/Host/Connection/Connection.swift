@@ -306,12 +306,16 @@ final class Connection: PollTarget {
     /// Swallows what is left of the request's body; false when that would be too much.
     private func drainRequestBody() -> Bool {
         guard requestBody.isPending else { return true }
-        guard let left = requestBody.bytesLeft, left <= Self.drainBytesMax, left <= input.readableByteCount else {
-            return false
-        }
+        guard canDrainRequestBody, let left = requestBody.bytesLeft else { return false }
         input.consume(Int(left))
         requestBody = .none
         return true
+    }
+
+    /// Whether the rest of the request's body is small and here.
+    var canDrainRequestBody: Bool {
+        guard let left = requestBody.bytesLeft else { return false }
+        return left <= Self.drainBytesMax && left <= input.readableByteCount - exchange.unconsumedHead
     }
 
     private func nextRequest() {
