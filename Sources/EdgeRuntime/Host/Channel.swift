@@ -37,9 +37,15 @@ final class Channel: PollTarget {
     /// An isolate that leaves its channel unread for so long is beyond help.
     static let unreadMax = Duration.seconds(10)
 
+    /// Stream numbers beyond which the isolate is to be replaced: half of all.
+    private let streamNumberToRecycle: UInt32
+    static let streamNumberToRecycle = UInt32(1) << 30
+
     init(
-        reactor: Reactor, isolate: Isolate, index: Int, descriptor: consuming Descriptor, ledger: EventLedger
+        reactor: Reactor, isolate: Isolate, index: Int, descriptor: consuming Descriptor, ledger: EventLedger,
+        streamNumberToRecycle: UInt32 = Channel.streamNumberToRecycle
     ) throws(SystemError) {
+        self.streamNumberToRecycle = streamNumberToRecycle
         self.reactor = reactor
         self.isolate = isolate
         self.index = index
@@ -55,6 +61,27 @@ final class Channel: PollTarget {
     var openStreamCount: Int { streams.count }
     var isCongested: Bool { output.readableByteCount > Self.congestedByteCount }
 
+    /// What one producer may be told to push before it is asked again: the isolate's credit alone would let it have
+    /// gigabytes read for streams that it never takes.
+    var promisedBytesMax: Int {
+        max(16 << 10, min(WireLimits.initialCredit, Self.promisedBytesInAll / max(1, streams.count)))
+    }
+
+    /// Asks `stream` for more of its body once there is room.
+    func waitForRoom(_ stream: ChannelStream) {
+        guard !stream.isHungry else { return }
+        stream.isHungry = true
+        hungry.append(stream)
+        markDirty()
+    }
+
+    /// Numbers are not used twice and end at 2³¹: the isolate is replaced, and what is open finishes with the other half.
+    private func recycle() {
+        guard !isRetired else { return }
+        isRetired = true
+        isolate.pool.recycle(isolate)
+    }
+
     // MARK: Opening events
 
     /// Opens an event. `write` puts the message behind the call's kind.
@@ -62,8 +89,8 @@ final class Channel: PollTarget {
         _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> ChannelStream, _ write: (inout ByteBuffer) -> Void
     ) -> ChannelStream {
         let number = nextEvent
-        // Two thousand million events on one channel: the isolate is replaced long before (see `Isolate.eventsMax`).
-        nextEvent &+= 2
+        nextEvent += 2
+        if nextEvent > streamNumberToRecycle { recycle() }
         let stream = make(number)
         streams.insert(stream, number)
         output.appendFrame(.open, stream: number, flags: flags) { buffer in
@@ -218,6 +245,7 @@ final class Channel: PollTarget {
             return  // A call that was answered or reset meanwhile.
         }
         lastCall = header.stream
+        if lastCall > streamNumberToRecycle { recycle() }
         let call = try CallHead(reading: unsafe payload.bytes)
         let event = streams[call.parent] as? EventStream ?? lingering[call.parent]
         guard callCount < Self.callsMax else {

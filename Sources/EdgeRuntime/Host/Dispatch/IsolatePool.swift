@@ -325,6 +325,15 @@ package final class IsolatePool: Sendable {
         }
     }
 
+    /// Replaces `isolate`, which has been in use for so long that its stream numbers run out.
+    func recycle(_ isolate: Isolate) {
+        let now = environment.clock.now()
+        guard state.withLock({ $0.machine.retire(isolate.id, at: now) }) else { return }
+        logger.log(.info, "isolate is replaced: it has served long enough", isolate.ownFields)
+        retire(isolate)
+        decide()
+    }
+
     /// Lets `isolate` finish, then ends it.
     private func retire(_ isolate: Isolate) {
         for reactor in environment.reactors { reactor.post { reactor.dispatcher.retire(isolate) } }
