@@ -193,12 +193,15 @@ final class Channel: PollTarget {
         do {
             try readFrames()
             input.releaseIfEmpty()
-        } catch {
-            reactor.logger.log(
-                .error, "isolate sent a malformed frame: \(error)", isolate.logFields)
-            isolate.kill(.malformedFrames("\(error)"))
-            fail()
-        }
+        } catch { broken(by: "\(error)") }
+    }
+
+    /// The isolate has sent what no isolate may send: it is ended, whatever else it was doing.
+    func broken(by reason: String) {
+        guard transport != nil else { return }
+        reactor.logger.log(.error, "isolate sent a malformed frame: \(reason)", isolate.logFields)
+        isolate.kill(.malformedFrames(reason))
+        fail()
     }
 
     private func readFrames() throws(WireError) {

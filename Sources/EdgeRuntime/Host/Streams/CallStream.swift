@@ -54,6 +54,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             do throws(CallFailure) {
                 self.answer(try await service.answer(call))
             } catch {
+                if error.isMalformedCall { return self.channel.broken(by: error.message) }
                 self.answer(failure: error)
             }
         }
