@@ -30,8 +30,13 @@ final class Channel: PollTarget {
     /// New events go elsewhere: it is draining or broken.
     private(set) var isRetired = false
 
-    /// Output beyond which no new event is sent here.
+    /// Streams that could send more once `output` has been written.
+    private var hungry: [ChannelStream] = []
+
+    /// Output beyond which no new event is sent here, and no producer is asked for more.
     static let congestedByteCount = 1 << 20
+    /// What all producers of one channel may push together before it is written, unless they are thousands.
+    private static let promisedBytesInAll = 32 << 20
     /// Calls one isolate may have open on one channel: four for each event of the largest concurrency.
     static let callsMax = 4096
     /// An isolate that leaves its channel unread for so long is beyond help.
@@ -168,6 +173,20 @@ final class Channel: PollTarget {
         if !output.isEmpty {
             waitsForWritability = true
             watch([.read, .write])
+        } else if output.allocatedByteCount > Self.congestedByteCount {
+            output.releaseIfEmpty()
+        }
+        feed()
+    }
+
+    /// Asks the streams that waited for room for more.
+    private func feed() {
+        guard !hungry.isEmpty, !isCongested else { return }
+        let streams = hungry
+        hungry = []
+        for stream in streams {
+            stream.isHungry = false
+            stream.requestBody()
         }
     }
 
@@ -226,7 +245,7 @@ final class Channel: PollTarget {
             return try unsafe receiveOnUnknownStream(header, payload)
         }
         switch header.kind {
-        case .open: try unsafe stream.receivedReply(payload)
+        case .open: try unsafe stream.receivedOpen(payload)
         case .data: try unsafe stream.receivedData(payload)
         case .end: try stream.receivedEndFrame()
         case .credit: try stream.receivedCredit(Int(unsafe payload.bytes.littleEndianUInt32(at: 0)))
@@ -304,6 +323,7 @@ final class Channel: PollTarget {
         for stream in streams.all { stream.lost(StreamReset(exit, channel: index, stream: stream.number)) }
         streams = StreamTable()
         lingering = [:]
+        hungry = []
         output = ByteBuffer()
     }
 

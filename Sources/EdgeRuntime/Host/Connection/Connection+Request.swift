@@ -114,7 +114,7 @@ extension Connection: Dispatchable, EventOwner {
         }
         event.producer = self
         bodyConsumer = event
-        grant(event.window)
+        event.requestBody()
         updateInterest()
     }
 

@@ -126,7 +126,10 @@ extension Connection: BodyConsumer {
             responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left) : .complete
             markDirty()
         case .stored(.stream), .stream:
-            responseProducer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
+            let producer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
+            // What had come already may have ended the connection.
+            guard phase == .exchanging else { return producer.cancel(.cancelled) }
+            responseProducer = producer
         }
     }
 

@@ -296,7 +296,9 @@ final class Connection: PollTarget {
         responseBody = .none
         responseProducer = nil
         event = nil
+        if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
+        retainedConsumer = nil
         if exchange.mustClose || reactor.isDraining || !exchange.keepAlive || !drainRequestBody() {
             return linger()
         }
@@ -358,6 +360,7 @@ final class Connection: PollTarget {
         responseProducer = nil
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
+        retainedConsumer = nil
         input.consume(input.readableByteCount)
         output.consume(output.readableByteCount)
     }

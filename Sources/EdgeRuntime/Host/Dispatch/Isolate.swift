@@ -80,17 +80,17 @@ final class ControlStream: ChannelStream {
         self.completion = completion
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
-            receiveCredit: WireLimits.initialCredit)
+            receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         ledgerEntry = channel.openLedger(number, .standard)
     }
 
     override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {
         guard let status = unsafe payload.first else { throw .truncated(offset: 0) }
         var decoder = unsafe WireDecoder(Array(payload.dropFirst()))
-        if status == 0 {
-            complete(.success(decoder.takeRest()))
-        } else {
-            complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        switch status {
+        case 0: complete(.success(decoder.takeRest()))
+        case 1: complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        default: throw .invalidValue("reply status", offset: 0)
         }
     }
 
