@@ -9,6 +9,10 @@ package struct ArtifactStore: Sendable {
     package init(directory: String) throws(SystemError) {
         self.directory = directory
         try FileTree.makeDirectory(directory, mode: 0o700)
+        // What a copy that was cut short left behind.
+        for name in FileTree.list(directory) where name.hasPrefix("incoming.") {
+            try FileTree.remove(directory + "/" + name)
+        }
     }
 
     /// Copies the file at `path` into the store, unless its content is there already.
@@ -37,6 +41,13 @@ package struct ArtifactStore: Sendable {
         } catch {
             try FileTree.remove(temporary)
             throw error
+        }
+    }
+
+    /// Removes all but `hashes`. What still runs keeps its file: it has it open.
+    package func prune(keeping hashes: Set<String>) throws(SystemError) {
+        for name in FileTree.list(directory) where !hashes.contains(name) && !name.hasPrefix("incoming.") {
+            try FileTree.remove(path(name))
         }
     }
 

@@ -28,6 +28,8 @@ package actor ReleaseRunner {
         var release: ReleaseRuntime
         /// Worker name → what its pool was made from.
         var keys: [String: String]
+        /// What it runs from.
+        var artifacts: Set<String>
     }
 
     package init(
@@ -73,7 +75,7 @@ package actor ReleaseRunner {
         let release = ReleaseRuntime(
             name: description.name, tenant: description.tenant, workers: prepared.workers)
         prepared.fresh = []
-        await switchTo(release, description, keys: prepared.keys)
+        await switchTo(release, description, prepared)
         return release
     }
 
@@ -82,6 +84,7 @@ package actor ReleaseRunner {
         /// Those that the present release doesn't have.
         var fresh: [WorkerRuntime] = []
         var keys: [String: String] = [:]
+        var artifacts: Set<String> = []
     }
 
     // MARK: Starting
@@ -94,6 +97,7 @@ package actor ReleaseRunner {
                 let values = try secretValues(worker)
                 let key = worker.fingerprint(artifact: hash, secrets: values)
                 prepared.keys[worker.name] = key
+                prepared.artifacts.insert(hash)
                 if let current, current.keys[worker.name] == key, let shared = current.release.workers[worker.name] {
                     prepared.workers.append(shared)
                     continue
@@ -190,21 +194,44 @@ package actor ReleaseRunner {
     // MARK: The switch
 
     private func switchTo(
-        _ release: ReleaseRuntime, _ description: ReleaseDescription, keys: [String: String]
+        _ release: ReleaseRuntime, _ description: ReleaseDescription, _ prepared: Prepared
     ) async {
         let previous = current
-        current = Running(description: description, release: release, keys: keys)
+        current = Running(
+            description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts)
         await node.install(description.routingTable(release))
         await crons.install(description, release)
         await queues.install(description, release)
-        for worker in previous?.release.workers.values.map({ $0 }) ?? []
-        where release.workers[worker.name] !== worker {
-            node.retire(worker.pool)
+        if let previous { retire(previous.release, keeping: release) }
+        do { try artifacts.prune(keeping: prepared.artifacts.union(previous?.artifacts ?? [])) } catch {
+            logger.log(.warning, "artifacts that nobody uses stay: \(error)")
         }
         logger.log(
             .info, "release is active",
             [("release", release.name), ("workers", "\(release.workers.count)"), ("previous", previous?.release.name ?? "-")])
     }
+
+    /// Ends the workers of `previous` that `release` doesn't share, once nothing that `previous` accepted is open any more.
+    private func retire(_ previous: ReleaseRuntime, keeping release: ReleaseRuntime) {
+        let old = previous.workers.values.filter { release.workers[$0.name] !== $0 }
+        guard !old.isEmpty else { return }
+        let node = node
+        let clock = clock
+        // Outlives this call on purpose: the release that serves now doesn't wait for the one before.
+        Task {
+            let deadline = clock.now() + Self.drainMax
+            var quiet = 0
+            // An event that ends may let a waiting one start: quiet once is not enough.
+            while quiet < 3, clock.now() < deadline {
+                quiet = previous.openEvents == 0 ? quiet + 1 : 0
+                do { try await clock.sleep(for: .milliseconds(50)) } catch { break }
+            }
+            for worker in old { node.retire(worker.pool) }
+        }
+    }
+
+    /// How long events of a release that was replaced may go on.
+    private static let drainMax = Duration.seconds(30)
 
     package enum CronOutcome: Sendable {
         case handled

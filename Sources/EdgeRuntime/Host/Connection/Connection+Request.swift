@@ -129,6 +129,10 @@ extension Connection: Dispatchable, EventOwner {
     func refuse(_ reason: Refusal) {
         switch reason {
         case .shuttingDown: answer(.shuttingDown)
+        case .replaced:
+            // Nothing of the request was handed over yet, so the release that serves now can have it.
+            phase = .exchanging
+            route(exchange.unconsumedHead)
         case .unavailable(let reason): answer(.noIsolate, detail: reason)
         case .queueFull, .timedOut: answer(.noIsolate)
         }
