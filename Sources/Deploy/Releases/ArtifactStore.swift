@@ -1,10 +1,13 @@
 internal import Glibc
 internal import OpenSSL
+internal import Synchronization
 package import System
 
 /// Executables by their SHA-256: immutable, kept once whatever they are called, checked before they run.
-package struct ArtifactStore: Sendable {
+package final class ArtifactStore: Sendable {
     private let directory: String
+    /// What each tenant's releases run from.
+    private let used = Mutex<[String: Set<String>]>([:])
 
     package init(directory: String) throws(SystemError) {
         self.directory = directory
@@ -44,9 +47,13 @@ package struct ArtifactStore: Sendable {
         }
     }
 
-    /// Removes all but `hashes`. What still runs keeps its file: it has it open.
-    package func prune(keeping hashes: Set<String>) throws(SystemError) {
-        for name in FileTree.list(directory) where !hashes.contains(name) && !name.hasPrefix("incoming.") {
+    /// Notes what `tenant` runs from and removes what no tenant does. What still runs keeps its file: it has it open.
+    package func prune(keeping hashes: Set<String>, of tenant: String) throws(SystemError) {
+        let kept = used.withLock { used in
+            used[tenant] = hashes
+            return used.values.reduce(into: Set()) { $0.formUnion($1) }
+        }
+        for name in FileTree.list(directory) where !kept.contains(name) && !name.hasPrefix("incoming.") {
             try FileTree.remove(path(name))
         }
     }

@@ -1,4 +1,3 @@
-internal import HTTP
 package import Host
 internal import Interfaces
 package import Isolates
@@ -11,6 +10,7 @@ package actor ReleaseRunner {
     private let node: Node
     private let stores: TenantStores
     private let artifacts: ArtifactStore
+    private let routing: RoutingDirectory
     private let secrets: any SecretSource
     private let identity: TenantIdentity?
     private let logger: Logger
@@ -33,12 +33,14 @@ package actor ReleaseRunner {
     }
 
     package init(
-        node: Node, stores: TenantStores, artifacts: ArtifactStore, secrets: any SecretSource,
+        node: Node, stores: TenantStores, artifacts: ArtifactStore, routing: RoutingDirectory,
+        secrets: any SecretSource,
         identity: TenantIdentity?, logger: Logger
     ) {
         self.node = node
         self.stores = stores
         self.artifacts = artifacts
+        self.routing = routing
         self.secrets = secrets
         self.identity = identity
         self.logger = logger
@@ -63,6 +65,7 @@ package actor ReleaseRunner {
         isApplying = true
         defer { isApplying = false }
 
+        try await routing.check(description)
         try await stores.migrate(description.migrations, logger: logger)
         var prepared = try await prepare(description)
         do {
@@ -199,11 +202,12 @@ package actor ReleaseRunner {
         let previous = current
         current = Running(
             description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts)
-        await node.install(description.routingTable(release))
+        await routing.install(description, release)
         await crons.install(description, release)
         await queues.install(description, release)
         if let previous { retire(previous.release, keeping: release) }
-        do { try artifacts.prune(keeping: prepared.artifacts.union(previous?.artifacts ?? [])) } catch {
+        let inUse = prepared.artifacts.union(previous?.artifacts ?? [])
+        do { try artifacts.prune(keeping: inUse, of: description.tenant) } catch {
             logger.log(.warning, "artifacts that nobody uses stay: \(error)")
         }
         logger.log(
@@ -295,19 +299,4 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
 /// Where secrets come from: `.dev.vars`, or the encrypted store.
 package protocol SecretSource: Sendable {
     func secret(_ name: String, of worker: String) throws -> String?
-}
-
-extension ReleaseDescription {
-    /// The routes of all workers, to the workers of `release`.
-    func routingTable(_ release: ReleaseRuntime) -> RoutingTable {
-        var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
-        var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
-        for worker in workers {
-            guard let runtime = release.workers[worker.name] else { continue }
-            let target = RouteTarget(release: release, worker: runtime)
-            routes += worker.routes.map { ($0, target) }
-            domains += worker.domains.map { ($0, target) }
-        }
-        return RoutingTable(RouteTable(routes: routes, domains: domains))
-    }
 }
