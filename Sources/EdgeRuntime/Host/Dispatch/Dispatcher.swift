@@ -20,6 +20,8 @@ enum Refusal: Equatable, Sendable {
     /// Its isolates die at start, or can't be started.
     case unavailable(String)
     case shuttingDown
+    /// Another version serves now: ask again, by today's routes.
+    case replaced
 }
 
 /// A reactor's view of all pools: which channels are ready, which events wait. Reactor thread only.
@@ -144,7 +146,7 @@ final class Dispatcher: Ticker {
     }
 
     func forget(_ pool: IsolatePool) {
-        refuseWaiting(of: pool, .shuttingDown)
+        refuseWaiting(of: pool, .replaced)
         lanes[pool.slot] = nil
     }
 
