@@ -122,7 +122,7 @@ extension Connection: Dispatchable, EventOwner {
         switch reason {
         case .unavailable: answer(.exception)
         case .shuttingDown: answer(.shuttingDown)
-        case .queueFull, .timedOut: answer(.noIsolate)
+        case .queueFull, .timedOut, .backingOff: answer(.noIsolate)
         }
     }
 
