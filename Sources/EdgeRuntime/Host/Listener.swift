@@ -110,7 +110,12 @@ final class Listener: PollTarget {
     }
 
     /// Opens a listening socket.
-    static func listen(_ address: ListenAddress) throws(SystemError) -> Descriptor {
+    ///
+    /// - Parameter sharing: Several sockets of this process listen on one port, one per reactor. A socket that doesn't
+    ///   share finds out whether another program has the port: the kernel lets any that share have it together.
+    static func listen(
+        _ address: ListenAddress, sharing: Bool = true
+    ) throws(SystemError) -> Descriptor {
         guard let target = NetworkAddress(text: address.host) else {
             throw SystemError("bind", errno: EINVAL, on: "\(address)")
         }
@@ -123,7 +128,7 @@ final class Listener: PollTarget {
         let size = socklen_t(MemoryLayout<Int32>.size)
         // SAFETY: each option's value is the integer whose address and size are given.
         _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEADDR, &one, size)
-        _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size)
+        if sharing { _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size) }
         if !isIPv4 { _ = unsafe setsockopt(number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &zero, size) }
         let bound = unsafe target.withSocketAddress(port: address.port) { pointer, length in
             unsafe bind(number, pointer, length)

@@ -57,6 +57,11 @@ package final class Node: Sendable {
     package func listen(
         _ address: ListenAddress, for role: LocalRequest.Listener
     ) async throws(SystemError) -> ListenAddress {
+        if address.port != 0 {
+            do throws(SystemError) { _ = try Listener.listen(address, sharing: false) } catch {
+                throw SystemError("listen", errno: error.errno, on: "\(address)")
+            }
+        }
         var bound = address
         var sockets: [Int32] = []
         for index in reactors.indices {
@@ -106,10 +111,13 @@ package final class Node: Sendable {
         }
     }
 
-    /// Ends a pool for good, once its open events are done.
-    package func retire(_ pool: IsolatePool) {
+    /// Ends a pool for good, once its open events are done. Whoever asks it for an isolate from now on is refused.
+    package func retire(_ pool: IsolatePool) { pool.stop() }
+
+    /// Ends a pool that nothing can mean any more, and gives its slot free.
+    package func release(_ pool: IsolatePool) {
         pool.stop()
-        // Its slot is free again only when nobody can mean it any more.
+        // Its isolates take their time to end, and are still found by the slot.
         _ = clock.schedule(at: clock.now() + IsolatePool.drainDeadline + .seconds(5)) { [weak self] in
             self?.state.withLock { state in
                 if state.pools[pool.slot] === pool { state.pools[pool.slot] = nil }

@@ -58,7 +58,8 @@ final class Dispatcher: Ticker {
     }
 
     private func lane(_ pool: IsolatePool) -> Lane {
-        if pool.slot < lanes.count, let lane = lanes[pool.slot] { return lane }
+        // A lane may be left from the pool that had the slot before, when its last isolate took long to end.
+        if pool.slot < lanes.count, let lane = lanes[pool.slot], lane.pool === pool { return lane }
         while lanes.count <= pool.slot { lanes.append(nil) }
         let lane = Lane(pool)
         lanes[pool.slot] = lane
