@@ -350,9 +350,17 @@ package final class IsolatePool: Sendable {
 
     /// Lets `isolate` finish, then ends it.
     private func retire(_ isolate: Isolate) {
-        for reactor in environment.reactors { reactor.post { reactor.dispatcher.retire(isolate) } }
+        // It may exit only when no reactor can give it one more event.
         let first = environment.reactors[0]
-        first.post { first.dispatcher.shutDown(isolate) }
+        let countdown = Countdown(environment.reactors.count) {
+            first.post { first.dispatcher.shutDown(isolate) }
+        }
+        for reactor in environment.reactors {
+            reactor.post {
+                reactor.dispatcher.retire(isolate)
+                countdown.count()
+            }
+        }
         endAfterDrain(isolate)
     }
 
@@ -433,6 +441,21 @@ package final class IsolatePool: Sendable {
             }
         }
         for isolate in silent { isolate.kill(.unresponsive("it has not answered a health event; \(isolate.activity)")) }
+    }
+}
+
+/// Does something when it was counted down to zero; any thread counts.
+private final class Countdown: Sendable {
+    private let left: Atomic<Int>
+    private let completion: @Sendable () -> Void
+
+    init(_ count: Int, completion: @escaping @Sendable () -> Void) {
+        left = Atomic(count)
+        self.completion = completion
+    }
+
+    func count() {
+        if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion() }
     }
 }
 
