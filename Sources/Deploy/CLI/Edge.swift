@@ -2,6 +2,7 @@
 // into a line on standard error and an exit code.
 
 internal import Glibc
+internal import Releases
 
 @main
 enum Edge {
@@ -42,6 +43,13 @@ enum Edge {
         } catch let error as UsageError {
             complain("edge: \(error); see `edge \(commands.contains { $0.name == name } ? "\(name) " : "")--help`")
             exit(ExitCode.usage)
+        } catch let error as StateError {
+            complain("edge \(name): \(error)")
+            guard case .inUse = error else { exit(ExitCode.failure) }
+            exit(ExitCode.busy)
+        } catch let error as UnsupportedBinding {
+            complain("edge \(name): \(error)")
+            exit(ExitCode.refused)
         } catch {
             complain("edge \(name): \(error)")
             exit(ExitCode.failure)
@@ -54,27 +62,31 @@ enum Edge {
             "  \(command.name)" + String(repeating: " ", count: width - command.name.count) + command.summary
         }
         return """
-            edge \(version): a serverless edge in one process
+            edge \(version): runs serverless workers, each in a sandboxed process, and the stores that they use
 
             usage: edge COMMAND [OPTION...]
 
             \(lines.joined(separator: "\n"))
 
-            `edge COMMAND --help` tells more.
-            Exit codes: 0 done, 1 failed, 2 refused (configuration), 64 usage, 75 busy.
+            `edge COMMAND --help` tells more; README.md has a tour.
+            Exit codes: 0 done, 1 failed, 2 configuration or release refused, 64 wrong usage,
+            75 the state directory is in use by another node, 130 ended at once by a second signal.
             """
     }
 
     private static func help(_ command: any Command.Type) -> String {
-        let width = (command.options.map { $0.usage.count }.max() ?? 0) + 2
-        let options = command.options.map { option in
+        let all = command.options + [.flag("help", "prints this")]
+        let width = (all.map { $0.usage.count }.max() ?? 0) + 2
+        let options = all.map { option in
             "  \(option.usage)" + String(repeating: " ", count: width - option.usage.count) + option.help
         }
         return """
             usage: edge \(command.name) \(command.usage)
 
             \(command.discussion)
-            \(options.isEmpty ? "" : "\n" + options.joined(separator: "\n") + "\n")
+
+            options, with what holds without them in brackets:
+            \(options.joined(separator: "\n"))
             """
     }
 
@@ -113,6 +125,6 @@ enum ExitCode {
     /// The configuration or the release was refused.
     static let refused: Int32 = 2
     static let usage: Int32 = 64
-    /// Something else holds what this command needs; trying again later may work.
+    /// Another node holds the state directory; trying again later may work.
     static let busy: Int32 = 75
 }
