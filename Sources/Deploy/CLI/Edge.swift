@@ -3,6 +3,7 @@
 
 internal import Glibc
 internal import Releases
+internal import System
 
 @main
 enum Edge {
@@ -43,16 +44,9 @@ enum Edge {
         } catch let error as UsageError {
             complain("edge: \(error); see `edge \(commands.contains { $0.name == name } ? "\(name) " : "")--help`")
             exit(ExitCode.usage)
-        } catch let error as StateError {
-            complain("edge \(name): \(error)")
-            guard case .inUse = error else { exit(ExitCode.failure) }
-            exit(ExitCode.busy)
-        } catch let error as UnsupportedBinding {
-            complain("edge \(name): \(error)")
-            exit(ExitCode.refused)
         } catch {
             complain("edge \(name): \(error)")
-            exit(ExitCode.failure)
+            exit(ExitCode.of(error))
         }
     }
 
@@ -70,7 +64,7 @@ enum Edge {
 
             `edge COMMAND --help` tells more; README.md has a tour.
             Exit codes: 0 done, 1 failed, 2 configuration or release refused, 64 wrong usage,
-            75 the state directory is in use by another node, 130 ended at once by a second signal.
+            75 in use: another node has the state directory or the address, 130 ended at once by a second signal.
             """
     }
 
@@ -125,6 +119,16 @@ enum ExitCode {
     /// The configuration or the release was refused.
     static let refused: Int32 = 2
     static let usage: Int32 = 64
-    /// Another node holds the state directory; trying again later may work.
+    /// Something else holds what this command needs; trying again later may work.
     static let busy: Int32 = 75
+
+    /// The code that says what kind of failure `error` is.
+    static func of(_ error: any Error) -> Int32 {
+        switch error {
+        case is UnsupportedBinding, is ReleaseError: refused
+        case StateError.inUse: busy
+        case let error as SystemError where error.errno == EADDRINUSE: busy
+        default: failure
+        }
+    }
 }

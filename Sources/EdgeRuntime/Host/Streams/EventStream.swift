@@ -48,7 +48,7 @@ final class EventStream: ChannelStream {
         started = channel.reactor.now
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
-            receiveCredit: WireLimits.initialCredit)
+            receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()
         release.eventStarted()
@@ -99,6 +99,16 @@ final class EventStream: ChannelStream {
         return subrequestCount <= worker.limits.subrequestsMax
     }
 
+    private var logByteCount = 0
+
+    /// Counts what the event logs.
+    ///
+    /// - Returns: the bytes in all.
+    func countLog(_ byteCount: Int) -> Int {
+        logByteCount += byteCount
+        return logByteCount
+    }
+
     /// The owner has lost interest: its client went away.
     func abandon(_ reason: StreamReset) {
         owner = nil
@@ -124,6 +134,9 @@ final class EventStream: ChannelStream {
         default: throw .invalidValue("reply status", offset: 0)
         }
     }
+
+    /// A handler that has answered reads no more of its request.
+    override func receivedEndWhileSending() { reset(.cancelled) }
 
     override func wasReset(_ reason: StreamReset) {
         let owner = owner
