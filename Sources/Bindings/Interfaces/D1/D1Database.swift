@@ -22,12 +22,14 @@ public struct D1Database: Sendable {
     /// Runs `statements` in order in one transaction and returns their results in that order.
     ///
     /// - Throws: the first error; nothing of the batch is kept then.
+    @discardableResult
     public func batch(_ statements: [D1PreparedStatement]) async throws -> [D1Result] {
         try await caller.query(statements.map(\.request))
     }
 
     /// Runs SQL without parameters, for schemas and maintenance. Each line is one item and may hold several
     /// statements, but a statement can't go over several lines. All lines are one transaction.
+    @discardableResult
     public func exec(_ sql: String) async throws -> D1ExecResult { try await caller.exec(sql) }
 
     /// A service that only the oldest databases had.
