@@ -93,7 +93,8 @@ package struct WorkerLimits: Sendable {
 
 /// Where a worker's own `fetch` may go.
 package struct OutboundPermission: Sendable, Equatable {
-    /// Hosts, with `*` at the start for all below one, with `:port` for that port alone; `nil`: any public host.
+    /// Hosts, with `*` at the start for all below one, with `:port` for that port alone, else for 80 and 443;
+    /// `nil`: any public host and port.
     package var hosts: [String]?
     /// Whether private, loopback and link-local addresses may be reached.
     package var privateAddresses: Bool
