@@ -26,6 +26,16 @@ internal import System
         unsafe base = UnsafeRawPointer(address)
     }
 
+    /// A page that nobody writes, for what stands for an isolate in tests.
+    package init() throws(SystemError) {
+        // SAFETY: as above; anonymous memory is zero.
+        let address = unsafe mmap(nil, Self.byteCount, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else {
+            throw SystemError("mmap", errno: errno, on: "status page")
+        }
+        unsafe base = UnsafeRawPointer(address)
+    }
+
     deinit { unsafe _ = munmap(UnsafeMutableRawPointer(mutating: base), Self.byteCount) }
 
     package var turn: UInt64 { word(at: 0) }

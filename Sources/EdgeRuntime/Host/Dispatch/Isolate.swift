@@ -11,16 +11,16 @@ final class Isolate: Sendable {
     let processID: Int32
     let usage: IsolateUsage
     let pool: IsolatePool
-    private let supervisor: Supervisor
+    private let spawner: any IsolateSpawner
     private let events = Atomic<Int>(0)
     private let served = Atomic<Int>(0)
 
-    init(_ spawned: SpawnedIsolate, pool: IsolatePool, supervisor: Supervisor) {
+    init(_ spawned: SpawnedIsolate, pool: IsolatePool, spawner: any IsolateSpawner) {
         id = spawned.id
         processID = spawned.processID
         usage = spawned.usage
         self.pool = pool
-        self.supervisor = supervisor
+        self.spawner = spawner
     }
 
     /// Events that are open now, over all reactors.
@@ -36,7 +36,7 @@ final class Isolate: Sendable {
     /// one of the two always sees the other.
     func eventEnded() { events.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
 
-    func kill(_ reason: KillReason) { supervisor.kill(id, reason: reason) }
+    func kill(_ reason: KillReason) { spawner.kill(id, reason: reason) }
 
     /// A channel broke. Nearly always the process is ending, and its exit, which says why, follows; one that only closed its
     /// channel must not live on.
