@@ -24,7 +24,7 @@ struct NodeProcess {
     /// Opens the state directory and starts reactors; nothing is served yet.
     init(_ options: NodeOptions) async throws {
         self.options = options
-        // Before the first thread, so that all of them leave signals to the one that waits for them.
+        // Before the node's threads, so that they leave signals to others.
         signals = Signals()
         clock = SystemClock()
         log = LogWriter(descriptor: 2, format: options.logFormat)

@@ -64,6 +64,8 @@ actor QueueDriver {
         targets = fresh
         // Owned by this actor: cancelled above and by stop.
         for queue in fresh.keys where loops[queue] == nil { loops[queue] = Task { await self.run(queue) } }
+        // A loop that waits does so by the settings of the previous release, which it also keeps alive.
+        for queue in fresh.keys { bells.ring(queue) }
     }
 
     /// No new batches; returns when those on their way are settled.

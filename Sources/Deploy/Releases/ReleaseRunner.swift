@@ -97,6 +97,7 @@ package actor ReleaseRunner {
         do {
             for worker in description.workers {
                 let hash = try artifacts.add(worker.executable)
+                try checkExecutable(worker, artifact: hash)
                 let values = try secretValues(worker)
                 let key = worker.fingerprint(artifact: hash, secrets: values)
                 prepared.keys[worker.name] = key
@@ -116,6 +117,16 @@ package actor ReleaseRunner {
             throw error
         }
         return prepared
+    }
+
+    /// A file that can't run is named as its owner knows it.
+    private func checkExecutable(_ worker: WorkerDescription, artifact: String) throws {
+        do {
+            _ = try IsolateImage(
+                path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
+        } catch SpawnError.notExecutable(_, let reason) {
+            throw SpawnError.notExecutable(path: worker.executable, reason: reason)
+        }
     }
 
     private func secretValues(_ worker: WorkerDescription) throws -> [(name: String, value: String)] {

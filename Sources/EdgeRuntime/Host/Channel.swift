@@ -112,7 +112,7 @@ final class Channel: PollTarget {
         _ kind: CallKind, _ message: [UInt8], completion: @escaping (Result<[UInt8], StreamReset>) -> Void
     ) {
         _ = open(
-            kind, flags: .end, make: { ControlStream(number: $0, channel: self, completion: completion) },
+            kind, flags: .end, make: { ControlStream(number: $0, channel: self, kind: kind, completion: completion) },
             { $0.append(message) })
     }
 

@@ -107,10 +107,13 @@ package final class Node: Sendable {
         }
     }
 
-    /// Ends a pool for good, once its open events are done.
-    package func retire(_ pool: IsolatePool) {
+    /// Ends a pool for good, once its open events are done. Whoever asks it for an isolate from now on is refused.
+    package func retire(_ pool: IsolatePool) { pool.stop() }
+
+    /// Ends a pool that nothing can mean any more, and gives its slot free.
+    package func release(_ pool: IsolatePool) {
         pool.stop()
-        // Its slot is free again only when nobody can mean it any more.
+        // Its isolates take their time to end, and are still found by the slot.
         _ = clock.schedule(at: clock.now() + IsolatePool.drainDeadline + .seconds(5)) { [weak self] in
             self?.state.withLock { state in
                 if state.pools[pool.slot] === pool { state.pools[pool.slot] = nil }

@@ -70,6 +70,8 @@ package struct PoolState: Sendable {
 
     package var target: Int { isDraining ? 0 : scaler.target }
     package var isLooping: Bool { backoff.isLooping }
+    /// Whether requests can wait for the next start: see `CrashLoopBackoff.isBrief`.
+    package var isPauseBrief: Bool { backoff.isBrief }
     package func phase(of id: IsolateID) -> Phase? { phases[id] }
     /// In the order of their numbers.
     package var readyIsolates: [IsolateID] {
@@ -84,7 +86,7 @@ package struct PoolState: Sendable {
     package mutating func admit(at now: Instant) -> Admission {
         if isDraining { return refuse(.draining) }
         if readyCount > 0 { return .dispatch }
-        if startingCount == 0, !backoff.mayStart(at: now) {
+        if startingCount == 0, !backoff.mayStart(at: now), !backoff.isBrief {
             return refuse(.crashLoop(retryAt: backoff.startAllowedAt ?? now))
         }
         guard waitingCount < limits.waitingMax else {
@@ -138,8 +140,9 @@ package struct PoolState: Sendable {
     package mutating func noteEnd(
         _ id: IsolateID, isFailure: Bool, at now: Instant
     ) -> CrashLoopBackoff.Report? {
-        guard phases.removeValue(forKey: id) != nil, isFailure else { return nil }
-        return backoff.noteFailure(at: now)
+        guard let phase = phases.removeValue(forKey: id), isFailure else { return nil }
+        if case .starting = phase { return backoff.noteFailure(at: now) }
+        return backoff.noteFailure(at: now, wasReady: true)
     }
 
     // MARK: Decisions

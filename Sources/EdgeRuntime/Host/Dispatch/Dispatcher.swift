@@ -19,6 +19,8 @@ enum Refusal: Equatable, Sendable {
     case timedOut
     /// Its isolates die at start, or can't be started.
     case unavailable(String)
+    /// They did start once: it may be over soon.
+    case backingOff
     case shuttingDown
     /// Another version serves now: ask again, by today's routes.
     case replaced
@@ -144,6 +146,12 @@ final class Dispatcher: Ticker {
 
     /// Asks the isolate to exit when its work is done.
     func shutDown(_ isolate: Isolate) { channels[isolate.id]?.openControl(.shutdown, []) { _ in } }
+
+    /// Calls `completion` when the isolate has answered a health event, or is beyond being asked.
+    func checkHealth(_ isolate: Isolate, completion: @escaping () -> Void) {
+        guard let channel = channels[isolate.id] else { return completion() }
+        channel.openControl(.health, []) { _ in completion() }
+    }
 
     func isolateExited(_ isolate: Isolate, _ exit: IsolateExit) {
         guard let channel = channels.removeValue(forKey: isolate.id) else { return }

@@ -63,6 +63,14 @@ package final class IsolatePool: Sendable {
         var handlers: [String]?
         var readyWaiters: [CheckedContinuation<String?, Never>] = []
         var lastSample: (time: Instant, cpu: Duration, served: Int)?
+        /// Health events that are on their way.
+        var checks: [IsolateID: HealthCheck] = [:]
+        /// When `decide` is due anyway.
+        var decidesAt: Instant?
+
+        var crashLoopRefusal: Refusal {
+            handlers == nil ? .unavailable(lastFailure ?? "its isolates end as they start") : .backingOff
+        }
     }
 
     /// How long events took, since the pool last looked.
@@ -96,7 +104,7 @@ package final class IsolatePool: Sendable {
                 state.machine.leaveQueue()  // The reactors' waiting lines do the counting.
                 return nil
             case .refuse(.queueFull): return .queueFull
-            case .refuse(.crashLoop): return .unavailable(state.lastFailure ?? "its isolates end as they start")
+            case .refuse(.crashLoop): return state.crashLoopRefusal
             case .refuse(.draining): return .shuttingDown
             }
         }
@@ -181,7 +189,10 @@ package final class IsolatePool: Sendable {
                     state.machine.noteStart(id, at: now)
                     starts.append(id)
                 case .retire(let id): if let isolate = members[id] { ends.append(isolate) }
-                case .decideAgain(let instant): again = instant
+                case .decideAgain(let instant):
+                    if let due = state.decidesAt, due >= now, due <= instant { continue }
+                    state.decidesAt = instant
+                    again = instant
                 }
             }
         }
@@ -303,9 +314,11 @@ package final class IsolatePool: Sendable {
         let now = environment.clock.now()
         let (report, mustRefuse) = state.withLock { state -> (CrashLoopBackoff.Report?, Bool) in
             state.members[id] = nil
+            state.checks[id] = nil
             if let failure, state.lastFailure == nil { state.lastFailure = failure }
             let report = state.machine.noteEnd(id, isFailure: failure != nil, at: now)
-            return (report, state.machine.isLooping && state.machine.readyCount + state.machine.startingCount == 0)
+            let isDown = state.machine.isLooping && state.machine.readyCount + state.machine.startingCount == 0
+            return (report, isDown && !state.machine.isPauseBrief)
         }
         switch report {
         case .loopBegan(let count, let delay)?:
@@ -314,9 +327,10 @@ package final class IsolatePool: Sendable {
         case nil: break
         }
         if mustRefuse { resumeWaiters(state.withLock { $0.lastFailure } ?? "its isolates end as they start") }
-        if mustRefuse, let failure {
+        if mustRefuse {
+            let refusal = state.withLock { $0.crashLoopRefusal }
             for reactor in environment.reactors {
-                reactor.post { reactor.dispatcher.refuseWaiting(of: self, .unavailable(failure)) }
+                reactor.post { reactor.dispatcher.refuseWaiting(of: self, refusal) }
             }
         }
         decide()
@@ -347,9 +361,17 @@ package final class IsolatePool: Sendable {
 
     /// Lets `isolate` finish, then ends it.
     private func retire(_ isolate: Isolate) {
-        for reactor in environment.reactors { reactor.post { reactor.dispatcher.retire(isolate) } }
+        // It may exit only when no reactor can give it one more event.
         let first = environment.reactors[0]
-        first.post { first.dispatcher.shutDown(isolate) }
+        let countdown = Countdown(environment.reactors.count) {
+            first.post { first.dispatcher.shutDown(isolate) }
+        }
+        for reactor in environment.reactors {
+            reactor.post {
+                reactor.dispatcher.retire(isolate)
+                countdown.count()
+            }
+        }
         endAfterDrain(isolate)
     }
 
@@ -402,9 +424,49 @@ package final class IsolatePool: Sendable {
                     cpu: max(0, used) / seconds / Double(max(1, state.members.count)), p95: p95,
                     requestsPerSecond: Double(max(0, served - last.served)) / seconds, openCount: open),
                 at: now)
-            for id in state.members.keys { state.machine.noteHealth(id, at: now) }
+            for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
         }
+        checkHealth(now)
         decide()
+    }
+
+    /// Asks the isolates that have events open whether they still listen, and ends those that stay silent. An idle one is
+    /// not asked: nobody waits for it.
+    private func checkHealth(_ now: Instant) {
+        var due: [Isolate] = []
+        var silent: [Isolate] = []
+        state.withLock { state in
+            for (id, isolate) in state.members {
+                if let check = state.checks[id] {
+                    if check.isOverdue(at: now, cpuTime: isolate.usage.cpuTime) { silent.append(isolate) }
+                } else if isolate.openEvents > 0 {
+                    state.checks[id] = HealthCheck(sent: now, cpuTime: isolate.usage.cpuTime)
+                    due.append(isolate)
+                }
+            }
+        }
+        let first = environment.reactors[0]
+        for isolate in due {
+            first.post { [self] in
+                first.dispatcher.checkHealth(isolate) { [self] in state.withLock { $0.checks[isolate.id] = nil } }
+            }
+        }
+        for isolate in silent { isolate.kill(.unresponsive("it has not answered a health event; \(isolate.activity)")) }
+    }
+}
+
+/// Does something when it was counted down to zero; any thread counts.
+private final class Countdown: Sendable {
+    private let left: Atomic<Int>
+    private let completion: @Sendable () -> Void
+
+    init(_ count: Int, completion: @escaping @Sendable () -> Void) {
+        left = Atomic(count)
+        self.completion = completion
+    }
+
+    func count() {
+        if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion() }
     }
 }
 

@@ -42,7 +42,7 @@ final class BufferedSource: BodyConsumer, BodySource, @unchecked Sendable {
             state.byteCount += bytes.count
             return nil
         }
-        // The reader grants what it took: see `next`.
+        // `next` grants what it takes: granting here as well would double the producer's credit with every piece.
         waiter?.resume(returning: unsafe Array(bytes))
     }
 

@@ -63,7 +63,10 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
 
     // MARK: Answering
 
+    // A call's end cancels its task, but work that is nearly done still answers.
+
     func answer(failure: CallFailure) {
+        guard isOpen else { return }
         var encoder = WireEncoder()
         encoder.put(UInt8(1))
         failure.encode(into: &encoder)
@@ -73,6 +76,10 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     }
 
     func answer(_ reply: StoreReply) {
+        guard isOpen else {
+            if let body = reply.body { ReplyBody.stored(body).cancel(.cancelled) }
+            return
+        }
         if let body = reply.body {
             answer(body: .stored(body)) { $0.append(reply.message) }
         } else {

@@ -99,6 +99,16 @@ final class EventStream: ChannelStream {
         return subrequestCount <= worker.limits.subrequestsMax
     }
 
+    private var logByteCount = 0
+
+    /// Counts what the event logs.
+    ///
+    /// - Returns: the bytes in all.
+    func countLog(_ byteCount: Int) -> Int {
+        logByteCount += byteCount
+        return logByteCount
+    }
+
     /// The owner has lost interest: its client went away.
     func abandon(_ reason: StreamReset) {
         owner = nil
