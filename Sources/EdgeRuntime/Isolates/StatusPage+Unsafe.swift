@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import System
+package import System
 
 /// The page of memory on which an isolate says what it is doing. The isolate writes, the node reads, and
 /// nothing on it is believed further than it can be checked.
