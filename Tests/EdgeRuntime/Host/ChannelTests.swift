@@ -51,7 +51,7 @@ extension FakeNode {
     fileprivate func openEvents(of worker: FakeWorker) -> Int { worker.runtime.pool.openEvents }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(2))) struct `Channel` {
+@Suite(.serialized, .timeLimit(.minutes(2))) struct `Channel to an isolate` {
     @Test func `carries a request to an isolate and its answer back`() async throws {
         try await onThread {
             let node = try FakeNode()
@@ -188,7 +188,8 @@ extension FakeNode {
             let isolate = try worker.nextReadyIsolate()
             let event = try isolate.receive(.open).header.stream
             isolate.send(
-                .open, event, flags: .end, FakeIsolate.answer(200, headers: [("x-a", "1"), ("x-b", "2")]).dropLast(2))
+                .open, event, flags: .end,
+                Array(FakeIsolate.answer(200, headers: [("x-a", "1"), ("x-b", "2")]).dropLast(2)))
             let answer = try client.readToEnd()
             #expect(answer.hasPrefix("HTTP/1.1 500"))
             #expect(!answer.contains("x-a"))
@@ -296,7 +297,9 @@ extension FakeNode {
 
     @Test func `ends an isolate whose call a store can't read`() async throws {
         try await onThread {
-            let store = GatedStore { () throws(CallFailure) in throw .malformedCall(.truncated(offset: 3)) }
+            let store = GatedStore { () async throws(CallFailure) -> StoreReply in
+                throw CallFailure.malformedCall(.truncated(offset: 3))
+            }
             let node = try FakeNode()
             defer { node.stop() }
             let worker = try node.addWorker(bindings: [.store(store)])

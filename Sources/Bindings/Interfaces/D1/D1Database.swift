@@ -22,6 +22,7 @@ public struct D1Database: Sendable {
     /// Runs `statements` in order in one transaction and returns their results in that order.
     ///
     /// - Throws: the first error; nothing of the batch is kept then.
+    @discardableResult
     public func batch(_ statements: [D1PreparedStatement]) async throws -> [D1Result] {
         try await caller.query(statements.map(\.request))
     }

@@ -189,7 +189,9 @@ final class FakeSpawner: IsolateSpawner {
     /// Waits for an isolate to be started; the time bounds a broken program.
     func next() throws -> FakeIsolate {
         for _ in 0..<100 {
-            let isolate = state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
+            let isolate = state.withLock { state -> FakeIsolate? in
+                state.waiting.isEmpty ? nil : state.waiting.removeFirst()
+            }
             if let isolate { return isolate }
             spawned.wait(upTo: .milliseconds(100))
         }
