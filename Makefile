@@ -33,7 +33,7 @@ check: setup ## Format, warnings as errors, arrows between rooms, one owner per 
 	@scripts/check
 
 format: ## Formats all sources
-	@swift format --in-place --recursive --parallel Package.swift Sources Tests
+	@swift format --in-place --recursive --parallel Package.swift Sources Tests Examples
 
 release: setup ## Optimised executables with the Swift runtime linked in, in .build/release
 	@$(SWIFT_BUILD) -c release

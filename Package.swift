@@ -74,7 +74,7 @@ let package = Package(
         room(
             "Host", "EdgeRuntime/Host",
             [
-                "System", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
+                "System", "CLinux", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
                 "Stores",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "HTTP", "Wire", "System"]),
@@ -102,7 +102,7 @@ let package = Package(
         worker("AuthService", ["Platform", "WorkersCrypto"]),
         worker("UserService", ["Platform"]),
         worker("ContentService", ["Platform"]),
-        worker("AnalyticsService", ["Platform"]),
+        worker("AnalyticsService", ["Platform", "WorkersCrypto"]),
 
         // What README.md and docs/sdk.md show.
         .executableTarget(
@@ -150,7 +150,9 @@ let package = Package(
         .executableTarget(
             name: "NodeStandIn", dependencies: ["Isolates", "Observability", "System"],
             path: "Tests/Support/NodeStandIn", swiftSettings: strict),
-        tests("HostTests", "EdgeRuntime/Host", ["Host", "Curl", "HTTP", "Stores", "System"]),
+        tests(
+            "HostTests", "EdgeRuntime/Host",
+            ["Host", "Curl", "HTTP", "Interfaces", "Isolates", "Observability", "Stores", "System", "Wire"]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),

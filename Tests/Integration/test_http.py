@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import socket
 import threading
 import time
@@ -203,10 +204,59 @@ class EdgeHTTP(unittest.TestCase):
             thread.join()
         self.assertEqual(results, ["hello"] * 200)
 
+    def test_answers_before_the_body_leave_no_event_open(self):
+        # More than an isolate handles at once: events that stayed open would take all its places.
+        for _ in range(100):
+            answer = self.node.raw(b"POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx")
+            self.assertEqual(status_of(answer), 200)
+            self.assertIn(b"Connection: close", answer)
+        self.assertEqual(self.node.get("/hello").text, "hello")
+
+    def test_background_work_leaves_nothing_open(self):
+        # More than the calls that one channel may have open.
+        with Node("run", product("HelloWorker"), "--no-log-requests", "--reactors", "1") as node:
+            with node.connect() as connection:
+                for _ in range(4200):
+                    self.exchange(connection, b"GET /later/0 HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_until(lambda: node.log_text().count("later") >= 4200, what="all background work in the log")
+
+    def test_all_lines_of_x_forwarded_for_are_passed_on(self):
+        answer = self.node.raw(
+            b"GET /headers HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n"
+            b"Connection: close\r\n\r\n")
+        self.assertIn(b"x-forwarded-for: 1.1.1.1, 2.2.2.2, 127.0.0.1\n", answer)
+
     def test_host_paths_never_reach_a_worker(self):
         self.assertIn("colo=LOC", self.node.get("/cdn-cgi/trace").text)
         self.assertEqual(self.node.get("/__edge/health/ready").text, "ready\n")
         self.assertEqual(self.node.get("/cdn-cgi/nothing").status, 404)
+
+
+class Descriptors(unittest.TestCase):
+    def test_a_node_without_descriptors_waits_for_some(self):
+        with Node("run", product("HelloWorker"), "--no-log-requests") as node:
+            self.assertEqual(node.get("/hello").text, "hello")
+            pid = node.process.pid
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            highest = max(int(number) for number in os.listdir(f"/proc/{pid}/fd"))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 5, hard))
+            sockets = [node.connect() for _ in range(40)]
+            try:
+                node.wait_for_log("no descriptor left")
+                before = cpu_seconds(pid)
+                time.sleep(1)  # The measure is the CPU time of one second.
+                self.assertLess(cpu_seconds(pid) - before, 0.5)
+            finally:
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+                for connection in sockets:
+                    connection.close()
+            self.assertEqual(node.get("/hello").text, "hello")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Corpus(unittest.TestCase):

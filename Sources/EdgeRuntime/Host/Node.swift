@@ -44,7 +44,7 @@ package final class Node: Sendable {
                 onExit: { id, exit in directory.exited(id, exit) },
                 onNotice: { id, notice in directory.noticed(id, notice) }))
         environment = PoolEnvironment(
-            reactors: reactors, supervisor: supervisor, directory: directory, clock: clock, logger: logger)
+            reactors: reactors, spawner: supervisor, directory: directory, clock: clock, logger: logger)
         for reactor in reactors { reactor.start() }
         scheduleMaintenance()
     }

@@ -33,6 +33,12 @@ package struct IsolateExit: Equatable, Sendable {
     /// The most resident memory seen; 0 when it lived too briefly to be looked at.
     package var residentBytesMax: UInt64
 
+    package init(reason: Reason, cpuTime: Duration = .zero, residentBytesMax: UInt64 = 0) {
+        self.reason = reason
+        self.cpuTime = cpuTime
+        self.residentBytesMax = residentBytesMax
+    }
+
     /// Whether it counts for `CrashLoopBackoff`: everything that the node didn't ask for.
     package var isFailure: Bool {
         switch reason {

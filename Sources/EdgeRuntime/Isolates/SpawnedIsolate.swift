@@ -10,4 +10,16 @@ package struct SpawnedIsolate: Sendable {
     /// By channel; each belongs to the reactor that serves the channel.
     package let ledgers: [EventLedger]
     package let usage: IsolateUsage
+
+    package init(
+        id: IsolateID, processID: Int32, channels: [Int32], statusPage: StatusPage, ledgers: [EventLedger],
+        usage: IsolateUsage
+    ) {
+        self.id = id
+        self.processID = processID
+        self.channels = channels
+        self.statusPage = statusPage
+        self.ledgers = ledgers
+        self.usage = usage
+    }
 }

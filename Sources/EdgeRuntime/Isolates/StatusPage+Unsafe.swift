@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import System
+package import System
 
 /// The page of memory on which an isolate says what it is doing. The isolate writes, the node reads, and
 /// nothing on it is believed further than it can be checked.
@@ -20,6 +20,16 @@ internal import System
         // SAFETY: a new mapping at an address of the kernel's choice; unmapped in deinit, used by nobody
         // else.
         let address = unsafe mmap(nil, Self.byteCount, PROT_READ, MAP_SHARED, memory.rawValue, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else {
+            throw SystemError("mmap", errno: errno, on: "status page")
+        }
+        unsafe base = UnsafeRawPointer(address)
+    }
+
+    /// A page that nobody writes, for what stands for an isolate in tests.
+    package init() throws(SystemError) {
+        // SAFETY: as above; anonymous memory is zero.
+        let address = unsafe mmap(nil, Self.byteCount, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let address = unsafe address, unsafe address != MAP_FAILED else {
             throw SystemError("mmap", errno: errno, on: "status page")
         }

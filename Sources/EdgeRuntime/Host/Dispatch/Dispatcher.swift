@@ -179,6 +179,8 @@ final class Dispatcher: Ticker {
         if existingLane(pool) != nil { lanes[pool.slot] = nil }
     }
 
+    /// Streams that are open on all channels.
+    var openStreamCount: Int { channels.values.reduce(0) { $0 + $1.openStreamCount } }
     var waitingCount: Int { lanes.reduce(0) { $0 + ($1?.waiting.count ?? 0) } }
 
     func tick(_ now: Instant) {

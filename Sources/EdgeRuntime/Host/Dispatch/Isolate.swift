@@ -12,7 +12,7 @@ final class Isolate: Sendable {
     let usage: IsolateUsage
     private let statusPage: StatusPage
     let pool: IsolatePool
-    private let supervisor: Supervisor
+    private let spawner: any IsolateSpawner
     private let events = Atomic<Int>(0)
     private let served = Atomic<Int>(0)
     /// Log records that belong to no open event.
@@ -22,13 +22,13 @@ final class Isolate: Sendable {
     /// counts the frames' other fields as well.
     static let logBytesMax = 512 << 10
 
-    init(_ spawned: SpawnedIsolate, pool: IsolatePool, supervisor: Supervisor) {
+    init(_ spawned: SpawnedIsolate, pool: IsolatePool, spawner: any IsolateSpawner) {
         id = spawned.id
         processID = spawned.processID
         usage = spawned.usage
         statusPage = spawned.statusPage
         self.pool = pool
-        self.supervisor = supervisor
+        self.spawner = spawner
     }
 
     /// Events that are open now, over all reactors.
@@ -50,7 +50,7 @@ final class Isolate: Sendable {
         return "it runs the event on channel \(statusPage.event.channel), stream \(statusPage.event.stream)"
     }
 
-    func kill(_ reason: KillReason) { supervisor.kill(id, reason: reason) }
+    func kill(_ reason: KillReason) { spawner.kill(id, reason: reason) }
 
     /// A channel broke. Nearly always the process is ending, and its exit, which says why, follows; one that only closed its
     /// channel must not live on.

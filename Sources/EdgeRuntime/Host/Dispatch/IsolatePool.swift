@@ -20,10 +20,19 @@ package struct PoolSize: Sendable, Equatable {
     }
 }
 
+/// Starts and ends isolates: the supervisor, or what stands for it in tests.
+protocol IsolateSpawner: Sendable {
+    func reserveID() -> IsolateID
+    func spawn(_ specification: IsolateSpecification, as id: IsolateID?) async throws(SpawnError) -> SpawnedIsolate
+    func kill(_ id: IsolateID, reason: KillReason)
+}
+
+extension Supervisor: IsolateSpawner {}
+
 /// What pools need of their node.
 struct PoolEnvironment: Sendable {
     let reactors: [Reactor]
-    let supervisor: Supervisor
+    let spawner: any IsolateSpawner
     let directory: IsolateDirectory
     let clock: any NodeClock
     let logger: Logger
@@ -109,6 +118,8 @@ package final class IsolatePool: Sendable {
     package var handlers: [String]? { state.withLock { $0.handlers } }
     /// Ready isolates, for status.
     package var readyCount: Int { state.withLock { $0.machine.readyCount } }
+    /// Events that are open now, over all isolates.
+    package var openEvents: Int { state.withLock { $0.members.values.reduce(0) { $0 + $1.openEvents } } }
     package var processIDs: [Int32] { state.withLock { $0.members.values.map(\.processID).sorted() } }
     package var lastFailure: String? { state.withLock { $0.lastFailure } }
     package var residentBytes: UInt64 {
@@ -174,7 +185,7 @@ package final class IsolatePool: Sendable {
             for decision in state.machine.decide(at: now, openCount: { members[$0]?.openEvents ?? 0 }) {
                 switch decision {
                 case .spawn:
-                    let id = environment.supervisor.reserveID()
+                    let id = environment.spawner.reserveID()
                     state.machine.noteStart(id, at: now)
                     starts.append(id)
                 case .retire(let id): if let isolate = members[id] { ends.append(isolate) }
@@ -193,8 +204,8 @@ package final class IsolatePool: Sendable {
 
     private func spawn(_ id: IsolateID) async {
         do {
-            let spawned = try await environment.supervisor.spawn(specification, as: id)
-            let isolate = Isolate(spawned, pool: self, supervisor: environment.supervisor)
+            let spawned = try await environment.spawner.spawn(specification, as: id)
+            let isolate = Isolate(spawned, pool: self, spawner: environment.spawner)
             let isStopped = state.withLock { state in
                 state.members[id] = isolate
                 return state.isStopped
