@@ -5,7 +5,8 @@ internal import Wire
 /// As a `BodyProducer` it gives the body that the isolate sends; as a `BodyConsumer` it sends a body to the isolate.
 class ChannelStream: BodyConsumer, BodyProducer {
     final let number: UInt32
-    final unowned let channel: Channel
+    /// The channel's table holds the stream while it is open, so the two hold each other as long as it is.
+    final let channel: Channel
 
     /// Bytes that may still be sent to the isolate.
     private final var sendCredit: Int
@@ -18,8 +19,9 @@ class ChannelStream: BodyConsumer, BodyProducer {
     final private(set) var receivedEnd = false
     final private(set) var isOpen = true
 
-    /// Where the isolate's body goes; bytes that come before it is known wait in `early`.
-    private final weak var consumer: (any BodyConsumer)?
+    /// Where the isolate's body goes; bytes that come before it is known wait in `early`. Held until the body or
+    /// the stream ends, whichever comes first: a weak reference would cost each use of it several times as much.
+    private final var consumer: (any BodyConsumer)?
     private final var hasConsumer = false
     private final var early = ByteBuffer()
     private final var earlyEnd = false
@@ -65,7 +67,12 @@ class ChannelStream: BodyConsumer, BodyProducer {
     final func receivedEndFrame() throws(WireError) {
         guard !receivedEnd else { throw .unexpectedFrame(.end, stream: number) }
         receivedEnd = true
-        if hasConsumer { consumer?.finish() } else { earlyEnd = true }
+        if hasConsumer {
+            let consumer = consumer.take()
+            consumer?.finish()
+        } else {
+            earlyEnd = true
+        }
         closeIfDone()
     }
 
@@ -103,7 +110,9 @@ class ChannelStream: BodyConsumer, BodyProducer {
             early.consume(early.readableByteCount)
             early.releaseIfEmpty()
         }
-        if earlyEnd { consumer.finish() }
+        guard earlyEnd else { return }
+        self.consumer = nil
+        consumer.finish()
     }
 
     final func grant(_ byteCount: Int) {

@@ -20,7 +20,8 @@ final class EventStream: ChannelStream {
     let release: ReleaseRuntime
     let kind: CallKind
     let started: Instant
-    private weak var owner: (any EventOwner)?
+    /// Held until the stream ends or its owner abandons it.
+    private var owner: (any EventOwner)?
     private(set) var hasAnswered = false
     /// Calls that count as subrequests so far.
     private(set) var subrequestCount = 0
