@@ -44,6 +44,8 @@ final class Listener: PollTarget {
     private let node: NodeContext
     private let role: ListenerRole
     private var descriptor: Descriptor?
+    /// The last connection's: many come from one address.
+    private var client: Client?
 
     /// Connections taken per turn: more would starve those that are open.
     private static let acceptsPerTurn = 64
@@ -95,11 +97,18 @@ final class Listener: PollTarget {
             return  // Closed unread: a peer that opens too many gets no answer to work with.
         }
         do {
-            _ = try Connection(socket, peer: address, role: role, reactor: reactor, node: node)
+            _ = try Connection(socket, client: client(at: address), role: role, reactor: reactor, node: node)
         } catch {
             node.admission.leave(address)
             reactor.logger.log(.error, "cannot watch a connection: \(error)")
         }
+    }
+
+    private func client(at address: NetworkAddress) -> Client {
+        if let client, client.address == address { return client }
+        let client = Client(address, isTrusted: node.settings.trustedProxies.contains(address))
+        self.client = client
+        return client
     }
 
     /// No new connections from now on.

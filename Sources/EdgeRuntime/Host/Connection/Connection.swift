@@ -24,8 +24,7 @@ final class Connection: PollTarget, Ticker {
     let reactor: Reactor
     let node: NodeContext
     let role: ListenerRole
-    let peer: NetworkAddress
-    let isPeerTrusted: Bool
+    let client: Client
 
     private var transport: Transport?
     var input = ByteBuffer()
@@ -67,14 +66,12 @@ final class Connection: PollTarget, Ticker {
     private static let lingerTime = Duration.seconds(2)
 
     init(
-        _ descriptor: consuming Descriptor, peer: NetworkAddress, role: ListenerRole, reactor: Reactor,
-        node: NodeContext
+        _ descriptor: consuming Descriptor, client: Client, role: ListenerRole, reactor: Reactor, node: NodeContext
     ) throws(SystemError) {
         self.reactor = reactor
         self.node = node
         self.role = role
-        self.peer = peer
-        isPeerTrusted = node.settings.trustedProxies.contains(peer)
+        self.client = client
         parser = RequestHeadParser(limits: node.settings.limits)
         deadline = reactor.now + node.settings.headTimeout
         let rawValue = descriptor.rawValue
@@ -333,7 +330,7 @@ final class Connection: PollTarget, Ticker {
         reactor.unwatch(self, transport.rawValue)
         transport.close()
         reactor.connectionCount -= 1
-        node.admission.leave(peer)
+        node.admission.leave(client.address)
         if wasExchanging { exchange.aborted(on: self) }
         let event = event
         self.event = nil
