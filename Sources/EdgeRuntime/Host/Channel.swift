@@ -7,7 +7,7 @@ internal import Wire
 ///
 /// The node opens odd streams (events), the isolate even ones (calls). A frame that breaks a rule ends the
 /// isolate, never the node.
-final class Channel: PollTarget, Ticker {
+final class Channel: PollTarget {
     let reactor: Reactor
     let isolate: Isolate
     /// The place among the isolate's channels: its reactor's number.
@@ -27,6 +27,10 @@ final class Channel: PollTarget, Ticker {
     private var waitsForWritability = false
     /// When the isolate last took something while something was waiting for it.
     private var lastProgress: Instant
+    /// How long events took, until the next tick.
+    var latencies = LatencyTally()
+    /// Whether anything was read since the last tick.
+    private var hasRead = false
     /// New events go elsewhere: it is draining or broken.
     private(set) var isRetired = false
 
@@ -58,9 +62,9 @@ final class Channel: PollTarget, Ticker {
     // MARK: Opening events
 
     /// Opens an event. `write` puts the message behind the call's kind.
-    func open(
-        _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> ChannelStream, _ write: (inout ByteBuffer) -> Void
-    ) -> ChannelStream {
+    func open<Stream: ChannelStream>(
+        _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> Stream, _ write: (inout ByteBuffer) -> Void
+    ) -> Stream {
         let number = nextEvent
         // Two thousand million events on one channel: the isolate is replaced long before (see `Isolate.eventsMax`).
         nextEvent &+= 2
@@ -151,21 +155,21 @@ final class Channel: PollTarget, Ticker {
     // MARK: Frames from the isolate
 
     override func becameReady(_ events: Epoll.Interest) {
-        if events.contains(.write) {
+        if events.isWritable {
             waitsForWritability = false
             watch(.read)
             flush()
         }
-        guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
+        guard events.isReadable, transport != nil else { return }
         guard let result = transport?.read(into: &input, upTo: 256 << 10) else { return }
         switch result {
         case .wouldBlock: return
         case .closed: return fail()
         case .moved: break
         }
+        hasRead = true
         do {
             try readFrames()
-            input.releaseIfEmpty()
         } catch {
             reactor.logger.log(
                 .error, "isolate sent a malformed frame: \(error)", isolate.logFields)
@@ -276,7 +280,10 @@ final class Channel: PollTarget, Ticker {
         output = ByteBuffer()
     }
 
-    func tick(_ now: Instant) {
+    override func tick(_ now: Instant) {
+        isolate.pool.latencies.add(&latencies)
+        if !hasRead { input.releaseIfEmpty() }
+        hasRead = false
         if output.isEmpty {
             lastProgress = now
         } else if now - lastProgress > Self.unreadMax {

@@ -7,4 +7,7 @@ class PollTarget {
 
     /// The descriptor is ready for `events`. Errors and hang-ups count as readable: reading tells.
     func becameReady(_ events: Epoll.Interest) {}
+
+    /// Called a few times a second, for what has a deadline.
+    func tick(_ now: Instant) {}
 }

@@ -113,7 +113,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     }
 
     private func millisecondsToNextTick() -> Int32 {
-        let nanoseconds = (nextTick - now).wholeNanoseconds
+        let nanoseconds = nextTick.nanoseconds - now.nanoseconds
         return nanoseconds <= 0 ? 0 : Int32(clamping: nanoseconds / 1_000_000 + 1)
     }
 
@@ -176,7 +176,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
 
     private func tick() {
         nextTick = now + Self.tickInterval
-        for target in targets { (target as? any Ticker)?.tick(now) }
+        for target in targets { target?.tick(now) }
         dispatcher.tick(now)
         for ticker in tickers.values { ticker.tick(now) }
         flush()
@@ -236,7 +236,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     func removeTicker(_ ticker: any Ticker) { tickers[ObjectIdentifier(ticker)] = nil }
 }
 
-/// Something with deadlines, looked at a few times a second.
+/// Something with deadlines that has no descriptor, looked at as often as a `PollTarget`.
 protocol Ticker: AnyObject {
     func tick(_ now: Instant)
 }

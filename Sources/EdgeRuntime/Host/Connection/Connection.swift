@@ -18,7 +18,7 @@ internal import Wire
 ///
 /// A request that is answered before its body has arrived ends the connection unless the rest is small.
 /// Pipelined requests wait in the input buffer, of which no more is read than `pipelinedBytesMax`.
-final class Connection: PollTarget, Ticker {
+final class Connection: PollTarget {
     enum Phase { case idle, head, waiting, exchanging, lingering, closed }
 
     let reactor: Reactor
@@ -85,10 +85,8 @@ final class Connection: PollTarget, Ticker {
     // MARK: Reading
 
     override func becameReady(_ events: Epoll.Interest) {
-        if events.contains(.write) {
-            markDirty()
-        }
-        guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
+        if events.isWritable { markDirty() }
+        guard events.isReadable, transport != nil else { return }
         let limit = requestBody.isPending ? 128 << 10 : 16 << 10
         guard let result = transport?.read(into: &input, upTo: limit) else { return }
         switch result {
@@ -150,7 +148,6 @@ final class Connection: PollTarget, Ticker {
 
     func updateInterest() {
         guard let rawValue = transport?.rawValue else { return }
-        var wanted: Epoll.Interest = []
         let canRead =
             switch phase {
             case .idle, .head, .lingering: true
@@ -159,14 +156,14 @@ final class Connection: PollTarget, Ticker {
                     && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
             case .closed: false
             }
-        if canRead { wanted.insert(.read) } else { wanted.insert(.peerClosed) }
+        var wanted: Epoll.Interest = canRead ? .read : .peerClosed
         if !output.isEmpty || responseBody.hasFile { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
         reactor.change(self, rawValue, wanted)
     }
 
-    func tick(_ now: Instant) {
+    override func tick(_ now: Instant) {
         switch phase {
         case .idle:
             input.releaseIfEmpty()
@@ -304,7 +301,7 @@ final class Connection: PollTarget, Ticker {
         if exchange.unconsumedHead > 0 { input.consume(exchange.unconsumedHead) }
         exchange.unconsumedHead = 0
         phase = .idle
-        deadline = reactor.now + node.settings.idleTimeout
+        deadline = reactor.now.advanced(byNanoseconds: node.idleNanoseconds)
         // Not from here: a client with a thousand pipelined requests would make a thousand nested calls.
         if !input.isEmpty {
             reactor.later { [self] in

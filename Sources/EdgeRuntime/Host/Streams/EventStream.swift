@@ -141,7 +141,7 @@ final class EventStream: ChannelStream {
         isCounted = false
         closeLedger()
         channel.isolate.eventEnded()
-        worker.pool.latencies.record(channel.reactor.now - started)
+        channel.latencies.record(from: started, to: channel.reactor.now)
         channel.reactor.dispatcher.released(channel, by: self)
     }
 }
