@@ -8,6 +8,6 @@ class PollTarget {
     /// The descriptor is ready for `events`. Errors and hang-ups count as readable: reading tells.
     func becameReady(_ events: Epoll.Interest) {}
 
-    /// Called a few times a second, for what has a deadline.
+    /// Looks at deadlines, a few times a second.
     func tick(_ now: Instant) {}
 }

@@ -86,6 +86,7 @@ final class Connection: PollTarget {
 
     override func becameReady(_ events: Epoll.Interest) {
         if events.isWritable { markDirty() }
+        if clientHasClosed, events.contains(.failure) { return close() }
         guard events.isReadable, transport != nil else { return }
         let limit = requestBody.isPending ? 128 << 10 : 16 << 10
         guard let result = transport?.read(into: &input, upTo: limit) else { return }
@@ -113,6 +114,10 @@ final class Connection: PollTarget {
         clientHasClosed = true
         switch phase {
         case .idle, .head, .lingering, .closed: close()
+        case .exchanging where responseBody.isComplete || responseBody.hasFile:
+            // The answer is known: it is written to its end, whether or not somebody still reads it.
+            exchange.mustClose = true
+            updateInterest()
         case .waiting, .exchanging:
             // A client that has gone wants no answer; one that only ended its sending is not told apart, as in
             // nginx: the event is cancelled either way.
@@ -156,7 +161,8 @@ final class Connection: PollTarget {
                     && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
             case .closed: false
             }
-        var wanted: Epoll.Interest = canRead ? .read : .peerClosed
+        // No interest at all once the client has closed: its end would be reported again and again.
+        var wanted = clientHasClosed ? Epoll.Interest(rawValue: 0) : canRead ? .read : .peerClosed
         if !output.isEmpty || responseBody.hasFile { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
@@ -183,8 +189,8 @@ final class Connection: PollTarget {
     }
 
     private func tickExchange(_ now: Instant) {
-        if let wall = exchange.wallDeadline, now >= wall, !exchange.isHeadSent {
-            return cancelEvent(.cancelled, answering: .wallTime)
+        if let wall = exchange.wallDeadline, now >= wall {
+            return exchange.isHeadSent ? close() : cancelEvent(.cancelled, answering: .wallTime)
         }
         // Progress is any byte in either direction while one is due.
         let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.hasFile
@@ -279,7 +285,9 @@ final class Connection: PollTarget {
         responseBody = .none
         responseProducer = nil
         event = nil
+        if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
+        retainedConsumer = nil
         if exchange.mustClose || reactor.isDraining || !exchange.keepAlive || !drainRequestBody() {
             return linger()
         }
@@ -289,12 +297,16 @@ final class Connection: PollTarget {
     /// Swallows what is left of the request's body; false when that would be too much.
     private func drainRequestBody() -> Bool {
         guard requestBody.isPending else { return true }
-        guard let left = requestBody.bytesLeft, left <= Self.drainBytesMax, left <= input.readableByteCount else {
-            return false
-        }
+        guard canDrainRequestBody, let left = requestBody.bytesLeft else { return false }
         input.consume(Int(left))
         requestBody = .none
         return true
+    }
+
+    /// Whether the rest of the request's body is small and here.
+    var canDrainRequestBody: Bool {
+        guard let left = requestBody.bytesLeft else { return false }
+        return left <= Self.drainBytesMax && left <= input.readableByteCount - exchange.unconsumedHead
     }
 
     private func nextRequest() {
@@ -322,12 +334,13 @@ final class Connection: PollTarget {
 
     func close() {
         guard let transport = transport.take() else { return }
+        if phase == .waiting, let route = exchange.route { reactor.dispatcher.gaveUp(route.worker) }
         let wasExchanging = phase == .waiting || phase == .exchanging
         phase = .closed
         reactor.unwatch(self, transport.rawValue)
         transport.close()
         reactor.connectionCount -= 1
-        node.admission.leave(client.address)
+        node.admission.leave(client.address, isExempt: client.isTrusted)
         if wasExchanging { exchange.aborted(on: self) }
         let event = event
         self.event = nil
@@ -336,6 +349,7 @@ final class Connection: PollTarget {
         responseProducer = nil
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
+        retainedConsumer = nil
         input.consume(input.readableByteCount)
         output.consume(output.readableByteCount)
     }

@@ -35,16 +35,7 @@ enum EdgeHeaders {
             buffer.append(client.headers)
         }
         var count = Client.headerCount
-
-        let peer = client.address.text
-        if let chain = unsafe sent(.xForwardedFor) {
-            buffer.append(headerName: "x-forwarded-for", valueByteCount: chain.count + 2 + peer.utf8.count)
-            unsafe buffer.append(chain)
-            buffer.append(", " as StaticString)
-            buffer.append(peer)
-        } else {
-            buffer.append(headerName: "x-forwarded-for", value: peer)
-        }
+        unsafe appendChain(connection, bytes, client.address.text, into: &buffer)
         count += 1
         if let host = unsafe (client.isTrusted ? sent(.xForwardedHost) : nil) ?? sent(.host) {
             unsafe buffer.append(headerName: "x-forwarded-host", value: host)
@@ -101,6 +92,26 @@ enum EdgeHeaders {
             buffer.append(headerName: "cf-ipcountry", value: "XX" as StaticString)
         }
         buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
+    }
+
+    /// What the request says of its way so far, all of its lines in order (RFC 9110 §5.3), then who brought it here.
+    private static func appendChain(
+        _ connection: Connection, _ bytes: UnsafeRawBufferPointer, _ peer: String, into buffer: inout ByteBuffer
+    ) {
+        guard connection.parser.head.fields.contains(.xForwardedFor) else {
+            return buffer.append(headerName: "x-forwarded-for", value: peer)
+        }
+        buffer.append(headerName: "x-forwarded-for", valueByteCount: 0)
+        let start = buffer.readableByteCount
+        for index in 0..<connection.parser.head.fields.count {
+            let field = connection.parser.head.fields[index]
+            guard field.known == .xForwardedFor, !field.value.isEmpty else { continue }
+            unsafe buffer.append(field.value.of(bytes))
+            buffer.append(", " as StaticString)
+        }
+        buffer.append(peer)
+        let nameByteCount = ("x-forwarded-for" as StaticString).utf8CodeUnitCount
+        buffer.patch(UInt32(buffer.readableByteCount - start), at: start - nameByteCount - 4)
     }
 
     /// W3C Trace Context: `00-<32 hex>-<16 hex>-<2 hex>`, lower case.
