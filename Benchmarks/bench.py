@@ -11,7 +11,9 @@ import argparse
 import http.client
 import os
 import re
+import resource
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -21,7 +23,6 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def free_port():
@@ -30,14 +31,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for_port(port, seconds=20):
+def wait_for_port(port, seconds=20, look_every=0.05):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
-            time.sleep(0.05)
+            time.sleep(look_every)
     raise RuntimeError(f"nothing listens on {port}")
 
 
@@ -54,13 +55,11 @@ def tree(pid):
     return found
 
 
-def cpu_seconds(pid):
+def cpu_seconds(pids):
+    """What all threads of the processes, and of those below them, have used so far."""
     total = 0
-    for process in tree(pid):
+    for process in {process for pid in pids for process in tree(pid)}:
         try:
-            with open(f"/proc/{process}/schedstat") as stat:
-                # schedstat of the process is its main thread's: sum the threads'.
-                pass
             for task in os.listdir(f"/proc/{process}/task"):
                 with open(f"/proc/{process}/task/{task}/schedstat") as stat:
                     total += int(stat.read().split()[0])
@@ -70,10 +69,10 @@ def cpu_seconds(pid):
 
 
 class Server:
-    """A server under load, ours or a peer's."""
+    """A server under load, ours or a peer's: the processes whose CPU time counts, and where to ask."""
 
-    def __init__(self, name, pid, port):
-        self.name, self.pid, self.port = name, pid, port
+    def __init__(self, name, pids, port):
+        self.name, self.pids, self.port = name, pids, port
 
 
 class Bench:
@@ -106,7 +105,7 @@ class Bench:
         node = Node("run", product(worker), "--no-log-requests", "--log-level", "error", *arguments).start()
         self.children.append(node.process)
         self.node = node
-        return Server("edge", node.process.pid, node.port)
+        return Server("edge", [node.process.pid], node.port)
 
     def nginx(self):
         if getattr(self, "nginx_server", None):
@@ -115,7 +114,7 @@ class Bench:
         configuration = os.path.join(self.work, "nginx.conf")
         with open(configuration, "w") as file:
             file.write(f"""
-                worker_processes 2; pid {self.work}/nginx.pid; daemon off; error_log /dev/null;
+                worker_processes auto; pid {self.work}/nginx.pid; daemon off; error_log /dev/null;
                 events {{ worker_connections 8192; }}
                 http {{
                     access_log off; sendfile on; keepalive_requests 1000000000; client_body_temp_path {self.work}/body;
@@ -130,17 +129,59 @@ class Bench:
         os.makedirs(os.path.join(self.work, "files"), exist_ok=True)
         child = self.spawn(["nginx", "-c", configuration, "-p", self.work])
         wait_for_port(port)
-        self.nginx_server = Server("nginx", child.pid, port)
+        self.nginx_server = Server("nginx", [child.pid], port)
         return self.nginx_server
 
-    def node_js(self, code):
+    def node_js(self, code, look_every=0.05):
         port = free_port()
         script = os.path.join(self.work, f"server-{port}.js")
         with open(script, "w") as file:
             file.write(code.replace("PORT", str(port)))
         child = self.spawn(["node", script])
+        wait_for_port(port, look_every=look_every)
+        return Server("node", [child.pid], port)
+
+    def haproxy(self, behind):
+        """A proxy in front of a server: what a hop costs elsewhere."""
+        port = free_port()
+        configuration = os.path.join(self.work, "haproxy.cfg")
+        with open(configuration, "w") as file:
+            file.write(f"""
+global
+    nbthread {os.cpu_count()}
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+frontend front
+    bind 127.0.0.1:{port}
+    default_backend back
+backend back
+    server one 127.0.0.1:{behind.port}
+""")
+        child = self.spawn(["haproxy", "-db", "-f", configuration])
         wait_for_port(port)
-        return Server("node", child.pid, port)
+        return Server("haproxy and nginx", [child.pid, *behind.pids], port)
+
+    def deno(self, code):
+        """Deno from PyPI, installed below the work directory; `None`, with a message, where it can't be had."""
+        home = os.path.join(self.work, "deno")
+        installed = subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", home, "deno"], capture_output=True, text=True)
+        program = os.path.join(home, "bin", "deno")
+        if installed.returncode != 0 or not os.path.exists(program):
+            print(f"bench: no deno row, it can't be installed from PyPI: {installed.stderr.strip()[-200:]}", file=sys.stderr)
+            return None
+        port = free_port()
+        script = os.path.join(self.work, "server.deno.js")
+        with open(script, "w") as file:
+            file.write(code.replace("PORT", str(port)))
+        environment = dict(os.environ, DENO_DIR=os.path.join(self.work, "deno-cache"), DENO_NO_UPDATE_CHECK="1")
+        child = self.spawn([program, "run", "--allow-net", script], env=environment)
+        wait_for_port(port)
+        return Server("deno", [child.pid], port)
 
     # Loads
 
@@ -153,9 +194,9 @@ class Bench:
             with open(name, "w") as file:
                 file.write(script)
             command[1:1] = ["-s", name]
-        before = cpu_seconds(server.pid)
+        before = cpu_seconds(server.pids)
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        used = cpu_seconds(server.pid) - before
+        used = cpu_seconds(server.pids) - before
         requests = int(re.search(r"(\d+) requests in", output).group(1))
         failed = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
         if failed or re.search(r"Socket errors: .*[1-9]", output):
@@ -193,6 +234,10 @@ class Bench:
         self.compare("hello through an isolate, 64 connections", "<= 1.3 x nginx", edge, nginx, "/hello", 64)
         node = self.node_js("require('http').createServer((q, s) => s.end('hello')).listen(PORT, '127.0.0.1')")
         self.compare("the same against node's http", "", edge, node, "/hello", 64)
+        self.compare("the same against haproxy in front of nginx", "", edge, self.haproxy(nginx), "/hello", 64)
+        deno = self.deno("Deno.serve({port: PORT, hostname: '127.0.0.1', onListen() {}}, () => new Response('hello'));")
+        if deno:
+            self.compare("the same against deno", "", edge, deno, "/hello", 64)
 
     def many(self):
         edge = self.edge("HelloWorker", "--isolates", "1", "--concurrency", "1024")
@@ -213,6 +258,41 @@ class Bench:
         added = statistics.median(a - b for a, b in zip(with_hop, without))
         self.row("latency that the isolate adds, 1 connection", f"{added:.0f} us at p50", "<= 25 us",
                  f"{statistics.median(with_hop):.0f} us with, {statistics.median(without):.0f} us without")
+
+    def cold(self):
+        """A request that finds no isolate: the last one has just been killed. What is measured holds its end being noticed,
+        the spawn, the sandbox, the configuration, the worker's initializer and the answer."""
+        times = []
+        for _ in range(5):
+            server = self.edge("HelloWorker", "--isolates", "1")
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            for _ in range(2):  # The third failure within a minute would count as a crash loop, with a pause.
+                self.ask_hello(connection)
+                (pid,) = self.node.isolate_pids()
+                os.kill(pid, signal.SIGKILL)
+                started = time.perf_counter()
+                self.ask_hello(connection)
+                times.append((time.perf_counter() - started) * 1000)
+            connection.close()
+            self.node.stop()
+        process = []
+        for _ in range(5):
+            started = time.perf_counter()
+            node = self.node_js("require('http').createServer((q, s) => s.end('hello')).listen(PORT, '127.0.0.1')", 0.001)
+            connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
+            self.ask_hello(connection)
+            process.append((time.perf_counter() - started) * 1000)
+            connection.close()
+        self.row("cold start, killed isolate to first answer", f"{statistics.median(times):.1f} ms at p50", "<= 8 ms",
+                 f"{min(times):.1f} to {max(times):.1f} ms in {len(times)} starts; a node process, spawn to first answer: "
+                 f"{statistics.median(process):.0f} ms")
+
+    @staticmethod
+    def ask_hello(connection):
+        connection.request("GET", "/hello")
+        answer = connection.getresponse()
+        if (answer.status, answer.read()) != (200, b"hello"):
+            raise RuntimeError(f"/hello answered {answer.status}")
 
     def bindings(self):
         edge = self.edge("StoreWorker", "--kv", "KV=bench", "--d1", "DB=bench", "--r2", "R2=bench")
@@ -257,15 +337,27 @@ class Bench:
                      peer_path="/files/object")
 
     def isolates(self):
-        edge = self.edge("HelloWorker", "--isolates", "8")
+        """What seven more isolates add to one: pages that isolates share are counted once."""
 
         def pss(pid):
             with open(f"/proc/{pid}/smaps_rollup") as rollup:
                 return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.M).group(1)) / 1024
 
-        pids = self.node.isolate_pids()
-        further = statistics.median(pss(pid) for pid in pids)
-        self.row("memory of each further idle isolate", f"{further:.1f} MiB PSS", "<= 4 MiB", f"{len(pids)} isolates")
+        def all_isolates(count):
+            self.edge("HelloWorker", "--isolates", str(count))
+            end = time.monotonic() + 30
+            while len(self.node.isolate_pids()) < count:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"{count} isolates were asked for, {len(self.node.isolate_pids())} run")
+                time.sleep(0.05)
+            time.sleep(1)
+            total = sum(pss(pid) for pid in self.node.isolate_pids())
+            self.node.stop()
+            return total
+
+        one, eight = all_isolates(1), all_isolates(8)
+        self.row("memory of each further idle isolate", f"{(eight - one) / 7:.1f} MiB PSS", "<= 4 MiB",
+                 f"one isolate {one:.1f} MiB, eight {eight:.1f} MiB")
 
     def stores(self):
         output = subprocess.run(
@@ -281,8 +373,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("rows", nargs="*")
     options = parser.parse_args()
+    # Two thousand connections are as many descriptors, on either side.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
-    for name in options.rows or ["hello", "many", "echo", "hop", "isolates", "stores", "bindings"]:
+    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "stores", "bindings"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

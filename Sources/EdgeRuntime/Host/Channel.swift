@@ -27,6 +27,10 @@ final class Channel: PollTarget {
     private var waitsForWritability = false
     /// When the isolate last took something while something was waiting for it.
     private var lastProgress: Instant
+    /// How long events took, until the next tick.
+    var latencies = LatencyTally()
+    /// Whether anything was read since the last tick.
+    private var hasRead = false
     /// New events go elsewhere: it is draining or broken.
     private(set) var isRetired = false
 
@@ -90,9 +94,9 @@ final class Channel: PollTarget {
     // MARK: Opening events
 
     /// Opens an event. `write` puts the message behind the call's kind.
-    func open(
-        _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> ChannelStream, _ write: (inout ByteBuffer) -> Void
-    ) -> ChannelStream {
+    func open<Stream: ChannelStream>(
+        _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> Stream, _ write: (inout ByteBuffer) -> Void
+    ) -> Stream {
         let number = nextEvent
         nextEvent += 2
         if nextEvent > streamNumberToRecycle { recycle() }
@@ -197,21 +201,21 @@ final class Channel: PollTarget {
     // MARK: Frames from the isolate
 
     override func becameReady(_ events: Epoll.Interest) {
-        if events.contains(.write) {
+        if events.isWritable {
             waitsForWritability = false
             watch(.read)
             flush()
         }
-        guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
+        guard events.isReadable, transport != nil else { return }
         guard let result = transport?.read(into: &input, upTo: 256 << 10) else { return }
         switch result {
         case .wouldBlock: return
         case .closed: return fail()
         case .moved: break
         }
+        hasRead = true
         do {
             try readFrames()
-            input.releaseIfEmpty()
         } catch { broken(by: "\(error)") }
     }
 
@@ -328,6 +332,9 @@ final class Channel: PollTarget {
     }
 
     override func tick(_ now: Instant) {
+        isolate.pool.latencies.add(&latencies)
+        if !hasRead { input.releaseIfEmpty() }
+        hasRead = false
         if output.isEmpty {
             lastProgress = now
         } else if now - lastProgress > Self.unreadMax {

@@ -13,8 +13,9 @@ final class Isolate: Sendable {
     private let statusPage: StatusPage
     let pool: IsolatePool
     private let spawner: any IsolateSpawner
-    private let events = Atomic<Int>(0)
-    private let served = Atomic<Int>(0)
+    /// Events started in the upper half, events open in the lower: one operation at either end of an event, because all
+    /// reactors contend for this word.
+    private let events = Atomic<UInt64>(0)
     /// Log records that belong to no open event.
     private let strayLogBytes = Atomic<Int>(0)
 
@@ -32,13 +33,10 @@ final class Isolate: Sendable {
     }
 
     /// Events that are open now, over all reactors.
-    var openEvents: Int { events.load(ordering: .sequentiallyConsistent) }
-    var servedEvents: Int { served.load(ordering: .relaxed) }
+    var openEvents: Int { Int(events.load(ordering: .sequentiallyConsistent) & 0xffff_ffff) }
+    var servedEvents: Int { Int(events.load(ordering: .relaxed) >> 32) }
 
-    func eventStarted() {
-        events.wrappingAdd(1, ordering: .relaxed)
-        served.wrappingAdd(1, ordering: .relaxed)
-    }
+    func eventStarted() { events.wrappingAdd(1 << 32 | 1, ordering: .relaxed) }
 
     /// Ordered before the look at who waits for a place, as asking for one is ordered before the look at `openEvents`:
     /// one of the two always sees the other.

@@ -20,7 +20,8 @@ final class EventStream: ChannelStream {
     let release: ReleaseRuntime
     let kind: CallKind
     let started: Instant
-    private weak var owner: (any EventOwner)?
+    /// Held until the stream ends or its owner abandons it.
+    private var owner: (any EventOwner)?
     private(set) var hasAnswered = false
     /// Calls that count as subrequests so far.
     private(set) var subrequestCount = 0
@@ -157,7 +158,7 @@ final class EventStream: ChannelStream {
         closeLedger()
         channel.isolate.eventEnded()
         release.eventEnded()
-        worker.pool.latencies.record(channel.reactor.now - started)
+        channel.latencies.record(from: started, to: channel.reactor.now)
         channel.reactor.dispatcher.released(channel, by: self)
     }
 }
