@@ -24,6 +24,7 @@ enum RunCommand: Command {
             .values("var", "NAME=VALUE", "sets a variable"),
             .value("isolates", "N", "isolates, at least and at most (1)"),
             .value("concurrency", "N", "events per isolate at once (64)"),
+            .value("subrequests", "N", "calls that one event may make (1000)"),
             .value("cpu", "DURATION", "CPU time per event (30s)"),
             .value("memory", "SIZE", "memory per isolate (128MiB)"),
             .value("body", "SIZE", "the largest request body (100MB)"),
@@ -80,6 +81,7 @@ enum RunCommand: Command {
         let isolates = try arguments.integer("isolates", 1...256) ?? 1
         worker.size = PoolSize(min: isolates, max: isolates, idleTimeout: .seconds(300))
         worker.limits.concurrency = try arguments.integer("concurrency", 1...1024) ?? 64
+        worker.limits.subrequestsMax = try arguments.integer("subrequests", 1...1_000_000) ?? 1000
         worker.limits.cpu = try arguments.duration("cpu") ?? worker.limits.cpu
         worker.limits.memoryByteCount = try arguments.size("memory") ?? worker.limits.memoryByteCount
         worker.limits.bodyBytesMax = try arguments.size("body") ?? worker.limits.bodyBytesMax
