@@ -2,7 +2,7 @@ internal import Glibc
 internal import Synchronization
 internal import System
 
-/// Takes SIGINT and SIGTERM out of the air, so that a node ends in order. SIGPIPE is ignored: a write tells.
+/// SIGINT and SIGTERM, so that a node ends in order: the first one begins the end, one more makes it short.
 final class Signals: Sendable {
     private struct State {
         var waiters: [CheckedContinuation<Void, Never>] = []
@@ -11,23 +11,26 @@ final class Signals: Sendable {
     }
     private let state = Mutex(State())
 
-    /// To be made before any thread: threads inherit the mask.
+    /// Counts them: a handler may do no more than that.
+    private let counter = EventCounter()
+
+    /// Threads that are running already may get a signal as well: blocking it in this one would not be enough.
     init() {
+        counter.countProcessSignal(SIGINT)
+        counter.countProcessSignal(SIGTERM)
+        signal(SIGPIPE, SIG_IGN)
+        SystemThread(name: "edge-signals") { [self] in
+            while true {
+                for _ in 0..<counter.take() { arrived() }
+            }
+        }.start()
+        // Threads made from now on leave signals to the others, so that few system calls are interrupted.
         var set = sigset_t()
         // SAFETY: the functions fill and read the set whose address they are given.
         unsafe sigemptyset(&set)
         unsafe sigaddset(&set, SIGINT)
         unsafe sigaddset(&set, SIGTERM)
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
-        signal(SIGPIPE, SIG_IGN)
-        SystemThread(name: "edge-signals") { [self] in
-            var set = sigset_t()
-            unsafe sigemptyset(&set)
-            unsafe sigaddset(&set, SIGINT)
-            unsafe sigaddset(&set, SIGTERM)
-            var number: Int32 = 0
-            while unsafe sigwait(&set, &number) == 0 { arrived() }
-        }.start()
     }
 
     private func arrived() {

@@ -35,7 +35,7 @@ package struct KVService: StoreService {
         } catch let failure as CallFailure {
             throw failure
         } catch let error as WireError {
-            throw Self.malformed(error)
+            throw .malformedCall(error)
         } catch {
             throw CallFailure("\(error)")
         }
@@ -51,7 +51,7 @@ package struct KVService: StoreService {
     private func getMessage(_ call: StoreCall) throws(CallFailure) -> KVGetMessage {
         var decoder = WireDecoder(call.message)
         do throws(WireError) { return try KVGetMessage(decoding: &decoder) } catch {
-            throw Self.malformed(error)
+            throw .malformedCall(error)
         }
     }
 
@@ -62,10 +62,6 @@ package struct KVService: StoreService {
             return StoreReply(message: reply)
         }
         return StoreReply(message: reply, body: .bytes(value))
-    }
-
-    private static func malformed(_ error: WireError) -> CallFailure {
-        CallFailure("malformed KV call: \(error)", name: "WireError")
     }
 
     private func getMany(_ call: StoreCall) async throws -> StoreReply {

@@ -3,12 +3,20 @@ package import Stores
 internal import Synchronization
 internal import Wire
 
-/// A consistent set of workers in service: what a request that was routed here may reach. Immutable.
+/// A consistent set of workers in service: what a request that was routed here may reach. Immutable but for the count of
+/// what is open.
 package final class ReleaseRuntime: Sendable {
     /// Names the release in logs and headers.
     package let name: String
     package let tenant: String
     package let workers: [String: WorkerRuntime]
+    private let open = Atomic<Int>(0)
+
+    /// Events, and background work of events, that were accepted for this release and are not over. As long as there are any,
+    /// all its workers must stay: one of them may still call another.
+    package var openEvents: Int { open.load(ordering: .relaxed) }
+    func eventStarted() { open.wrappingAdd(1, ordering: .relaxed) }
+    func eventEnded() { open.wrappingSubtract(1, ordering: .relaxed) }
 
     package init(name: String, tenant: String, workers: [WorkerRuntime]) {
         self.name = name
@@ -18,6 +26,9 @@ package final class ReleaseRuntime: Sendable {
 }
 
 /// One version of one worker, ready to be called. Releases share it when the version is the same.
+///
+/// Whoever may still call it holds it: the releases that have it, and each open event of these. So when the last one lets
+/// go, and not before, its isolates can end without anything being lost.
 package final class WorkerRuntime: Sendable {
     package let name: String
     package let configuration: IsolateConfiguration
@@ -26,10 +37,14 @@ package final class WorkerRuntime: Sendable {
     package let pool: IsolatePool
     /// The pool's place in each reactor's table.
     let slot: Int
+    private let onUnreachable: @Sendable (IsolatePool) -> Void
 
+    /// - Parameter onUnreachable: Called once, on any thread, when nothing can call the worker any more.
     package init(
-        configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool
+        configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool,
+        onUnreachable: @escaping @Sendable (IsolatePool) -> Void = { _ in }
     ) {
+        self.onUnreachable = onUnreachable
         name = configuration.worker
         self.configuration = configuration
         self.bindings = bindings
@@ -37,6 +52,8 @@ package final class WorkerRuntime: Sendable {
         self.pool = pool
         slot = pool.slot
     }
+
+    deinit { onUnreachable(pool) }
 
     /// The store behind a binding's number, which an isolate sent.
     func store(_ binding: UInt16) throws(WireError) -> any StoreService {

@@ -34,6 +34,8 @@ static inline int edge_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBL
 int edge_accept(int listener, struct sockaddr *address, socklen_t *length);
 int edge_memfd(const char *name);
 void edge_name_thread(const char *name);
+// Adds one to the eventfd whenever the signal comes, on whichever thread, instead of what the signal did.
+int edge_count_signal(int number, int eventfd);
 static inline int edge_socketpair(int pair[2]) {
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
 }
@@ -50,6 +52,7 @@ static inline ssize_t edge_sendfile(int out, int in, int64_t *offset, size_t cou
 #include "spawn.h"
 #include "landlock.h"
 #include "process.h"
+#include "signals.h"
 static inline int edge_inotify(void) { return inotify_init1(IN_CLOEXEC); }
 static inline int edge_inotify_watch(int inotify, const char *path) {
     return inotify_add_watch(inotify, path, IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO);
