@@ -132,6 +132,15 @@ let package = Package(
             ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
+        // The store rows of `make bench`: engines beside the raw libraries.
+        .executableTarget(
+            name: "StoreBenchmark",
+            dependencies: [
+                "CLMDB", "CSQLite", "Interfaces", "Observability", "Stores", "StoresKV", "StoresD1", "StoresR2",
+                "StoresQueues", "System",
+            ],
+            path: "Benchmarks/StoreBenchmark", swiftSettings: strict),
+
         // Tests mirror the sources.
         .executableTarget(
             name: "HelloWorker", dependencies: ["Workers"], path: "Tests/Support/HelloWorker",

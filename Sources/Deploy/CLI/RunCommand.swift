@@ -28,6 +28,7 @@ enum RunCommand: Command {
             .values("var", "NAME=VALUE", "sets a variable: env.variable(\"NAME\")"),
             .value("isolates", "N", "processes of the worker (1)"),
             .value("concurrency", "N", "events that a process handles at once (64)"),
+            .value("subrequests", "N", "calls that one event may make (1000)"),
             .value("cpu", "DURATION", "CPU time that one event may use (30s)"),
             .value("memory", "SIZE", "memory that one process may use (128MiB)"),
             .value("body", "SIZE", "the largest request body (100MB)"),
@@ -99,6 +100,7 @@ enum RunCommand: Command {
         let isolates = try arguments.integer("isolates", 1...256) ?? 1
         worker.size = PoolSize(min: isolates, max: isolates, idleTimeout: .seconds(300))
         worker.limits.concurrency = try arguments.integer("concurrency", 1...1024) ?? 64
+        worker.limits.subrequestsMax = try arguments.integer("subrequests", 1...1_000_000) ?? 1000
         worker.limits.cpu = try arguments.duration("cpu") ?? worker.limits.cpu
         worker.limits.memoryByteCount = try arguments.size("memory") ?? worker.limits.memoryByteCount
         worker.limits.bodyBytesMax = try arguments.size("body") ?? worker.limits.bodyBytesMax

@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import Isolates
+internal import Stores
 internal import System
 internal import Wire
 
@@ -283,13 +284,53 @@ final class Channel: PollTarget {
         }
         let rest = unsafe UnsafeRawBufferPointer(rebasing: payload[CallHead.byteCount...])
         guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
+        guard let event, call.kind.isForStore else {
+            return try unsafe makeCallStream(header, event).start(call, rest)
+        }
+        let (service, question) = try unsafe (
+            event.worker.store(call.binding), StoreCall(call.kind, message: Array(rest))
+        )
+        if header.flags.contains(.end), try answerInPlace(question, service, header, event) { return }
+        try makeCallStream(header, event).ask(service, question)
+    }
+
+    private func makeCallStream(_ header: FrameHeader, _ event: EventStream?) throws(WireError) -> CallStream
+    {
         let stream = CallStream(
             number: header.stream, channel: self, event: event,
             isLazy: header.flags.contains(.lazyBody))
         streams.insert(stream, header.stream)
         callCount += 1
         if header.flags.contains(.end) { try stream.receivedEndFrame() }
-        try unsafe stream.start(call, rest)
+        return stream
+    }
+
+    /// Answers what its store answers without waiting; no stream comes to be unless the reply has a body.
+    ///
+    /// - Returns: false when there is something to wait for.
+    private func answerInPlace(
+        _ question: StoreCall, _ service: any StoreService, _ header: FrameHeader, _ event: EventStream
+    ) throws(WireError) -> Bool {
+        let reply: StoreReply
+        do throws(CallFailure) {
+            guard let found = try service.answerInPlace(question) else { return false }
+            reply = found
+        } catch {
+            if error.isMalformedCall {
+                broken(by: error.message)
+                return true
+            }
+            output.appendFrame(.open, stream: header.stream, flags: .end) { error.writeReply(into: &$0) }
+            markDirty()
+            return true
+        }
+        if reply.body == nil {
+            output.appendFrame(.open, stream: header.stream, flags: .end) { reply.writeHead(into: &$0) }
+            markDirty()
+        } else {
+            try makeCallStream(header, event).answer(reply)
+        }
+        return true
     }
 
     // MARK: Who is open
