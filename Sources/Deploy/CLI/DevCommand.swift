@@ -89,7 +89,7 @@ struct DevSession {
         Edge.complain(summary(configuration))
         process.announce(endpoints)
         if !arguments.has("no-watch") { follow(runner) }
-        return await process.waitForTheEnd(runner)
+        return await process.waitForTheEnd([runner])
     }
 
     private func describe(_ configuration: EffectiveConfiguration, number: Int) throws -> ReleaseDescription {

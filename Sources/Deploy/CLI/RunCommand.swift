@@ -64,7 +64,7 @@ enum RunCommand: Command {
         let process = try await NodeProcess(options)
         let description = ReleaseDescription(
             name: "run", tenant: "local", environment: "dev", workers: workers)
-        return await process.serve(description, secrets: NoSecrets())
+        return await process.serve([.init(description: description, secrets: NoSecrets())])
     }
 
     private static func configure(_ worker: inout WorkerDescription, _ arguments: CommandLineArguments) throws {

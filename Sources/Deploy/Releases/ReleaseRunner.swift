@@ -1,4 +1,3 @@
-internal import HTTP
 package import Host
 internal import Interfaces
 package import Isolates
@@ -11,6 +10,7 @@ package actor ReleaseRunner {
     private let node: Node
     private let stores: TenantStores
     private let artifacts: ArtifactStore
+    private let routing: RoutingDirectory
     private let secrets: any SecretSource
     private let identity: TenantIdentity?
     private let logger: Logger
@@ -28,15 +28,19 @@ package actor ReleaseRunner {
         var release: ReleaseRuntime
         /// Worker name → what its pool was made from.
         var keys: [String: String]
+        /// What it runs from.
+        var artifacts: Set<String>
     }
 
     package init(
-        node: Node, stores: TenantStores, artifacts: ArtifactStore, secrets: any SecretSource,
+        node: Node, stores: TenantStores, artifacts: ArtifactStore, routing: RoutingDirectory,
+        secrets: any SecretSource,
         identity: TenantIdentity?, logger: Logger
     ) {
         self.node = node
         self.stores = stores
         self.artifacts = artifacts
+        self.routing = routing
         self.secrets = secrets
         self.identity = identity
         self.logger = logger
@@ -61,6 +65,7 @@ package actor ReleaseRunner {
         isApplying = true
         defer { isApplying = false }
 
+        try await routing.check(description)
         try await stores.migrate(description.migrations, logger: logger)
         var prepared = try await prepare(description)
         do {
@@ -73,7 +78,7 @@ package actor ReleaseRunner {
         let release = ReleaseRuntime(
             name: description.name, tenant: description.tenant, workers: prepared.workers)
         prepared.fresh = []
-        await switchTo(release, description, keys: prepared.keys)
+        await switchTo(release, description, prepared)
         return release
     }
 
@@ -82,6 +87,7 @@ package actor ReleaseRunner {
         /// Those that the present release doesn't have.
         var fresh: [WorkerRuntime] = []
         var keys: [String: String] = [:]
+        var artifacts: Set<String> = []
     }
 
     // MARK: Starting
@@ -95,6 +101,7 @@ package actor ReleaseRunner {
                 let values = try secretValues(worker)
                 let key = worker.fingerprint(artifact: hash, secrets: values)
                 prepared.keys[worker.name] = key
+                prepared.artifacts.insert(hash)
                 if let current, current.keys[worker.name] == key, let shared = current.release.workers[worker.name] {
                     prepared.workers.append(shared)
                     continue
@@ -201,21 +208,45 @@ package actor ReleaseRunner {
     // MARK: The switch
 
     private func switchTo(
-        _ release: ReleaseRuntime, _ description: ReleaseDescription, keys: [String: String]
+        _ release: ReleaseRuntime, _ description: ReleaseDescription, _ prepared: Prepared
     ) async {
         let previous = current
-        current = Running(description: description, release: release, keys: keys)
-        await node.install(description.routingTable(release))
+        current = Running(
+            description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts)
+        await routing.install(description, release)
         await crons.install(description, release)
         await queues.install(description, release)
-        for worker in previous?.release.workers.values.map({ $0 }) ?? []
-        where release.workers[worker.name] !== worker {
-            node.retire(worker.pool)
+        if let previous { retire(previous.release, keeping: release) }
+        let inUse = prepared.artifacts.union(previous?.artifacts ?? [])
+        do { try artifacts.prune(keeping: inUse, of: description.tenant) } catch {
+            logger.log(.warning, "artifacts that nobody uses stay: \(error)")
         }
         logger.log(
             .info, "release is active",
             [("release", release.name), ("workers", "\(release.workers.count)"), ("previous", previous?.release.name ?? "-")])
     }
+
+    /// Ends the workers of `previous` that `release` doesn't share, once nothing that `previous` accepted is open any more.
+    private func retire(_ previous: ReleaseRuntime, keeping release: ReleaseRuntime) {
+        let old = previous.workers.values.filter { release.workers[$0.name] !== $0 }
+        guard !old.isEmpty else { return }
+        let node = node
+        let clock = clock
+        // Outlives this call on purpose: the release that serves now doesn't wait for the one before.
+        Task {
+            let deadline = clock.now() + Self.drainMax
+            var quiet = 0
+            // An event that ends may let a waiting one start: quiet once is not enough.
+            while quiet < 3, clock.now() < deadline {
+                quiet = previous.openEvents == 0 ? quiet + 1 : 0
+                do { try await clock.sleep(for: .milliseconds(50)) } catch { break }
+            }
+            for worker in old { node.retire(worker.pool) }
+        }
+    }
+
+    /// How long events of a release that was replaced may go on.
+    private static let drainMax = Duration.seconds(30)
 
     package enum CronOutcome: Sendable {
         case handled
@@ -279,19 +310,4 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
 /// Where secrets come from: `.dev.vars`, or the encrypted store.
 package protocol SecretSource: Sendable {
     func secret(_ name: String, of worker: String) throws -> String?
-}
-
-extension ReleaseDescription {
-    /// The routes of all workers, to the workers of `release`.
-    func routingTable(_ release: ReleaseRuntime) -> RoutingTable {
-        var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
-        var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
-        for worker in workers {
-            guard let runtime = release.workers[worker.name] else { continue }
-            let target = RouteTarget(release: release, worker: runtime)
-            routes += worker.routes.map { ($0, target) }
-            domains += worker.domains.map { ($0, target) }
-        }
-        return RoutingTable(RouteTable(routes: routes, domains: domains))
-    }
 }

@@ -109,8 +109,19 @@ final class Listener: PollTarget {
         do { try descriptor.close() } catch { reactor.logger.log(.warning, "\(error)") }
     }
 
+    /// Refuses an address that somebody else listens on: `SO_REUSEPORT` alone would let two nodes share it, each with half
+    /// of the connections.
+    static func checkIsFree(_ address: ListenAddress) throws(SystemError) {
+        guard address.port != 0 else { return }
+        try listen(address, sharing: .refused).close()
+    }
+
+    enum Sharing { case refused, withOtherReactors }
+
     /// Opens a listening socket.
-    static func listen(_ address: ListenAddress) throws(SystemError) -> Descriptor {
+    static func listen(
+        _ address: ListenAddress, sharing: Sharing = .withOtherReactors
+    ) throws(SystemError) -> Descriptor {
         guard let target = NetworkAddress(text: address.host) else {
             throw SystemError("bind", errno: EINVAL, on: "\(address)")
         }
@@ -123,7 +134,7 @@ final class Listener: PollTarget {
         let size = socklen_t(MemoryLayout<Int32>.size)
         // SAFETY: each option's value is the integer whose address and size are given.
         _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEADDR, &one, size)
-        _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size)
+        if sharing == .withOtherReactors { _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size) }
         if !isIPv4 { _ = unsafe setsockopt(number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &zero, size) }
         let bound = unsafe target.withSocketAddress(port: address.port) { pointer, length in
             unsafe bind(number, pointer, length)

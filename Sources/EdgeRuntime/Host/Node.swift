@@ -57,6 +57,7 @@ package final class Node: Sendable {
     package func listen(
         _ address: ListenAddress, for role: LocalRequest.Listener
     ) async throws(SystemError) -> ListenAddress {
+        try Listener.checkIsFree(address)
         var bound = address
         var sockets: [Int32] = []
         for index in reactors.indices {

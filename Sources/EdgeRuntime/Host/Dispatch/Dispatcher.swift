@@ -19,9 +19,9 @@ enum Refusal: Equatable, Sendable {
     case timedOut
     /// Its isolates die at start, or can't be started.
     case unavailable(String)
-    /// They did start once: it may be over soon.
-    case backingOff
     case shuttingDown
+    /// Another version serves now: ask again, by today's routes.
+    case replaced
 }
 
 /// A reactor's view of all pools: which channels are ready, which events wait. Reactor thread only.
@@ -152,7 +152,7 @@ final class Dispatcher: Ticker {
     }
 
     func forget(_ pool: IsolatePool) {
-        refuseWaiting(of: pool, .shuttingDown)
+        refuseWaiting(of: pool, .replaced)
         lanes[pool.slot] = nil
     }
 

@@ -58,10 +58,6 @@ package final class IsolatePool: Sendable {
         var checks: [IsolateID: HealthCheck] = [:]
         /// When `decide` is due anyway.
         var decidesAt: Instant?
-
-        var crashLoopRefusal: Refusal {
-            handlers == nil ? .unavailable(lastFailure ?? "its isolates end as they start") : .backingOff
-        }
     }
 
     /// How long events took, since the pool last looked.
@@ -95,7 +91,7 @@ package final class IsolatePool: Sendable {
                 state.machine.leaveQueue()  // The reactors' waiting lines do the counting.
                 return nil
             case .refuse(.queueFull): return .queueFull
-            case .refuse(.crashLoop): return state.crashLoopRefusal
+            case .refuse(.crashLoop): return .unavailable(state.lastFailure ?? "its isolates end as they start")
             case .refuse(.draining): return .shuttingDown
             }
         }
@@ -308,10 +304,9 @@ package final class IsolatePool: Sendable {
         case nil: break
         }
         if mustRefuse { resumeWaiters(state.withLock { $0.lastFailure } ?? "its isolates end as they start") }
-        if mustRefuse {
-            let refusal = state.withLock { $0.crashLoopRefusal }
+        if mustRefuse, let failure {
             for reactor in environment.reactors {
-                reactor.post { reactor.dispatcher.refuseWaiting(of: self, refusal) }
+                reactor.post { reactor.dispatcher.refuseWaiting(of: self, .unavailable(failure)) }
             }
         }
         decide()

@@ -51,17 +51,20 @@ final class EventStream: ChannelStream {
             receiveCredit: WireLimits.initialCredit)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()
+        release.eventStarted()
         ledgerEntry = channel.openLedger(number, kind == .fetch ? .standard : .extended)
     }
 
     /// Background work keeps the event in the watchdog's books after its answer.
     func linger() {
         isLingering = true
+        release.eventStarted()
         channel.linger(self)
     }
 
     func stopLingering() {
         isLingering = false
+        release.eventEnded()
         channel.stopLingering(self)
         if !isOpen { closeLedger() }
     }
@@ -150,6 +153,7 @@ final class EventStream: ChannelStream {
         isCounted = false
         closeLedger()
         channel.isolate.eventEnded()
+        release.eventEnded()
         worker.pool.latencies.record(channel.reactor.now - started)
         channel.reactor.dispatcher.released(channel, by: self)
     }
