@@ -21,7 +21,7 @@ enum RunCommand: Command {
             .values("queue", "NAME[=QUEUE]", "binds a queue"),
             .values("consume", "QUEUE[=QUEUE]", "delivers a queue to the worker; dead letters go to the second"),
             .values("service", "NAME=EXECUTABLE", "runs another worker and binds it"),
-            .values("worker", "HOST=EXECUTABLE", "runs another worker for a host name of its own"),
+            .values("worker", "HOST=EXECUTABLE", "runs another worker, bound alike, for a host name of its own"),
             .values("var", "NAME=VALUE", "sets a variable"),
             .value("isolates", "N", "isolates, at least and at most (1)"),
             .value("concurrency", "N", "events per isolate at once (64)"),
@@ -58,6 +58,7 @@ enum RunCommand: Command {
             var other = WorkerDescription(name: workerName(host), executable: path)
             other.size = worker.size
             other.limits = worker.limits
+            other.bindings = workers[0].bindings
             other.routes = [try RoutePattern("\(host)/*", for: other.name)]
             workers.append(other)
         }
