@@ -5,8 +5,8 @@ internal import Wire
 /// As a `BodyProducer` it gives the body that the isolate sends; as a `BodyConsumer` it sends a body to the isolate.
 class ChannelStream: BodyConsumer, BodyProducer {
     final let number: UInt32
-    /// Strong: what a stream began (a store's work) can end after its isolate, when nobody else holds the channel. The channel
-    /// lets go of its streams when they close or the isolate ends.
+    /// Strong: what a stream began (a store's work) can end after its isolate, when nobody else holds the
+    /// channel. The channel lets go of its streams when they close or the isolate ends.
     final let channel: Channel
 
     /// Bytes that may still be sent to the isolate.
