@@ -2,7 +2,7 @@ internal import Glibc
 internal import Synchronization
 internal import System
 
-/// Takes SIGINT and SIGTERM out of the air, so that a node ends in order. SIGPIPE is ignored: a write tells.
+/// SIGINT and SIGTERM, so that a node ends in order: the first one begins the end, one more makes it short.
 final class Signals: Sendable {
     private struct State {
         var waiters: [CheckedContinuation<Void, Never>] = []

@@ -11,11 +11,17 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
     /// - Returns: `nil` when `text` is no `host:port` with a numeric host (`[::1]:80`, `127.0.0.1:0`, `*:8080`)
     ///   or `localhost`.
     package init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            return nil
-        }
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let digits = text[text.index(after: colon)...]
+        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits) else { return nil }
         var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+            guard host.contains(":") else { return nil }
+        } else {
+            // Without brackets nobody can tell which colon stands before the port.
+            guard !host.contains(":") else { return nil }
+        }
         if host == "localhost" { host = "127.0.0.1" }
         if host == "*" { host = "::" }
         guard NetworkAddress(text: host) != nil else { return nil }
@@ -44,6 +50,9 @@ final class Listener: PollTarget {
     private let node: NodeContext
     private let role: ListenerRole
     private var descriptor: Descriptor?
+    /// Nothing is accepted before the next tick: there was no descriptor left for it, and epoll would report the listener
+    /// again at once.
+    private var isPaused = false
 
     /// Connections taken per turn: more would starve those that are open.
     private static let acceptsPerTurn = 64
@@ -74,8 +83,9 @@ final class Listener: PollTarget {
             guard accepted >= 0 else {
                 if errno == EINTR || errno == ECONNABORTED { continue }
                 if errno == EMFILE || errno == ENFILE {
-                    // Epoll would report the listener again at once: leave it for the next tick.
                     reactor.logger.log(.error, "no descriptor left for a new connection")
+                    isPaused = true
+                    reactor.change(self, listening, [])
                 }
                 return
             }
@@ -85,19 +95,26 @@ final class Listener: PollTarget {
         }
     }
 
+    override func tick(_ now: Instant) {
+        guard isPaused, let listening = descriptor?.rawValue else { return }
+        isPaused = false
+        reactor.change(self, listening, .read)
+    }
+
     private func open(_ socket: consuming Descriptor, from address: NetworkAddress) {
         var one: Int32 = 1
         // SAFETY: the option's value is the integer whose address and size are given.
         _ = unsafe setsockopt(
             socket.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        guard node.admission.admit(address) else {
+        let isExempt = node.settings.trustedProxies.contains(address)
+        guard node.admission.admit(address, isExempt: isExempt) else {
             reactor.counters.connectionsRefused += 1
             return  // Closed unread: a peer that opens too many gets no answer to work with.
         }
         do {
             _ = try Connection(socket, peer: address, role: role, reactor: reactor, node: node)
         } catch {
-            node.admission.leave(address)
+            node.admission.leave(address, isExempt: isExempt)
             reactor.logger.log(.error, "cannot watch a connection: \(error)")
         }
     }

@@ -121,6 +121,15 @@ package struct PoolState: Sendable {
         phases[id] = .ready(since: now)
     }
 
+    /// Its owner wants it replaced: it leaves the ready ones, as after the decision `.retire`.
+    ///
+    /// - Returns: false when it was not ready, and nothing has changed.
+    package mutating func retire(_ id: IsolateID, at now: Instant) -> Bool {
+        guard case .ready? = phases[id] else { return false }
+        phases[id] = .draining(since: now)
+        return true
+    }
+
     /// It has answered a health event.
     package mutating func noteHealth(_ id: IsolateID, at now: Instant) {
         guard case .ready(let since)? = phases[id] else { return }
@@ -172,17 +181,17 @@ package struct PoolState: Sendable {
         guard count > 0 else { return [] }
         let leastBusy = readyIsolates.map { (id: $0, open: openCount($0)) }
             .sorted { ($0.open, $1.id) < ($1.open, $0.id) }  // The youngest of equals.
-        return leastBusy.prefix(count).map { retire($0.id, at: now) }
+        return leastBusy.prefix(count).map { startDraining($0.id, at: now) }
     }
 
     private mutating func retireAll(at now: Instant) -> [Decision] {
         phases.keys.sorted().compactMap { id in
             if case .draining? = phases[id] { return nil }
-            return retire(id, at: now)
+            return startDraining(id, at: now)
         }
     }
 
-    private mutating func retire(_ id: IsolateID, at now: Instant) -> Decision {
+    private mutating func startDraining(_ id: IsolateID, at now: Instant) -> Decision {
         phases[id] = .draining(since: now)
         return .retire(id)
     }

@@ -122,7 +122,7 @@ extension Connection: Dispatchable, EventOwner {
         }
         event.producer = self
         bodyConsumer = event
-        grant(event.window)
+        event.requestBody()
         updateInterest()
     }
 
@@ -133,8 +133,8 @@ extension Connection: Dispatchable, EventOwner {
             // Nothing of the request was handed over yet, so the release that serves now can have it.
             phase = .exchanging
             route(exchange.unconsumedHead)
-        case .unavailable(let reason): answer(.noIsolate, detail: reason)
-        case .queueFull, .timedOut: answer(.noIsolate)
+        case .unavailable(let reason): answer(.exception, detail: reason)
+        case .queueFull, .timedOut, .backingOff: answer(.noIsolate)
         }
     }
 

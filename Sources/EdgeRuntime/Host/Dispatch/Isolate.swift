@@ -32,7 +32,7 @@ final class Isolate: Sendable {
     }
 
     /// Events that are open now, over all reactors.
-    var openEvents: Int { events.load(ordering: .relaxed) }
+    var openEvents: Int { events.load(ordering: .sequentiallyConsistent) }
     var servedEvents: Int { served.load(ordering: .relaxed) }
 
     func eventStarted() {
@@ -40,7 +40,9 @@ final class Isolate: Sendable {
         served.wrappingAdd(1, ordering: .relaxed)
     }
 
-    func eventEnded() { events.wrappingSubtract(1, ordering: .relaxed) }
+    /// Ordered before the look at who waits for a place, as asking for one is ordered before the look at `openEvents`:
+    /// one of the two always sees the other.
+    func eventEnded() { events.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
 
     /// What it does now, by its own account.
     var activity: String {
@@ -100,17 +102,17 @@ final class ControlStream: ChannelStream {
         self.completion = completion
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
-            receiveCredit: WireLimits.initialCredit)
+            receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if kind == .configure { ledgerEntry = channel.openLedger(number, .standard) }
     }
 
     override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {
         guard let status = unsafe payload.first else { throw .truncated(offset: 0) }
         var decoder = unsafe WireDecoder(Array(payload.dropFirst()))
-        if status == 0 {
-            complete(.success(decoder.takeRest()))
-        } else {
-            complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        switch status {
+        case 0: complete(.success(decoder.takeRest()))
+        case 1: complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        default: throw .invalidValue("reply status", offset: 0)
         }
     }
 

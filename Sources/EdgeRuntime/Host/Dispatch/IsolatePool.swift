@@ -58,6 +58,10 @@ package final class IsolatePool: Sendable {
         var checks: [IsolateID: HealthCheck] = [:]
         /// When `decide` is due anyway.
         var decidesAt: Instant?
+
+        var crashLoopRefusal: Refusal {
+            handlers == nil ? .unavailable(lastFailure ?? "its isolates end as they start") : .backingOff
+        }
     }
 
     /// How long events took, since the pool last looked.
@@ -91,12 +95,12 @@ package final class IsolatePool: Sendable {
                 state.machine.leaveQueue()  // The reactors' waiting lines do the counting.
                 return nil
             case .refuse(.queueFull): return .queueFull
-            case .refuse(.crashLoop): return .unavailable(state.lastFailure ?? "its isolates end as they start")
+            case .refuse(.crashLoop): return state.crashLoopRefusal
             case .refuse(.draining): return .shuttingDown
             }
         }
         guard refusal == nil else { return refusal }
-        waitingReactors.bitwiseOr(1 << UInt64(index), ordering: .relaxed)
+        waitingReactors.bitwiseOr(1 << UInt64(index), ordering: .sequentiallyConsistent)
         decide()
         return nil
     }
@@ -123,13 +127,20 @@ package final class IsolatePool: Sendable {
     package func firstReady() async -> String? {
         let failure: String? = await withCheckedContinuation { continuation in
             let now = environment.clock.now()
-            let isReady = state.withLock { state -> Bool in
-                guard state.machine.readyCount == 0 else { return true }
-                if case .wait = state.machine.admit(at: now) { state.machine.leaveQueue() }
+            // `nil`: it waits; otherwise what it is to be told at once.
+            let answer = state.withLock { state -> String?? in
+                switch state.machine.admit(at: now) {
+                case .dispatch: return .some(nil)
+                case .wait: state.machine.leaveQueue()
+                // Nothing will start now, so nothing would ever wake it.
+                case .refuse(.draining): return "the pool is being ended"
+                case .refuse(.crashLoop), .refuse(.queueFull):
+                    return state.lastFailure ?? "its isolates end as they start"
+                }
                 state.readyWaiters.append(continuation)
-                return false
+                return nil
             }
-            if isReady { continuation.resume(returning: nil) }
+            if let answer { continuation.resume(returning: answer) }
             decide()
         }
         return failure
@@ -141,7 +152,7 @@ package final class IsolatePool: Sendable {
 
     /// A place is free: reactors with events waiting may have it.
     func wakeOthers(than index: Int) {
-        var waiting = waitingReactors.load(ordering: .relaxed) & ~(1 << UInt64(index))
+        var waiting = waitingReactors.load(ordering: .sequentiallyConsistent) & ~(1 << UInt64(index))
         while waiting != 0 {
             let other = waiting.trailingZeroBitCount
             waiting &= waiting - 1
@@ -211,7 +222,8 @@ package final class IsolatePool: Sendable {
                     if index == 0 { configure(isolate, on: channel) }
                 } catch {
                     logger.log(.error, "cannot watch a channel: \(error)")
-                    isolate.kill(.requested)
+                    // A failure, so that the next start waits.
+                    isolate.kill(.unresponsive("its channel could not be watched"))
                 }
             }
         }
@@ -304,9 +316,10 @@ package final class IsolatePool: Sendable {
         case nil: break
         }
         if mustRefuse { resumeWaiters(state.withLock { $0.lastFailure } ?? "its isolates end as they start") }
-        if mustRefuse, let failure {
+        if mustRefuse {
+            let refusal = state.withLock { $0.crashLoopRefusal }
             for reactor in environment.reactors {
-                reactor.post { reactor.dispatcher.refuseWaiting(of: self, .unavailable(failure)) }
+                reactor.post { reactor.dispatcher.refuseWaiting(of: self, refusal) }
             }
         }
         decide()
@@ -326,12 +339,36 @@ package final class IsolatePool: Sendable {
         }
     }
 
+    /// Replaces `isolate`, which has been in use for so long that its stream numbers run out.
+    func recycle(_ isolate: Isolate) {
+        let now = environment.clock.now()
+        guard state.withLock({ $0.machine.retire(isolate.id, at: now) }) else { return }
+        logger.log(.info, "isolate is replaced: it has served long enough", isolate.ownFields)
+        retire(isolate)
+        decide()
+    }
+
     /// Lets `isolate` finish, then ends it.
     private func retire(_ isolate: Isolate) {
-        for reactor in environment.reactors { reactor.post { reactor.dispatcher.retire(isolate) } }
+        // It may exit only when no reactor can give it one more event.
         let first = environment.reactors[0]
-        first.post { first.dispatcher.shutDown(isolate) }
-        _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) {
+        let countdown = Countdown(environment.reactors.count) {
+            first.post { first.dispatcher.shutDown(isolate) }
+        }
+        for reactor in environment.reactors {
+            reactor.post {
+                reactor.dispatcher.retire(isolate)
+                countdown.count()
+            }
+        }
+        endAfterDrain(isolate)
+    }
+
+    /// An isolate that goes because it is one too many has all the time that its open events need; one of a pool that
+    /// ends has until the deadline.
+    private func endAfterDrain(_ isolate: Isolate) {
+        _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) { [weak self] in
+            if let self, isolate.openEvents > 0, !state.withLock({ $0.isStopped }) { return endAfterDrain(isolate) }
             isolate.kill(.requested)
         }
     }
@@ -407,26 +444,51 @@ package final class IsolatePool: Sendable {
     }
 }
 
+/// Does something when it was counted down to zero; any thread counts.
+private final class Countdown: Sendable {
+    private let left: Atomic<Int>
+    private let completion: @Sendable () -> Void
+
+    init(_ count: Int, completion: @escaping @Sendable () -> Void) {
+        left = Atomic(count)
+        self.completion = completion
+    }
+
+    func count() {
+        if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion() }
+    }
+}
+
 /// Finds isolates by number when the supervisor reports their end.
 final class IsolateDirectory: Sendable {
-    private let isolates = Mutex<[IsolateID: Isolate]>([:])
-    private let early = Mutex<[IsolateID: IsolateExit]>([:])
+    private struct State {
+        var isolates: [IsolateID: Isolate] = [:]
+        /// Of isolates that died before their pool heard of them.
+        var exits: [IsolateID: IsolateExit] = [:]
+    }
+    // One lock for both: an exit between two looks would be lost, and its isolate run for ever in the books.
+    private let state = Mutex(State())
 
     func add(_ isolate: Isolate) {
-        isolates.withLock { $0[isolate.id] = isolate }
-        if let exit = early.withLock({ $0.removeValue(forKey: isolate.id) }) { exited(isolate.id, exit) }
+        let exit = state.withLock { state -> IsolateExit? in
+            if let exit = state.exits.removeValue(forKey: isolate.id) { return exit }
+            state.isolates[isolate.id] = isolate
+            return nil
+        }
+        if let exit { isolate.pool.exited(isolate, exit) }
     }
 
     func exited(_ id: IsolateID, _ exit: IsolateExit) {
-        guard let isolate = isolates.withLock({ $0.removeValue(forKey: id) }) else {
-            // It died before its pool heard of it.
-            return early.withLock { $0[id] = exit }
+        let isolate = state.withLock { state -> Isolate? in
+            if let isolate = state.isolates.removeValue(forKey: id) { return isolate }
+            state.exits[id] = exit
+            return nil
         }
-        isolate.pool.exited(isolate, exit)
+        if let isolate { isolate.pool.exited(isolate, exit) }
     }
 
     func noticed(_ id: IsolateID, _ notice: Supervisor.Notice) {
-        guard let isolate = isolates.withLock({ $0[id] }) else { return }
+        guard let isolate = state.withLock({ $0.isolates[id] }) else { return }
         isolate.pool.noticed(isolate, notice)
     }
 }

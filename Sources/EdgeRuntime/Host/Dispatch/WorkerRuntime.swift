@@ -25,6 +25,9 @@ package final class ReleaseRuntime: Sendable {
 }
 
 /// One version of one worker, ready to be called. Releases share it when the version is the same.
+///
+/// Whoever may still call it holds it: the releases that have it, and each open event of these. So when the last one lets
+/// go, and not before, its isolates can end without anything being lost.
 package final class WorkerRuntime: Sendable {
     package let name: String
     package let configuration: IsolateConfiguration
@@ -33,10 +36,14 @@ package final class WorkerRuntime: Sendable {
     package let pool: IsolatePool
     /// The pool's place in each reactor's table.
     let slot: Int
+    private let onUnreachable: @Sendable (IsolatePool) -> Void
 
+    /// - Parameter onUnreachable: Called once, on any thread, when nothing can call the worker any more.
     package init(
-        configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool
+        configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool,
+        onUnreachable: @escaping @Sendable (IsolatePool) -> Void = { _ in }
     ) {
+        self.onUnreachable = onUnreachable
         name = configuration.worker
         self.configuration = configuration
         self.bindings = bindings
@@ -44,6 +51,8 @@ package final class WorkerRuntime: Sendable {
         self.pool = pool
         slot = pool.slot
     }
+
+    deinit { onUnreachable(pool) }
 }
 
 /// What answers a binding's calls. Its place is the binding's number.

@@ -67,6 +67,7 @@ final class BufferedSource: BodyConsumer, BodySource, @unchecked Sendable {
                     state.byteCount -= piece.count
                     return .success(piece)
                 }
+                if state.isCancelled { return .failure(StreamReset.cancelled) }
                 if let outcome = state.outcome { return outcome.map { nil }.mapError { $0 } }
                 state.waiter = continuation
                 return nil

@@ -48,7 +48,7 @@ final class EventStream: ChannelStream {
         started = channel.reactor.now
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
-            receiveCredit: WireLimits.initialCredit)
+            receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()
         release.eventStarted()
@@ -147,6 +147,9 @@ final class EventStream: ChannelStream {
         default: throw .invalidValue("reply status", offset: 0)
         }
     }
+
+    /// A handler that has answered reads no more of its request.
+    override func receivedEndWhileSending() { reset(.cancelled) }
 
     override func wasReset(_ reason: StreamReset) {
         let owner = owner

@@ -1,6 +1,7 @@
 internal import CLMDB
 internal import Glibc
 internal import Synchronization
+internal import System
 
 /// A named key space of an environment. Its number is valid for as long as the environment is open.
 package struct LMDBDatabase: Hashable, Sendable {
@@ -376,14 +377,13 @@ package struct LMDBDatabase: Hashable, Sendable {
 
     private static func lock(_ directory: String) throws(LMDBError) -> Int32 {
         let path = directory + "/owner"
-        let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw LMDBError("open", LMDBError.Code(rawValue: errno), on: path) }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            let code = errno
-            Glibc.close(descriptor)
-            throw LMDBError("flock", LMDBError.Code(rawValue: code), on: path)
+        let number = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard number >= 0 else { throw LMDBError("open", LMDBError.Code(rawValue: errno), on: path) }
+        let descriptor = Descriptor(owning: number)
+        guard descriptor.lockExclusively() else {
+            throw LMDBError("flock", LMDBError.Code(rawValue: EWOULDBLOCK), on: path)
         }
-        return descriptor
+        return descriptor.release()
     }
 
     private static func sync(directory: String) {
