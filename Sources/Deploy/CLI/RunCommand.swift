@@ -24,7 +24,7 @@ enum RunCommand: Command {
             .values("queue", "NAME[=QUEUE]", "binds a queue"),
             .values("consume", "QUEUE[=QUEUE]", "delivers a queue to the worker; dead letters go to the second"),
             .values("service", "NAME=EXECUTABLE", "runs another worker, too, and binds it"),
-            .values("worker", "HOST=EXECUTABLE", "runs another worker, too, for a host name of its own"),
+            .values("worker", "HOST=EXECUTABLE", "runs another worker, too, bound alike, for a host name of its own"),
             .values("var", "NAME=VALUE", "sets a variable: env.variable(\"NAME\")"),
             .value("isolates", "N", "processes of the worker (1)"),
             .value("concurrency", "N", "events that a process handles at once (64)"),
@@ -62,6 +62,7 @@ enum RunCommand: Command {
             var other = WorkerDescription(name: workerName(host), executable: path)
             other.size = worker.size
             other.limits = worker.limits
+            other.bindings = workers[0].bindings
             other.routes = [try RoutePattern("\(host)/*", for: other.name)]
             workers.append(other)
         }

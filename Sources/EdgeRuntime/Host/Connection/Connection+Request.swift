@@ -292,7 +292,7 @@ extension Connection: Dispatchable, EventOwner {
         }
         node.logger.log(
             .error, "event ended without an answer: \(reason.message)",
-            event.channel.isolate.logFields + [("code", "\(reason.code)"), ("ray", RayID.text(exchange.ray))])
+            event.channel.isolate.logFields + event.logFields(reason) + [("ray", RayID.text(exchange.ray))])
         switch reason.code {
         case .exceededCPU, .exceededMemory: answer(.exceededLimits, detail: reason.message)
         case .overloaded: answer(.noIsolate)

@@ -19,8 +19,8 @@ final class Isolate: Sendable {
     /// Log records that belong to no open event.
     private let strayLogBytes = Atomic<Int>(0)
 
-    /// What one event may log. The SDK stops at 256 KiB and says so; this stops isolates that speak Wire by themselves, and
-    /// counts the frames' other fields as well.
+    /// What one event may log. The SDK stops at 256 KiB and says so; this stops isolates that speak Wire by
+    /// themselves, and counts the frames' other fields as well.
     static let logBytesMax = 512 << 10
 
     init(_ spawned: SpawnedIsolate, pool: IsolatePool, spawner: any IsolateSpawner) {
@@ -89,8 +89,8 @@ final class Isolate: Sendable {
 /// A call of the node's own to an isolate: `configure`, `health`, `shutdown`. Reactor thread only.
 final class ControlStream: ChannelStream {
     private var completion: ((Result<[UInt8], StreamReset>) -> Void)?
-    /// For the watchdog: what an initializer does is counted like an event. Health events are not, or each would add an
-    /// event's CPU time to what the isolate may use.
+    /// For the watchdog: what an initializer does is counted like an event. Health events are not, or each
+    /// would add an event's CPU time to what the isolate may use.
     private var ledgerEntry: EventLedger.Entry?
 
     init(

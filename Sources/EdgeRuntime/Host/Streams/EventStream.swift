@@ -100,6 +100,19 @@ final class EventStream: ChannelStream {
         return subrequestCount <= worker.limits.subrequestsMax
     }
 
+    /// Names the event as the end of its isolate does, and the limit that it broke.
+    func logFields(_ reason: StreamReset) -> [(name: String, value: String)] {
+        let fields = [
+            (name: "code", value: "\(reason.code)"), (name: "event", value: "channel \(channel.index), stream \(number)"),
+        ]
+        switch reason.code {
+        case .exceededCPU:
+            return fields + [("limit", "\(worker.limits.cpu.wholeNanoseconds / 1_000_000) ms of CPU time")]
+        case .exceededMemory: return fields + [("limit", "\(worker.limits.memoryByteCount) bytes of memory")]
+        case .cancelled, .exception, .hung, .overloaded, .internal: return fields
+        }
+    }
+
     private var logByteCount = 0
 
     /// Counts what the event logs.
