@@ -2,6 +2,8 @@
 // into a line on standard error and an exit code.
 
 internal import Glibc
+internal import Releases
+internal import System
 
 @main
 enum Edge {
@@ -44,7 +46,7 @@ enum Edge {
             exit(ExitCode.usage)
         } catch {
             complain("edge \(name): \(error)")
-            exit(ExitCode.failure)
+            exit(ExitCode.of(error))
         }
     }
 
@@ -115,4 +117,14 @@ enum ExitCode {
     static let usage: Int32 = 64
     /// Something else holds what this command needs; trying again later may work.
     static let busy: Int32 = 75
+
+    /// The code that says what kind of failure `error` is.
+    static func of(_ error: any Error) -> Int32 {
+        switch error {
+        case is UnsupportedBinding, is ReleaseError: refused
+        case StateError.inUse: busy
+        case let error as SystemError where error.errno == EADDRINUSE: busy
+        default: failure
+        }
+    }
 }

@@ -29,7 +29,7 @@ enum ServeCommand: Command {
             configuration, name: "\(environment)-1", products: arguments.value("products") ?? OwnExecutable.directory)
         let secrets: any SecretSource =
             environment == "dev"
-            ? LocalSecrets(project, configuration)
+            ? LocalValues(project, configuration)
             : try SecretStore(
                 database: process.state.controlDatabase,
                 keyFile: SecretCommand.keyFile(environment, arguments))

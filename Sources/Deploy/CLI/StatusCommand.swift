@@ -33,7 +33,12 @@ enum StatusCommand: Command {
         guard let client = ControlClient(url) else {
             throw UsageError.invalidValue(option: "--control", value: url, expected: "http://HOST:PORT")
         }
+        if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
         let answer = try client.get("/status")
+        guard answer.status == 200 else {
+            Edge.complain("edge status: \(url) answers \(answer.status) and is no control listener of a node")
+            return ExitCode.failure
+        }
         if arguments.has("json") {
             print(answer.body, terminator: "")
             return ExitCode.success

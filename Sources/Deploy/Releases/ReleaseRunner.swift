@@ -1,3 +1,4 @@
+internal import Glibc
 internal import HTTP
 package import Host
 internal import Interfaces
@@ -90,7 +91,7 @@ package actor ReleaseRunner {
         var prepared = Prepared()
         do {
             for worker in description.workers {
-                let hash = try artifacts.add(worker.executable)
+                let hash = try add(worker)
                 let values = try secretValues(worker)
                 let key = worker.fingerprint(artifact: hash, secrets: values)
                 prepared.keys[worker.name] = key
@@ -111,6 +112,15 @@ package actor ReleaseRunner {
         return prepared
     }
 
+    private func add(_ worker: WorkerDescription) throws -> String {
+        let hash: String
+        do throws(SystemError) { hash = try artifacts.add(worker.executable) } catch {
+            let reason = error.errno == ENOENT ? "it does not exist; was it built?" : "\(error)"
+            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: reason)
+        }
+        return hash
+    }
+
     private func secretValues(_ worker: WorkerDescription) throws -> [(name: String, value: String)] {
         var values: [(name: String, value: String)] = []
         var missing: [String] = []
@@ -122,6 +132,9 @@ package actor ReleaseRunner {
             }
         }
         guard missing.isEmpty else { throw ReleaseError.missingSecrets(missing, worker: worker.name) }
+        for variable in worker.variables where try secrets.secret(variable.name, of: worker.name) != nil {
+            throw ReleaseError.variableNamedLikeSecret(variable.name, worker: worker.name)
+        }
         return values
     }
 
@@ -155,11 +168,20 @@ package actor ReleaseRunner {
             environment: description.environment, bindings: bindings, variables: worker.variables,
             secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
             subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
-        let image = try IsolateImage(path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
+        let image: IsolateImage
+        do {
+            image = try IsolateImage(
+                path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
+        } catch {
+            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: "\(error)")
+        }
         let pool = node.makePool(
             configuration: configuration, image: image, limits: worker.limits, size: worker.size,
             identity: identity)
-        return WorkerRuntime(configuration: configuration, bindings: targets, limits: worker.limits, pool: pool)
+        let node = node
+        return WorkerRuntime(
+            configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
+            onUnreachable: { node.release($0) })
     }
 
     /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not
@@ -189,17 +211,25 @@ package actor ReleaseRunner {
 
     // MARK: The switch
 
+    /// How long events of a replaced release may go on calling its workers.
+    private static let previousReleaseMax = Duration.seconds(30)
+
     private func switchTo(
         _ release: ReleaseRuntime, _ description: ReleaseDescription, keys: [String: String]
     ) async {
         let previous = current
+        let now = clock.now()
         current = Running(description: description, release: release, keys: keys)
         await node.install(description.routingTable(release))
         await crons.install(description, release)
         await queues.install(description, release)
+        // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
+        // those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
+        let node = node
         for worker in previous?.release.workers.values.map({ $0 }) ?? []
         where release.workers[worker.name] !== worker {
-            node.retire(worker.pool)
+            let pool = worker.pool
+            _ = clock.schedule(at: now + Self.previousReleaseMax) { node.retire(pool) }
         }
         logger.log(
             .info, "release is active",
@@ -246,6 +276,8 @@ package actor ReleaseRunner {
 package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case busy
     case missingSecrets([String], worker: String)
+    case variableNamedLikeSecret(String, worker: String)
+    case badExecutable(worker: String, path: String, reason: String)
     case failedToStart(worker: String, reason: String)
     case missingHandler(String, worker: String, reason: String)
     case migrationFailed(database: String, file: String, reason: String)
@@ -256,6 +288,11 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
         case .missingSecrets(let names, let worker):
             "worker \"\(worker)\" needs the secret\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")): "
                 + "set with `edge secret put NAME`, or in .dev.vars for `edge dev`"
+        case .variableNamedLikeSecret(let name, let worker):
+            "worker \"\(worker)\" has a variable \(name), and there is a secret of this name: rename one, or delete the "
+                + "secret with `edge secret delete \(name)`"
+        case .badExecutable(let worker, let path, let reason):
+            "the executable of worker \"\(worker)\", \(path), cannot be used: \(reason)"
         case .failedToStart(let worker, let reason): "worker \"\(worker)\" does not start: \(reason)"
         case .missingHandler(let handler, let worker, let reason):
             "worker \"\(worker)\" does not handle \(handler) events, but \(reason)"
