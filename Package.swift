@@ -104,6 +104,13 @@ let package = Package(
         worker("ContentService", ["Platform"]),
         worker("AnalyticsService", ["Platform"]),
 
+        // What README.md and docs/sdk.md show.
+        .executableTarget(
+            name: "Notes", dependencies: ["Workers"], path: "Examples/Notes", swiftSettings: strict),
+        .target(
+            name: "SDKExamples", dependencies: ["Workers", "WorkersCrypto"], path: "Tests/Support/SDKExamples",
+            swiftSettings: strict),
+
         // Deploy.
         room(
             "Releases", "Deploy/Releases",

@@ -17,6 +17,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PRODUCTS = os.environ.get("EDGE_PRODUCTS", os.path.join(ROOT, ".build", "debug"))
+# How a process ends that has a bug: traps, aborts, bad accesses.
+CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGSEGV, -signal.SIGSYS}
 READY = re.compile(r"ready (http://\S+) control (http://\S+)")
 
 
@@ -81,7 +83,8 @@ class Node:
             return log.read()
 
     def wait_for_log(self, text, seconds=20):
-        wait_until(lambda: text in self.log_text(), seconds, f"{text!r} in the log:\n{self.log_text()[-3000:]}")
+        wait_until(lambda: text in self.log_text(), seconds,
+                   lambda: f"{text!r} in the log:\n{self.log_text()[-3000:]}")
 
     def request(self, method, path, body=None, headers=None, host=None, timeout=60, port=None):
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout)
@@ -143,6 +146,8 @@ class Node:
         return self.start()
 
     def __exit__(self, *_):
+        if self.process and (code := self.process.poll()) is not None and code in CRASHES:
+            print(f"\nthe node ended by signal {-code}:\n{self.log_text()[-6000:]}")
         self.kill()
         if self.owns_state:
             shutil.rmtree(self.state, ignore_errors=True)
@@ -152,13 +157,15 @@ class Node:
 
 
 def wait_until(condition, seconds=20, what="the condition"):
-    """Waits for a condition; the time is a bound for a broken program, never a measure of a working one."""
+    """Waits for a condition; the time is a bound for a broken program, never a measure of a working one.
+
+    `what` may be a function, for what is known only in the end."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
             return
         time.sleep(0.01)
-    raise AssertionError(f"never came: {what}")
+    raise AssertionError(f"never came: {what() if callable(what) else what}")
 
 
 def is_alive(pid):

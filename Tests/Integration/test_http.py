@@ -212,6 +212,8 @@ class EdgeHTTP(unittest.TestCase):
 class Corpus(unittest.TestCase):
     """The corpus of malformed and dangerous requests, against a live node."""
 
+    maxDiff = None
+
     def test_every_request_gets_its_status_and_dangerous_ones_end_the_connection(self):
         path = os.path.join(ROOT, "Tests", "Corpora", "http1-requests.txt")
         cases = list(read_corpus(path))

@@ -17,6 +17,15 @@ public struct CallFailure: Error, Equatable, Sendable, CustomStringConvertible {
 
     public var description: String { name == "Error" ? message : "\(name): \(message)" }
 
+    /// The answer to a call whose message can't be read. Nothing that is built with the SDK sends one, so whoever gets
+    /// this from a store ends the isolate: see `isMalformedCall`.
+    package static func malformedCall(_ error: WireError) -> CallFailure {
+        CallFailure("malformed call: \(error)", name: malformedName)
+    }
+    private static let malformedName = "WireError"
+
+    package var isMalformedCall: Bool { name == Self.malformedName }
+
     package func encode(into encoder: inout WireEncoder) {
         encoder.put(name)
         encoder.put(message)

@@ -107,7 +107,7 @@ struct DevSession {
         Edge.complain(summary(configuration))
         process.announce(endpoints)
         if let changes { follow(changes, runner) }
-        return await process.waitForTheEnd(runner)
+        return await process.waitForTheEnd([runner])
     }
 
     private func describe(_ configuration: EffectiveConfiguration, number: Int) throws -> ReleaseDescription {

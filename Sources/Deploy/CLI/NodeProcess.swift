@@ -16,14 +16,17 @@ struct NodeProcess {
     let node: Node
     let state: StateDirectory
     let control: ControlPlane.Handler
+    private let routing: RoutingDirectory
+    private let tenants: TenantRegistry
+    private let artifacts: ArtifactStore
     private let log: LogWriter
     private let signals: Signals
 
     /// Opens the state directory and starts reactors; nothing is served yet.
     init(_ options: NodeOptions) async throws {
         self.options = options
-        // Before the first thread, so that all of them leave signals to the one that waits for them.
-        signals = try Signals()
+        // Before the node's threads, so that they leave signals to others.
+        signals = Signals()
         clock = SystemClock()
         log = LogWriter(descriptor: 2, format: options.logFormat)
         logger = Logger(sink: log, clock: clock, level: options.logLevel)
@@ -32,35 +35,49 @@ struct NodeProcess {
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
             local: control)
+        routing = RoutingDirectory(node: node)
+        tenants = try TenantRegistry(state: state)
+        artifacts = try ArtifactStore(directory: state.artifacts)
     }
 
     /// Opens the tenant's stores and makes the runner of its releases.
     func makeRunner(tenant: String, secrets: any SecretSource) throws -> ReleaseRunner {
         let stores = try TenantStores(state: state, tenant: tenant, clock: clock, logger: logger)
         return ReleaseRunner(
-            node: node, stores: stores, artifacts: try ArtifactStore(directory: state.artifacts), secrets: secrets,
-            identity: geteuid() == 0 ? TenantIdentity(ordinal: 0) : nil, logger: logger)
+            node: node, stores: stores, artifacts: artifacts, routing: routing, secrets: secrets,
+            identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
+            logger: logger.with("tenant", tenant))
     }
 
-    /// Serves one release until a signal ends the process.
+    /// A tenant's release, and where its secrets come from.
+    struct Tenancy {
+        var description: ReleaseDescription
+        var secrets: any SecretSource
+    }
+
+    /// Serves one release of each tenant until a signal ends the process.
     ///
     /// - Returns: the exit code.
-    func serve(_ description: ReleaseDescription, secrets: any SecretSource) async -> Int32 {
+    func serve(_ tenancies: [Tenancy]) async -> Int32 {
         do {
-            let runner = try makeRunner(tenant: description.tenant, secrets: secrets)
             let endpoints = try await listen()
-            await control.attach(node: node, runner: runner)
-            do {
-                _ = try await runner.apply(description)
-            } catch {
-                _ = await node.drain(until: clock.now())
-                log.flush()
-                Edge.complain("edge: \(error)")
-                return ExitCode.refused
+            var runners: [ReleaseRunner] = []
+            for tenancy in tenancies {
+                let runner = try makeRunner(tenant: tenancy.description.tenant, secrets: tenancy.secrets)
+                await control.attach(node: node, runner: runner)
+                runners.append(runner)
+                do {
+                    _ = try await runner.apply(tenancy.description)
+                } catch {
+                    _ = await node.drain(until: clock.now())
+                    log.flush()
+                    Edge.complain("edge: \(error)")
+                    return ExitCode.refused
+                }
             }
             await control.becomeReady()
             announce(endpoints)
-            return await waitForTheEnd(runner)
+            return await waitForTheEnd(runners)
         } catch {
             log.flush()
             Edge.complain("edge: \(error)")
@@ -91,7 +108,7 @@ struct NodeProcess {
     private static let drainMax = Duration.seconds(30)
 
     /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
-    func waitForTheEnd(_ runner: ReleaseRunner) async -> Int32 {
+    func waitForTheEnd(_ runners: [ReleaseRunner]) async -> Int32 {
         await signals.first()
         signals.exitAtNext()
         logger.log(.notice, "draining: open requests are finished, new ones are not taken")
@@ -99,13 +116,13 @@ struct NodeProcess {
         let isDelivering = Flag(true)
         // Awaited below: the end of the isolates ends batches that take too long.
         let stop = Task {
-            await runner.stop()
+            for runner in runners { await runner.stop() }
             isDelivering.clear()
         }
         let cut = await node.drain(until: clock.now() + Self.drainMax) { isDelivering.isSet }
         if cut > 0 { logger.log(.warning, "requests were cut off by the end of the drain", [("count", "\(cut)")]) }
         await stop.value
-        await runner.close()
+        for runner in runners { await runner.close() }
         log.flush()
         return ExitCode.success
     }

@@ -9,16 +9,23 @@ struct Project {
     let directory: String
     let loader: ConfigurationLoader
 
-    static let options: [Option] = [
-        .value("project", "DIRECTORY", "the folder with wrangler-like.toml (here)"),
+    static let options: [Option] =
+        [.value("project", "DIRECTORY", "the folder with wrangler-like.toml (here)")] + loadingOptions
+    /// For commands that serve several platforms at once.
+    static let manyOptions: [Option] =
+        [.values("project", "DIRECTORY", "a folder with wrangler-like.toml (here); one per tenant")] + loadingOptions
+
+    private static let loadingOptions: [Option] = [
         .values("set", "KEY=VALUE", "overrides a value of the configuration (dev only)"),
         .flag("lenient", "unknown keys are warnings"),
     ]
 
-    init(_ arguments: CommandLineArguments) {
-        directory = arguments.value("project") ?? "."
+    init(directory: String) {
+        self.directory = directory
         loader = ConfigurationLoader(directory: directory)
     }
+
+    init(_ arguments: CommandLineArguments) { self.init(directory: arguments.value("project") ?? ".") }
 
     static func loadOptions(_ arguments: CommandLineArguments) -> ProjectConfiguration.Options {
         ProjectConfiguration.Options(

@@ -19,8 +19,9 @@ enum RunCommand: Command {
             .values("d1", "NAME[=DATABASE]", "binds a D1 database"),
             .values("r2", "NAME[=BUCKET]", "binds an R2 bucket"),
             .values("queue", "NAME[=QUEUE]", "binds a queue"),
-            .values("consume", "QUEUE", "delivers a queue to the worker"),
+            .values("consume", "QUEUE[=QUEUE]", "delivers a queue to the worker; dead letters go to the second"),
             .values("service", "NAME=EXECUTABLE", "runs another worker and binds it"),
+            .values("worker", "HOST=EXECUTABLE", "runs another worker for a host name of its own"),
             .values("var", "NAME=VALUE", "sets a variable"),
             .value("isolates", "N", "isolates, at least and at most (1)"),
             .value("concurrency", "N", "events per isolate at once (64)"),
@@ -49,10 +50,21 @@ enum RunCommand: Command {
             workers[0].bindings.append((name, .service(worker: service.name)))
             workers.append(service)
         }
+        for pair in arguments.all("worker") {
+            let (host, path) = split(pair)
+            guard let path else {
+                throw UsageError.invalidValue(option: "--worker", value: pair, expected: "HOST=EXECUTABLE")
+            }
+            var other = WorkerDescription(name: workerName(host), executable: path)
+            other.size = worker.size
+            other.limits = worker.limits
+            other.routes = [try RoutePattern("\(host)/*", for: other.name)]
+            workers.append(other)
+        }
         let process = try await NodeProcess(options)
         let description = ReleaseDescription(
             name: "run", tenant: "local", environment: "dev", workers: workers)
-        return await process.serve(description, secrets: NoSecrets())
+        return await process.serve([.init(description: description, secrets: NoSecrets())])
     }
 
     private static func configure(_ worker: inout WorkerDescription, _ arguments: CommandLineArguments) throws {
@@ -72,7 +84,11 @@ enum RunCommand: Command {
             let (name, resource) = split(pair)
             worker.bindings.append((name, .queue(resource ?? name.lowercased(), delaySeconds: nil)))
         }
-        worker.consumers = arguments.all("consume").map { .init(queue: $0, batchTimeout: .seconds(1)) }
+        for pair in arguments.all("consume") {
+            let (queue, deadLetters) = split(pair)
+            worker.consumers.append(
+                .init(queue: queue, batchTimeout: .seconds(1), deadLetterQueue: deadLetters))
+        }
         for pair in arguments.all("var") {
             let (name, value) = split(pair)
             worker.variables.append((name, .text(value ?? "")))

@@ -11,8 +11,27 @@ final class Signals: Sendable {
     }
     private let state = Mutex(State())
 
-    /// To be made before any thread: threads inherit that signals are not for them.
-    init() throws(SystemError) { try TerminationSignals.follow { [self] in arrived() } }
+    /// Counts them: a handler may do no more than that.
+    private let counter = EventCounter()
+
+    /// Threads that are running already may get a signal as well: blocking it in this one would not be enough.
+    init() {
+        counter.countProcessSignal(SIGINT)
+        counter.countProcessSignal(SIGTERM)
+        signal(SIGPIPE, SIG_IGN)
+        SystemThread(name: "edge-signals") { [self] in
+            while true {
+                for _ in 0..<counter.take() { arrived() }
+            }
+        }.start()
+        // Threads made from now on leave signals to the others, so that few system calls are interrupted.
+        var set = sigset_t()
+        // SAFETY: the functions fill and read the set whose address they are given.
+        unsafe sigemptyset(&set)
+        unsafe sigaddset(&set, SIGINT)
+        unsafe sigaddset(&set, SIGTERM)
+        unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+    }
 
     private func arrived() {
         let waiters = state.withLock { state in

@@ -12,6 +12,7 @@ enum StatusCommand: Command {
 
     private struct Status: Decodable {
         struct Worker: Decodable {
+            var tenant: String
             var name: String
             var version: String
             var isolates: Int
@@ -22,7 +23,7 @@ enum StatusCommand: Command {
         var ready: Bool
         var draining: Bool
         var uptimeSeconds: Int
-        var release: String?
+        var releases: [String: String]
         var workers: [Worker]
         var connections: Int
         var requests: Int
@@ -45,11 +46,12 @@ enum StatusCommand: Command {
         }
         let status = try JSONDecoder().decode(Status.self, from: Data(answer.body.utf8))
         let condition = status.draining ? "draining" : status.ready ? "ready" : "starting"
-        print("\(status.environment): \(condition) for \(status.uptimeSeconds) s, release \(status.release ?? "-")")
+        print("\(status.environment): \(condition) for \(status.uptimeSeconds) s")
         print("\(status.connections) connections, \(status.requests) requests so far")
+        for (tenant, release) in status.releases.sorted(by: { $0.key < $1.key }) { print("\(tenant): release \(release)") }
         for worker in status.workers {
             let memory = "\(worker.residentBytes >> 20) MiB"
-            print("  \(worker.name)  \(worker.version)  \(worker.isolates) isolates, \(memory)" + (worker.lastFailure.map { "  last failure: \($0)" } ?? ""))
+            print("  \(worker.tenant)/\(worker.name)  \(worker.version)  \(worker.isolates) isolates, \(memory)" + (worker.lastFailure.map { "  last failure: \($0)" } ?? ""))
         }
         return ExitCode.success
     }

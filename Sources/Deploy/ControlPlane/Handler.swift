@@ -9,7 +9,7 @@ package import System
 package final class Handler: LocalHandler {
     private struct State {
         var node: Node?
-        var runner: ReleaseRunner?
+        var runners: [ReleaseRunner] = []
         var isReady = false
         var isDraining = false
     }
@@ -28,7 +28,7 @@ package final class Handler: LocalHandler {
     package func attach(node: Node, runner: ReleaseRunner) async {
         state.withLock { state in
             state.node = node
-            state.runner = runner
+            state.runners.append(runner)
         }
     }
 
@@ -70,20 +70,25 @@ package final class Handler: LocalHandler {
         guard environment == "dev" || request.listener == .control else {
             return .text("not found\n", status: 404)
         }
-        guard let runner = state.withLock({ $0.runner }) else { return readiness }
+        let runners = state.withLock { $0.runners }
         let parameters = QueryParameters(request.query)
         let time = parameters["time"].flatMap(Int64.init).map(UnixTime.init(milliseconds:)) ?? clock.wallTime()
-        switch await runner.fireCron(parameters["cron"], worker: parameters["worker"], at: time) {
-        case .handled: return .text("ok\n")
-        case .failed(let reason): return .text("\(reason)\n", status: 500)
-        case .unknown(let reason): return .text("\(reason)\n", status: 404)
+        var unknown = "no release is active"
+        for runner in runners {
+            switch await runner.fireCron(parameters["cron"], worker: parameters["worker"], at: time) {
+            case .handled: return .text("ok\n")
+            case .failed(let reason): return .text("\(reason)\n", status: 500)
+            case .unknown(let reason): unknown = reason
+            }
         }
+        return .text("\(unknown)\n", status: 404)
     }
 
     // MARK: Status
 
     private struct Status: Encodable {
         struct Worker: Encodable {
+            var tenant: String
             var name: String
             var version: String
             var isolates: Int
@@ -95,7 +100,7 @@ package final class Handler: LocalHandler {
         var ready: Bool
         var draining: Bool
         var uptimeSeconds: Int64
-        var release: String?
+        var releases: [String: String]
         var workers: [Worker]
         var connections: Int
         var waitingEvents: Int
@@ -105,16 +110,18 @@ package final class Handler: LocalHandler {
     }
 
     private func status() async -> LocalResponse {
-        let (node, runner, isReady, isDraining) = state.withLock { ($0.node, $0.runner, $0.isReady, $0.isDraining) }
+        let (node, runners, isReady, isDraining) = state.withLock { ($0.node, $0.runners, $0.isReady, $0.isDraining) }
         let snapshot = await node?.snapshot() ?? Node.Snapshot()
-        let active = await runner?.active
-        let workers = (active?.release.workers.values.map { $0 } ?? []).sorted { $0.name < $1.name }
+        let releases = await active(runners)
+        let workers = releases.flatMap { release in
+            release.workers.values.sorted { $0.name < $1.name }
+        }
         let status = Status(
             environment: environment, ready: isReady, draining: isDraining,
-            uptimeSeconds: (clock.now() - started).components.seconds, release: active?.release.name,
+            uptimeSeconds: (clock.now() - started).components.seconds, releases: Dictionary(releases.map { ($0.tenant, $0.name) }) { first, _ in first },
             workers: workers.map { worker in
                 Status.Worker(
-                    name: worker.name, version: worker.configuration.version, isolates: worker.pool.readyCount,
+                    tenant: worker.configuration.tenant, name: worker.name, version: worker.configuration.version, isolates: worker.pool.readyCount,
                     pids: worker.pool.processIDs, residentBytes: worker.pool.residentBytes,
                     lastFailure: worker.pool.lastFailure)
             },
@@ -128,9 +135,22 @@ package final class Handler: LocalHandler {
         return .json(String(decoding: data, as: UTF8.self) + "\n")
     }
 
+    /// What serves now, by tenant.
+    private func active(_ runners: [ReleaseRunner]) async -> [ReleaseRuntime] {
+        var releases: [ReleaseRuntime] = []
+        for runner in runners {
+            if let release = await runner.active?.release { releases.append(release) }
+        }
+        return releases.sorted { $0.tenant < $1.tenant }
+    }
+
+    private func labels(_ worker: WorkerRuntime) -> String {
+        "{tenant=\"\(worker.configuration.tenant)\",worker=\"\(worker.name)\"}"
+    }
+
     /// Prometheus' text format, version 0.0.4.
     private func metrics() async -> LocalResponse {
-        let (node, runner) = state.withLock { ($0.node, $0.runner) }
+        let (node, runners) = state.withLock { ($0.node, $0.runners) }
         let snapshot = await node?.snapshot() ?? Node.Snapshot()
         var text = ""
         func family(_ name: String, _ kind: String, _ help: String, _ samples: [(labels: String, value: Int)]) {
@@ -149,13 +169,13 @@ package final class Handler: LocalHandler {
         family("edge_connections_refused_total", "counter", "Connections refused at a limit.", [("", counters.connectionsRefused)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
-        let workers = (await runner?.active?.release.workers.values.map { $0 } ?? []).sorted { $0.name < $1.name }
+        let workers = await active(runners).flatMap { $0.workers.values.sorted { $0.name < $1.name } }
         family(
             "edge_isolates", "gauge", "Isolates that are ready.",
-            workers.map { ("{worker=\"\($0.name)\"}", $0.pool.readyCount) })
+            workers.map { (labels($0), $0.pool.readyCount) })
         family(
             "edge_isolates_resident_bytes", "gauge", "Resident memory of a worker's isolates.",
-            workers.map { ("{worker=\"\($0.name)\"}", Int(clamping: $0.pool.residentBytes)) })
+            workers.map { (labels($0), Int(clamping: $0.pool.residentBytes)) })
         return LocalResponse(
             status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
             body: .bytes(Array(text.utf8)))

@@ -1,14 +1,21 @@
 internal import Glibc
 internal import OpenSSL
+internal import Synchronization
 package import System
 
 /// Executables by their SHA-256: immutable, kept once whatever they are called, checked before they run.
-package struct ArtifactStore: Sendable {
+package final class ArtifactStore: Sendable {
     private let directory: String
+    /// What each tenant's releases run from.
+    private let used = Mutex<[String: Set<String>]>([:])
 
     package init(directory: String) throws(SystemError) {
         self.directory = directory
         try FileTree.makeDirectory(directory, mode: 0o700)
+        // What a copy that was cut short left behind.
+        for name in FileTree.list(directory) where name.hasPrefix("incoming.") {
+            try FileTree.remove(directory + "/" + name)
+        }
     }
 
     /// Copies the file at `path` into the store, unless its content is there already.
@@ -37,6 +44,17 @@ package struct ArtifactStore: Sendable {
         } catch {
             try FileTree.remove(temporary)
             throw error
+        }
+    }
+
+    /// Notes what `tenant` runs from and removes what no tenant does. What still runs keeps its file: it has it open.
+    package func prune(keeping hashes: Set<String>, of tenant: String) throws(SystemError) {
+        let kept = used.withLock { used in
+            used[tenant] = hashes
+            return used.values.reduce(into: Set()) { $0.formUnion($1) }
+        }
+        for name in FileTree.list(directory) where !kept.contains(name) && !name.hasPrefix("incoming.") {
+            try FileTree.remove(path(name))
         }
     }
 

@@ -77,7 +77,9 @@ actor CronDriver {
         ScheduledMessage(cron: cron, scheduledTime: time.milliseconds).encode(into: &encoder)
         let fields = [("worker", worker.name), ("cron", cron), ("scheduled", "\(time.milliseconds)")]
         do {
-            _ = try await node.send(.scheduled, encoder.bytes, to: worker, of: release)
+            _ = try await node.send(.scheduled, encoder.bytes, to: worker, of: release) {
+                decoder throws(WireError) in try decoder.takeBool()
+            }
             logger.log(.info, "cron event handled", fields)
             return true
         } catch {

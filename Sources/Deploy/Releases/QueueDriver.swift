@@ -134,11 +134,15 @@ actor QueueDriver {
         lease.batch.encode(into: &encoder)
         var outcome = ConsumerScheduler.Outcome.failed
         do {
-            let bytes = try await node.send(.queue, encoder.bytes, to: target.worker, of: target.release)
-            var decoder = WireDecoder(bytes)
-            let reply = try QueueBatchReply(decoding: &decoder)
-            guard reply.decisions.count == lease.messages.count else {
-                throw WireError.invalidValue("number of decisions", offset: 0)
+            let count = lease.messages.count
+            let reply = try await node.send(
+                .queue, encoder.bytes, to: target.worker, of: target.release
+            ) { decoder throws(WireError) in
+                let reply = try QueueBatchReply(decoding: &decoder)
+                guard reply.decisions.count == count else {
+                    throw .invalidValue("number of decisions", offset: decoder.offset)
+                }
+                return reply
             }
             if reply.succeeded { outcome = .succeeded }
             await settle(lease, reply.decisions, target)

@@ -1,5 +1,4 @@
 internal import Glibc
-internal import HTTP
 package import Host
 internal import Interfaces
 package import Isolates
@@ -12,6 +11,7 @@ package actor ReleaseRunner {
     private let node: Node
     private let stores: TenantStores
     private let artifacts: ArtifactStore
+    private let routing: RoutingDirectory
     private let secrets: any SecretSource
     private let identity: TenantIdentity?
     private let logger: Logger
@@ -29,15 +29,19 @@ package actor ReleaseRunner {
         var release: ReleaseRuntime
         /// Worker name → what its pool was made from.
         var keys: [String: String]
+        /// What it runs from.
+        var artifacts: Set<String>
     }
 
     package init(
-        node: Node, stores: TenantStores, artifacts: ArtifactStore, secrets: any SecretSource,
+        node: Node, stores: TenantStores, artifacts: ArtifactStore, routing: RoutingDirectory,
+        secrets: any SecretSource,
         identity: TenantIdentity?, logger: Logger
     ) {
         self.node = node
         self.stores = stores
         self.artifacts = artifacts
+        self.routing = routing
         self.secrets = secrets
         self.identity = identity
         self.logger = logger
@@ -62,6 +66,7 @@ package actor ReleaseRunner {
         isApplying = true
         defer { isApplying = false }
 
+        try await routing.check(description)
         try await stores.migrate(description.migrations, logger: logger)
         var prepared = try await prepare(description)
         do {
@@ -74,7 +79,7 @@ package actor ReleaseRunner {
         let release = ReleaseRuntime(
             name: description.name, tenant: description.tenant, workers: prepared.workers)
         prepared.fresh = []
-        await switchTo(release, description, keys: prepared.keys)
+        await switchTo(release, description, prepared)
         return release
     }
 
@@ -83,6 +88,7 @@ package actor ReleaseRunner {
         /// Those that the present release doesn't have.
         var fresh: [WorkerRuntime] = []
         var keys: [String: String] = [:]
+        var artifacts: Set<String> = []
     }
 
     // MARK: Starting
@@ -95,6 +101,7 @@ package actor ReleaseRunner {
                 let values = try secretValues(worker)
                 let key = worker.fingerprint(artifact: hash, secrets: values)
                 prepared.keys[worker.name] = key
+                prepared.artifacts.insert(hash)
                 if let current, current.keys[worker.name] == key, let shared = current.release.workers[worker.name] {
                     prepared.workers.append(shared)
                     continue
@@ -172,8 +179,8 @@ package actor ReleaseRunner {
         do {
             image = try IsolateImage(
                 path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
-        } catch {
-            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: "\(error)")
+        } catch SpawnError.notExecutable(_, let reason) {
+            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: reason)
         }
         let pool = node.makePool(
             configuration: configuration, image: image, limits: worker.limits, size: worker.size,
@@ -215,12 +222,13 @@ package actor ReleaseRunner {
     private static let previousReleaseMax = Duration.seconds(30)
 
     private func switchTo(
-        _ release: ReleaseRuntime, _ description: ReleaseDescription, keys: [String: String]
+        _ release: ReleaseRuntime, _ description: ReleaseDescription, _ prepared: Prepared
     ) async {
         let previous = current
         let now = clock.now()
-        current = Running(description: description, release: release, keys: keys)
-        await node.install(description.routingTable(release))
+        current = Running(
+            description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts)
+        await routing.install(description, release)
         await crons.install(description, release)
         await queues.install(description, release)
         // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
@@ -230,6 +238,10 @@ package actor ReleaseRunner {
         where release.workers[worker.name] !== worker {
             let pool = worker.pool
             _ = clock.schedule(at: now + Self.previousReleaseMax) { node.retire(pool) }
+        }
+        let inUse = prepared.artifacts.union(previous?.artifacts ?? [])
+        do { try artifacts.prune(keeping: inUse, of: description.tenant) } catch {
+            logger.log(.warning, "artifacts that nobody uses stay: \(error)")
         }
         logger.log(
             .info, "release is active",
@@ -305,19 +317,4 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
 /// Where secrets come from: `.dev.vars`, or the encrypted store.
 package protocol SecretSource: Sendable {
     func secret(_ name: String, of worker: String) throws -> String?
-}
-
-extension ReleaseDescription {
-    /// The routes of all workers, to the workers of `release`.
-    func routingTable(_ release: ReleaseRuntime) -> RoutingTable {
-        var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
-        var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
-        for worker in workers {
-            guard let runtime = release.workers[worker.name] else { continue }
-            let target = RouteTarget(release: release, worker: runtime)
-            routes += worker.routes.map { ($0, target) }
-            domains += worker.domains.map { ($0, target) }
-        }
-        return RoutingTable(RouteTable(routes: routes, domains: domains))
-    }
 }

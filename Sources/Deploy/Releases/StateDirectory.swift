@@ -23,7 +23,7 @@ package final class StateDirectory: Sendable {
             try FileTree.makeDirectory(path, mode: 0o700)
             lock = try FileTree.openFile(path + "/lock", flags: O_RDWR | O_CREAT, mode: 0o600)
         } catch { throw .system(error) }
-        guard flock(lock.rawValue, LOCK_EX | LOCK_NB) == 0 else { throw .inUse(path) }
+        guard lock.lockExclusively() else { throw .inUse(path) }
         do {
             if let found = try FileTree.readTextIfPresent(path + "/format") {
                 let text = found.split(separator: "\n").first.map(String.init) ?? ""

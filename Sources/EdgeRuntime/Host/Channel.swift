@@ -7,7 +7,7 @@ internal import Wire
 ///
 /// The node opens odd streams (events), the isolate even ones (calls). A frame that breaks a rule ends the
 /// isolate, never the node.
-final class Channel: PollTarget, Ticker {
+final class Channel: PollTarget {
     let reactor: Reactor
     let isolate: Isolate
     /// The place among the isolate's channels: its reactor's number.
@@ -30,16 +30,27 @@ final class Channel: PollTarget, Ticker {
     /// New events go elsewhere: it is draining or broken.
     private(set) var isRetired = false
 
-    /// Output beyond which no new event is sent here.
+    /// Streams that could send more once `output` has been written.
+    private var hungry: [ChannelStream] = []
+
+    /// Output beyond which no new event is sent here, and no producer is asked for more.
     static let congestedByteCount = 1 << 20
+    /// What all producers of one channel may push together before it is written, unless they are thousands.
+    private static let promisedBytesInAll = 32 << 20
     /// Calls one isolate may have open on one channel: four for each event of the largest concurrency.
     static let callsMax = 4096
     /// An isolate that leaves its channel unread for so long is beyond help.
     static let unreadMax = Duration.seconds(10)
 
+    /// Stream numbers beyond which the isolate is to be replaced: half of all.
+    private let streamNumberToRecycle: UInt32
+    static let streamNumberToRecycle = UInt32(1) << 30
+
     init(
-        reactor: Reactor, isolate: Isolate, index: Int, descriptor: consuming Descriptor, ledger: EventLedger
+        reactor: Reactor, isolate: Isolate, index: Int, descriptor: consuming Descriptor, ledger: EventLedger,
+        streamNumberToRecycle: UInt32 = Channel.streamNumberToRecycle
     ) throws(SystemError) {
+        self.streamNumberToRecycle = streamNumberToRecycle
         self.reactor = reactor
         self.isolate = isolate
         self.index = index
@@ -55,6 +66,27 @@ final class Channel: PollTarget, Ticker {
     var openStreamCount: Int { streams.count }
     var isCongested: Bool { output.readableByteCount > Self.congestedByteCount }
 
+    /// What one producer may be told to push before it is asked again: the isolate's credit alone would let it have
+    /// gigabytes read for streams that it never takes.
+    var promisedBytesMax: Int {
+        max(16 << 10, min(WireLimits.initialCredit, Self.promisedBytesInAll / max(1, streams.count)))
+    }
+
+    /// Asks `stream` for more of its body once there is room.
+    func waitForRoom(_ stream: ChannelStream) {
+        guard !stream.isHungry else { return }
+        stream.isHungry = true
+        hungry.append(stream)
+        markDirty()
+    }
+
+    /// Numbers are not used twice and end at 2³¹: the isolate is replaced, and what is open finishes with the other half.
+    private func recycle() {
+        guard !isRetired else { return }
+        isRetired = true
+        isolate.pool.recycle(isolate)
+    }
+
     // MARK: Opening events
 
     /// Opens an event. `write` puts the message behind the call's kind.
@@ -62,8 +94,8 @@ final class Channel: PollTarget, Ticker {
         _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> ChannelStream, _ write: (inout ByteBuffer) -> Void
     ) -> ChannelStream {
         let number = nextEvent
-        // Two thousand million events on one channel: the isolate is replaced long before (see `Isolate.eventsMax`).
-        nextEvent &+= 2
+        nextEvent += 2
+        if nextEvent > streamNumberToRecycle { recycle() }
         let stream = make(number)
         streams.insert(stream, number)
         output.appendFrame(.open, stream: number, flags: flags) { buffer in
@@ -80,7 +112,7 @@ final class Channel: PollTarget, Ticker {
         _ kind: CallKind, _ message: [UInt8], completion: @escaping (Result<[UInt8], StreamReset>) -> Void
     ) {
         _ = open(
-            kind, flags: .end, make: { ControlStream(number: $0, channel: self, completion: completion) },
+            kind, flags: .end, make: { ControlStream(number: $0, channel: self, kind: kind, completion: completion) },
             { $0.append(message) })
     }
 
@@ -141,6 +173,20 @@ final class Channel: PollTarget, Ticker {
         if !output.isEmpty {
             waitsForWritability = true
             watch([.read, .write])
+        } else if output.allocatedByteCount > Self.congestedByteCount {
+            output.releaseIfEmpty()
+        }
+        feed()
+    }
+
+    /// Asks the streams that waited for room for more.
+    private func feed() {
+        guard !hungry.isEmpty, !isCongested else { return }
+        let streams = hungry
+        hungry = []
+        for stream in streams {
+            stream.isHungry = false
+            stream.requestBody()
         }
     }
 
@@ -166,12 +212,15 @@ final class Channel: PollTarget, Ticker {
         do {
             try readFrames()
             input.releaseIfEmpty()
-        } catch {
-            reactor.logger.log(
-                .error, "isolate sent a malformed frame: \(error)", isolate.logFields)
-            isolate.kill(.malformedFrames("\(error)"))
-            fail()
-        }
+        } catch { broken(by: "\(error)") }
+    }
+
+    /// The isolate has sent what no isolate may send: it is ended, whatever else it was doing.
+    func broken(by reason: String) {
+        guard transport != nil else { return }
+        reactor.logger.log(.error, "isolate sent a malformed frame: \(reason)", isolate.logFields)
+        isolate.kill(.malformedFrames(reason))
+        fail()
     }
 
     private func readFrames() throws(WireError) {
@@ -196,7 +245,7 @@ final class Channel: PollTarget, Ticker {
             return try unsafe receiveOnUnknownStream(header, payload)
         }
         switch header.kind {
-        case .open: try unsafe stream.receivedReply(payload)
+        case .open: try unsafe stream.receivedOpen(payload)
         case .data: try unsafe stream.receivedData(payload)
         case .end: try stream.receivedEndFrame()
         case .credit: try stream.receivedCredit(Int(unsafe payload.bytes.littleEndianUInt32(at: 0)))
@@ -218,6 +267,7 @@ final class Channel: PollTarget, Ticker {
             return  // A call that was answered or reset meanwhile.
         }
         lastCall = header.stream
+        if lastCall > streamNumberToRecycle { recycle() }
         let call = try CallHead(reading: unsafe payload.bytes)
         let event = streams[call.parent] as? EventStream ?? lingering[call.parent]
         guard callCount < Self.callsMax else {
@@ -273,10 +323,11 @@ final class Channel: PollTarget, Ticker {
         for stream in streams.all { stream.lost(StreamReset(exit, channel: index, stream: stream.number)) }
         streams = StreamTable()
         lingering = [:]
+        hungry = []
         output = ByteBuffer()
     }
 
-    func tick(_ now: Instant) {
+    override func tick(_ now: Instant) {
         if output.isEmpty {
             lastProgress = now
         } else if now - lastProgress > Self.unreadMax {

@@ -11,11 +11,17 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
     /// - Returns: `nil` when `text` is no `host:port` with a numeric host (`[::1]:80`, `127.0.0.1:0`, `*:8080`)
     ///   or `localhost`.
     package init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            return nil
-        }
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let digits = text[text.index(after: colon)...]
+        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits) else { return nil }
         var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+            guard host.contains(":") else { return nil }
+        } else {
+            // Without brackets nobody can tell which colon stands before the port.
+            guard !host.contains(":") else { return nil }
+        }
         if host == "localhost" { host = "127.0.0.1" }
         if host == "*" { host = "::" }
         guard NetworkAddress(text: host) != nil else { return nil }
@@ -44,6 +50,9 @@ final class Listener: PollTarget {
     private let node: NodeContext
     private let role: ListenerRole
     private var descriptor: Descriptor?
+    /// Nothing is accepted before the next tick: there was no descriptor left for it, and epoll would report the listener
+    /// again at once.
+    private var isPaused = false
 
     /// Connections taken per turn: more would starve those that are open.
     private static let acceptsPerTurn = 64
@@ -79,8 +88,9 @@ final class Listener: PollTarget {
             guard accepted >= 0 else {
                 if errno == EINTR || errno == ECONNABORTED { continue }
                 if errno == EMFILE || errno == ENFILE {
-                    // Epoll would report the listener again at once: leave it for the next tick.
                     reactor.logger.log(.error, "no descriptor left for a new connection")
+                    isPaused = true
+                    reactor.change(self, listening, [])
                 }
                 return false
             }
@@ -91,19 +101,26 @@ final class Listener: PollTarget {
         return true
     }
 
+    override func tick(_ now: Instant) {
+        guard isPaused, let listening = descriptor?.rawValue else { return }
+        isPaused = false
+        reactor.change(self, listening, .read)
+    }
+
     private func open(_ socket: consuming Descriptor, from address: NetworkAddress) {
         var one: Int32 = 1
         // SAFETY: the option's value is the integer whose address and size are given.
         _ = unsafe setsockopt(
             socket.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        guard node.admission.admit(address) else {
+        let isExempt = node.settings.trustedProxies.contains(address)
+        guard node.admission.admit(address, isExempt: isExempt) else {
             reactor.counters.connectionsRefused += 1
             return  // Closed unread: a peer that opens too many gets no answer to work with.
         }
         do {
             _ = try Connection(socket, peer: address, role: role, reactor: reactor, node: node)
         } catch {
-            node.admission.leave(address)
+            node.admission.leave(address, isExempt: isExempt)
             reactor.logger.log(.error, "cannot watch a connection: \(error)")
         }
     }
@@ -116,12 +133,18 @@ final class Listener: PollTarget {
         do { try descriptor.close() } catch { reactor.logger.log(.warning, "\(error)") }
     }
 
+    /// Refuses an address that somebody else listens on: `SO_REUSEPORT` alone would let two nodes share it, each with half
+    /// of the connections.
+    static func checkIsFree(_ address: ListenAddress) throws(SystemError) {
+        guard address.port != 0 else { return }
+        try listen(address, sharing: .refused).close()
+    }
+
+    enum Sharing { case refused, withOtherReactors }
+
     /// Opens a listening socket.
-    ///
-    /// - Parameter sharing: Several sockets of this process listen on one port, one per reactor. A socket that doesn't
-    ///   share finds out whether another program has the port: the kernel lets any that share have it together.
     static func listen(
-        _ address: ListenAddress, sharing: Bool = true
+        _ address: ListenAddress, sharing: Sharing = .withOtherReactors
     ) throws(SystemError) -> Descriptor {
         guard let target = NetworkAddress(text: address.host) else {
             throw SystemError("bind", errno: EINVAL, on: "\(address)")
@@ -135,7 +158,7 @@ final class Listener: PollTarget {
         let size = socklen_t(MemoryLayout<Int32>.size)
         // SAFETY: each option's value is the integer whose address and size are given.
         _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEADDR, &one, size)
-        if sharing { _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size) }
+        if sharing == .withOtherReactors { _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size) }
         if !isIPv4 { _ = unsafe setsockopt(number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &zero, size) }
         let bound = unsafe target.withSocketAddress(port: address.port) { pointer, length in
             unsafe bind(number, pointer, length)

@@ -5,7 +5,7 @@ package import Observability
 internal import Stores
 internal import Synchronization
 package import System
-internal import Wire
+package import Wire
 
 /// One running node: its reactors, listeners, pools and routes. Safe on any thread.
 package final class Node: Sendable {
@@ -57,11 +57,7 @@ package final class Node: Sendable {
     package func listen(
         _ address: ListenAddress, for role: LocalRequest.Listener
     ) async throws(SystemError) -> ListenAddress {
-        if address.port != 0 {
-            do throws(SystemError) { _ = try Listener.listen(address, sharing: false) } catch {
-                throw SystemError("listen", errno: error.errno, on: "\(address)")
-            }
-        }
+        try Listener.checkIsFree(address)
         var bound = address
         var sockets: [Int32] = []
         for index in reactors.indices {
@@ -141,17 +137,20 @@ package final class Node: Sendable {
         case refused(String)
     }
 
-    /// Gives `worker` an event and waits for the message of its answer.
-    package func send(
-        _ kind: CallKind, _ message: [UInt8], to worker: WorkerRuntime, of release: ReleaseRuntime
-    ) async throws(EventError) -> [UInt8] {
+    /// Gives `worker` an event and waits for its answer.
+    ///
+    /// - Parameter read: Reads the message of the answer, on a reactor. An isolate whose answer can't be read is ended.
+    package func send<Reply: Sendable>(
+        _ kind: CallKind, _ message: [UInt8], to worker: WorkerRuntime, of release: ReleaseRuntime,
+        _ read: @escaping @Sendable (inout WireDecoder) throws(WireError) -> Reply
+    ) async throws(EventError) -> Reply {
         let reactor = state.withLock { state -> Reactor in
             state.nextReactor = (state.nextReactor + 1) % reactors.count
             return reactors[state.nextReactor]
         }
-        let result: Result<[UInt8], EventError> = await withCheckedContinuation { continuation in
+        let result: Result<Reply, EventError> = await withCheckedContinuation { continuation in
             reactor.post {
-                let event = BackgroundEvent(kind, message, worker: worker, release: release) {
+                let event = BackgroundEvent(kind, message, worker: worker, release: release, read) {
                     continuation.resume(returning: $0)
                 }
                 reactor.dispatcher.submit(event, to: worker)
@@ -230,22 +229,25 @@ package final class Node: Sendable {
 }
 
 /// An event that no client waits for. Reactor thread only; it keeps itself alive until it has its answer.
-private final class BackgroundEvent: EventOwner, Dispatchable {
+private final class BackgroundEvent<Reply>: EventOwner, Dispatchable {
     private let kind: CallKind
     private let message: [UInt8]
     private let worker: WorkerRuntime
     private let release: ReleaseRuntime
-    private var completion: ((Result<[UInt8], Node.EventError>) -> Void)?
+    private let read: (inout WireDecoder) throws(WireError) -> Reply
+    private var completion: ((Result<Reply, Node.EventError>) -> Void)?
     private var itself: BackgroundEvent?
 
     init(
         _ kind: CallKind, _ message: [UInt8], worker: WorkerRuntime, release: ReleaseRuntime,
-        completion: @escaping (Result<[UInt8], Node.EventError>) -> Void
+        _ read: @escaping (inout WireDecoder) throws(WireError) -> Reply,
+        completion: @escaping (Result<Reply, Node.EventError>) -> Void
     ) {
         self.kind = kind
         self.message = message
         self.worker = worker
         self.release = release
+        self.read = read
         self.completion = completion
         itself = self
     }
@@ -265,7 +267,8 @@ private final class BackgroundEvent: EventOwner, Dispatchable {
     func refuse(_ reason: Refusal) { complete(.failure(.refused("\(reason)"))) }
 
     func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
-        complete(.success(unsafe Array(message)))
+        var decoder = unsafe WireDecoder(Array(message))
+        complete(.success(try read(&decoder)))
     }
 
     func event(_ event: EventStream, threw failure: CallFailure) { complete(.failure(.threw(failure))) }
@@ -274,7 +277,7 @@ private final class BackgroundEvent: EventOwner, Dispatchable {
         complete(.failure(.lost(reason.message.isEmpty ? "\(reason.code)" : reason.message)))
     }
 
-    private func complete(_ result: Result<[UInt8], Node.EventError>) {
+    private func complete(_ result: Result<Reply, Node.EventError>) {
         let completion = completion
         self.completion = nil
         completion?(result)

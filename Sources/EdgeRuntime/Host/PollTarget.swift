@@ -7,4 +7,7 @@ class PollTarget {
 
     /// The descriptor is ready for `events`. Errors and hang-ups count as readable: reading tells.
     func becameReady(_ events: Epoll.Interest) {}
+
+    /// Looks at deadlines, a few times a second.
+    func tick(_ now: Instant) {}
 }

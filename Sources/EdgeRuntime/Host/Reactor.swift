@@ -95,7 +95,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     private func run() {
         thread = pthread_self()
         while !isStopped {
-            let timeout = jobs.isEmpty && laterWork.isEmpty ? millisecondsToNextTick() : 0
+            let timeout = hasWork ? 0 : millisecondsToNextTick()
             epoll.wait(milliseconds: timeout) { event in
                 if event.token == .max { return mailbox.wakeup.clear() }
                 let slot = Int(event.token & 0xffff_ffff)
@@ -110,6 +110,11 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
             flush()
             if now >= nextTick { tick() }
         }
+    }
+
+    /// Something was left for the next turn.
+    private var hasWork: Bool {
+        !(jobs.isEmpty && laterWork.isEmpty && dirtyChannels.isEmpty && dirtyConnections.isEmpty)
     }
 
     private func millisecondsToNextTick() -> Int32 {
@@ -176,7 +181,12 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
 
     private func tick() {
         nextTick = now + Self.tickInterval
-        for target in targets { (target as? any Ticker)?.tick(now) }
+        // By index: a tick may close its target, and copying the table for that would cost more than the ticks.
+        var slot = 0
+        while slot < targets.count {
+            targets[slot]?.tick(now)
+            slot += 1
+        }
         dispatcher.tick(now)
         for ticker in tickers.values { ticker.tick(now) }
         flush()

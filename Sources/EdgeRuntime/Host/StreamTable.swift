@@ -1,17 +1,17 @@
-/// The open streams of one channel by number. Numbers rise one by one, so a ring finds almost all of them with one
-/// index; a stream that outlives a whole round moves to the dictionary.
+/// The open streams of one channel by number. Numbers rise by two on each side, so a ring finds almost all of them with
+/// one index, odd and even ones side by side; a stream that outlives a whole round moves to the dictionary.
 struct StreamTable<Stream: AnyObject> {
     private var ring: [(number: UInt32, stream: Stream?)]
     private var long: [UInt32: Stream] = [:]
     private(set) var count = 0
 
-    init(ringSize: Int = 256) {
+    init(ringSize: Int = 512) {
         precondition(ringSize & (ringSize - 1) == 0, "a power of two")
         ring = Array(repeating: (0, nil), count: ringSize)
     }
 
     @inline(__always)
-    private func slot(_ number: UInt32) -> Int { Int(number >> 1) & (ring.count - 1) }
+    private func slot(_ number: UInt32) -> Int { Int(number) & (ring.count - 1) }
 
     subscript(number: UInt32) -> Stream? {
         let entry = ring[slot(number)]

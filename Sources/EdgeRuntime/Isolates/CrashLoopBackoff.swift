@@ -5,6 +5,9 @@ package import System
 ///     steady ── 3rd failure within 60 s ──▶ backing off (1 s, 2 s, 4 s … 5 min, one step per failure)
 ///        ▲                                     │
 ///        └──── an isolate stayed healthy for 10 s, or 10 min without a failure
+///
+/// The pause grows only while isolates fail to start. One that was ready and then died can have died of its clients'
+/// requests, and nobody may lock a worker out for minutes by sending it what kills it: that pause stays at 1 s.
 package struct CrashLoopBackoff: Sendable {
     package static let failuresMax = 3
     package static let window = Duration.seconds(60)
@@ -23,6 +26,8 @@ package struct CrashLoopBackoff: Sendable {
     private var failures: [Instant] = []
     private var lastFailure: Instant?
     private var delay: Duration?
+    /// Whether the pause is for isolates that had started well: short enough for requests to wait for its end.
+    package private(set) var isBrief = false
     /// When something may be started again; `nil`: at any time.
     package private(set) var startAllowedAt: Instant?
 
@@ -34,7 +39,9 @@ package struct CrashLoopBackoff: Sendable {
     package func mayStart(at now: Instant) -> Bool { startAllowedAt.map { $0 <= now } ?? true }
 
     /// An isolate failed (`IsolateExit.isFailure`), or could not be started.
-    package mutating func noteFailure(at now: Instant) -> Report? {
+    ///
+    /// - Parameter wasReady: It had started, and failed later.
+    package mutating func noteFailure(at now: Instant, wasReady: Bool = false) -> Report? {
         if let lastFailure, now - lastFailure >= Self.forgetAfter { reset() }
         lastFailure = now
         failures.removeAll { now - $0 >= Self.window }
@@ -43,9 +50,12 @@ package struct CrashLoopBackoff: Sendable {
         if let delay {
             // One round of starts may fail several times: only a failure after the pause deepens it.
             guard mayStart(at: now) else { return nil }
-            return beginPause(min(Self.longestDelay, delay * 2), at: now, isNew: false)
+            isBrief = wasReady
+            return beginPause(
+                wasReady ? Self.firstDelay : min(Self.longestDelay, delay * 2), at: now, isNew: false)
         }
         guard failures.count >= Self.failuresMax else { return nil }
+        isBrief = wasReady
         return beginPause(Self.firstDelay, at: now, isNew: true)
     }
 

@@ -70,6 +70,8 @@ package struct PoolState: Sendable {
 
     package var target: Int { isDraining ? 0 : scaler.target }
     package var isLooping: Bool { backoff.isLooping }
+    /// Whether requests can wait for the next start: see `CrashLoopBackoff.isBrief`.
+    package var isPauseBrief: Bool { backoff.isBrief }
     package func phase(of id: IsolateID) -> Phase? { phases[id] }
     /// In the order of their numbers.
     package var readyIsolates: [IsolateID] {
@@ -84,7 +86,7 @@ package struct PoolState: Sendable {
     package mutating func admit(at now: Instant) -> Admission {
         if isDraining { return refuse(.draining) }
         if readyCount > 0 { return .dispatch }
-        if startingCount == 0, !backoff.mayStart(at: now) {
+        if startingCount == 0, !backoff.mayStart(at: now), !backoff.isBrief {
             return refuse(.crashLoop(retryAt: backoff.startAllowedAt ?? now))
         }
         guard waitingCount < limits.waitingMax else {
@@ -119,6 +121,15 @@ package struct PoolState: Sendable {
         phases[id] = .ready(since: now)
     }
 
+    /// Its owner wants it replaced: it leaves the ready ones, as after the decision `.retire`.
+    ///
+    /// - Returns: false when it was not ready, and nothing has changed.
+    package mutating func retire(_ id: IsolateID, at now: Instant) -> Bool {
+        guard case .ready? = phases[id] else { return false }
+        phases[id] = .draining(since: now)
+        return true
+    }
+
     /// It has answered a health event.
     package mutating func noteHealth(_ id: IsolateID, at now: Instant) {
         guard case .ready(let since)? = phases[id] else { return }
@@ -129,8 +140,9 @@ package struct PoolState: Sendable {
     package mutating func noteEnd(
         _ id: IsolateID, isFailure: Bool, at now: Instant
     ) -> CrashLoopBackoff.Report? {
-        guard phases.removeValue(forKey: id) != nil, isFailure else { return nil }
-        return backoff.noteFailure(at: now)
+        guard let phase = phases.removeValue(forKey: id), isFailure else { return nil }
+        if case .starting = phase { return backoff.noteFailure(at: now) }
+        return backoff.noteFailure(at: now, wasReady: true)
     }
 
     // MARK: Decisions
@@ -169,17 +181,17 @@ package struct PoolState: Sendable {
         guard count > 0 else { return [] }
         let leastBusy = readyIsolates.map { (id: $0, open: openCount($0)) }
             .sorted { ($0.open, $1.id) < ($1.open, $0.id) }  // The youngest of equals.
-        return leastBusy.prefix(count).map { retire($0.id, at: now) }
+        return leastBusy.prefix(count).map { startDraining($0.id, at: now) }
     }
 
     private mutating func retireAll(at now: Instant) -> [Decision] {
         phases.keys.sorted().compactMap { id in
             if case .draining? = phases[id] { return nil }
-            return retire(id, at: now)
+            return startDraining(id, at: now)
         }
     }
 
-    private mutating func retire(_ id: IsolateID, at now: Instant) -> Decision {
+    private mutating func startDraining(_ id: IsolateID, at now: Instant) -> Decision {
         phases[id] = .draining(since: now)
         return .retire(id)
     }

@@ -15,11 +15,29 @@ package final class EventCounter: Sendable {
 
     package func signal() { _ = eventfd_write(descriptor.rawValue, 1) }
 
+    /// Also signals whenever the process gets the signal `number`, on whichever thread, in place of what that did before.
+    ///
+    /// - Note: One counter per process; it must live as long as the process.
+    package func countProcessSignal(_ number: Int32) { _ = edge_count_signal(number, descriptor.rawValue) }
+
     /// Takes all signals; never blocks.
     package func clear() {
         var value: UInt64 = 0
         // SAFETY: eventfd_read fills the integer whose address it is given.
         _ = unsafe eventfd_read(descriptor.rawValue, &value)
+    }
+
+    /// Blocks until there are signals, and takes them.
+    ///
+    /// - Returns: how many, at least one.
+    package func take() -> UInt64 {
+        var value: UInt64 = 0
+        // SAFETY: eventfd_read fills the integer whose address it is given, poll the one element it is told about.
+        while unsafe eventfd_read(descriptor.rawValue, &value) != 0 {
+            var item = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+            _ = unsafe poll(&item, 1, -1)
+        }
+        return value
     }
 
     /// Blocks until a signal or the time-out, then clears.

@@ -101,3 +101,18 @@ extension Descriptor {
         }
     }
 }
+
+extension Descriptor {
+    /// Takes the whole file for this open description, or finds out that another one has it.
+    ///
+    /// A process that is being started holds copies of its parent's descriptors, and so their locks, until it runs its own
+    /// program: a lock that was just given up can look taken for a moment. So this asks for up to a second; blocks.
+    package borrowing func lockExclusively() -> Bool {
+        for attempt in 0..<100 {
+            if flock(rawValue, LOCK_EX | LOCK_NB) == 0 { return true }
+            guard errno == EWOULDBLOCK || errno == EINTR else { return false }
+            if attempt < 99 { usleep(10_000) }
+        }
+        return false
+    }
+}

@@ -42,6 +42,12 @@
         }
     }
 
+    /// Takes back the `count` bytes that were appended last.
+    package mutating func removeLast(_ count: Int) {
+        precondition(count >= 0 && count <= readableByteCount, "removes only what was appended")
+        writeIndex -= count
+    }
+
     /// Lends at least `minimum` writable bytes; `body` says how many of them it filled.
     @inlinable @inline(__always)
     package mutating func withWritable(

@@ -156,11 +156,49 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(secon
         #expect(!backoff.isLooping && backoff.mayStart(at: at(0)))
     }
 
+    @Test func `isolates that had started well never earn a long pause`() {
+        var backoff = CrashLoopBackoff()
+        for second in 0..<2 { #expect(backoff.noteFailure(at: at(Double(second)), wasReady: true) == nil) }
+        let began = backoff.noteFailure(at: at(2), wasReady: true)
+        #expect(began == .loopBegan(failureCount: 3, delay: .seconds(1)))
+        for second in stride(from: 3.0, to: 30, by: 1) {
+            #expect(backoff.noteFailure(at: at(second), wasReady: true) == .loopContinues(delay: .seconds(1)))
+            #expect(backoff.isBrief)
+        }
+        // Failures to start deepen it, and one start that succeeds takes it back.
+        #expect(backoff.noteFailure(at: at(30)) == .loopContinues(delay: .seconds(2)))
+        #expect(!backoff.isBrief)
+        #expect(backoff.noteFailure(at: at(32)) == .loopContinues(delay: .seconds(4)))
+        #expect(backoff.noteFailure(at: at(36), wasReady: true) == .loopContinues(delay: .seconds(1)))
+    }
+
     @Test func `is forgotten after ten quiet minutes`() {
         var backoff = CrashLoopBackoff()
         for second in 0..<3 { _ = backoff.noteFailure(at: at(Double(second))) }
         #expect(backoff.noteFailure(at: at(602)) == nil)
         #expect(!backoff.isLooping)
+    }
+}
+
+@Suite struct `A health event without an answer` {
+    @Test func `is overdue after ten seconds of silence, not before`() {
+        let check = HealthCheck(sent: at(5), cpuTime: .seconds(100))
+        #expect(!check.isOverdue(at: at(15), cpuTime: .seconds(100)))
+        #expect(check.isOverdue(at: at(15.001), cpuTime: .seconds(100)))
+    }
+
+    @Test func `is excused by computing, even with an eighth of a core`() {
+        let check = HealthCheck(sent: at(0), cpuTime: .zero)
+        for second in 0..<100 {
+            #expect(!check.isOverdue(at: at(Double(second)), cpuTime: .milliseconds(second * 125)))
+        }
+        // A little of it now and then is no excuse.
+        #expect(check.isOverdue(at: at(13), cpuTime: .milliseconds(300)))
+    }
+
+    @Test func `survives readings that go back`() {
+        let check = HealthCheck(sent: at(0), cpuTime: .seconds(3))
+        #expect(!check.isOverdue(at: at(10), cpuTime: .zero))
     }
 }
 
@@ -241,6 +279,18 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(secon
         pool.noteReady(IsolateID(9), at: at(4))
         pool.noteHealth(IsolateID(9), at: at(20))
         #expect(!pool.isLooping)
+    }
+
+    @Test func `lets requests wait out the pause of isolates that had started well`() {
+        var pool = PoolState(rules: .init(minimum: 1, maximum: 4))
+        for number in UInt64(1)...3 {
+            #expect(pool.decide(at: at(Double(number))) { _ in 0 } == [.spawn])
+            pool.noteStart(IsolateID(number), at: at(Double(number)))
+            pool.noteReady(IsolateID(number), at: at(Double(number)))
+            _ = pool.noteEnd(IsolateID(number), isFailure: true, at: at(Double(number)))
+        }
+        #expect(pool.admit(at: at(3.5)) == .wait)
+        #expect(pool.decide(at: at(3.5)) { _ in 0 } == [.decideAgain(at: at(4))])
     }
 
     @Test func `retires the least busy, and all when it drains`() {

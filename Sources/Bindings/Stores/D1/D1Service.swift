@@ -32,7 +32,7 @@ package struct D1Service: StoreService {
         if D1Request.isInBody(bytes), let body = call.body { bytes = try await collect(body) }
         do {
             return try D1Request(decoding: bytes)
-        } catch { throw CallFailure("D1_ERROR: malformed request: \(error)") }
+        } catch { throw .malformedCall(error) }
     }
 
     private func collect(_ body: any BodySource) async throws(CallFailure) -> [UInt8] {

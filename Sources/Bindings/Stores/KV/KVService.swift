@@ -22,7 +22,7 @@ package struct KVService: StoreService {
         } catch let failure as CallFailure {
             throw failure
         } catch let error as WireError {
-            throw CallFailure("malformed KV call: \(error)", name: "WireError")
+            throw .malformedCall(error)
         } catch {
             throw CallFailure("\(error)")
         }

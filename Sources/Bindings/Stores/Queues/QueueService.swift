@@ -27,7 +27,7 @@ package struct QueueService: StoreService {
         } catch let failure as CallFailure {
             throw failure
         } catch let error as WireError {
-            throw CallFailure("malformed queue call: \(error)", name: "WireError")
+            throw .malformedCall(error)
         } catch let error as QueueError {
             throw Self.failure(error)
         } catch {

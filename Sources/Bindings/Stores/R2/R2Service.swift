@@ -23,6 +23,8 @@ package struct R2Service: StoreService {
             return try await answer(call, bucket)
         } catch let failure as R2Failure {
             throw failure.failure(of: action)
+        } catch let error as WireError {
+            throw .malformedCall(error)
         } catch {
             throw CallFailure("\(action.rawValue): the message could not be read: \(error)")
         }

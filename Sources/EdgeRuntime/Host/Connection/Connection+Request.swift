@@ -30,12 +30,20 @@ extension Connection: Dispatchable, EventOwner {
         if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
         if node.settings.logsRequests { exchange.description = requestLine }
-        if parser.head.targetForm == .asterisk { return answer(.badRequest(status: 400, reason: "OPTIONS * is not served")) }
+        if parser.head.targetForm == .asterisk { return answerServerOptions() }
         guard hasURL else {
             exchange.mustClose = true
             return answer(.badRequest(status: 400, reason: "host and path make no URL"))
         }
         route(headByteCount)
+    }
+
+    /// `OPTIONS *` asks the server as a whole (RFC 9110 §9.3.7).
+    private func answerServerOptions() {
+        consumeHead()
+        sendHead(
+            status: 200, headers: [("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")], bodyLength: 0)
+        completeResponse()
     }
 
     private var acceptsHTML: Bool {
@@ -114,15 +122,19 @@ extension Connection: Dispatchable, EventOwner {
         }
         event.producer = self
         bodyConsumer = event
-        grant(event.window)
+        event.requestBody()
         updateInterest()
     }
 
     func refuse(_ reason: Refusal) {
         switch reason {
-        case .unavailable: answer(.exception)
         case .shuttingDown: answer(.shuttingDown)
-        case .queueFull, .timedOut: answer(.noIsolate)
+        case .replaced:
+            // Nothing of the request was handed over yet, so the release that serves now can have it.
+            phase = .exchanging
+            route(exchange.unconsumedHead)
+        case .unavailable(let reason): answer(.exception, detail: reason)
+        case .queueFull, .timedOut, .backingOff: answer(.noIsolate)
         }
     }
 
@@ -139,12 +151,12 @@ extension Connection: Dispatchable, EventOwner {
             let contentLength = parser.head.contentLength
             buffer.append(requestBody.isPending ? 1 : 0)
             buffer.append(parser.head.knownMethod.rawValue)
-            buffer.appendLittleEndian(Int64(contentLength ?? -1))
             if parser.head.knownMethod == .other {
                 let method = unsafe parser.head.method.of(bytes)
                 buffer.append(UInt8(truncatingIfNeeded: method.count))
                 unsafe buffer.append(method)
             }
+            buffer.appendLittleEndian(Int64(contentLength ?? -1))
             unsafe writeURL(bytes, into: &buffer)
             unsafe writeClientAcceptEncoding(bytes, into: &buffer)
             unsafe writeHeaders(bytes, into: &buffer)

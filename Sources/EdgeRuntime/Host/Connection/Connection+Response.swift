@@ -12,9 +12,20 @@ extension Connection: BodyConsumer {
     /// that an isolate says is believed.
     func sendHead(_ head: ReplyHead, _ message: UnsafeRawBufferPointer) throws(WireError) {
         var cursor = HeaderBlockCursor(count: head.headerCount, from: ReplyHead.byteCount)
-        beginHead(head.status)
         let bytes = unsafe message.bytes
-        while let entry = try cursor.next(bytes) {
+        let before = output.readableByteCount
+        beginHead(head.status)
+        while true {
+            let next: HeaderBlockCursor.Entry?
+            do throws(WireError) {
+                next = try cursor.next(bytes)
+            } catch {
+                // Nothing of a broken head may reach the client: the node answers instead.
+                output.removeLast(output.readableByteCount - before)
+                exchange.isHeadSent = false
+                throw error
+            }
+            guard let entry = next else { break }
             let name = bytes.extracting(entry.name.range)
             let value = bytes.extracting(entry.value.range)
             let known = KnownHeader.identify(name)
@@ -85,7 +96,9 @@ extension Connection: BodyConsumer {
             exchange.mustClose = true
             responseBody = .untilClose
         }
-        // A request whose body is still coming may end the connection; that is decided when the answer is out.
+        // An answer that is complete before the request is: what is left of the body is not waited for, and the client
+        // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
+        if bodyLength != nil, requestBody.isPending, !canDrainRequestBody { exchange.mustClose = true }
         if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
             exchange.mustClose = true
             output.append("Connection: close\r\n" as StaticString)
@@ -113,7 +126,10 @@ extension Connection: BodyConsumer {
             responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left) : .complete
             markDirty()
         case .stored(.stream), .stream:
-            responseProducer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
+            let producer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
+            // What had come already may have ended the connection.
+            guard phase == .exchanging else { return producer.cancel(.cancelled) }
+            responseProducer = producer
         }
     }
 
@@ -170,11 +186,9 @@ extension Connection: BodyConsumer {
         guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
         phase = .exchanging
         if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
-        let page = unsafe input.withReadable { _ in
-            ErrorPage(
-                error: error, ray: RayID.text(exchange.ray), host: exchange.route?.release.tenant ?? "edge",
-                detail: node.settings.errorPages == .trace ? detail : nil)
-        }
+        let page = ErrorPage(
+            error: error, ray: RayID.text(exchange.ray), host: exchange.route?.release.tenant ?? "edge",
+            detail: node.settings.errorPages == .trace ? detail : nil)
         let wantsHTML = exchange.acceptsHTML
         let body = Array((wantsHTML ? page.html : page.plainText).utf8)
         var headers: [(name: String, value: String)] = [

@@ -18,7 +18,7 @@ internal import Wire
 ///
 /// A request that is answered before its body has arrived ends the connection unless the rest is small.
 /// Pipelined requests wait in the input buffer, of which no more is read than `pipelinedBytesMax`.
-final class Connection: PollTarget, Ticker {
+final class Connection: PollTarget {
     enum Phase { case idle, head, waiting, exchanging, lingering, closed }
 
     let reactor: Reactor
@@ -91,6 +91,7 @@ final class Connection: PollTarget, Ticker {
         if events.contains(.write) {
             markDirty()
         }
+        if clientHasClosed, events.contains(.failure) { return close() }
         guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
         let limit = requestBody.isPending ? 128 << 10 : 16 << 10
         guard let result = transport?.read(into: &input, upTo: limit) else { return }
@@ -118,6 +119,10 @@ final class Connection: PollTarget, Ticker {
         clientHasClosed = true
         switch phase {
         case .idle, .head, .lingering, .closed: close()
+        case .exchanging where responseBody.isComplete || responseBody.hasFile:
+            // The answer is known: it is written to its end, whether or not somebody still reads it.
+            exchange.mustClose = true
+            updateInterest()
         case .waiting, .exchanging:
             // A client that has gone wants no answer; one that only ended its sending is not told apart, as in
             // nginx: the event is cancelled either way.
@@ -162,14 +167,20 @@ final class Connection: PollTarget, Ticker {
                     && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
             case .closed: false
             }
-        if canRead { wanted.insert(.read) } else { wanted.insert(.peerClosed) }
+        if clientHasClosed {
+            // Its end would be reported again and again.
+        } else if canRead {
+            wanted.insert(.read)
+        } else {
+            wanted.insert(.peerClosed)
+        }
         if !output.isEmpty || responseBody.hasFile { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
         reactor.change(self, rawValue, wanted)
     }
 
-    func tick(_ now: Instant) {
+    override func tick(_ now: Instant) {
         switch phase {
         case .idle:
             input.releaseIfEmpty()
@@ -189,8 +200,8 @@ final class Connection: PollTarget, Ticker {
     }
 
     private func tickExchange(_ now: Instant) {
-        if let wall = exchange.wallDeadline, now >= wall, !exchange.isHeadSent {
-            return cancelEvent(.cancelled, answering: .wallTime)
+        if let wall = exchange.wallDeadline, now >= wall {
+            return exchange.isHeadSent ? close() : cancelEvent(.cancelled, answering: .wallTime)
         }
         // Progress is any byte in either direction while one is due.
         let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.hasFile
@@ -285,7 +296,9 @@ final class Connection: PollTarget, Ticker {
         responseBody = .none
         responseProducer = nil
         event = nil
+        if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
+        retainedConsumer = nil
         if exchange.mustClose || reactor.isDraining || !exchange.keepAlive || !drainRequestBody() {
             return linger()
         }
@@ -295,12 +308,16 @@ final class Connection: PollTarget, Ticker {
     /// Swallows what is left of the request's body; false when that would be too much.
     private func drainRequestBody() -> Bool {
         guard requestBody.isPending else { return true }
-        guard let left = requestBody.bytesLeft, left <= Self.drainBytesMax, left <= input.readableByteCount else {
-            return false
-        }
+        guard canDrainRequestBody, let left = requestBody.bytesLeft else { return false }
         input.consume(Int(left))
         requestBody = .none
         return true
+    }
+
+    /// Whether the rest of the request's body is small and here.
+    var canDrainRequestBody: Bool {
+        guard let left = requestBody.bytesLeft else { return false }
+        return left <= Self.drainBytesMax && left <= input.readableByteCount - exchange.unconsumedHead
     }
 
     private func nextRequest() {
@@ -328,12 +345,13 @@ final class Connection: PollTarget, Ticker {
 
     func close() {
         guard let transport = transport.take() else { return }
+        if phase == .waiting, let route = exchange.route { reactor.dispatcher.gaveUp(route.worker) }
         let wasExchanging = phase == .waiting || phase == .exchanging
         phase = .closed
         reactor.unwatch(self, transport.rawValue)
         transport.close()
         reactor.connectionCount -= 1
-        node.admission.leave(peer)
+        node.admission.leave(peer, isExempt: isPeerTrusted)
         if wasExchanging { exchange.aborted(on: self) }
         let event = event
         self.event = nil
@@ -342,6 +360,7 @@ final class Connection: PollTarget, Ticker {
         responseProducer = nil
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
+        retainedConsumer = nil
         input.consume(input.readableByteCount)
         output.consume(output.readableByteCount)
     }

@@ -19,7 +19,11 @@ enum Refusal: Equatable, Sendable {
     case timedOut
     /// Its isolates die at start, or can't be started.
     case unavailable(String)
+    /// They did start once: it may be over soon.
+    case backingOff
     case shuttingDown
+    /// Another version serves now: ask again, by today's routes.
+    case replaced
 }
 
 /// A reactor's view of all pools: which channels are ready, which events wait. Reactor thread only.
@@ -39,6 +43,8 @@ final class Dispatcher: Ticker {
         let pool: IsolatePool
         var channels: [Channel] = []
         var waiting = WaitingLine()
+        /// Of those that wait, how many nobody waits for any more, at most.
+        var abandonedCount = 0
         init(_ pool: IsolatePool) { self.pool = pool }
     }
 
@@ -50,16 +56,29 @@ final class Dispatcher: Ticker {
         if lane.waiting.isEmpty, let channel = pick(lane, worker.limits.concurrency) {
             return event.dispatch(on: channel)
         }
+        if lane.waiting.count >= Self.waitingMax, lane.abandonedCount > 0 {
+            // Clients that left must not take the places of those that stay.
+            lane.waiting.removeAbandoned()
+            lane.abandonedCount = 0
+        }
         guard lane.waiting.count < Self.waitingMax else { return event.refuse(.queueFull) }
         lane.waiting.append(event, limit: worker.limits.concurrency, deadline: reactor.now + Self.waitMax)
-        if let reason = worker.pool.request(from: reactor.index) {
-            refuseWaiting(of: worker.pool, reason)
-        }
+        if let reason = worker.pool.request(from: reactor.index) { return refuseWaiting(of: worker.pool, reason) }
+        // A place may have become free on another reactor just before it could know that one is wanted here.
+        serve(lane)
+    }
+
+    /// An event of `worker` that waits was abandoned.
+    func gaveUp(_ worker: WorkerRuntime) { existingLane(worker.pool)?.abandonedCount += 1 }
+
+    /// What is known of `pool`; a pool that had its slot before is not meant.
+    private func existingLane(_ pool: IsolatePool) -> Lane? {
+        guard pool.slot < lanes.count, let lane = lanes[pool.slot], lane.pool === pool else { return nil }
+        return lane
     }
 
     private func lane(_ pool: IsolatePool) -> Lane {
-        // A lane may be left from the pool that had the slot before, when its last isolate took long to end.
-        if pool.slot < lanes.count, let lane = lanes[pool.slot], lane.pool === pool { return lane }
+        if let lane = existingLane(pool) { return lane }
         while lanes.count <= pool.slot { lanes.append(nil) }
         let lane = Lane(pool)
         lanes[pool.slot] = lane
@@ -83,7 +102,7 @@ final class Dispatcher: Ticker {
     /// `channel`'s isolate has finished an event.
     func released(_ channel: Channel, by event: EventStream) {
         let pool = event.worker.pool
-        guard pool.slot < lanes.count, let lane = lanes[pool.slot] else { return }
+        guard let lane = existingLane(pool) else { return }
         if !lane.waiting.isEmpty { serve(lane) }
         pool.wakeOthers(than: reactor.index)
     }
@@ -92,6 +111,7 @@ final class Dispatcher: Ticker {
         while let (event, concurrency) = lane.waiting.first {
             if event.isAbandoned {
                 lane.waiting.removeFirst()
+                lane.abandonedCount = max(0, lane.abandonedCount - 1)
                 continue
             }
             guard let channel = pick(lane, concurrency) else { return }
@@ -114,7 +134,7 @@ final class Dispatcher: Ticker {
     }
 
     func channelGone(_ channel: Channel, of pool: IsolatePool) {
-        lane(pool).channels.removeAll { $0 === channel }
+        existingLane(pool)?.channels.removeAll { $0 === channel }
     }
 
     /// No new events for `isolate`; open ones go on.
@@ -127,26 +147,36 @@ final class Dispatcher: Ticker {
     /// Asks the isolate to exit when its work is done.
     func shutDown(_ isolate: Isolate) { channels[isolate.id]?.openControl(.shutdown, []) { _ in } }
 
+    /// Calls `completion` when the isolate has answered a health event, or is beyond being asked.
+    func checkHealth(_ isolate: Isolate, completion: @escaping () -> Void) {
+        guard let channel = channels[isolate.id] else { return completion() }
+        channel.openControl(.health, []) { _ in completion() }
+    }
+
     func isolateExited(_ isolate: Isolate, _ exit: IsolateExit) {
         guard let channel = channels.removeValue(forKey: isolate.id) else { return }
         channelGone(channel, of: isolate.pool)
         channel.isolateExited(exit)
     }
 
-    func serveWaiting(of pool: IsolatePool) { serve(lane(pool)) }
+    func serveWaiting(of pool: IsolatePool) {
+        if let lane = existingLane(pool) { serve(lane) } else { pool.satisfied(reactor.index) }
+    }
 
     /// The pool can't start isolates: those that wait are told.
     func refuseWaiting(of pool: IsolatePool, _ reason: Refusal) {
-        let lane = lane(pool)
+        guard let lane = existingLane(pool) else { return }
         while let (event, _) = lane.waiting.first {
             lane.waiting.removeFirst()
             if !event.isAbandoned { event.refuse(reason) }
         }
+        lane.abandonedCount = 0
+        pool.satisfied(reactor.index)
     }
 
     func forget(_ pool: IsolatePool) {
-        refuseWaiting(of: pool, .shuttingDown)
-        lanes[pool.slot] = nil
+        refuseWaiting(of: pool, .replaced)
+        if existingLane(pool) != nil { lanes[pool.slot] = nil }
     }
 
     var waitingCount: Int { lanes.reduce(0) { $0 + ($1?.waiting.count ?? 0) } }
@@ -160,9 +190,10 @@ final class Dispatcher: Ticker {
 }
 
 /// Events in the order they came.
-private struct WaitingLine {
+struct WaitingLine {
     private struct Entry {
-        let event: any Dispatchable
+        /// `nil` once it was served: what is over must not be kept by a place in a line.
+        var event: (any Dispatchable)?
         let limit: Int
         let deadline: Instant
     }
@@ -171,13 +202,17 @@ private struct WaitingLine {
 
     var count: Int { entries.count - head }
     var isEmpty: Bool { head == entries.count }
-    var first: (any Dispatchable, Int)? { isEmpty ? nil : (entries[head].event, entries[head].limit) }
+    var first: (any Dispatchable, Int)? {
+        guard !isEmpty, let event = entries[head].event else { return nil }
+        return (event, entries[head].limit)
+    }
 
     mutating func append(_ event: any Dispatchable, limit: Int, deadline: Instant) {
         entries.append(Entry(event: event, limit: limit, deadline: deadline))
     }
 
     mutating func removeFirst() {
+        entries[head].event = nil
         head += 1
         if head == entries.count || head > 512 {
             entries.removeFirst(head)
@@ -185,11 +220,17 @@ private struct WaitingLine {
         }
     }
 
+    mutating func removeAbandoned() {
+        entries.removeFirst(head)
+        head = 0
+        entries.removeAll { $0.event?.isAbandoned ?? true }
+    }
+
     /// All wait equally long, so the expired ones stand in front.
     mutating func removeExpired(_ now: Instant) -> [any Dispatchable] {
         var expired: [any Dispatchable] = []
         while !isEmpty, entries[head].deadline <= now {
-            expired.append(entries[head].event)
+            if let event = entries[head].event { expired.append(event) }
             removeFirst()
         }
         return expired

@@ -10,21 +10,29 @@ final class Isolate: Sendable {
     let id: IsolateID
     let processID: Int32
     let usage: IsolateUsage
+    private let statusPage: StatusPage
     let pool: IsolatePool
     private let supervisor: Supervisor
     private let events = Atomic<Int>(0)
     private let served = Atomic<Int>(0)
+    /// Log records that belong to no open event.
+    private let strayLogBytes = Atomic<Int>(0)
+
+    /// What one event may log. The SDK stops at 256 KiB and says so; this stops isolates that speak Wire by themselves, and
+    /// counts the frames' other fields as well.
+    static let logBytesMax = 512 << 10
 
     init(_ spawned: SpawnedIsolate, pool: IsolatePool, supervisor: Supervisor) {
         id = spawned.id
         processID = spawned.processID
         usage = spawned.usage
+        statusPage = spawned.statusPage
         self.pool = pool
         self.supervisor = supervisor
     }
 
     /// Events that are open now, over all reactors.
-    var openEvents: Int { events.load(ordering: .relaxed) }
+    var openEvents: Int { events.load(ordering: .sequentiallyConsistent) }
     var servedEvents: Int { served.load(ordering: .relaxed) }
 
     func eventStarted() {
@@ -32,7 +40,15 @@ final class Isolate: Sendable {
         served.wrappingAdd(1, ordering: .relaxed)
     }
 
-    func eventEnded() { events.wrappingSubtract(1, ordering: .relaxed) }
+    /// Ordered before the look at who waits for a place, as asking for one is ordered before the look at `openEvents`:
+    /// one of the two always sees the other.
+    func eventEnded() { events.wrappingSubtract(1, ordering: .sequentiallyConsistent) }
+
+    /// What it does now, by its own account.
+    var activity: String {
+        guard statusPage.turn & 1 == 1 else { return "it runs no event" }
+        return "it runs the event on channel \(statusPage.event.channel), stream \(statusPage.event.stream)"
+    }
 
     func kill(_ reason: KillReason) { supervisor.kill(id, reason: reason) }
 
@@ -55,6 +71,10 @@ final class Isolate: Sendable {
 
     /// A handler's log record.
     func receiveLog(_ payload: UnsafeRawBufferPointer, from event: EventStream?) throws(WireError) {
+        let total =
+            event?.countLog(payload.count)
+            ?? strayLogBytes.wrappingAdd(payload.count, ordering: .relaxed).newValue
+        guard total <= Self.logBytesMax else { return }
         var decoder = unsafe WireDecoder(Array(payload))
         let message = try LogMessage(decoding: &decoder)
         let level: LogLevel =
@@ -71,24 +91,28 @@ final class Isolate: Sendable {
 /// A call of the node's own to an isolate: `configure`, `health`, `shutdown`. Reactor thread only.
 final class ControlStream: ChannelStream {
     private var completion: ((Result<[UInt8], StreamReset>) -> Void)?
-    /// For the watchdog: what an initializer does is counted like an event.
+    /// For the watchdog: what an initializer does is counted like an event. Health events are not, or each would add an
+    /// event's CPU time to what the isolate may use.
     private var ledgerEntry: EventLedger.Entry?
 
-    init(number: UInt32, channel: Channel, completion: @escaping (Result<[UInt8], StreamReset>) -> Void) {
+    init(
+        number: UInt32, channel: Channel, kind: CallKind,
+        completion: @escaping (Result<[UInt8], StreamReset>) -> Void
+    ) {
         self.completion = completion
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
-            receiveCredit: WireLimits.initialCredit)
-        ledgerEntry = channel.openLedger(number, .standard)
+            receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
+        if kind == .configure { ledgerEntry = channel.openLedger(number, .standard) }
     }
 
     override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {
         guard let status = unsafe payload.first else { throw .truncated(offset: 0) }
         var decoder = unsafe WireDecoder(Array(payload.dropFirst()))
-        if status == 0 {
-            complete(.success(decoder.takeRest()))
-        } else {
-            complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        switch status {
+        case 0: complete(.success(decoder.takeRest()))
+        case 1: complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        default: throw .invalidValue("reply status", offset: 0)
         }
     }
 

@@ -54,6 +54,14 @@ package final class IsolatePool: Sendable {
         var handlers: [String]?
         var readyWaiters: [CheckedContinuation<String?, Never>] = []
         var lastSample: (time: Instant, cpu: Duration, served: Int)?
+        /// Health events that are on their way.
+        var checks: [IsolateID: HealthCheck] = [:]
+        /// When `decide` is due anyway.
+        var decidesAt: Instant?
+
+        var crashLoopRefusal: Refusal {
+            handlers == nil ? .unavailable(lastFailure ?? "its isolates end as they start") : .backingOff
+        }
     }
 
     /// How long events took, since the pool last looked.
@@ -87,12 +95,12 @@ package final class IsolatePool: Sendable {
                 state.machine.leaveQueue()  // The reactors' waiting lines do the counting.
                 return nil
             case .refuse(.queueFull): return .queueFull
-            case .refuse(.crashLoop): return .unavailable(state.lastFailure ?? "its isolates end as they start")
+            case .refuse(.crashLoop): return state.crashLoopRefusal
             case .refuse(.draining): return .shuttingDown
             }
         }
         guard refusal == nil else { return refusal }
-        waitingReactors.bitwiseOr(1 << UInt64(index), ordering: .relaxed)
+        waitingReactors.bitwiseOr(1 << UInt64(index), ordering: .sequentiallyConsistent)
         decide()
         return nil
     }
@@ -119,13 +127,20 @@ package final class IsolatePool: Sendable {
     package func firstReady() async -> String? {
         let failure: String? = await withCheckedContinuation { continuation in
             let now = environment.clock.now()
-            let isReady = state.withLock { state -> Bool in
-                guard state.machine.readyCount == 0 else { return true }
-                if case .wait = state.machine.admit(at: now) { state.machine.leaveQueue() }
+            // `nil`: it waits; otherwise what it is to be told at once.
+            let answer = state.withLock { state -> String?? in
+                switch state.machine.admit(at: now) {
+                case .dispatch: return .some(nil)
+                case .wait: state.machine.leaveQueue()
+                // Nothing will start now, so nothing would ever wake it.
+                case .refuse(.draining): return "the pool is being ended"
+                case .refuse(.crashLoop), .refuse(.queueFull):
+                    return state.lastFailure ?? "its isolates end as they start"
+                }
                 state.readyWaiters.append(continuation)
-                return false
+                return nil
             }
-            if isReady { continuation.resume(returning: nil) }
+            if let answer { continuation.resume(returning: answer) }
             decide()
         }
         return failure
@@ -137,7 +152,7 @@ package final class IsolatePool: Sendable {
 
     /// A place is free: reactors with events waiting may have it.
     func wakeOthers(than index: Int) {
-        var waiting = waitingReactors.load(ordering: .relaxed) & ~(1 << UInt64(index))
+        var waiting = waitingReactors.load(ordering: .sequentiallyConsistent) & ~(1 << UInt64(index))
         while waiting != 0 {
             let other = waiting.trailingZeroBitCount
             waiting &= waiting - 1
@@ -163,7 +178,10 @@ package final class IsolatePool: Sendable {
                     state.machine.noteStart(id, at: now)
                     starts.append(id)
                 case .retire(let id): if let isolate = members[id] { ends.append(isolate) }
-                case .decideAgain(let instant): again = instant
+                case .decideAgain(let instant):
+                    if let due = state.decidesAt, due >= now, due <= instant { continue }
+                    state.decidesAt = instant
+                    again = instant
                 }
             }
         }
@@ -205,7 +223,8 @@ package final class IsolatePool: Sendable {
                     if index == 0 { configure(isolate, on: channel) }
                 } catch {
                     logger.log(.error, "cannot watch a channel: \(error)")
-                    isolate.kill(.requested)
+                    // A failure, so that the next start waits.
+                    isolate.kill(.unresponsive("its channel could not be watched"))
                 }
             }
         }
@@ -285,9 +304,11 @@ package final class IsolatePool: Sendable {
         let now = environment.clock.now()
         let (report, mustRefuse) = state.withLock { state -> (CrashLoopBackoff.Report?, Bool) in
             state.members[id] = nil
+            state.checks[id] = nil
             if let failure, state.lastFailure == nil { state.lastFailure = failure }
             let report = state.machine.noteEnd(id, isFailure: failure != nil, at: now)
-            return (report, state.machine.isLooping && state.machine.readyCount + state.machine.startingCount == 0)
+            let isDown = state.machine.isLooping && state.machine.readyCount + state.machine.startingCount == 0
+            return (report, isDown && !state.machine.isPauseBrief)
         }
         switch report {
         case .loopBegan(let count, let delay)?:
@@ -296,9 +317,10 @@ package final class IsolatePool: Sendable {
         case nil: break
         }
         if mustRefuse { resumeWaiters(state.withLock { $0.lastFailure } ?? "its isolates end as they start") }
-        if mustRefuse, let failure {
+        if mustRefuse {
+            let refusal = state.withLock { $0.crashLoopRefusal }
             for reactor in environment.reactors {
-                reactor.post { reactor.dispatcher.refuseWaiting(of: self, .unavailable(failure)) }
+                reactor.post { reactor.dispatcher.refuseWaiting(of: self, refusal) }
             }
         }
         decide()
@@ -318,6 +340,15 @@ package final class IsolatePool: Sendable {
         }
     }
 
+    /// Replaces `isolate`, which has been in use for so long that its stream numbers run out.
+    func recycle(_ isolate: Isolate) {
+        let now = environment.clock.now()
+        guard state.withLock({ $0.machine.retire(isolate.id, at: now) }) else { return }
+        logger.log(.info, "isolate is replaced: it has served long enough", isolate.ownFields)
+        retire(isolate)
+        decide()
+    }
+
     /// Lets `isolate` finish, then ends it.
     private func retire(_ isolate: Isolate) {
         // It may exit only when no reactor can give it one more event.
@@ -331,7 +362,14 @@ package final class IsolatePool: Sendable {
                 countdown.count()
             }
         }
-        _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) {
+        endAfterDrain(isolate)
+    }
+
+    /// An isolate that goes because it is one too many has all the time that its open events need; one of a pool that
+    /// ends has until the deadline.
+    private func endAfterDrain(_ isolate: Isolate) {
+        _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) { [weak self] in
+            if let self, isolate.openEvents > 0, !state.withLock({ $0.isStopped }) { return endAfterDrain(isolate) }
             isolate.kill(.requested)
         }
     }
@@ -376,9 +414,34 @@ package final class IsolatePool: Sendable {
                     cpu: max(0, used) / seconds / Double(max(1, state.members.count)), p95: p95,
                     requestsPerSecond: Double(max(0, served - last.served)) / seconds, openCount: open),
                 at: now)
-            for id in state.members.keys { state.machine.noteHealth(id, at: now) }
+            for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
         }
+        checkHealth(now)
         decide()
+    }
+
+    /// Asks the isolates that have events open whether they still listen, and ends those that stay silent. An idle one is
+    /// not asked: nobody waits for it.
+    private func checkHealth(_ now: Instant) {
+        var due: [Isolate] = []
+        var silent: [Isolate] = []
+        state.withLock { state in
+            for (id, isolate) in state.members {
+                if let check = state.checks[id] {
+                    if check.isOverdue(at: now, cpuTime: isolate.usage.cpuTime) { silent.append(isolate) }
+                } else if isolate.openEvents > 0 {
+                    state.checks[id] = HealthCheck(sent: now, cpuTime: isolate.usage.cpuTime)
+                    due.append(isolate)
+                }
+            }
+        }
+        let first = environment.reactors[0]
+        for isolate in due {
+            first.post { [self] in
+                first.dispatcher.checkHealth(isolate) { [self] in state.withLock { $0.checks[isolate.id] = nil } }
+            }
+        }
+        for isolate in silent { isolate.kill(.unresponsive("it has not answered a health event; \(isolate.activity)")) }
     }
 }
 
@@ -399,24 +462,34 @@ private final class Countdown: Sendable {
 
 /// Finds isolates by number when the supervisor reports their end.
 final class IsolateDirectory: Sendable {
-    private let isolates = Mutex<[IsolateID: Isolate]>([:])
-    private let early = Mutex<[IsolateID: IsolateExit]>([:])
+    private struct State {
+        var isolates: [IsolateID: Isolate] = [:]
+        /// Of isolates that died before their pool heard of them.
+        var exits: [IsolateID: IsolateExit] = [:]
+    }
+    // One lock for both: an exit between two looks would be lost, and its isolate run for ever in the books.
+    private let state = Mutex(State())
 
     func add(_ isolate: Isolate) {
-        isolates.withLock { $0[isolate.id] = isolate }
-        if let exit = early.withLock({ $0.removeValue(forKey: isolate.id) }) { exited(isolate.id, exit) }
+        let exit = state.withLock { state -> IsolateExit? in
+            if let exit = state.exits.removeValue(forKey: isolate.id) { return exit }
+            state.isolates[isolate.id] = isolate
+            return nil
+        }
+        if let exit { isolate.pool.exited(isolate, exit) }
     }
 
     func exited(_ id: IsolateID, _ exit: IsolateExit) {
-        guard let isolate = isolates.withLock({ $0.removeValue(forKey: id) }) else {
-            // It died before its pool heard of it.
-            return early.withLock { $0[id] = exit }
+        let isolate = state.withLock { state -> Isolate? in
+            if let isolate = state.isolates.removeValue(forKey: id) { return isolate }
+            state.exits[id] = exit
+            return nil
         }
-        isolate.pool.exited(isolate, exit)
+        if let isolate { isolate.pool.exited(isolate, exit) }
     }
 
     func noticed(_ id: IsolateID, _ notice: Supervisor.Notice) {
-        guard let isolate = isolates.withLock({ $0[id] }) else { return }
+        guard let isolate = state.withLock({ $0.isolates[id] }) else { return }
         isolate.pool.noticed(isolate, notice)
     }
 }

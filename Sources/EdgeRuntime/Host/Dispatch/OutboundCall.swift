@@ -108,8 +108,6 @@ struct FetchMessage {
         followsRedirects = try decoder.takeUInt8() == 0
         hasBody = try decoder.takeUInt8() & 1 != 0
         let methodNumber = try decoder.takeUInt8()
-        let length = try decoder.takeInt64()
-        bodyLength = length >= 0 ? length : nil
         if methodNumber == 0 {
             let count = Int(try decoder.takeUInt8())
             var bytes: [UInt8] = []
@@ -120,6 +118,8 @@ struct FetchMessage {
             guard Int(methodNumber) <= names.count else { throw .invalidValue("method", offset: decoder.offset) }
             method = names[Int(methodNumber) - 1]
         }
+        let length = try decoder.takeInt64()
+        bodyLength = length >= 0 ? length : nil
         url = try decoder.takeString()
         _ = try decoder.takeBytes()  // The client's Accept-Encoding means nothing on the way out.
         let count = Int(try decoder.takeUInt16())

@@ -9,6 +9,8 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
     private let worker: WorkerRuntime
     /// The fetch message: it has to wait when all isolates of the target are busy.
     private let message: [UInt8]
+    /// Whether a body follows the message: it may have come and ended while the call waited for an isolate.
+    private let hasBody: Bool
     private var target: EventStream?
     private var isOver = false
 
@@ -41,6 +43,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
         self.parent = parent
         self.worker = worker
         self.message = message
+        hasBody = !call.receivedEnd
     }
 
     // MARK: Dispatchable
@@ -48,7 +51,6 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
     var isAbandoned: Bool { isOver }
 
     func dispatch(on channel: Channel) {
-        let hasBody = !call.receivedEnd
         let stream = channel.open(
             .fetch, flags: hasBody ? [] : .end,
             make: {
@@ -61,7 +63,8 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
         target = stream
         if hasBody {
             stream.producer = call
-            call.connect(to: stream, window: stream.window)
+            call.connect(to: stream, window: 0)
+            stream.requestBody()
         }
     }
 
@@ -122,7 +125,8 @@ extension EventStream {
 final class BackgroundWork: CallActivity, Ticker {
     private unowned let call: CallStream
     private let event: EventStream
-    private let deadline: Instant
+    /// `nil` while the event is still being answered.
+    private var deadline: Instant?
     private let reactor: Reactor
 
     /// Product limit: shared by all of an event's tasks, counted from the end of the answer.
@@ -132,12 +136,16 @@ final class BackgroundWork: CallActivity, Ticker {
         self.call = call
         self.event = event
         reactor = call.channel.reactor
-        deadline = reactor.now + Self.durationMax
         event.linger()
         reactor.addTicker(self)
     }
 
     func tick(_ now: Instant) {
+        guard !event.isOpen else { return }
+        guard let deadline else {
+            deadline = now + Self.durationMax
+            return
+        }
         guard now >= deadline else { return }
         call.reset(
             StreamReset(.cancelled, "waitUntil() tasks did not complete within the allowed time after invocation end"))

@@ -12,15 +12,20 @@ final class Admission: Sendable {
 
     /// - Parameters:
     ///   - connectionsMax: What descriptors and memory of a node allow.
-    ///   - perAddressMax: What one client may hold; trusted proxies and loopback are exempt.
+    ///   - perAddressMax: What one client may hold.
     init(connectionsMax: Int, perAddressMax: Int) {
         self.connectionsMax = connectionsMax
         self.perAddressMax = perAddressMax
     }
 
-    func admit(_ address: NetworkAddress) -> Bool {
+    /// - Parameter isExempt: A trusted proxy: many clients stand behind it. To be said again at `leave`.
+    func admit(_ address: NetworkAddress, isExempt: Bool = false) -> Bool {
         state.withLock { state in
             guard state.total < connectionsMax else { return false }
+            guard !isExempt else {
+                state.total += 1
+                return true
+            }
             let count = state.perAddress[address.bytes, default: 0]
             guard count < perAddressMax else { return false }
             state.perAddress[address.bytes] = count + 1
@@ -29,10 +34,10 @@ final class Admission: Sendable {
         }
     }
 
-    func leave(_ address: NetworkAddress) {
+    func leave(_ address: NetworkAddress, isExempt: Bool = false) {
         state.withLock { state in
             state.total -= 1
-            guard let count = state.perAddress[address.bytes] else { return }
+            guard !isExempt, let count = state.perAddress[address.bytes] else { return }
             state.perAddress[address.bytes] = count > 1 ? count - 1 : nil
         }
     }

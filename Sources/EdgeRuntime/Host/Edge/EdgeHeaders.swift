@@ -39,14 +39,7 @@ enum EdgeHeaders {
             buffer.append(headerName: "cf-connecting-ip", value: peer)
             buffer.append(headerName: "x-real-ip", value: peer)
         }
-        if let chain = unsafe sent(.xForwardedFor) {
-            buffer.append(headerName: "x-forwarded-for", valueByteCount: chain.count + 2 + peer.utf8.count)
-            unsafe buffer.append(chain)
-            buffer.append(", " as StaticString)
-            buffer.append(peer)
-        } else {
-            buffer.append(headerName: "x-forwarded-for", value: peer)
-        }
+        unsafe appendChain(connection, bytes, peer, into: &buffer)
         count += 3
 
         // How it came.
@@ -73,8 +66,9 @@ enum EdgeHeaders {
         count += 2
 
         // What names the request.
-        buffer.append(headerName: "cf-ray", valueByteCount: 20)
-        RayID.append(connection.exchange.ray, colo: connection.node.settings.colo, to: &buffer)
+        let colo = connection.node.settings.colo
+        buffer.append(headerName: "cf-ray", valueByteCount: 17 + colo.utf8.count)
+        RayID.append(connection.exchange.ray, colo: colo, to: &buffer)
         if isTrusted, let id = unsafe sent(.xRequestID) {
             unsafe buffer.append(headerName: "x-request-id", value: id)
         } else {
@@ -93,6 +87,26 @@ enum EdgeHeaders {
             buffer.append("-00" as StaticString)
         }
         return count + 3
+    }
+
+    /// What the request says of its way so far, all of its lines in order (RFC 9110 §5.3), then who brought it here.
+    private static func appendChain(
+        _ connection: Connection, _ bytes: UnsafeRawBufferPointer, _ peer: String, into buffer: inout ByteBuffer
+    ) {
+        guard connection.parser.head.fields.contains(.xForwardedFor) else {
+            return buffer.append(headerName: "x-forwarded-for", value: peer)
+        }
+        buffer.append(headerName: "x-forwarded-for", valueByteCount: 0)
+        let start = buffer.readableByteCount
+        for index in 0..<connection.parser.head.fields.count {
+            let field = connection.parser.head.fields[index]
+            guard field.known == .xForwardedFor, !field.value.isEmpty else { continue }
+            unsafe buffer.append(field.value.of(bytes))
+            buffer.append(", " as StaticString)
+        }
+        buffer.append(peer)
+        let nameByteCount = ("x-forwarded-for" as StaticString).utf8CodeUnitCount
+        buffer.patch(UInt32(buffer.readableByteCount - start), at: start - nameByteCount - 4)
     }
 
     /// W3C Trace Context: `00-<32 hex>-<16 hex>-<2 hex>`, lower case.

@@ -85,15 +85,17 @@ struct ErrorPage {
             """
     }
 
-    private static func escape(_ text: String) -> String {
+    static func escape(_ text: String) -> String {
         var escaped = ""
-        for character in text {
-            switch character {
+        // By scalars: a mark that combines with `<` makes another Character of it, and the same byte.
+        for scalar in text.unicodeScalars {
+            switch scalar {
             case "<": escaped += "&lt;"
             case ">": escaped += "&gt;"
             case "&": escaped += "&amp;"
             case "\"": escaped += "&quot;"
-            default: escaped.append(character)
+            case "'": escaped += "&#39;"
+            default: escaped.unicodeScalars.append(scalar)
             }
         }
         return escaped

@@ -17,13 +17,19 @@ package struct TrustedProxies: Sendable, Equatable {
     package init?(_ ranges: [String]) {
         var blocks: [Block] = []
         for range in ranges {
-            let parts = range.split(separator: "/", maxSplits: 1)
+            let parts = range.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
             guard let first = parts.first, let address = NetworkAddress(text: String(first)) else { return nil }
             let width = address.bytes.count * 8
-            guard let bits = parts.count == 2 ? Int(parts[1]) : width, (0...width).contains(bits) else { return nil }
+            guard let bits = parts.count == 2 ? Self.number(parts[1]) : width, (0...width).contains(bits) else {
+                return nil
+            }
             blocks.append(Block(address: address.bytes, prefixBitCount: bits))
         }
         self.blocks = blocks
+    }
+
+    private static func number(_ digits: Substring) -> Int? {
+        digits.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int(digits) : nil
     }
 
     package func contains(_ address: NetworkAddress) -> Bool {
@@ -54,6 +60,7 @@ package struct NetworkAddress: Equatable, Sendable {
     }
 
     package init?(text: String) {
+        guard !text.utf8.contains(0) else { return nil }  // inet_pton would stop reading there.
         var four = in_addr()
         var six = in6_addr()
         // SAFETY: inet_pton fills the struct of the family it is given, and only that.

@@ -42,9 +42,8 @@ final class BufferedSource: BodyConsumer, BodySource, @unchecked Sendable {
             state.byteCount += bytes.count
             return nil
         }
-        guard let waiter else { return }
-        waiter.resume(returning: unsafe Array(bytes))
-        producer?.grant(bytes.count)
+        // `next` grants what it takes: granting here as well would double the producer's credit with every piece.
+        waiter?.resume(returning: unsafe Array(bytes))
     }
 
     func finish() { settle(.success(())) }
@@ -68,6 +67,7 @@ final class BufferedSource: BodyConsumer, BodySource, @unchecked Sendable {
                     state.byteCount -= piece.count
                     return .success(piece)
                 }
+                if state.isCancelled { return .failure(StreamReset.cancelled) }
                 if let outcome = state.outcome { return outcome.map { nil }.mapError { $0 } }
                 state.waiter = continuation
                 return nil

@@ -18,7 +18,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         self.event = event
         super.init(
             number: number, channel: channel, sendCredit: isLazy ? 0 : WireLimits.initialCredit,
-            receiveCredit: WireLimits.initialCredit)
+            receiveCredit: WireLimits.initialCredit, hasPeerOpened: true)
     }
 
     /// - Parameter message: What stands behind the call's head; valid during the call only.
@@ -29,6 +29,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         switch call.kind {
         case .waitUntil:
             activity = BackgroundWork(self, of: event)
+            markSentEnd()  // The node has nothing to say here: the stream ends with the work.
         case .subrequest:
             guard event.countSubrequest() else { return answer(failure: CallFailure("Too many subrequests.")) }
             activity = try unsafe Subrequest.start(self, of: event, binding: call.binding, message)
@@ -54,6 +55,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             do throws(CallFailure) {
                 self.answer(try await service.answer(call))
             } catch {
+                if error.isMalformedCall { return self.channel.broken(by: error.message) }
                 self.answer(failure: error)
             }
         }
@@ -61,7 +63,10 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
 
     // MARK: Answering
 
+    // A call's end cancels its task, but work that is nearly done still answers.
+
     func answer(failure: CallFailure) {
+        guard isOpen else { return }
         var encoder = WireEncoder()
         encoder.put(UInt8(1))
         failure.encode(into: &encoder)
@@ -71,6 +76,10 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     }
 
     func answer(_ reply: StoreReply) {
+        guard isOpen else {
+            if let body = reply.body { ReplyBody.stored(body).cancel(.cancelled) }
+            return
+        }
         if let body = reply.body {
             answer(body: .stored(body)) { $0.append(reply.message) }
         } else {
@@ -94,7 +103,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         }
         guard let body else { return }
         pendingBody = body
-        if window > 0 { startBody() }
+        if hasCredit { startBody() }
     }
 
     /// What the isolate has not finished sending is of no use any more.
@@ -118,10 +127,15 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     private func startBody() {
         guard let body = pendingBody else { return }
         pendingBody = nil
-        let producer = body.start(on: channel.reactor, to: self, window: window)
+        let producer = body.start(on: channel.reactor, to: self, window: 0)
+        guard isOpen else { return producer.cancel(.cancelled) }
         flowing = producer
         self.producer = producer
+        requestBody()
     }
+
+    /// Nobody reads the rest of the call's body. The answer is not touched by that: it comes, or has come.
+    override func cancel(_ reason: StreamReset) { discardIncoming() }
 
     override func creditArrived() {
         if pendingBody != nil { startBody() }

@@ -48,20 +48,23 @@ final class EventStream: ChannelStream {
         started = channel.reactor.now
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
-            receiveCredit: WireLimits.initialCredit)
+            receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()
+        release.eventStarted()
         ledgerEntry = channel.openLedger(number, kind == .fetch ? .standard : .extended)
     }
 
     /// Background work keeps the event in the watchdog's books after its answer.
     func linger() {
         isLingering = true
+        release.eventStarted()
         channel.linger(self)
     }
 
     func stopLingering() {
         isLingering = false
+        release.eventEnded()
         channel.stopLingering(self)
         if !isOpen { closeLedger() }
     }
@@ -96,6 +99,16 @@ final class EventStream: ChannelStream {
         return subrequestCount <= worker.limits.subrequestsMax
     }
 
+    private var logByteCount = 0
+
+    /// Counts what the event logs.
+    ///
+    /// - Returns: the bytes in all.
+    func countLog(_ byteCount: Int) -> Int {
+        logByteCount += byteCount
+        return logByteCount
+    }
+
     /// The owner has lost interest: its client went away.
     func abandon(_ reason: StreamReset) {
         owner = nil
@@ -122,6 +135,9 @@ final class EventStream: ChannelStream {
         }
     }
 
+    /// A handler that has answered reads no more of its request.
+    override func receivedEndWhileSending() { reset(.cancelled) }
+
     override func wasReset(_ reason: StreamReset) {
         let owner = owner
         self.owner = nil
@@ -140,6 +156,7 @@ final class EventStream: ChannelStream {
         isCounted = false
         closeLedger()
         channel.isolate.eventEnded()
+        release.eventEnded()
         worker.pool.latencies.record(channel.reactor.now - started)
         channel.reactor.dispatcher.released(channel, by: self)
     }

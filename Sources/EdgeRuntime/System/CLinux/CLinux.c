@@ -9,3 +9,21 @@ int edge_accept(int listener, struct sockaddr *address, socklen_t *length) {
 int edge_memfd(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
 void edge_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+static volatile sig_atomic_t signal_counter = -1;
+
+static void count_signal(int number) {
+    (void)number;
+    int saved = errno;
+    uint64_t one = 1;
+    ssize_t written = write(signal_counter, &one, sizeof one);  // Allowed in a handler (signal-safety(7)).
+    (void)written;
+    errno = saved;
+}
+
+int edge_count_signal(int number, int eventfd) {
+    signal_counter = eventfd;
+    struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    return sigaction(number, &action, NULL);
+}

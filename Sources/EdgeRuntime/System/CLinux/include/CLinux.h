@@ -34,6 +34,8 @@ static inline int edge_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBL
 int edge_accept(int listener, struct sockaddr *address, socklen_t *length);
 int edge_memfd(const char *name);
 void edge_name_thread(const char *name);
+// Adds one to the eventfd whenever the signal comes, on whichever thread, instead of what the signal did.
+int edge_count_signal(int number, int eventfd);
 static inline int edge_socketpair(int pair[2]) {
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
 }

@@ -1,0 +1,58 @@
+internal import HTTP
+package import Host
+
+/// The routes of all tenants of a node. Each tenant changes its own; the node gets the whole, as one table.
+package actor RoutingDirectory {
+    private let node: Node
+    private var entries: [String: Entry] = [:]
+
+    private struct Entry {
+        var description: ReleaseDescription
+        var release: ReleaseRuntime
+    }
+
+    package init(node: Node) { self.node = node }
+
+    /// - Throws: `RoutingConflict` when another tenant has a host or a pattern that `description` wants.
+    func check(_ description: ReleaseDescription) throws(RoutingConflict) {
+        let others = entries.filter { $0.key != description.tenant }.sorted { $0.key < $1.key }
+        for (tenant, entry) in others {
+            for worker in entry.description.workers {
+                for mine in description.workers {
+                    for domain in mine.domains where worker.domains.contains(where: { $0.host == domain.host }) {
+                        throw RoutingConflict(claim: "\(domain)", owner: tenant)
+                    }
+                    for route in mine.routes where worker.routes.contains(where: { $0.ties(with: route) }) {
+                        throw RoutingConflict(claim: "\(route)", owner: tenant)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends new requests for the tenant's routes to `release`; those of other tenants stay where they are.
+    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) async {
+        entries[description.tenant] = Entry(description: description, release: release)
+        var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
+        var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
+        for (_, entry) in entries.sorted(by: { $0.key < $1.key }) {
+            for worker in entry.description.workers {
+                guard let runtime = entry.release.workers[worker.name] else { continue }
+                let target = RouteTarget(release: entry.release, worker: runtime)
+                routes += worker.routes.map { ($0, target) }
+                domains += worker.domains.map { ($0, target) }
+            }
+        }
+        await node.install(RoutingTable(RouteTable(routes: routes, domains: domains)))
+    }
+}
+
+/// Two tenants of a node want the same requests.
+package struct RoutingConflict: Error, Sendable, CustomStringConvertible {
+    package let claim: String
+    package let owner: String
+
+    package var description: String {
+        "\(claim) belongs to the tenant \"\(owner)\" on this node: choose another host or path"
+    }
+}

@@ -1,0 +1,93 @@
+import Workers
+import WorkersCrypto
+
+struct Session: Codable {
+    var user: String
+}
+
+func useKV(_ env: Env, _ token: String) async throws -> Session? {
+    let sessions = try env.kv("SESSIONS")
+    try await sessions.put("greeting", "hello", expirationTtl: 3600, metadata: ["language": "en"])
+    let greeting = try await sessions.get("greeting")
+    let stored = try await sessions.getWithMetadata("greeting")
+    var cursor: String?
+    repeat {
+        let page = try await sessions.list(prefix: "greet", cursor: cursor)
+        for key in page.keys { try await sessions.delete(key.name) }
+        cursor = page.cursor
+    } while cursor != nil
+    precondition(greeting == stored.value)
+    return try await sessions.get(token, .json(Session.self))
+}
+
+struct Article: Codable {
+    var id: Int
+    var title: String
+}
+
+func useD1(_ env: Env) async throws -> [Article] {
+    let database = try env.d1("DB")
+    let insert = database.prepare("INSERT INTO articles (title) VALUES (?1)")
+    try await database.batch([insert.bind("one"), insert.bind("two")])
+    let first = try await database.prepare("SELECT id, title FROM articles WHERE title = ?1")
+        .bind("one").first(as: Article.self)
+    let count = try await database.prepare("SELECT count(*) AS n FROM articles").first("n")?.integer
+    precondition(first != nil && count ?? 0 > 1)
+    let result = try await database.prepare("SELECT id, title FROM articles ORDER BY id LIMIT 10").all()
+    return try result.decode()
+}
+
+func download(_ request: Request, _ env: Env, key: String) async throws -> Response {
+    guard let object = try await env.r2("FILES").get(key, range: R2Range(request.headers)) else {
+        return .text("no such file\n", status: 404)
+    }
+    var headers = Headers()
+    try object.object.writeHttpMetadata(&headers)
+    try headers.set("etag", object.httpEtag)
+    guard let part = object.range else { return Response(body: object.body, headers: headers) }
+    try headers.set("content-range", "bytes \(part.offset)-\(part.offset + part.length - 1)/\(object.size)")
+    return try Response(status: 206, headers: headers, body: object.body)
+}
+
+func upload(_ request: Request, _ env: Env, key: String) async throws -> Response {
+    guard let body = request.body, body.length != nil else { return .text("a length is needed\n", status: 411) }
+    let metadata = R2HTTPMetadata(contentType: request.headers["content-type"])
+    guard let object = try await env.r2("FILES").put(key, body, httpMetadata: metadata) else {
+        return .empty(status: 412)
+    }
+    return try .json(["etag": object.etag, "size": "\(object.size)"], status: 201)
+}
+
+func send(_ env: Env) async throws {
+    let events = try env.queue("EVENTS")
+    try await events.send(["type": "signed-up"])
+    try await events.sendBatch(
+        [QueueMessageToSend(["type": "one"]), QueueMessageToSend("later", contentType: .text, delaySeconds: 60)])
+}
+
+func callService(_ exchange: Exchange) async throws -> Response {
+    try await exchange.env.service("USERS").fetch(exchange.request)
+}
+
+func callOutside(_ context: ExecutionContext) async throws -> Response {
+    let answer = try await context.fetch("https://api.example.com/rates")
+    guard answer.isSuccess else { return .text("no rates\n", status: 502) }
+    return Response(body: answer.body)
+}
+
+func signIn(_ env: Env, _ context: ExecutionContext, password: String, hash: String) async throws -> Response {
+    guard try await Bcrypt.verify(password, hash) else { return .text("wrong password\n", status: 401) }
+    guard let secret = env.secret("JWT_KEY") else { throw MissingSecret() }
+    let key = try JWTKey(SymmetricKey(secret.reveal()))
+    let expiry = context.now / 1000 + 3600
+    return .text(try JWTSigner(key).sign(Claims(sub: "user-1", exp: expiry)))
+}
+
+struct Claims: Codable {
+    var sub: String
+    var exp: Int64
+}
+
+struct MissingSecret: Error, CustomStringConvertible {
+    var description: String { "the secret JWT_KEY is not set" }
+}
