@@ -46,13 +46,14 @@ class Answer:
 class Node:
     """One `edge` process. A context manager: it is killed at the end whatever happens."""
 
-    def __init__(self, *arguments, state=None, cwd=None, env=None, deadline=60):
+    def __init__(self, *arguments, state=None, cwd=None, env=None, deadline=60, session=False):
         self.arguments = list(arguments)
         self.owns_state = state is None
         self.state = state or tempfile.mkdtemp(prefix="edge-test-")
         self.cwd = cwd or ROOT
         self.env = env
         self.deadline = deadline
+        self.session = session
         self.process = None
 
     def start(self):
@@ -60,7 +61,8 @@ class Node:
         command = [product("edge"), *self.arguments, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
                    "--state", self.state]
         self.process = subprocess.Popen(
-            command, cwd=self.cwd, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True)
+            command, cwd=self.cwd, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True,
+            start_new_session=self.session)
         line = ""
         started = time.monotonic()
         while time.monotonic() - started < self.deadline:

@@ -12,6 +12,9 @@ enum CheckCommand: Command {
     static let options: [Option] = Project.options + [.flag("json", "prints the findings as a JSON array")]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        // `config check` comes here with its own word.
+        let words = arguments.positional.first == "check" ? arguments.positional.dropFirst() : arguments.positional[...]
+        if let word = words.first { throw UsageError.unexpectedArgument(word) }
         let project = Project(arguments)
         let diagnostics = project.loader.checkAll(Project.loadOptions(arguments))
         if arguments.has("json") {

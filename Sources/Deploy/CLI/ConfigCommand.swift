@@ -4,7 +4,7 @@ internal import Configuration
 enum ConfigCommand: Command {
     static let name = "config"
     static let summary = "Shows the configuration of an environment, or compares two"
-    static let usage = "show [--env ENVIRONMENT] [--origin] | diff A B | check"
+    static let usage = "show [ENVIRONMENT] [--origin] | diff A B | check"
     static let discussion = """
         show    prints every value of an environment after all files are merged; with --origin also where it is from
         diff    prints the values in which two environments differ
@@ -20,7 +20,13 @@ enum ConfigCommand: Command {
         let project = Project(arguments)
         switch arguments.positional.first {
         case "show":
-            guard let configuration = project.load(arguments.value("env") ?? "dev", arguments) else {
+            let words = arguments.positional.dropFirst()
+            if words.count > 1 { throw UsageError.unexpectedArgument(arguments.positional[2]) }
+            if let word = words.first, let option = arguments.value("env"), word != option {
+                throw UsageError.unexpectedArgument(word)
+            }
+            let environment = words.first ?? arguments.value("env") ?? "dev"
+            guard let configuration = project.load(environment, arguments) else {
                 return ExitCode.refused
             }
             for setting in configuration.settings {
@@ -37,7 +43,7 @@ enum ConfigCommand: Command {
             }
             return ExitCode.success
         case "check": return try await CheckCommand.run(arguments)
-        case let other?: throw UsageError.unknownCommand("config \(other)", nearest: nil)
+        case let other?: throw UsageError.unknownSubcommand(other, of: name, among: ["show", "diff", "check"])
         case nil: throw UsageError.missingArgument("show, diff or check")
         }
     }

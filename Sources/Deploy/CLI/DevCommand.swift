@@ -2,6 +2,7 @@ internal import Configuration
 internal import Host
 internal import Observability
 internal import Releases
+internal import Synchronization
 internal import System
 
 /// `edge dev`: builds, runs all workers, watches the sources, rebuilds and swaps without losing a request.
@@ -13,7 +14,8 @@ enum DevCommand: Command {
         Builds the workers of wrangler-like.toml with SwiftPM, applies pending migrations, prints routes and bindings, and
         serves on http://localhost:8787. When a source, a migration, wrangler-like.toml, environments/dev.toml or .dev.vars
         changes, it builds again and moves traffic without losing a request; what fails to build or to start leaves the
-        last good release serving. Ctrl-C finishes open requests and ends, a second Ctrl-C ends at once.
+        last good release serving. With --no-build, executables that somebody else built are the change to follow.
+        Ctrl-C finishes open requests and ends, a second Ctrl-C ends at once.
         """
     static let options: [Option] =
         NodeOptions.options + Project.options + [
@@ -25,14 +27,16 @@ enum DevCommand: Command {
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
         let project = Project(arguments)
-        guard let configuration = project.load("dev", arguments) else { return ExitCode.refused }
-        let options = try NodeOptions(arguments, environment: "dev", configuration: configuration)
         let builder = WorkerBuilder(
             directory: project.directory, isOptimised: arguments.has("release"), isEnabled: !arguments.has("no-build"))
+        // Before anything is read: what is saved while the first release is built counts as a change.
+        let changes = arguments.has("no-watch") ? nil : try ChangeFeed(project, builder)
+        guard let configuration = project.load("dev", arguments) else { return ExitCode.refused }
+        let options = try NodeOptions(arguments, environment: "dev", configuration: configuration)
         guard try builder.build(configuration) else { return ExitCode.failure }
 
         let process = try await NodeProcess(options)
-        let session = DevSession(project: project, arguments: arguments, builder: builder, process: process)
+        let session = DevSession(project: project, arguments: arguments, builder: builder, process: process, changes: changes)
         return try await session.serve(configuration)
     }
 }
@@ -73,28 +77,43 @@ struct DevSession {
     let arguments: CommandLineArguments
     let builder: WorkerBuilder
     let process: NodeProcess
+    let changes: ChangeFeed?
+    private let secrets = DevSecrets()
+
+    init(
+        project: Project, arguments: CommandLineArguments, builder: WorkerBuilder, process: NodeProcess,
+        changes: ChangeFeed?
+    ) {
+        self.changes = changes
+        self.project = project
+        self.arguments = arguments
+        self.builder = builder
+        self.process = process
+    }
 
     func serve(_ configuration: EffectiveConfiguration) async throws -> Int32 {
         let runner = try process.makeRunner(
-            tenant: configuration.tenant, secrets: DevSecrets(project: project, arguments: arguments))
+            tenant: configuration.tenant, secrets: secrets)
         let endpoints = try await process.listen()
         await process.control.attach(node: process.node, runner: runner)
         do {
             _ = try await runner.apply(try describe(configuration, number: 1))
         } catch {
             _ = await process.node.drain(until: process.clock.now())
+            process.flushLog()
             Edge.complain("edge dev: \(error)")
             return ExitCode.refused
         }
         await process.control.becomeReady()
         Edge.complain(summary(configuration))
         process.announce(endpoints)
-        if !arguments.has("no-watch") { follow(runner) }
+        if let changes { follow(changes, runner) }
         return await process.waitForTheEnd([runner])
     }
 
     private func describe(_ configuration: EffectiveConfiguration, number: Int) throws -> ReleaseDescription {
-        try project.describe(configuration, name: "dev-\(number)", products: builder.products)
+        secrets.use(LocalValues(project, configuration))
+        return try project.describe(configuration, name: "dev-\(number)", products: builder.products)
     }
 
     private func summary(_ configuration: EffectiveConfiguration) -> String {
@@ -124,26 +143,13 @@ struct DevSession {
 
     // MARK: Following changes
 
-    /// Watches on a thread of its own; each change is built there and brought into service by a task.
-    private func follow(_ runner: ReleaseRunner) {
+    /// Each change is built on the watching thread and brought into service by a task.
+    private func follow(_ changes: ChangeFeed, _ runner: ReleaseRunner) {
         let session = self
-        SystemThread(name: "edge-watch") {
-            do throws(SystemError) {
-                var watcher = try FileWatcher()
-                for folder in ["Sources", "environments", "migrations"] {
-                    watcher.watch("\(session.project.directory)/\(folder)")
-                }
-                watcher.watchFiles(of: session.project.directory)
-                var number = 1
-                while true {
-                    let changed = watcher.next(quiet: .milliseconds(200))
-                    number += 1
-                    session.changed(changed, number: number, runner)
-                }
-            } catch {
-                session.process.logger.log(.error, "changes can't be followed: \(error)")
-            }
-        }.start()
+        let number = Atomic(1)
+        changes.follow { paths in
+            session.changed(paths, number: number.add(1, ordering: .relaxed).newValue, runner)
+        }
     }
 
     private func changed(_ paths: Set<String>, number: Int, _ runner: ReleaseRunner) {
@@ -180,19 +186,44 @@ struct DevSession {
 extension DevSession {
     /// Whether a file is one that a release is made of.
     private func isInput(_ path: String) -> Bool {
+        // Executables have no extension; all else there belongs to the one who builds.
+        if path.hasPrefix(builder.products + "/") { return !path.dropFirst(builder.products.count).contains(".") }
         let relative = path.hasPrefix(project.directory + "/") ? path.dropFirst(project.directory.count + 1) : path[...]
         guard !relative.contains("/") else { return true }
         return relative == "wrangler-like.toml" || relative == "Package.swift" || relative.hasPrefix(".dev.vars")
+            || relative.hasPrefix(".env")
     }
 }
 
-/// Reads `.dev.vars` anew for each release.
-private struct DevSecrets: SecretSource {
-    let project: Project
-    let arguments: CommandLineArguments
+/// Tells which of a project's files change, from its making on.
+final class ChangeFeed: Sendable {
+    private let watcher: Mutex<FileWatcher?>
+
+    init(_ project: Project, _ builder: WorkerBuilder) throws(SystemError) {
+        var watcher = try FileWatcher()
+        for folder in ["Sources", "environments", "migrations"] { watcher.watch("\(project.directory)/\(folder)") }
+        watcher.watchFiles(of: project.directory)
+        // Somebody else builds: what they built is the change.
+        if !builder.isEnabled { watcher.watchFiles(of: builder.products) }
+        self.watcher = Mutex(watcher)
+    }
+
+    /// Calls `changed` with the paths of each change, one change after the other, on a thread of its own.
+    func follow(_ changed: @escaping @Sendable (Set<String>) -> Void) {
+        SystemThread(name: "edge-watch") { [self] in
+            guard var watcher = watcher.withLock({ $0.take() }) else { return }
+            while true { changed(watcher.next(quiet: .milliseconds(200))) }
+        }.start()
+    }
+}
+
+/// What `.dev.vars` said when the newest release was described.
+private final class DevSecrets: SecretSource {
+    private let values = Mutex<LocalValues?>(nil)
+
+    func use(_ values: LocalValues) { self.values.withLock { $0 = values } }
 
     func secret(_ name: String, of worker: String) -> String? {
-        guard let configuration = project.load("dev", arguments) else { return nil }
-        return LocalSecrets(project, configuration).secret(name, of: worker)
+        values.withLock { $0?.secret(name, of: worker) }
     }
 }

@@ -5,6 +5,7 @@ internal import Isolates
 internal import Observability
 internal import OpenSSL
 internal import Releases
+internal import Synchronization
 internal import System
 
 /// A node as a process: opens its state, listens, serves until a signal, drains.
@@ -84,6 +85,8 @@ struct NodeProcess {
         }
     }
 
+    func flushLog() { log.flush() }
+
     struct Endpoints {
         var edge: [ListenAddress]
         var control: ListenAddress
@@ -101,19 +104,38 @@ struct NodeProcess {
         Edge.announce("ready \(url) control http://\(endpoints.control.urlHost):\(endpoints.control.port)")
     }
 
+    /// What a request, a batch and background work may take at most once the node is asked to end.
+    private static let drainMax = Duration.seconds(30)
+
     /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
     func waitForTheEnd(_ runners: [ReleaseRunner]) async -> Int32 {
         await signals.first()
         signals.exitAtNext()
         logger.log(.notice, "draining: open requests are finished, new ones are not taken")
         await control.startDraining()
-        for runner in runners { await runner.stop() }
-        let cut = await node.drain(until: clock.now() + .seconds(30))
+        let isDelivering = Flag(true)
+        // Awaited below: the end of the isolates ends batches that take too long.
+        let stop = Task {
+            for runner in runners { await runner.stop() }
+            isDelivering.clear()
+        }
+        let cut = await node.drain(until: clock.now() + Self.drainMax) { isDelivering.isSet }
         if cut > 0 { logger.log(.warning, "requests were cut off by the end of the drain", [("count", "\(cut)")]) }
+        await stop.value
         for runner in runners { await runner.close() }
         log.flush()
         return ExitCode.success
     }
+}
+
+/// A truth that one side takes back and the other looks at.
+private final class Flag: Sendable {
+    private let value: Atomic<Bool>
+
+    init(_ value: Bool) { self.value = Atomic(value) }
+
+    var isSet: Bool { value.load(ordering: .acquiring) }
+    func clear() { value.store(false, ordering: .releasing) }
 }
 
 extension ListenAddress {

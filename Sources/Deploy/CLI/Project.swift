@@ -1,5 +1,6 @@
 internal import Configuration
 internal import Glibc
+internal import Interfaces
 internal import Releases
 internal import System
 
@@ -45,7 +46,7 @@ struct Project {
     func describe(
         _ configuration: EffectiveConfiguration, name: String, products: String
     ) throws -> ReleaseDescription {
-        try ReleaseDescription(
+        var description = try ReleaseDescription(
             configuration, name: name, executable: { "\(products)/\($0)" },
             migrations: { directory in
                 let path = "\(self.directory)/\(directory)"
@@ -53,19 +54,38 @@ struct Project {
                     (file, String(decoding: try FileTree.read("\(path)/\(file)"), as: UTF8.self))
                 }
             })
+        if configuration.environment == "dev" {
+            let local = LocalValues(self, configuration)
+            for index in description.workers.indices {
+                description.workers[index].variables = local.variables(of: description.workers[index].name)
+            }
+        }
+        return description
     }
 }
 
-/// Secrets of a developer's machine: `.dev.vars` and its relatives.
-struct LocalSecrets: SecretSource {
+/// What a developer's machine says: secrets, and other values for variables, in `.dev.vars` and its relatives.
+struct LocalValues: SecretSource {
     private var values: [String: [String: String]] = [:]
+    private var variables: [String: [(name: String, value: Variable.Value)]] = [:]
 
     init(_ project: Project, _ configuration: EffectiveConfiguration) {
         for worker in configuration.workers {
             let local = project.loader.localVariables(worker: worker.name, environment: configuration.environment)
-            for secret in local.resolve(worker).secrets { values[worker.name, default: [:]][secret.name] = secret.value }
+            let resolved = local.resolve(worker)
+            for secret in resolved.secrets { values[worker.name, default: [:]][secret.name] = secret.value }
+            variables[worker.name] = resolved.variables
         }
     }
 
     func secret(_ name: String, of worker: String) -> String? { values[worker]?[name] }
+
+    func variables(of worker: String) -> [(name: String, value: IsolateConfiguration.Variable)] {
+        (variables[worker] ?? []).map { variable in
+            switch variable.value {
+            case .text(let text): (variable.name, .text(text))
+            case .json(let text): (variable.name, .json(text))
+            }
+        }
+    }
 }

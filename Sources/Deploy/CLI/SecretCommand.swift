@@ -8,7 +8,7 @@ enum SecretCommand: Command {
     static let summary = "Puts, lists and deletes an environment's secrets"
     static let usage = "put NAME | list | delete NAME  --env ENVIRONMENT [--worker WORKER]"
     static let discussion = """
-        put     stores one line of standard input under NAME, in the place of an older value
+        put     stores standard input, without one line end behind it, under NAME, in the place of an older value
         list    prints the names and the worker that each is for; values are never shown
         delete  removes NAME
 
@@ -27,6 +27,12 @@ enum SecretCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         guard let environment = arguments.value("env") else { throw UsageError.missingArgument("--env ENVIRONMENT") }
+        // A value on the command line would be in the shell's history and in everybody's list of processes.
+        let words = arguments.positional.first == "list" ? 1 : 2
+        if arguments.positional.count > words { throw UsageError.unexpectedArgument(arguments.positional[words]) }
+        if let name = arguments.positional.dropFirst().first, !isName(name) {
+            throw UsageError.invalidValue(option: "NAME", value: name, expected: "letters, digits and _, no digit first")
+        }
         let state = arguments.value("state") ?? "state/\(environment)"
         try FileTree.makeDirectory(state, mode: 0o711)
         let store = try SecretStore(
@@ -34,9 +40,8 @@ enum SecretCommand: Command {
         let worker = arguments.value("worker") ?? "*"
         switch (arguments.positional.first, arguments.positional.dropFirst().first) {
         case ("put", let name?):
-            guard let value = readLine(strippingNewline: true), !value.isEmpty else {
-                throw UsageError.missingArgument("the value on standard input")
-            }
+            let value = try standardInput()
+            guard !value.isEmpty else { throw UsageError.missingArgument("the value on standard input") }
             try store.put(name, of: worker, value: value, at: SystemClock().wallTime())
             print("stored \(name)")
         case ("delete", let name?):
@@ -54,9 +59,40 @@ enum SecretCommand: Command {
             }
         case (nil, _): throw UsageError.missingArgument("put, list or delete")
         case ("put", nil), ("delete", nil): throw UsageError.missingArgument("NAME")
-        case (let other?, _): throw UsageError.unknownCommand("secret \(other)", nearest: nil)
+        case (let other?, _): throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete"])
         }
         return ExitCode.success
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        text.utf8.enumerated().allSatisfy { position, byte in
+            switch byte {
+            case 0x41...0x5A, 0x61...0x7A, 0x5F: true
+            case 0x30...0x39: position > 0
+            default: false
+            }
+        }
+    }
+
+    /// All of standard input, as keys in PEM have many lines; the line end that `echo` adds is none of it.
+    private static func standardInput() throws -> String {
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 4096)
+        while true {
+            // SAFETY: read fills at most the array it is lent.
+            let count = unsafe read(0, &piece, piece.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw SystemError("read", errno: errno, on: "standard input") }
+            if count == 0 { break }
+            bytes += piece[..<count]
+            guard bytes.count <= 1 << 20 else { throw SystemError("read", errno: EFBIG, on: "standard input") }
+        }
+        if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+        if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw UsageError.invalidValue(option: "standard input", value: "(not shown)", expected: "UTF-8 text")
+        }
+        return text
     }
 
     /// Outside the state directory: a copy of the state alone opens nothing.

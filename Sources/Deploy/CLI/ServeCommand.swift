@@ -36,7 +36,7 @@ enum ServeCommand: Command {
             NodeProcess.Tenancy(
                 description: try project.describe(configuration, name: "\(environment)-1", products: products),
                 secrets: environment == "dev"
-                    ? LocalSecrets(project, configuration)
+                    ? LocalValues(project, configuration)
                     : try SecretStore(
                         database: process.state.controlDatabase,
                         keyFile: SecretCommand.keyFile(environment, arguments)))

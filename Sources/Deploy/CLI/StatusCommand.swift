@@ -37,6 +37,7 @@ enum StatusCommand: Command {
         guard let client = ControlClient(url) else {
             throw UsageError.invalidValue(option: "--control", value: url, expected: "http://HOST:PORT")
         }
+        if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
         let answer = try client.get("/status")
         guard answer.status == 200 else {
             Edge.complain("edge status: \(url) answers \(answer.status); is it the control URL, the second one of the ready line?")

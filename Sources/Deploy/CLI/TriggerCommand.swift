@@ -14,7 +14,9 @@ enum TriggerCommand: Command {
     ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        guard arguments.positional.first == "cron" else { throw UsageError.missingArgument("cron") }
+        guard let kind = arguments.positional.first else { throw UsageError.missingArgument("cron") }
+        guard kind == "cron" else { throw UsageError.unknownSubcommand(kind, of: name, among: ["cron"]) }
+        guard arguments.positional.count <= 2 else { throw UsageError.unexpectedArgument(arguments.positional[2]) }
         guard let url = arguments.value("control") else { throw UsageError.missingArgument("--control URL") }
         guard let client = ControlClient(url) else {
             throw UsageError.invalidValue(option: "--control", value: url, expected: "http://HOST:PORT")
@@ -23,8 +25,12 @@ enum TriggerCommand: Command {
         if arguments.positional.count > 1 { query.append("cron=\(encode(arguments.positional[1]))") }
         if let worker = arguments.value("worker") { query.append("worker=\(encode(worker))") }
         let answer = try client.get("/cdn-cgi/handler/scheduled?\(query.joined(separator: "&"))")
+        guard answer.status == 200 else {
+            Edge.complain("edge trigger: " + answer.body.split(separator: "\n").joined(separator: " "))
+            return ExitCode.failure
+        }
         print(answer.body, terminator: "")
-        return answer.status == 200 ? ExitCode.success : ExitCode.failure
+        return ExitCode.success
     }
 
     private static func encode(_ text: String) -> String {

@@ -1,3 +1,4 @@
+internal import Glibc
 package import Host
 internal import Interfaces
 package import Isolates
@@ -96,8 +97,7 @@ package actor ReleaseRunner {
         var prepared = Prepared()
         do {
             for worker in description.workers {
-                let hash = try artifacts.add(worker.executable)
-                try checkExecutable(worker, artifact: hash)
+                let hash = try add(worker)
                 let values = try secretValues(worker)
                 let key = worker.fingerprint(artifact: hash, secrets: values)
                 prepared.keys[worker.name] = key
@@ -119,14 +119,13 @@ package actor ReleaseRunner {
         return prepared
     }
 
-    /// A file that can't run is named as its owner knows it.
-    private func checkExecutable(_ worker: WorkerDescription, artifact: String) throws {
-        do {
-            _ = try IsolateImage(
-                path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
-        } catch SpawnError.notExecutable(_, let reason) {
-            throw SpawnError.notExecutable(path: worker.executable, reason: reason)
+    private func add(_ worker: WorkerDescription) throws -> String {
+        let hash: String
+        do throws(SystemError) { hash = try artifacts.add(worker.executable) } catch {
+            let reason = error.errno == ENOENT ? "it does not exist; was it built?" : "\(error)"
+            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: reason)
         }
+        return hash
     }
 
     private func secretValues(_ worker: WorkerDescription) throws -> [(name: String, value: String)] {
@@ -140,6 +139,9 @@ package actor ReleaseRunner {
             }
         }
         guard missing.isEmpty else { throw ReleaseError.missingSecrets(missing, worker: worker.name) }
+        for variable in worker.variables where try secrets.secret(variable.name, of: worker.name) != nil {
+            throw ReleaseError.variableNamedLikeSecret(variable.name, worker: worker.name)
+        }
         return values
     }
 
@@ -173,11 +175,20 @@ package actor ReleaseRunner {
             environment: description.environment, bindings: bindings, variables: worker.variables,
             secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
             subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
-        let image = try IsolateImage(path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
+        let image: IsolateImage
+        do {
+            image = try IsolateImage(
+                path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
+        } catch SpawnError.notExecutable(_, let reason) {
+            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: reason)
+        }
         let pool = node.makePool(
             configuration: configuration, image: image, limits: worker.limits, size: worker.size,
             identity: identity)
-        return WorkerRuntime(configuration: configuration, bindings: targets, limits: worker.limits, pool: pool)
+        let node = node
+        return WorkerRuntime(
+            configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
+            onUnreachable: { node.release($0) })
     }
 
     /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not
@@ -207,16 +218,27 @@ package actor ReleaseRunner {
 
     // MARK: The switch
 
+    /// How long events of a replaced release may go on calling its workers.
+    private static let previousReleaseMax = Duration.seconds(30)
+
     private func switchTo(
         _ release: ReleaseRuntime, _ description: ReleaseDescription, _ prepared: Prepared
     ) async {
         let previous = current
+        let now = clock.now()
         current = Running(
             description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts)
         await routing.install(description, release)
         await crons.install(description, release)
         await queues.install(description, release)
-        if let previous { retire(previous.release, keeping: release) }
+        // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
+        // those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
+        let node = node
+        for worker in previous?.release.workers.values.map({ $0 }) ?? []
+        where release.workers[worker.name] !== worker {
+            let pool = worker.pool
+            _ = clock.schedule(at: now + Self.previousReleaseMax) { node.retire(pool) }
+        }
         let inUse = prepared.artifacts.union(previous?.artifacts ?? [])
         do { try artifacts.prune(keeping: inUse, of: description.tenant) } catch {
             logger.log(.warning, "artifacts that nobody uses stay: \(error)")
@@ -225,28 +247,6 @@ package actor ReleaseRunner {
             .info, "release is active",
             [("release", release.name), ("workers", "\(release.workers.count)"), ("previous", previous?.release.name ?? "-")])
     }
-
-    /// Ends the workers of `previous` that `release` doesn't share, once nothing that `previous` accepted is open any more.
-    private func retire(_ previous: ReleaseRuntime, keeping release: ReleaseRuntime) {
-        let old = previous.workers.values.filter { release.workers[$0.name] !== $0 }
-        guard !old.isEmpty else { return }
-        let node = node
-        let clock = clock
-        // Outlives this call on purpose: the release that serves now doesn't wait for the one before.
-        Task {
-            let deadline = clock.now() + Self.drainMax
-            var quiet = 0
-            // An event that ends may let a waiting one start: quiet once is not enough.
-            while quiet < 3, clock.now() < deadline {
-                quiet = previous.openEvents == 0 ? quiet + 1 : 0
-                do { try await clock.sleep(for: .milliseconds(50)) } catch { break }
-            }
-            for worker in old { node.retire(worker.pool) }
-        }
-    }
-
-    /// How long events of a release that was replaced may go on.
-    private static let drainMax = Duration.seconds(30)
 
     package enum CronOutcome: Sendable {
         case handled
@@ -288,6 +288,8 @@ package actor ReleaseRunner {
 package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case busy
     case missingSecrets([String], worker: String)
+    case variableNamedLikeSecret(String, worker: String)
+    case badExecutable(worker: String, path: String, reason: String)
     case failedToStart(worker: String, reason: String)
     case missingHandler(String, worker: String, reason: String)
     case migrationFailed(database: String, file: String, reason: String)
@@ -298,6 +300,11 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
         case .missingSecrets(let names, let worker):
             "worker \"\(worker)\" needs the secret\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")): "
                 + "set with `edge secret put NAME`, or in .dev.vars for `edge dev`"
+        case .variableNamedLikeSecret(let name, let worker):
+            "worker \"\(worker)\" has a variable \(name), and there is a secret of this name: rename one, or delete the "
+                + "secret with `edge secret delete \(name)`"
+        case .badExecutable(let worker, let path, let reason):
+            "the executable of worker \"\(worker)\", \(path), cannot be used: \(reason)"
         case .failedToStart(let worker, let reason): "worker \"\(worker)\" does not start: \(reason)"
         case .missingHandler(let handler, let worker, let reason):
             "worker \"\(worker)\" does not handle \(handler) events, but \(reason)"

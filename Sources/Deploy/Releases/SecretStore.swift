@@ -20,7 +20,7 @@ package final class SecretStore: SecretSource {
     ///   - keyFile: 32 bytes, mode 0600; made when missing.
     package init(database: String, keyFile: String) throws {
         key = try Self.readKey(keyFile)
-        let sqlite = try SQLiteConnection(path: database, .readWrite)
+        let sqlite = try SQLiteConnection(path: database, .create)
         try sqlite.execute(
             """
             PRAGMA journal_mode = WAL;

@@ -71,8 +71,13 @@ final class Listener: PollTarget {
         try reactor.watch(self, rawValue, .read)
     }
 
-    override func becameReady(_ events: Epoll.Interest) {
-        guard let listening = descriptor?.rawValue else { return }
+    override func becameReady(_ events: Epoll.Interest) { _ = accept() }
+
+    /// Takes connections that wait in the kernel.
+    ///
+    /// - Returns: whether there may be more.
+    private func accept() -> Bool {
+        guard let listening = descriptor?.rawValue else { return false }
         for _ in 0..<Self.acceptsPerTurn {
             var storage = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -89,12 +94,13 @@ final class Listener: PollTarget {
                     isPaused = true
                     reactor.change(self, listening, [])
                 }
-                return
+                return false
             }
             let socket = Descriptor(owning: accepted)
             let address = NetworkAddress(storage)
             open(socket, from: address)
         }
+        return true
     }
 
     override func tick(_ now: Instant) {
@@ -128,8 +134,9 @@ final class Listener: PollTarget {
         return client
     }
 
-    /// No new connections from now on.
+    /// No new connections from now on. Those that the kernel has taken for us are served: closing would reset them.
     func close() {
+        while accept() {}
         guard let descriptor = descriptor.take() else { return }
         reactor.unwatch(self, descriptor.rawValue)
         do { try descriptor.close() } catch { reactor.logger.log(.warning, "\(error)") }

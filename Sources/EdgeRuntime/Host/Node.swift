@@ -184,10 +184,13 @@ package final class Node: Sendable {
 
     // MARK: The end
 
-    /// Takes no new connections, lets requests finish until `deadline`, then ends all isolates.
+    /// Takes no new connections, lets requests and what `isBusy` says finish until `deadline`, then ends all isolates.
+    /// Their background work has until then too.
     ///
     /// - Returns: the requests that had to be cut off.
-    package func drain(until deadline: Instant) async -> Int {
+    package func drain(
+        until deadline: Instant, while isBusy: @Sendable () -> Bool = { false }
+    ) async -> Int {
         for reactor in reactors {
             await reactor.call {
                 for listener in reactor.listeners { listener.close() }
@@ -196,18 +199,19 @@ package final class Node: Sendable {
             }
         }
         var open = await snapshot().connections
-        while open > 0, clock.now() < deadline {
+        while open > 0 || isBusy(), clock.now() < deadline {
             do { try await clock.sleep(for: .milliseconds(20)) } catch { break }
             open = await snapshot().connections
         }
-        await stopIsolates()
+        await stopIsolates(until: deadline)
         return open
     }
 
-    private func stopIsolates() async {
+    private func stopIsolates(until deadline: Instant) async {
         let pools = pools
         for pool in pools { pool.stop() }
-        let deadline = clock.now() + .seconds(5)
+        // An isolate without work needs milliseconds to end.
+        let deadline = max(deadline, clock.now() + .seconds(5))
         while pools.contains(where: { !$0.isEmpty }), clock.now() < deadline {
             do { try await clock.sleep(for: .milliseconds(10)) } catch { break }
         }

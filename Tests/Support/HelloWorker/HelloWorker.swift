@@ -121,6 +121,51 @@ import Workers
             let path = exchange.parameters.get("path") ?? ""
             return try await exchange.env.service("SERVICE").fetch(Request("http://service/\(path)"))
         }
+        // Variables as they are; of secrets, only how long they are.
+        routes.get("/variable/:name") { exchange in
+            let value = exchange.env.variable(exchange.parameters.get("name") ?? "")
+            return value.map { .text($0) } ?? .text("no value", status: 404)
+        }
+        routes.get("/secret-length/:name") { exchange in
+            let secret = exchange.env.secret(exchange.parameters.get("name") ?? "")
+            return secret.map { .text("\($0.reveal().utf8.count)") } ?? .text("no value", status: 404)
+        }
+        // Answers at once and writes the key after the time has passed.
+        routes.get("/later-put/:milliseconds/:key") { exchange in
+            let milliseconds = try exchange.parameters.get("milliseconds", as: Int.self)
+            let key = exchange.parameters.get("key") ?? ""
+            exchange.context.waitUntil {
+                try await exchange.context.sleep(for: .milliseconds(milliseconds))
+                try await exchange.env.kv("KV").put(key, "later")
+            }
+            return .text("later")
+        }
+        // A body that must not be there.
+        routes.get("/no-content-with-body") { _ in
+            try Response(status: 204, body: ByteStream("body"))
+        }
+        // `count` fetches of `url` at once; the statuses, and how long it took.
+        routes.get("/fetch-many/:count") { exchange in
+            let count = try exchange.parameters.get("count", as: Int.self)
+            let target = exchange.request.url.searchParameters.get("url") ?? ""
+            let start = exchange.context.now
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<count {
+                    group.addTask { try await exchange.context.fetch(target).status }
+                }
+                var statuses: [Int] = []
+                for try await status in group { statuses.append(status) }
+                return statuses
+            }
+            return .text("\(statuses) \(exchange.context.now - start)")
+        }
+        // A POST to `url` with a short body.
+        routes.get("/fetch-post") { exchange in
+            let parameters = exchange.request.url.searchParameters
+            let request = try Request(parameters.get("url") ?? "", method: .post, body: ByteStream("posted"))
+            let answer = try await exchange.context.fetch(request)
+            return .text("\(answer.status) \(try await answer.text())")
+        }
         routes.get("/fetch") { exchange in
             guard let target = exchange.request.url.searchParameters.get("url") else {
                 return .text("which url?", status: 400)

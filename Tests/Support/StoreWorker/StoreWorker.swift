@@ -22,7 +22,7 @@ import Workers
     }
 
     /// Notes each message in KV under `seen/<body>`, with the number of deliveries. A body that starts with `fail` is
-    /// retried until it is dead.
+    /// retried until it is dead; `slow` takes a second first.
     func queue(_ batch: MessageBatch, env: Env, context: ExecutionContext) async throws {
         let kv = try env.kv("KV")
         for message in batch.messages {
@@ -31,6 +31,7 @@ import Workers
                 message.retry(delaySeconds: 0)
                 continue
             }
+            if text.hasPrefix("slow") { try await context.sleep(for: .seconds(1)) }
             let key = "seen/\(batch.queue)/\(text)"
             let count = Int(try await kv.get(key) ?? "0") ?? 0
             try await kv.put(key, "\(count + 1)")

@@ -89,6 +89,11 @@ enum UsageError: Error, CustomStringConvertible {
     case unexpectedArgument(String)
     case missingArgument(String)
 
+    static func unknownSubcommand(_ word: String, of command: String, among known: [String]) -> UsageError {
+        .unknownCommand(
+            "\(command) \(word)", nearest: Nearest.name(to: word, among: known).map { "\(command) \($0)" })
+    }
+
     var description: String {
         switch self {
         case .unknownOption(let name, let nearest):

@@ -219,9 +219,10 @@ package final class IsolatePool: Sendable {
         }
     }
 
-    /// Gives each reactor its channel; the first one brings the configuration.
+    /// Gives each reactor its channel; the first one brings the configuration, and so comes last: when the isolate says that
+    /// it is ready, no reactor may still be waiting to hear of it, or it would never use it.
     private func adopt(_ spawned: SpawnedIsolate, _ isolate: Isolate) {
-        for (index, number) in spawned.channels.enumerated() {
+        for (index, number) in spawned.channels.enumerated().reversed() {
             let reactor = environment.reactors[index]
             let ledger = spawned.ledgers[index]
             reactor.post { [self] in
