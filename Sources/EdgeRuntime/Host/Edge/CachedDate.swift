@@ -9,7 +9,9 @@ struct CachedDate {
     mutating func update(to time: UnixTime) {
         guard time.seconds != second else { return }
         second = time.seconds
-        lines = Array("Date: ".utf8) + HTTPDate(unixSeconds: second).bytes + Array("\r\nServer: edge\r\nCF-Ray: ".utf8)
+        lines =
+            Array("Date: ".utf8) + HTTPDate(unixSeconds: second).bytes
+            + Array("\r\nServer: edge\r\nCF-Ray: ".utf8)
     }
 }
 

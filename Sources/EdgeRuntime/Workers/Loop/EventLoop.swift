@@ -188,7 +188,7 @@ final class EventLoop: @unchecked Sendable {
     /// An event that hasn't answered, while no call is open, no timer set, no job runnable and no body awaited, will
     /// never answer (spec: runtime, section 1, error 1101).
     private func watchForHang() {
-        guard runningCount > 0, awaitedCount == 0, blockingCount == 0, timers.isEmpty, jobs.isEmpty,
+        guard runningCount > 0, awaitedCount == 0, blockingCount == 0, jobs.isEmpty, !timers.hasLive,
             mailbox.withLock({ $0.isEmpty })
         else {
             quietSince = nil

@@ -28,7 +28,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private var task: Task<Void, Never>?
     private var hasReplied = false
     private var isRunning = true
-    private var isOver = false
+    private(set) var isOver = false
     private var callCount: UInt32 = 0
     private var logByteCount = 0
     private var waitUntilCount = 0

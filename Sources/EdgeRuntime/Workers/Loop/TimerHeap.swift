@@ -14,6 +14,9 @@ struct TimerHeap {
     var isEmpty: Bool { timers.isEmpty }
     var earliest: Instant? { timers.first?.deadline }
 
+    /// Whether a timer can still wake an event. A sleep that was cancelled leaves its timer here until it is due.
+    var hasLive: Bool { timers.contains { !$0.job.invocation.isOver } }
+
     mutating func insert(_ job: QueuedJob, at deadline: Instant) {
         sequence += 1
         timers.append(Timer(deadline: deadline, sequence: sequence, job: job))
