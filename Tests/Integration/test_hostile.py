@@ -1,5 +1,6 @@
 """A worker that attacks: each attack is contained and reported, and a neighbour on the same node goes on answering."""
 
+import http.client
 import json
 import os
 import re
@@ -201,6 +202,41 @@ class Attacks(unittest.TestCase):
         with open(f"/proc/{self.node.process.pid}/status") as status:
             resident = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
         self.assertLess(resident, 512 << 10)
+
+
+class Fuzzing(unittest.TestCase):
+    """Frames that are nearly right, to a node that has something to lose. EDGE_SEED and EDGE_FUZZ_SECONDS widen it."""
+
+    def test_nearly_right_frames(self):
+        seed = int(os.environ.get("EDGE_SEED", 1))
+        seconds = float(os.environ.get("EDGE_FUZZ_SECONDS", 10))
+        with Node(
+                "run", product("HostileWorker"), "--kv", "KV", "--d1", "DB", "--r2", "R2=bucket", "--queue", "QUEUE=jobs",
+                "--service", f"SERVICE={product('HelloWorker')}", "--worker", f"{NEIGHBOUR}={product('HelloWorker')}",
+                "--isolates", "4", "--no-log-requests") as node:
+            end = time.monotonic() + seconds
+            outcomes = {}
+
+            def attack(lane):
+                requester = Requester(node.port, timeout=40)
+                number = 0
+                while time.monotonic() < end:
+                    number += 1
+                    try:
+                        outcome, _ = requester.request("POST", f"/fuzz?argument={seed * 1_000_000 + lane * 10_000 + number}")
+                    except (ConnectionError, http.client.HTTPException):
+                        outcome = "broken"
+                    outcomes[outcome] = outcomes.get(outcome, 0) + 1
+                requester.close()
+
+            with Neighbour(node.port, NEIGHBOUR) as neighbour:
+                in_threads(4, attack)
+            what = f"seed {seed}: {outcomes}"
+            self.assertIsNone(node.process.poll(), what)
+            self.assertEqual(neighbour.failures, [], what)
+            self.assertGreater(sum(outcomes.values()), 4, what)
+            wait_until(lambda: node.get("/hello").status == 200, 40, "the worker's next answer")
+            self.assertEqual(node.stop(), 0, what)
 
 
 class StartFailures(unittest.TestCase):

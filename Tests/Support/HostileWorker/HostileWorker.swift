@@ -44,6 +44,10 @@ import Workers
         case "/giant": flood(with: [0xFF, 0xFF, 0xFF, 0xFF, 2, 0, 0, 0, 1, 0, 0, 0], times: 1)
         // Data on a stream that nobody opened.
         case "/unknown": flood(with: [4, 0, 0, 0, 2, 0, 0, 0, 0x0F, 0xFF, 0, 0, 1, 2, 3, 4], times: 1)
+        // Frames that are nearly right, from a seed.
+        case "/fuzz":
+            fuzz(seed: UInt64(argument) ?? 0)
+            return .text("survived")
         case "/logs":
             for number in 0..<200_000 { context.log.info("flood \(number)") }
             return .text("logged")
@@ -103,6 +107,86 @@ import Workers
         var local = (depth, depth &* 3, depth &* 5)
         local.0 = recurse(depth + 1) &+ local.1
         return local.0 &+ local.2
+    }
+
+    /// Calls with every kind, binding and parent, and what may follow them, on streams that the SDK doesn't use.
+    private func fuzz(seed: UInt64) {
+        var random = Random(state: seed)
+        var stream = UInt32(100_000)
+        let kinds: [UInt16] = [32, 33, 34, 80] + Array(64...68) + Array(96...104) + [128, 129]
+        for number in 0..<random.below(200) {
+            var frame: [UInt8] = []
+            func append<Integer: FixedWidthInteger>(_ value: Integer) {
+                for shift in stride(from: 0, to: Integer.bitWidth, by: 8) {
+                    frame.append(UInt8(truncatingIfNeeded: value >> Integer(shift)))
+                }
+            }
+            var payload: [UInt8] = []
+            var kind = UInt8(1)
+            var target = stream
+            // Frames on streams that were never opened end the isolate at once: nothing else would be tried.
+            switch number == 0 ? 0 : random.below(10) {
+            case 0..<6:
+                stream += 2
+                target = stream
+                append(kinds[random.below(kinds.count)])
+                append(random.below(8) == 0 ? UInt16.max : UInt16(random.below(6)))
+                append(UInt32(random.below(20) * 2 + 1))
+                payload = frame + random.message()
+            case 6:
+                kind = 2
+                payload = random.bytes(random.below(3000))
+            case 7: kind = 3
+            case 8:
+                kind = 4
+                payload = [UInt8(random.below(8)), 0] + random.bytes(random.below(20))
+            default:
+                kind = 5
+                append(UInt32(random.below(300_000)))
+                payload = frame
+            }
+            // Mostly the youngest stream, sometimes an older one or an event's.
+            if kind != 1, random.below(3) == 0 { target = stream - UInt32(random.below(20) * 2) }
+            if kind != 1, random.below(200) == 0 { target = UInt32(random.below(20) * 2 + 1) }
+            frame = []
+            append(UInt32(payload.count))
+            frame += [kind, UInt8(random.below(4)), 0, 0]
+            append(target)
+            frame += payload
+            _ = unsafe write(3, frame, frame.count)
+        }
+    }
+
+    private struct Random {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            // SplitMix64.
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var mixed = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+            return mixed ^ (mixed >> 31)
+        }
+
+        mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+        mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
+
+        /// Small numbers, short texts with their lengths, and noise: what messages are made of.
+        mutating func message() -> [UInt8] {
+            var bytes: [UInt8] = []
+            for _ in 0..<below(12) {
+                switch below(5) {
+                case 0: bytes.append(UInt8(below(4)))
+                case 1: bytes += [UInt8(below(20)), 0, 0, 0]
+                case 2:
+                    let text = Array(["key", "", "SELECT 1", "http://service/hello", "bucket"][below(5)].utf8)
+                    bytes += [UInt8(text.count), 0, 0, 0] + text
+                case 3: bytes += [UInt8](repeating: 0xFF, count: 8)
+                default: bytes += self.bytes(below(30))
+                }
+            }
+            return bytes
+        }
     }
 
     /// Writes bytes straight to the channels.
