@@ -1,5 +1,6 @@
 """A worker that attacks: each attack is contained and reported, and a neighbour on the same node goes on answering."""
 
+import json
 import os
 import re
 import signal
@@ -72,8 +73,10 @@ class Attacks(unittest.TestCase):
         self.expect_log(r"used \d+ ms of CPU time in the event on channel \d+, stream \d+, of 1000 ms allowed")
 
     def test_loop_in_slices(self):
+        # The watchdog ends the isolate, or the SDK the event, whoever sees it first.
         self.expect_limit(self.attack("/slices"))
-        self.expect_log(r"used \d+ ms of CPU time in the event on channel \d+, stream \d+, of 1000 ms allowed")
+        self.expect_log(r"event ended without an answer: Worker exceeded CPU time limit\.")
+        self.assertRegex(self.log, r'event="channel \d+, stream \d+" limit="1000 ms of CPU time"')
 
     def test_memory_balloon(self):
         self.expect_limit(self.attack("/balloon"))
@@ -106,6 +109,9 @@ class Attacks(unittest.TestCase):
         self.expect_refusal(self.attack("/socket"))
 
     def test_open_files_of_others(self):
+        findings = json.loads(edge("doctor", "--json").stdout)["findings"]
+        if {"landlock": "active"} not in [{f["layer"]: f["state"]} for f in findings]:
+            self.skipTest("this kernel has no Landlock: isolates may read what every user may")
         paths = ["/etc/passwd", "/etc/hostname", f"/proc/{self.node.process.pid}/environ", "/proc/1/environ", "/dev/mem",
                  self.node.state, *self.files_in(self.node.state)]
         self.assertGreater(len(paths), 8)

@@ -23,4 +23,7 @@ package enum CallKind: UInt16, Sendable {
     case r2Head = 96, r2Get, r2Put, r2Delete, r2List, r2CreateMultipart, r2UploadPart, r2CompleteMultipart,
         r2AbortMultipart
     case queueSend = 128, queueMetrics
+
+    /// Whether a store answers it.
+    package var isForStore: Bool { rawValue >= Self.kvGet.rawValue }
 }

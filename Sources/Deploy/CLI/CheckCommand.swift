@@ -3,12 +3,13 @@ internal import Configuration
 /// `edge check`: reads all environments and prints what is wrong.
 enum CheckCommand: Command {
     static let name = "check"
-    static let summary = "Checks wrangler-like.toml and all environments"
+    static let summary = "Checks wrangler-like.toml and the files of all environments"
     static let usage = "[OPTION...]"
     static let discussion = """
-        Prints every finding with its place, the line and what to do. Exit code 2 when there is an error.
+        Prints every finding with its place, the line and what to do; nothing is started or changed.
+        Exit code 2 when there is an error.
         """
-    static let options: [Option] = Project.options + [.flag("json", "findings as a JSON array")]
+    static let options: [Option] = Project.options + [.flag("json", "prints the findings as a JSON array")]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let project = Project(arguments)

@@ -3,17 +3,17 @@ internal import Configuration
 /// `edge config show|diff|check`.
 enum ConfigCommand: Command {
     static let name = "config"
-    static let summary = "Shows or compares effective configurations"
+    static let summary = "Shows the configuration of an environment, or compares two"
     static let usage = "show [--env ENVIRONMENT] [--origin] | diff A B | check"
     static let discussion = """
-        show    prints every value of an environment after all files are merged, with --origin also its place
+        show    prints every value of an environment after all files are merged; with --origin also where it is from
         diff    prints the values in which two environments differ
         check   as `edge check`
         """
     static let options: [Option] =
         Project.options + [
-            .value("env", "ENVIRONMENT", "which one (dev)"), .flag("origin", "where each value comes from"),
-            .flag("json", "findings as JSON (check)"),
+            .value("env", "ENVIRONMENT", "the environment to show (dev)"), .flag("origin", "adds file, line and column of each value"),
+            .flag("json", "prints the findings of check as JSON"),
         ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {

@@ -7,18 +7,19 @@ internal import System
 /// `edge dev`: builds, runs all workers, watches the sources, rebuilds and swaps without losing a request.
 enum DevCommand: Command {
     static let name = "dev"
-    static let summary = "Builds and runs the whole platform, and follows changes"
+    static let summary = "Builds and runs the platform on this machine, and follows changes"
     static let usage = "[OPTION...]"
     static let discussion = """
-        Builds the workers with SwiftPM, applies pending migrations, serves on http://localhost:8787 and rebuilds when a
-        source, wrangler-like.toml, environments/dev.toml or .dev.vars changes. A failed build or start keeps the last
-        good release serving. Ctrl-C ends in order, a second one at once.
+        Builds the workers of wrangler-like.toml with SwiftPM, applies pending migrations, prints routes and bindings, and
+        serves on http://localhost:8787. When a source, a migration, wrangler-like.toml, environments/dev.toml or .dev.vars
+        changes, it builds again and moves traffic without losing a request; what fails to build or to start leaves the
+        last good release serving. Ctrl-C finishes open requests and ends, a second Ctrl-C ends at once.
         """
     static let options: [Option] =
         NodeOptions.options + Project.options + [
-            .flag("release", "builds optimised"),
-            .flag("no-build", "runs what was built before"),
-            .flag("no-watch", "doesn't follow changes"),
+            .flag("release", "builds optimised (for debugging)"),
+            .flag("no-build", "runs what was built before, from .build"),
+            .flag("no-watch", "stays with what it started with"),
         ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {

@@ -3,10 +3,13 @@ internal import Isolates
 /// `edge doctor`: which layers of the sandbox are active on this machine.
 enum DoctorCommand: Command {
     static let name = "doctor"
-    static let summary = "Tells which layers of the sandbox are active here"
+    static let summary = "Shows which layers of the sandbox work on this machine"
     static let usage = "[--json]"
-    static let discussion = "Exit code 1 when isolates can't run, or not safely for tenants who don't trust each other."
-    static let options: [Option] = [.flag("json", "findings as JSON")]
+    static let discussion = """
+        Prints each layer with its state, and what is lost where one is missing. Exit code 1 when isolates can't run here,
+        or not safely for tenants who don't trust each other.
+        """
+    static let options: [Option] = [.flag("json", "prints the findings as JSON")]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let report = Doctor.examine()

@@ -2,6 +2,8 @@
 // into a line on standard error and an exit code.
 
 internal import Glibc
+internal import Releases
+internal import System
 
 @main
 enum Edge {
@@ -44,7 +46,7 @@ enum Edge {
             exit(ExitCode.usage)
         } catch {
             complain("edge \(name): \(error)")
-            exit(ExitCode.failure)
+            exit(ExitCode.of(error))
         }
     }
 
@@ -54,27 +56,31 @@ enum Edge {
             "  \(command.name)" + String(repeating: " ", count: width - command.name.count) + command.summary
         }
         return """
-            edge \(version): a serverless edge in one process
+            edge \(version): runs serverless workers, each in a sandboxed process, and the stores that they use
 
             usage: edge COMMAND [OPTION...]
 
             \(lines.joined(separator: "\n"))
 
-            `edge COMMAND --help` tells more.
-            Exit codes: 0 done, 1 failed, 2 refused (configuration), 64 usage, 75 busy.
+            `edge COMMAND --help` tells more; README.md has a tour.
+            Exit codes: 0 done, 1 failed, 2 configuration or release refused, 64 wrong usage,
+            75 in use: another node has the state directory or the address, 130 ended at once by a second signal.
             """
     }
 
     private static func help(_ command: any Command.Type) -> String {
-        let width = (command.options.map { $0.usage.count }.max() ?? 0) + 2
-        let options = command.options.map { option in
+        let all = command.options + [.flag("help", "prints this")]
+        let width = (all.map { $0.usage.count }.max() ?? 0) + 2
+        let options = all.map { option in
             "  \(option.usage)" + String(repeating: " ", count: width - option.usage.count) + option.help
         }
         return """
             usage: edge \(command.name) \(command.usage)
 
             \(command.discussion)
-            \(options.isEmpty ? "" : "\n" + options.joined(separator: "\n") + "\n")
+
+            options, with what holds without them in brackets:
+            \(options.joined(separator: "\n"))
             """
     }
 
@@ -115,4 +121,14 @@ enum ExitCode {
     static let usage: Int32 = 64
     /// Something else holds what this command needs; trying again later may work.
     static let busy: Int32 = 75
+
+    /// The code that says what kind of failure `error` is.
+    static func of(_ error: any Error) -> Int32 {
+        switch error {
+        case is UnsupportedBinding, is ReleaseError: refused
+        case StateError.inUse: busy
+        case let error as SystemError where error.errno == EADDRINUSE: busy
+        default: failure
+        }
+    }
 }

@@ -5,14 +5,14 @@ internal import Observability
 /// What all commands that run a node have in common.
 struct NodeOptions {
     static let options: [Option] = [
-        .values("listen", "HOST:PORT", "where clients come in; port 0: any free one"),
-        .value("control", "HOST:PORT", "where the node is controlled (127.0.0.1:0)"),
-        .value("state", "DIRECTORY", "where data is kept (state/ENVIRONMENT)"),
+        .values("listen", "HOST:PORT", "where clients come in; may be repeated; port 0 takes a free one (127.0.0.1:8787)"),
+        .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
+        .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)"),
         .value("reactors", "N", "threads that serve clients (one per core)"),
-        .value("log-level", "LEVEL", "trace, debug, info, notice, warning or error"),
-        .value("log-format", "FORMAT", "text or json"),
-        .flag("log-requests", "logs each request"),
-        .flag("no-log-requests", "doesn't"),
+        .value("log-level", "LEVEL", "trace, debug, info, notice, warning or error (info)"),
+        .value("log-format", "FORMAT", "text or json (text)"),
+        .flag("log-requests", "logs each request (in dev)"),
+        .flag("no-log-requests", "logs no requests (elsewhere)"),
     ]
 
     var environment: String

@@ -80,7 +80,7 @@ struct NodeProcess {
         } catch {
             log.flush()
             Edge.complain("edge: \(error)")
-            return ExitCode.failure
+            return ExitCode.of(error)
         }
     }
 

@@ -9,14 +9,14 @@ struct Project {
     let loader: ConfigurationLoader
 
     static let options: [Option] =
-        [.value("project", "DIRECTORY", "the folder with wrangler-like.toml (here)")] + loadingOptions
+        [.value("project", "DIRECTORY", "the folder with wrangler-like.toml (the current one)")] + loadingOptions
     /// For commands that serve several platforms at once.
     static let manyOptions: [Option] =
         [.values("project", "DIRECTORY", "a folder with wrangler-like.toml (here); one per tenant")] + loadingOptions
 
     private static let loadingOptions: [Option] = [
-        .values("set", "KEY=VALUE", "overrides a value of the configuration (dev only)"),
-        .flag("lenient", "unknown keys are warnings"),
+        .values("set", "KEY=VALUE", "replaces a value of the configuration; may be repeated; in dev alone"),
+        .flag("lenient", "takes unknown keys for warnings, not for errors"),
     ]
 
     init(directory: String) {

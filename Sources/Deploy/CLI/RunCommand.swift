@@ -7,11 +7,14 @@ internal import System
 /// `edge run`: one worker without any configuration file.
 enum RunCommand: Command {
     static let name = "run"
-    static let summary = "Runs one worker's executable, without configuration"
+    static let summary = "Runs one worker's executable, without any configuration file"
     static let usage = "EXECUTABLE [OPTION...]"
     static let discussion = """
-        Serves all hosts and paths with one worker. Bindings are made as they are named: the worker finds the namespace
-        `sessions` of `--kv SESSIONS=sessions` under env.kv("SESSIONS").
+        Serves all hosts and paths with one worker, on http://localhost:8787. Stores are made as they are named: after
+        `--kv NOTES` the worker finds the namespace `notes` under env.kv("NOTES"), after `--kv NOTES=drafts` the
+        namespace `drafts`. Data is kept in state/dev, unless --state says otherwise.
+
+        example: edge run .build/debug/Notes --kv NOTES
         """
     static let options: [Option] =
         NodeOptions.options + [
@@ -20,13 +23,14 @@ enum RunCommand: Command {
             .values("r2", "NAME[=BUCKET]", "binds an R2 bucket"),
             .values("queue", "NAME[=QUEUE]", "binds a queue"),
             .values("consume", "QUEUE[=QUEUE]", "delivers a queue to the worker; dead letters go to the second"),
-            .values("service", "NAME=EXECUTABLE", "runs another worker and binds it"),
-            .values("worker", "HOST=EXECUTABLE", "runs another worker for a host name of its own"),
-            .values("var", "NAME=VALUE", "sets a variable"),
-            .value("isolates", "N", "isolates, at least and at most (1)"),
-            .value("concurrency", "N", "events per isolate at once (64)"),
-            .value("cpu", "DURATION", "CPU time per event (30s)"),
-            .value("memory", "SIZE", "memory per isolate (128MiB)"),
+            .values("service", "NAME=EXECUTABLE", "runs another worker, too, and binds it"),
+            .values("worker", "HOST=EXECUTABLE", "runs another worker, too, bound alike, for a host name of its own"),
+            .values("var", "NAME=VALUE", "sets a variable: env.variable(\"NAME\")"),
+            .value("isolates", "N", "processes of the worker (1)"),
+            .value("concurrency", "N", "events that a process handles at once (64)"),
+            .value("subrequests", "N", "calls that one event may make (1000)"),
+            .value("cpu", "DURATION", "CPU time that one event may use (30s)"),
+            .value("memory", "SIZE", "memory that one process may use (128MiB)"),
             .value("body", "SIZE", "the largest request body (100MB)"),
             .flag("allow-private", "lets the worker fetch private and loopback addresses"),
         ]
@@ -58,6 +62,7 @@ enum RunCommand: Command {
             var other = WorkerDescription(name: workerName(host), executable: path)
             other.size = worker.size
             other.limits = worker.limits
+            other.bindings = workers[0].bindings
             other.routes = [try RoutePattern("\(host)/*", for: other.name)]
             workers.append(other)
         }
@@ -96,6 +101,7 @@ enum RunCommand: Command {
         let isolates = try arguments.integer("isolates", 1...256) ?? 1
         worker.size = PoolSize(min: isolates, max: isolates, idleTimeout: .seconds(300))
         worker.limits.concurrency = try arguments.integer("concurrency", 1...1024) ?? 64
+        worker.limits.subrequestsMax = try arguments.integer("subrequests", 1...1_000_000) ?? 1000
         worker.limits.cpu = try arguments.duration("cpu") ?? worker.limits.cpu
         worker.limits.memoryByteCount = try arguments.size("memory") ?? worker.limits.memoryByteCount
         worker.limits.bodyBytesMax = try arguments.size("body") ?? worker.limits.bodyBytesMax

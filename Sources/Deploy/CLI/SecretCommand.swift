@@ -8,16 +8,21 @@ enum SecretCommand: Command {
     static let summary = "Puts, lists and deletes an environment's secrets"
     static let usage = "put NAME | list | delete NAME  --env ENVIRONMENT [--worker WORKER]"
     static let discussion = """
-        `put` reads the value from standard input. Values are encrypted at rest (AES-256-GCM) under a key file outside the
-        state directory and can't be read back. A running node takes a change up with its next release.
-        In dev, secrets come from .dev.vars instead.
+        put     stores one line of standard input under NAME, in the place of an older value
+        list    prints the names and the worker that each is for; values are never shown
+        delete  removes NAME
+
+        Values are encrypted (AES-256-GCM) under a key file, which is made when it is missing and is kept outside the
+        state directory. A node reads secrets when it starts. In dev, secrets come from .dev.vars instead.
+
+        example: edge secret put JWT_KEY --env staging <key.txt
         """
     static let options: [Option] = [
-        .value("env", "ENVIRONMENT", "whose secrets"),
-        .value("worker", "WORKER", "only for this worker (all)"),
+        .value("env", "ENVIRONMENT", "whose secrets; required"),
+        .value("worker", "WORKER", "for this worker alone (all workers)"),
         .value("state", "DIRECTORY", "the node's state (state/ENVIRONMENT)"),
         .value("key-file", "FILE", "the key (~/.config/edge/ENVIRONMENT.key)"),
-        .flag("json", "list as JSON"),
+        .flag("json", "prints the list as JSON"),
     ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {

@@ -4,7 +4,7 @@ internal import Releases
 /// `edge serve`: a node of one environment.
 enum ServeCommand: Command {
     static let name = "serve"
-    static let summary = "Runs a node of one environment"
+    static let summary = "Runs a node of one environment, with workers that were built before"
     static let usage = "--environment ENVIRONMENT [OPTION...]"
     static let discussion = """
         Serves the platform of wrangler-like.toml with the values of environments/ENVIRONMENT.toml and the executables that
@@ -12,8 +12,8 @@ enum ServeCommand: Command {
         With several --project, each is a tenant of its own on this node; the first one's file decides where it listens.
         """
     static let options: [Option] =
-        [.value("environment", "ENVIRONMENT", "a file of environments/")] + NodeOptions.options + Project.manyOptions + [
-            .value("products", "DIRECTORY", "where the workers' executables are (beside edge)"),
+        [.value("environment", "ENVIRONMENT", "the name of a file in environments/; required")] + NodeOptions.options + Project.manyOptions + [
+            .value("products", "DIRECTORY", "where the workers' executables are (where edge is)"),
             .value("key-file", "FILE", "the key of the secrets (~/.config/edge/ENVIRONMENT.key)"),
         ]
 

@@ -3,11 +3,14 @@ internal import FoundationEssentials
 /// `edge status`: what a running node does.
 enum StatusCommand: Command {
     static let name = "status"
-    static let summary = "Tells what a running node does"
+    static let summary = "Shows what a running node does"
     static let usage = "--control URL [--json]"
-    static let discussion = "Asks the node whose ready line named this control URL."
+    static let discussion = """
+        Asks the node that printed `ready http://… control URL` when it could serve: its release, and for each worker the
+        version, the number of its processes and their memory.
+        """
     static let options: [Option] = [
-        .value("control", "URL", "the control URL of the ready line"), .flag("json", "as the node says it"),
+        .value("control", "URL", "the control URL of the node's ready line; required"), .flag("json", "prints the node's own answer"),
     ]
 
     private struct Status: Decodable {
@@ -35,6 +38,10 @@ enum StatusCommand: Command {
             throw UsageError.invalidValue(option: "--control", value: url, expected: "http://HOST:PORT")
         }
         let answer = try client.get("/status")
+        guard answer.status == 200 else {
+            Edge.complain("edge status: \(url) answers \(answer.status); is it the control URL, the second one of the ready line?")
+            return ExitCode.failure
+        }
         if arguments.has("json") {
             print(answer.body, terminator: "")
             return ExitCode.success
@@ -42,11 +49,14 @@ enum StatusCommand: Command {
         let status = try JSONDecoder().decode(Status.self, from: Data(answer.body.utf8))
         let condition = status.draining ? "draining" : status.ready ? "ready" : "starting"
         print("\(status.environment): \(condition) for \(status.uptimeSeconds) s")
-        print("\(status.connections) connections, \(status.requests) requests so far")
+        print("connections: \(status.connections), requests so far: \(status.requests)")
         for (tenant, release) in status.releases.sorted(by: { $0.key < $1.key }) { print("\(tenant): release \(release)") }
         for worker in status.workers {
             let memory = "\(worker.residentBytes >> 20) MiB"
-            print("  \(worker.tenant)/\(worker.name)  \(worker.version)  \(worker.isolates) isolates, \(memory)" + (worker.lastFailure.map { "  last failure: \($0)" } ?? ""))
+            let isolates = "\(worker.isolates) \(worker.isolates == 1 ? "isolate" : "isolates")"
+            print(
+                "  \(worker.tenant)/\(worker.name)  \(worker.version)  \(isolates), \(memory)"
+                    + (worker.lastFailure.map { "  last failure: \($0)" } ?? ""))
         }
         return ExitCode.success
     }

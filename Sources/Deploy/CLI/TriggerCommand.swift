@@ -1,11 +1,16 @@
 /// `edge trigger cron`: fires a cron event now.
 enum TriggerCommand: Command {
     static let name = "trigger"
-    static let summary = "Fires a cron event now"
+    static let summary = "Fires a cron event on a running node, now"
     static let usage = "cron [EXPRESSION] --control URL [--worker WORKER]"
-    static let discussion = "Without an expression, the only cron of the release."
+    static let discussion = """
+        Calls the scheduled handler of the worker that has the cron EXPRESSION, as the clock would. Without EXPRESSION the
+        release must have a single cron. Exit code 1 when the handler fails.
+
+        example: edge trigger cron "0 3 * * *" --control http://127.0.0.1:38391
+        """
     static let options: [Option] = [
-        .value("control", "URL", "the control URL of the ready line"), .value("worker", "WORKER", "whose cron"),
+        .value("control", "URL", "the control URL of the node's ready line; required"), .value("worker", "WORKER", "the worker that has the cron (any)"),
     ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {

@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import Isolates
+internal import Stores
 internal import System
 internal import Wire
 
@@ -27,6 +28,10 @@ final class Channel: PollTarget {
     private var waitsForWritability = false
     /// When the isolate last took something while something was waiting for it.
     private var lastProgress: Instant
+    /// How long events took, until the next tick.
+    var latencies = LatencyTally()
+    /// Whether anything was read since the last tick.
+    private var hasRead = false
     /// New events go elsewhere: it is draining or broken.
     private(set) var isRetired = false
 
@@ -90,9 +95,9 @@ final class Channel: PollTarget {
     // MARK: Opening events
 
     /// Opens an event. `write` puts the message behind the call's kind.
-    func open(
-        _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> ChannelStream, _ write: (inout ByteBuffer) -> Void
-    ) -> ChannelStream {
+    func open<Stream: ChannelStream>(
+        _ kind: CallKind, flags: FrameFlags, make: (UInt32) -> Stream, _ write: (inout ByteBuffer) -> Void
+    ) -> Stream {
         let number = nextEvent
         nextEvent += 2
         if nextEvent > streamNumberToRecycle { recycle() }
@@ -197,21 +202,21 @@ final class Channel: PollTarget {
     // MARK: Frames from the isolate
 
     override func becameReady(_ events: Epoll.Interest) {
-        if events.contains(.write) {
+        if events.isWritable {
             waitsForWritability = false
             watch(.read)
             flush()
         }
-        guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
+        guard events.isReadable, transport != nil else { return }
         guard let result = transport?.read(into: &input, upTo: 256 << 10) else { return }
         switch result {
         case .wouldBlock: return
         case .closed: return fail()
         case .moved: break
         }
+        hasRead = true
         do {
             try readFrames()
-            input.releaseIfEmpty()
         } catch { broken(by: "\(error)") }
     }
 
@@ -279,13 +284,53 @@ final class Channel: PollTarget {
         }
         let rest = unsafe UnsafeRawBufferPointer(rebasing: payload[CallHead.byteCount...])
         guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
+        guard let event, call.kind.isForStore else {
+            return try unsafe makeCallStream(header, event).start(call, rest)
+        }
+        let (service, question) = try unsafe (
+            event.worker.store(call.binding), StoreCall(call.kind, message: Array(rest))
+        )
+        if header.flags.contains(.end), try answerInPlace(question, service, header, event) { return }
+        try makeCallStream(header, event).ask(service, question)
+    }
+
+    private func makeCallStream(_ header: FrameHeader, _ event: EventStream?) throws(WireError) -> CallStream
+    {
         let stream = CallStream(
             number: header.stream, channel: self, event: event,
             isLazy: header.flags.contains(.lazyBody))
         streams.insert(stream, header.stream)
         callCount += 1
         if header.flags.contains(.end) { try stream.receivedEndFrame() }
-        try unsafe stream.start(call, rest)
+        return stream
+    }
+
+    /// Answers what its store answers without waiting; no stream comes to be unless the reply has a body.
+    ///
+    /// - Returns: false when there is something to wait for.
+    private func answerInPlace(
+        _ question: StoreCall, _ service: any StoreService, _ header: FrameHeader, _ event: EventStream
+    ) throws(WireError) -> Bool {
+        let reply: StoreReply
+        do throws(CallFailure) {
+            guard let found = try service.answerInPlace(question) else { return false }
+            reply = found
+        } catch {
+            if error.isMalformedCall {
+                broken(by: error.message)
+                return true
+            }
+            output.appendFrame(.open, stream: header.stream, flags: .end) { error.writeReply(into: &$0) }
+            markDirty()
+            return true
+        }
+        if reply.body == nil {
+            output.appendFrame(.open, stream: header.stream, flags: .end) { reply.writeHead(into: &$0) }
+            markDirty()
+        } else {
+            try makeCallStream(header, event).answer(reply)
+        }
+        return true
     }
 
     // MARK: Who is open
@@ -328,6 +373,9 @@ final class Channel: PollTarget {
     }
 
     override func tick(_ now: Instant) {
+        isolate.pool.latencies.add(&latencies)
+        if !hasRead { input.releaseIfEmpty() }
+        hasRead = false
         if output.isEmpty {
             lastProgress = now
         } else if now - lastProgress > Self.unreadMax {

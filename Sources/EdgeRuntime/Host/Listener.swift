@@ -50,6 +50,8 @@ final class Listener: PollTarget {
     private let node: NodeContext
     private let role: ListenerRole
     private var descriptor: Descriptor?
+    /// The last connection's: many come from one address.
+    private var client: Client?
     /// Nothing is accepted before the next tick: there was no descriptor left for it, and epoll would report the listener
     /// again at once.
     private var isPaused = false
@@ -106,17 +108,24 @@ final class Listener: PollTarget {
         // SAFETY: the option's value is the integer whose address and size are given.
         _ = unsafe setsockopt(
             socket.rawValue, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        let isExempt = node.settings.trustedProxies.contains(address)
-        guard node.admission.admit(address, isExempt: isExempt) else {
+        let client = client(at: address)
+        guard node.admission.admit(address, isExempt: client.isTrusted) else {
             reactor.counters.connectionsRefused += 1
             return  // Closed unread: a peer that opens too many gets no answer to work with.
         }
         do {
-            _ = try Connection(socket, peer: address, role: role, reactor: reactor, node: node)
+            _ = try Connection(socket, client: client, role: role, reactor: reactor, node: node)
         } catch {
-            node.admission.leave(address, isExempt: isExempt)
+            node.admission.leave(address, isExempt: client.isTrusted)
             reactor.logger.log(.error, "cannot watch a connection: \(error)")
         }
+    }
+
+    private func client(at address: NetworkAddress) -> Client {
+        if let client, client.address == address { return client }
+        let client = Client(address, isTrusted: node.settings.trustedProxies.contains(address))
+        self.client = client
+        return client
     }
 
     /// No new connections from now on.

@@ -118,7 +118,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     }
 
     private func millisecondsToNextTick() -> Int32 {
-        let nanoseconds = (nextTick - now).wholeNanoseconds
+        let nanoseconds = nextTick.nanoseconds - now.nanoseconds
         return nanoseconds <= 0 ? 0 : Int32(clamping: nanoseconds / 1_000_000 + 1)
     }
 
@@ -246,7 +246,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     func removeTicker(_ ticker: any Ticker) { tickers[ObjectIdentifier(ticker)] = nil }
 }
 
-/// Something with deadlines, looked at a few times a second.
+/// Something with deadlines that has no descriptor, looked at as often as a `PollTarget`.
 protocol Ticker: AnyObject {
     func tick(_ now: Instant)
 }

@@ -6,8 +6,9 @@ package import System
 ///        ▲                                     │
 ///        └──── an isolate stayed healthy for 10 s, or 10 min without a failure
 ///
-/// The pause grows only while isolates fail to start. One that was ready and then died can have died of its clients'
-/// requests, and nobody may lock a worker out for minutes by sending it what kills it: that pause stays at 1 s.
+/// The pause grows only while isolates fail to start. One that was ready and then died can have died of
+/// its clients' requests, and nobody may lock a worker out for minutes by sending it what kills it: that
+/// pause stays at 1 s.
 package struct CrashLoopBackoff: Sendable {
     package static let failuresMax = 3
     package static let window = Duration.seconds(60)
@@ -26,7 +27,8 @@ package struct CrashLoopBackoff: Sendable {
     private var failures: [Instant] = []
     private var lastFailure: Instant?
     private var delay: Duration?
-    /// Whether the pause is for isolates that had started well: short enough for requests to wait for its end.
+    /// Whether the pause is for isolates that had started well: short enough for requests to wait for its
+    /// end.
     package private(set) var isBrief = false
     /// When something may be started again; `nil`: at any time.
     package private(set) var startAllowedAt: Instant?

@@ -1,13 +1,15 @@
 package import System
 
-/// A health event that an isolate has yet to answer. Pure: it is given the time and what the isolate has used.
+/// A health event that an isolate has yet to answer. Pure: it is given the time and what the isolate
+/// has used.
 ///
-/// One that computes cannot answer, and its CPU limit takes care of it; one that neither computes nor answers, because its
-/// thread sleeps, waits or is stopped, would hold its events for ever.
+/// One that computes cannot answer, and its CPU limit takes care of it; one that neither computes nor
+/// answers, because its thread sleeps, waits or is stopped, would hold its events for ever.
 package struct HealthCheck: Sendable {
     /// How long an isolate may stay silent without computing.
     package static let silenceMax = Duration.seconds(10)
-    /// Each second of CPU time excuses so many of silence: a busy machine gives an isolate a fraction of a core.
+    /// Each second of CPU time excuses so many of silence: a busy machine gives an isolate a fraction of a
+    /// core.
     package static let excusedPerCPU = 8
 
     package let sent: Instant

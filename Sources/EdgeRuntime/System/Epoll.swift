@@ -12,6 +12,13 @@ internal import Glibc
         package static let edgeTriggered = Interest(rawValue: EDGE_EPOLLET)
         package static let failure = Interest(
             rawValue: EDGE_EPOLLERR | EDGE_EPOLLHUP)
+
+        /// Reading will tell: there are bytes, the end, or an error. (In place of set algebra, which is slow for a
+        /// type of another module.)
+        package var isReadable: Bool {
+            rawValue & (EDGE_EPOLLIN | EDGE_EPOLLRDHUP | EDGE_EPOLLERR | EDGE_EPOLLHUP) != 0
+        }
+        package var isWritable: Bool { rawValue & EDGE_EPOLLOUT != 0 }
     }
 
     package struct Event: Sendable {

@@ -15,7 +15,8 @@ package final class EventCounter: Sendable {
 
     package func signal() { _ = eventfd_write(descriptor.rawValue, 1) }
 
-    /// Also signals whenever the process gets the signal `number`, on whichever thread, in place of what that did before.
+    /// Also signals whenever the process gets the signal `number`, on whichever thread, in place of what that
+    /// did before.
     ///
     /// - Note: One counter per process; it must live as long as the process.
     package func countProcessSignal(_ number: Int32) { _ = edge_count_signal(number, descriptor.rawValue) }

@@ -12,6 +12,9 @@ package struct Instant: Comparable, Hashable, Sendable {
         Instant(nanoseconds: instant.nanoseconds &+ duration.wholeNanoseconds)
     }
 
+    /// `+` without the division that a `Duration` costs.
+    package func advanced(byNanoseconds count: Int64) -> Instant { Instant(nanoseconds: nanoseconds &+ count) }
+
     package static func - (later: Instant, earlier: Instant) -> Duration {
         .nanoseconds(later.nanoseconds &- earlier.nanoseconds)
     }

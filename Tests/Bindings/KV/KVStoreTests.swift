@@ -125,6 +125,30 @@ import Wire
         await fixture.store.close()
     }
 
+    @Test func `answers a get in place, and leaves all else to be waited for`() async throws {
+        let fixture = try KVFixture()
+        let service = KVService(try fixture.store.openNamespace("A"))
+        let large = [UInt8](repeating: 7, count: KVLimits.inlineByteCountMax + 1)
+        for (key, value) in [("small", [1, 2]), ("large", large)] {
+            try await fixture.namespace("A").put(key, value)
+        }
+        for key in ["small", "large", "missing"] {
+            let call = StoreCall(.kvGet, message: KVGetMessage(key: Array(key.utf8)).encoded())
+            let reply = try #require(try service.answerInPlace(call))
+            let waited = try await service.answer(call)
+            #expect(reply.message == waited.message && reply.body?.length == waited.body?.length)
+            #expect(reply.body?.length == (key == "large" ? large.count : nil))
+        }
+        let put = StoreCall(.kvPut, message: KVPutMessage(key: [0x61], value: [1]).encoded())
+        #expect(try service.answerInPlace(put)?.message == nil)
+        let refusal = #expect(throws: CallFailure.self) {
+            _ = try service.answerInPlace(StoreCall(.kvGet, message: KVGetMessage(key: []).encoded()))
+        }
+        #expect(refusal?.message == "KV GET failed: 400 Key names must not be empty")
+        #expect(throws: CallFailure.self) { _ = try service.answerInPlace(StoreCall(.kvGet, message: [9])) }
+        await fixture.store.close()
+    }
+
     @Test func `refuses written keys that are cut inside a character`() async throws {
         let fixture = try KVFixture()
         let namespace = try fixture.store.openNamespace("A")

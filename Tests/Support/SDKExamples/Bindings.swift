@@ -5,19 +5,30 @@ struct Session: Codable {
     var user: String
 }
 
-func useKV(_ env: Env, _ token: String) async throws -> Session? {
+func keepGreeting(_ env: Env) async throws -> String? {
     let sessions = try env.kv("SESSIONS")
     try await sessions.put("greeting", "hello", expirationTtl: 3600, metadata: ["language": "en"])
-    let greeting = try await sessions.get("greeting")
-    let stored = try await sessions.getWithMetadata("greeting")
+    return try await sessions.get("greeting")
+}
+
+func language(_ env: Env) async throws -> String? {
+    let stored = try await env.kv("SESSIONS").getWithMetadata("greeting")
+    let metadata: [String: String]? = try stored.metadata?.decode()
+    return metadata?["language"]
+}
+
+func session(_ env: Env, token: String) async throws -> Session? {
+    try await env.kv("SESSIONS").get(token, .json(Session.self))
+}
+
+func forgetGuests(_ env: Env) async throws {
+    let sessions = try env.kv("SESSIONS")
     var cursor: String?
     repeat {
-        let page = try await sessions.list(prefix: "greet", cursor: cursor)
+        let page = try await sessions.list(prefix: "guest:", cursor: cursor)
         for key in page.keys { try await sessions.delete(key.name) }
         cursor = page.cursor
     } while cursor != nil
-    precondition(greeting == stored.value)
-    return try await sessions.get(token, .json(Session.self))
 }
 
 struct Article: Codable {
@@ -25,16 +36,22 @@ struct Article: Codable {
     var title: String
 }
 
-func useD1(_ env: Env) async throws -> [Article] {
-    let database = try env.d1("DB")
+func addArticles(_ database: D1Database) async throws {
     let insert = database.prepare("INSERT INTO articles (title) VALUES (?1)")
     try await database.batch([insert.bind("one"), insert.bind("two")])
-    let first = try await database.prepare("SELECT id, title FROM articles WHERE title = ?1")
-        .bind("one").first(as: Article.self)
-    let count = try await database.prepare("SELECT count(*) AS n FROM articles").first("n")?.integer
-    precondition(first != nil && count ?? 0 > 1)
-    let result = try await database.prepare("SELECT id, title FROM articles ORDER BY id LIMIT 10").all()
-    return try result.decode()
+}
+
+func article(_ env: Env, id: Int) async throws -> Article? {
+    try await env.d1("DB").prepare("SELECT id, title FROM articles WHERE id = ?1").bind(id).first(
+        as: Article.self)
+}
+
+func newest(_ env: Env) async throws -> [Article] {
+    try await env.d1("DB").prepare("SELECT id, title FROM articles ORDER BY id DESC LIMIT 10").all().decode()
+}
+
+func countArticles(_ env: Env) async throws -> Int64 {
+    try await env.d1("DB").prepare("SELECT count(*) AS n FROM articles").first("n")?.integer ?? 0
 }
 
 func download(_ request: Request, _ env: Env, key: String) async throws -> Response {
@@ -50,7 +67,9 @@ func download(_ request: Request, _ env: Env, key: String) async throws -> Respo
 }
 
 func upload(_ request: Request, _ env: Env, key: String) async throws -> Response {
-    guard let body = request.body, body.length != nil else { return .text("a length is needed\n", status: 411) }
+    guard let body = request.body, body.length != nil else {
+        return .text("a length is needed\n", status: 411)
+    }
     let metadata = R2HTTPMetadata(contentType: request.headers["content-type"])
     guard let object = try await env.r2("FILES").put(key, body, httpMetadata: metadata) else {
         return .empty(status: 412)
@@ -62,7 +81,10 @@ func send(_ env: Env) async throws {
     let events = try env.queue("EVENTS")
     try await events.send(["type": "signed-up"])
     try await events.sendBatch(
-        [QueueMessageToSend(["type": "one"]), QueueMessageToSend("later", contentType: .text, delaySeconds: 60)])
+        [
+            QueueMessageToSend(["type": "one"]),
+            QueueMessageToSend("later", contentType: .text, delaySeconds: 60),
+        ])
 }
 
 func callService(_ exchange: Exchange) async throws -> Response {
@@ -75,7 +97,8 @@ func callOutside(_ context: ExecutionContext) async throws -> Response {
     return Response(body: answer.body)
 }
 
-func signIn(_ env: Env, _ context: ExecutionContext, password: String, hash: String) async throws -> Response {
+func signIn(_ env: Env, _ context: ExecutionContext, password: String, hash: String) async throws -> Response
+{
     guard try await Bcrypt.verify(password, hash) else { return .text("wrong password\n", status: 401) }
     guard let secret = env.secret("JWT_KEY") else { throw MissingSecret() }
     let key = try JWTKey(SymmetricKey(secret.reveal()))

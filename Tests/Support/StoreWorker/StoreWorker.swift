@@ -108,7 +108,8 @@ import Workers
             return .text(object?.etag ?? "-")
         }
         routes.get("/r2/*key") { exchange in
-            guard let object = try await exchange.env.r2("R2").get(exchange.parameters.get("key") ?? "") else {
+            guard let object = try await exchange.env.r2("R2").get(exchange.parameters.get("key") ?? "")
+            else {
                 return .text("missing", status: 404)
             }
             return Response(body: object.body)
@@ -144,11 +145,15 @@ import Workers
         }
         routes.get("/bench/kv-put/:count/:parallel") { exchange in
             let kv = try exchange.env.kv("KV")
-            return try await repeated(exchange) { number in try await kv.put("bench-\(number % 1000)", "value") }
+            return try await repeated(exchange) { number in
+                try await kv.put("bench-\(number % 1000)", "value")
+            }
         }
         routes.get("/bench/d1-select/:count/:parallel") { exchange in
             let statement = try exchange.env.d1("DB").prepare("SELECT value FROM bench WHERE id = ?1")
-            return try await repeated(exchange) { number in _ = try await statement.bind(number % 1000).first() }
+            return try await repeated(exchange) { number in
+                _ = try await statement.bind(number % 1000).first()
+            }
         }
         routes.get("/bench/d1-insert/:count/:parallel") { exchange in
             let statement = try exchange.env.d1("DB").prepare("INSERT INTO inserts (value) VALUES (?1)")
@@ -158,26 +163,34 @@ import Workers
 
     /// Runs `operation` `count` times with `parallel` in flight.
     ///
-    /// - Returns: the milliseconds it took.
+    /// - Returns: the milliseconds it took, and the microseconds of one operation at p50 and p99.
     private static func repeated(
         _ exchange: Exchange, _ operation: @escaping @Sendable (Int) async throws -> Void
     ) async throws -> Response {
         let count = try exchange.parameters.get("count", as: Int.self)
         let parallel = try exchange.parameters.get("parallel", as: Int.self)
         let start = ContinuousClock.now
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        let latencies = try await withThrowingTaskGroup(of: [Duration].self) { group in
             for lane in 0..<parallel {
                 group.addTask {
-                    var number = lane
-                    while number < count {
+                    var (last, latencies) = (ContinuousClock.now, [Duration]())
+                    for number in stride(from: lane, to: count, by: parallel) {
                         try await operation(number)
-                        number += parallel
+                        let now = ContinuousClock.now
+                        latencies.append(now - last)
+                        last = now
                     }
+                    return latencies
                 }
             }
-            try await group.waitForAll()
+            var all: [Duration] = []
+            for try await part in group { all += part }
+            return all.sorted()
         }
-        let (seconds, attoseconds) = (ContinuousClock.now - start).components
-        return .text("\(Double(seconds) * 1000 + Double(attoseconds) / 1e15)")
+        let total = ContinuousClock.now - start
+        guard !latencies.isEmpty else { return .text("nothing to do", status: 400) }
+        func microseconds(_ duration: Duration) -> Double { duration / .microseconds(1) }
+        let (p50, p99) = (latencies[latencies.count / 2], latencies[latencies.count * 99 / 100])
+        return .text("\(microseconds(total) / 1000) \(microseconds(p50)) \(microseconds(p99))")
     }
 }

@@ -29,6 +29,7 @@ public struct D1Database: Sendable {
 
     /// Runs SQL without parameters, for schemas and maintenance. Each line is one item and may hold several
     /// statements, but a statement can't go over several lines. All lines are one transaction.
+    @discardableResult
     public func exec(_ sql: String) async throws -> D1ExecResult { try await caller.exec(sql) }
 
     /// A service that only the oldest databases had.

@@ -15,6 +15,7 @@ public final class D1DatabaseSession: Sendable {
         D1PreparedStatement(caller: caller, sql: sql)
     }
 
+    @discardableResult
     public func batch(_ statements: [D1PreparedStatement]) async throws -> [D1Result] {
         try await caller.query(statements.map(\.request))
     }

@@ -4,7 +4,7 @@ internal import Observability
 internal import System
 
 /// One namespace of the embedded engine.
-final class EmbeddedKVNamespace: KVStoreNamespace {
+final class EmbeddedKVNamespace: InPlaceKVNamespace {
     let name: String
     let keys: KeySpace
     let environment: LMDBEnvironment
@@ -28,8 +28,11 @@ final class EmbeddedKVNamespace: KVStoreNamespace {
 
     // MARK: Reading
 
-    /// Doesn't suspend, so it isn't asynchronous: a reactor reads in place.
     func get(_ key: [UInt8], cacheTtl: Int64?) throws(KVError) -> KVRecord? {
+        try getInPlace(key, cacheTtl: cacheTtl)
+    }
+
+    func getInPlace(_ key: [UInt8], cacheTtl: Int64?) throws(KVError) -> KVRecord? {
         try KVChecks.check(key: key)
         try KVChecks.check(cacheTtl: cacheTtl)
         do throws(LMDBError) {

@@ -5,8 +5,21 @@ internal import Wire
 /// A KV binding: decodes the calls of one worker on one namespace and answers them.
 package struct KVService: StoreService {
     private let namespace: any KVStoreNamespace
+    /// The same one, when it can be asked in place.
+    private let inPlace: (any InPlaceKVNamespace)?
 
-    package init(_ namespace: any KVStoreNamespace) { self.namespace = namespace }
+    package init(_ namespace: any KVStoreNamespace) {
+        self.namespace = namespace
+        inPlace = namespace as? any InPlaceKVNamespace
+    }
+
+    package func answerInPlace(_ call: StoreCall) throws(CallFailure) -> StoreReply? {
+        guard let inPlace, call.kind == .kvGet else { return nil }
+        let message = try getMessage(call)
+        do throws(KVError) {
+            return Self.reply(try inPlace.getInPlace(message.key, cacheTtl: message.cacheTtl), to: message)
+        } catch { throw Self.failure(.get, error) }
+    }
 
     package func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply {
         do {
@@ -29,17 +42,26 @@ package struct KVService: StoreService {
     }
 
     private func get(_ call: StoreCall) async throws -> StoreReply {
-        var decoder = WireDecoder(call.message)
-        let message = try KVGetMessage(decoding: &decoder)
+        let message = try getMessage(call)
         do throws(KVError) {
-            let record = try await namespace.get(message.key, cacheTtl: message.cacheTtl)
-            let reply = KVGetReply.encoded(
-                value: record?.value, metadata: message.withMetadata ? record?.metadata : nil)
-            guard let value = record?.value, value.count > KVLimits.inlineByteCountMax else {
-                return StoreReply(message: reply)
-            }
-            return StoreReply(message: reply, body: .bytes(value))
+            return Self.reply(try await namespace.get(message.key, cacheTtl: message.cacheTtl), to: message)
         } catch { throw Self.failure(.get, error) }
+    }
+
+    private func getMessage(_ call: StoreCall) throws(CallFailure) -> KVGetMessage {
+        var decoder = WireDecoder(call.message)
+        do throws(WireError) { return try KVGetMessage(decoding: &decoder) } catch {
+            throw .malformedCall(error)
+        }
+    }
+
+    private static func reply(_ record: KVRecord?, to message: KVGetMessage) -> StoreReply {
+        let reply = KVGetReply.encoded(
+            value: record?.value, metadata: message.withMetadata ? record?.metadata : nil)
+        guard let value = record?.value, value.count > KVLimits.inlineByteCountMax else {
+            return StoreReply(message: reply)
+        }
+        return StoreReply(message: reply, body: .bytes(value))
     }
 
     private func getMany(_ call: StoreCall) async throws -> StoreReply {

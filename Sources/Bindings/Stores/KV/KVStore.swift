@@ -28,6 +28,12 @@ package protocol KVStoreNamespace: Sendable {
     func removeAll() async throws(KVError)
 }
 
+/// A namespace whose engine reads without waiting: a reactor asks it in place, without a task.
+package protocol InPlaceKVNamespace: KVStoreNamespace {
+    /// As `get`. Microseconds, unless the page has to come from the disk.
+    func getInPlace(_ key: [UInt8], cacheTtl: Int64?) throws(KVError) -> KVRecord?
+}
+
 package struct KVRecord: Equatable, Sendable {
     package var value: [UInt8]
     /// JSON text.

@@ -11,6 +11,15 @@ package protocol StoreService: Sendable {
     /// - Throws: what the handler is to see. Anything else that goes wrong is logged by the store and thrown
     ///   as the product's documented internal error.
     func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply
+
+    /// Answers a call that carries no body, if that takes no waiting; `nil` leaves it to `answer`.
+    ///
+    /// The reactor asks this first: a memory-mapped read then costs neither a task nor a stream.
+    func answerInPlace(_ call: StoreCall) throws(CallFailure) -> StoreReply?
+}
+
+extension StoreService {
+    package func answerInPlace(_ call: StoreCall) throws(CallFailure) -> StoreReply? { nil }
 }
 
 package struct StoreCall: Sendable {

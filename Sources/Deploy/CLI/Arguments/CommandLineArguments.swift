@@ -107,8 +107,10 @@ enum UsageError: Error, CustomStringConvertible {
 
 /// Finds what somebody may have meant.
 enum Nearest {
-    /// The candidate with the smallest edit distance, if that is at most two.
+    /// The only candidate that begins like that, else the one with the smallest edit distance, if that is at most two.
     static func name(to text: String, among candidates: [String]) -> String? {
+        let continued = candidates.filter { $0.hasPrefix(text) }
+        if text.count > 1, continued.count == 1 { return continued[0] }
         let ranked = candidates.map { ($0, distance(Array(text), Array($0))) }.min { $0.1 < $1.1 }
         guard let ranked, ranked.1 <= 2 else { return nil }
         return ranked.0

@@ -104,7 +104,7 @@ extension Connection: Dispatchable, EventOwner {
         guard let route = exchange.route else { return }
         phase = .exchanging
         let hasBody = requestBody.isPending
-        let stream = channel.open(
+        let event = channel.open(
             .fetch, flags: hasBody ? [] : .end,
             make: {
                 EventStream(
@@ -112,7 +112,6 @@ extension Connection: Dispatchable, EventOwner {
                     owner: self)
             },
             { writeFetch(into: &$0) })
-        guard let event = stream as? EventStream else { return }
         self.event = event
         guard hasBody else { return }
         consumeHead()
@@ -293,7 +292,7 @@ extension Connection: Dispatchable, EventOwner {
         }
         node.logger.log(
             .error, "event ended without an answer: \(reason.message)",
-            event.channel.isolate.logFields + [("code", "\(reason.code)"), ("ray", RayID.text(exchange.ray))])
+            event.channel.isolate.logFields + event.logFields(reason) + [("ray", RayID.text(exchange.ray))])
         switch reason.code {
         case .exceededCPU, .exceededMemory: answer(.exceededLimits, detail: reason.message)
         case .overloaded: answer(.noIsolate)

@@ -76,10 +76,10 @@ extension Connection: BodyConsumer {
 
     /// - Parameter bodyLength: `nil` when the body's end is known only when it comes.
     private func finishHead(status: Int, bodyLength: Int?) {
-        output.append("Date: " as StaticString)
-        output.append(reactor.cachedDate.value)
-        output.append("\r\nServer: edge\r\nCF-Ray: " as StaticString)
-        RayID.append(exchange.ray, colo: node.settings.colo, to: &output)
+        output.append(reactor.cachedDate.lines)
+        output.append(HexDigits(exchange.ray))
+        output.append(0x2D)
+        output.append(node.settings.colo)
         output.append("\r\n" as StaticString)
         let hasNoBody = status == 204 || status == 304 || status < 200
         if hasNoBody {

@@ -24,8 +24,7 @@ final class Connection: PollTarget {
     let reactor: Reactor
     let node: NodeContext
     let role: ListenerRole
-    let peer: NetworkAddress
-    let isPeerTrusted: Bool
+    let client: Client
 
     private var transport: Transport?
     var input = ByteBuffer()
@@ -67,14 +66,12 @@ final class Connection: PollTarget {
     private static let lingerTime = Duration.seconds(2)
 
     init(
-        _ descriptor: consuming Descriptor, peer: NetworkAddress, role: ListenerRole, reactor: Reactor,
-        node: NodeContext
+        _ descriptor: consuming Descriptor, client: Client, role: ListenerRole, reactor: Reactor, node: NodeContext
     ) throws(SystemError) {
         self.reactor = reactor
         self.node = node
         self.role = role
-        self.peer = peer
-        isPeerTrusted = node.settings.trustedProxies.contains(peer)
+        self.client = client
         parser = RequestHeadParser(limits: node.settings.limits)
         deadline = reactor.now + node.settings.headTimeout
         let rawValue = descriptor.rawValue
@@ -88,11 +85,9 @@ final class Connection: PollTarget {
     // MARK: Reading
 
     override func becameReady(_ events: Epoll.Interest) {
-        if events.contains(.write) {
-            markDirty()
-        }
+        if events.isWritable { markDirty() }
         if clientHasClosed, events.contains(.failure) { return close() }
-        guard !events.isDisjoint(with: [.read, .failure, .peerClosed]), transport != nil else { return }
+        guard events.isReadable, transport != nil else { return }
         let limit = requestBody.isPending ? 128 << 10 : 16 << 10
         guard let result = transport?.read(into: &input, upTo: limit) else { return }
         switch result {
@@ -158,7 +153,6 @@ final class Connection: PollTarget {
 
     func updateInterest() {
         guard let rawValue = transport?.rawValue else { return }
-        var wanted: Epoll.Interest = []
         let canRead =
             switch phase {
             case .idle, .head, .lingering: true
@@ -167,13 +161,8 @@ final class Connection: PollTarget {
                     && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
             case .closed: false
             }
-        if clientHasClosed {
-            // Its end would be reported again and again.
-        } else if canRead {
-            wanted.insert(.read)
-        } else {
-            wanted.insert(.peerClosed)
-        }
+        // No interest at all once the client has closed: its end would be reported again and again.
+        var wanted = clientHasClosed ? Epoll.Interest(rawValue: 0) : canRead ? .read : .peerClosed
         if !output.isEmpty || responseBody.hasFile { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
@@ -324,7 +313,7 @@ final class Connection: PollTarget {
         if exchange.unconsumedHead > 0 { input.consume(exchange.unconsumedHead) }
         exchange.unconsumedHead = 0
         phase = .idle
-        deadline = reactor.now + node.settings.idleTimeout
+        deadline = reactor.now.advanced(byNanoseconds: node.idleNanoseconds)
         // Not from here: a client with a thousand pipelined requests would make a thousand nested calls.
         if !input.isEmpty {
             reactor.later { [self] in
@@ -351,7 +340,7 @@ final class Connection: PollTarget {
         reactor.unwatch(self, transport.rawValue)
         transport.close()
         reactor.connectionCount -= 1
-        node.admission.leave(peer, isExempt: isPeerTrusted)
+        node.admission.leave(client.address, isExempt: client.isTrusted)
         if wasExchanging { exchange.aborted(on: self) }
         let event = event
         self.event = nil

@@ -13,13 +13,14 @@ final class Isolate: Sendable {
     private let statusPage: StatusPage
     let pool: IsolatePool
     private let spawner: any IsolateSpawner
-    private let events = Atomic<Int>(0)
-    private let served = Atomic<Int>(0)
+    /// Events started in the upper half, events open in the lower: one operation at either end of an event, because all
+    /// reactors contend for this word.
+    private let events = Atomic<UInt64>(0)
     /// Log records that belong to no open event.
     private let strayLogBytes = Atomic<Int>(0)
 
-    /// What one event may log. The SDK stops at 256 KiB and says so; this stops isolates that speak Wire by themselves, and
-    /// counts the frames' other fields as well.
+    /// What one event may log. The SDK stops at 256 KiB and says so; this stops isolates that speak Wire by
+    /// themselves, and counts the frames' other fields as well.
     static let logBytesMax = 512 << 10
 
     init(_ spawned: SpawnedIsolate, pool: IsolatePool, spawner: any IsolateSpawner) {
@@ -32,13 +33,10 @@ final class Isolate: Sendable {
     }
 
     /// Events that are open now, over all reactors.
-    var openEvents: Int { events.load(ordering: .sequentiallyConsistent) }
-    var servedEvents: Int { served.load(ordering: .relaxed) }
+    var openEvents: Int { Int(events.load(ordering: .sequentiallyConsistent) & 0xffff_ffff) }
+    var servedEvents: Int { Int(events.load(ordering: .relaxed) >> 32) }
 
-    func eventStarted() {
-        events.wrappingAdd(1, ordering: .relaxed)
-        served.wrappingAdd(1, ordering: .relaxed)
-    }
+    func eventStarted() { events.wrappingAdd(1 << 32 | 1, ordering: .relaxed) }
 
     /// Ordered before the look at who waits for a place, as asking for one is ordered before the look at `openEvents`:
     /// one of the two always sees the other.
@@ -91,8 +89,8 @@ final class Isolate: Sendable {
 /// A call of the node's own to an isolate: `configure`, `health`, `shutdown`. Reactor thread only.
 final class ControlStream: ChannelStream {
     private var completion: ((Result<[UInt8], StreamReset>) -> Void)?
-    /// For the watchdog: what an initializer does is counted like an event. Health events are not, or each would add an
-    /// event's CPU time to what the isolate may use.
+    /// For the watchdog: what an initializer does is counted like an event. Health events are not, or each
+    /// would add an event's CPU time to what the isolate may use.
     private var ledgerEntry: EventLedger.Entry?
 
     init(

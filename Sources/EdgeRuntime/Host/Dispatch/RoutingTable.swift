@@ -27,8 +27,8 @@ package final class RoutingTable: Sendable {
     static let empty = RoutingTable(RouteTable(routes: []))
 
     func match(host: UnsafeRawBufferPointer, pathAndQuery: UnsafeRawBufferPointer) -> Match {
-        switch unsafe table.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
-        case .route(let target), .domain(let target): .worker(target)
+        switch unsafe table.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
+        case .route(let index), .domain(let index): .worker(table.payloads[index])
         case .unknownHost: .unknownHost
         case .knownHost: .noRoute
         }

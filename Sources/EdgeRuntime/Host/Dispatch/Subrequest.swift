@@ -59,7 +59,6 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
                     owner: self, invocations: parent.invocations)
             },
             { $0.append(message) })
-        guard let stream = stream as? EventStream else { return }
         target = stream
         if hasBody {
             stream.producer = call

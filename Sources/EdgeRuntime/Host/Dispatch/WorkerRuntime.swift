@@ -1,6 +1,7 @@
 package import Interfaces
 package import Stores
 internal import Synchronization
+internal import Wire
 
 /// A consistent set of workers in service: what a request that was routed here may reach. Immutable but for the count of
 /// what is open.
@@ -53,6 +54,14 @@ package final class WorkerRuntime: Sendable {
     }
 
     deinit { onUnreachable(pool) }
+
+    /// The store behind a binding's number, which an isolate sent.
+    func store(_ binding: UInt16) throws(WireError) -> any StoreService {
+        guard Int(binding) < bindings.count, case .store(let service) = bindings[Int(binding)] else {
+            throw .invalidValue("binding number", offset: 2)
+        }
+        return service
+    }
 }
 
 /// What answers a binding's calls. Its place is the binding's number.
@@ -93,7 +102,8 @@ package struct WorkerLimits: Sendable {
 
 /// Where a worker's own `fetch` may go.
 package struct OutboundPermission: Sendable, Equatable {
-    /// Hosts, with `*` at the start for all below one, with `:port` for that port alone; `nil`: any public host.
+    /// Hosts, with `*` at the start for all below one, with `:port` for that port alone, else for 80 and 443;
+    /// `nil`: any public host and port.
     package var hosts: [String]?
     /// Whether private, loopback and link-local addresses may be reached.
     package var privateAddresses: Bool

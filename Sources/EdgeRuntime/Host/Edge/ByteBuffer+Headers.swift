@@ -26,15 +26,31 @@ extension ByteBuffer {
         append(name)
     }
 
-    /// Sixteen digits.
-    mutating func append(hex value: UInt64) {
-        _ = unsafe withWritable(atLeast: 16) { room in
-            for index in 0..<16 {
-                let digit = UInt8(truncatingIfNeeded: value >> UInt64(60 - 4 * index)) & 15
-                unsafe room[index] = digit < 10 ? 0x30 + digit : 0x57 + digit
-            }
-            return 16
-        }
+    @inline(__always)
+    mutating func append(_ digits: HexDigits) {
+        appendLittleEndian(digits.first)
+        appendLittleEndian(digits.last)
+    }
+}
+
+/// The sixteen hexadecimal digits of a number, the first in the lowest byte.
+struct HexDigits {
+    let first: UInt64
+    let last: UInt64
+
+    init(_ value: UInt64) {
+        first = Self.digits(UInt32(truncatingIfNeeded: value >> 32))
+        last = Self.digits(UInt32(truncatingIfNeeded: value))
+    }
+
+    /// Eight digits at once: a nibble to each byte, then a digit for each nibble.
+    private static func digits(_ value: UInt32) -> UInt64 {
+        var nibbles = UInt64(value.byteSwapped)
+        nibbles = (nibbles | nibbles << 16) & 0x0000_FFFF_0000_FFFF
+        nibbles = (nibbles | nibbles << 8) & 0x00FF_00FF_00FF_00FF
+        nibbles = (nibbles >> 4 | nibbles << 8) & 0x0F0F_0F0F_0F0F_0F0F
+        let letters = (nibbles &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 0x27
     }
 }
 

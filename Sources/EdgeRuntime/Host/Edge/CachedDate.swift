@@ -1,15 +1,15 @@
 internal import HTTP
 internal import System
 
-/// The value of `Date`, made once a second.
+/// The lines that end the head of each answer, from `Date` to where the ray stands; made once a second.
 struct CachedDate {
     private var second = Int64.min
-    private(set) var value: [UInt8] = []
+    private(set) var lines: [UInt8] = []
 
     mutating func update(to time: UnixTime) {
         guard time.seconds != second else { return }
         second = time.seconds
-        value = HTTPDate(unixSeconds: second).bytes
+        lines = Array("Date: ".utf8) + HTTPDate(unixSeconds: second).bytes + Array("\r\nServer: edge\r\nCF-Ray: ".utf8)
     }
 }
 

@@ -23,70 +23,75 @@ enum EdgeHeaders {
     static func append(
         for connection: Connection, _ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer
     ) -> Int {
-        let isTrusted = connection.isPeerTrusted
+        let client = connection.client
         func sent(_ header: KnownHeader) -> UnsafeRawBufferPointer? {
             guard let field = connection.parser.head.fields.first(header), !field.value.isEmpty else { return nil }
             return unsafe field.value.of(bytes)
         }
-        let peer = connection.peer.text
-        var count = 0
 
-        // Who the client is.
-        if isTrusted, let client = unsafe sent(.cfConnectingIP) ?? sent(.xRealIP) {
-            unsafe buffer.append(headerName: "cf-connecting-ip", value: client)
-            unsafe buffer.append(headerName: "x-real-ip", value: client)
+        if client.isTrusted {
+            unsafe appendClient(behind: client, sent, into: &buffer)
         } else {
-            buffer.append(headerName: "cf-connecting-ip", value: peer)
-            buffer.append(headerName: "x-real-ip", value: peer)
+            buffer.append(client.headers)
         }
-        unsafe appendChain(connection, bytes, peer, into: &buffer)
-        count += 3
-
-        // How it came.
-        if isTrusted, let proto = unsafe sent(.xForwardedProto) {
-            unsafe buffer.append(headerName: "x-forwarded-proto", value: proto)
-        } else {
-            buffer.append(headerName: "x-forwarded-proto", value: "http" as StaticString)
-        }
-        buffer.append(headerName: "cf-visitor", value: #"{"scheme":"http"}"# as StaticString)
-        count += 2
-        if isTrusted, let host = unsafe sent(.xForwardedHost) {
-            unsafe buffer.append(headerName: "x-forwarded-host", value: host)
-            count += 1
-        } else if let host = unsafe sent(.host) {
+        var count = Client.headerCount
+        unsafe appendChain(connection, bytes, client.address.text, into: &buffer)
+        count += 1
+        if let host = unsafe (client.isTrusted ? sent(.xForwardedHost) : nil) ?? sent(.host) {
             unsafe buffer.append(headerName: "x-forwarded-host", value: host)
             count += 1
         }
-        if isTrusted, let country = unsafe sent(.cfIPCountry) {
-            unsafe buffer.append(headerName: "cf-ipcountry", value: country)
-        } else {
-            buffer.append(headerName: "cf-ipcountry", value: "XX" as StaticString)
-        }
-        buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
-        count += 2
 
         // What names the request.
+        let ray = HexDigits(connection.exchange.ray)
         let colo = connection.node.settings.colo
         buffer.append(headerName: "cf-ray", valueByteCount: 17 + colo.utf8.count)
-        RayID.append(connection.exchange.ray, colo: colo, to: &buffer)
-        if isTrusted, let id = unsafe sent(.xRequestID) {
+        buffer.append(ray)
+        buffer.append(0x2D)
+        buffer.append(colo)
+        if client.isTrusted, let id = unsafe sent(.xRequestID) {
             unsafe buffer.append(headerName: "x-request-id", value: id)
         } else {
             buffer.append(headerName: "x-request-id", valueByteCount: 16)
-            buffer.append(hex: connection.exchange.ray)
+            buffer.append(ray)
         }
         if let parent = unsafe sent(.traceparent), unsafe isTraceParent(parent) {
             unsafe buffer.append(headerName: "traceparent", value: parent)
         } else {
             buffer.append(headerName: "traceparent", valueByteCount: 55)
             buffer.append("00-" as StaticString)
-            buffer.append(hex: connection.reactor.random.next())
-            buffer.append(hex: connection.exchange.ray)
+            buffer.append(HexDigits(connection.reactor.random.next()))
+            buffer.append(ray)
             buffer.append(0x2D)
-            buffer.append(hex: connection.reactor.random.next())
+            buffer.append(HexDigits(connection.reactor.random.next()))
             buffer.append("-00" as StaticString)
         }
         return count + 3
+    }
+
+    /// `Client.headers` for a request that a trusted proxy passes on: what it says of its client comes first.
+    private static func appendClient(
+        behind proxy: Client, _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
+    ) {
+        if let address = unsafe sent(.cfConnectingIP) ?? sent(.xRealIP) {
+            unsafe buffer.append(headerName: "cf-connecting-ip", value: address)
+            unsafe buffer.append(headerName: "x-real-ip", value: address)
+        } else {
+            buffer.append(headerName: "cf-connecting-ip", value: proxy.address.text)
+            buffer.append(headerName: "x-real-ip", value: proxy.address.text)
+        }
+        if let proto = unsafe sent(.xForwardedProto) {
+            unsafe buffer.append(headerName: "x-forwarded-proto", value: proto)
+        } else {
+            buffer.append(headerName: "x-forwarded-proto", value: "http" as StaticString)
+        }
+        buffer.append(headerName: "cf-visitor", value: #"{"scheme":"http"}"# as StaticString)
+        if let country = unsafe sent(.cfIPCountry) {
+            unsafe buffer.append(headerName: "cf-ipcountry", value: country)
+        } else {
+            buffer.append(headerName: "cf-ipcountry", value: "XX" as StaticString)
+        }
+        buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
     }
 
     /// What the request says of its way so far, all of its lines in order (RFC 9110 §5.3), then who brought it here.
@@ -128,11 +133,5 @@ enum RayID {
     static func text(_ ray: UInt64) -> String {
         let digits = String(ray, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
-    }
-
-    static func append(_ ray: UInt64, colo: String, to buffer: inout ByteBuffer) {
-        buffer.append(hex: ray)
-        buffer.append(0x2D)
-        buffer.append(colo)
     }
 }

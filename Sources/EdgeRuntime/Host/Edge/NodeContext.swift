@@ -34,12 +34,15 @@ final class NodeContext: Sendable {
     let admission: Admission
     /// Answers on the control listener and under `/cdn-cgi/`.
     let local: any LocalHandler
+    /// `settings.idleTimeout`, which each request adds to a time.
+    let idleNanoseconds: Int64
 
     init(settings: EdgeSettings, logger: Logger, clock: any NodeClock, local: any LocalHandler) {
         self.settings = settings
         self.logger = logger
         self.clock = clock
         self.local = local
+        idleNanoseconds = settings.idleTimeout.wholeNanoseconds
         admission = Admission(
             connectionsMax: settings.connectionsMax, perAddressMax: settings.connectionsPerAddressMax)
     }

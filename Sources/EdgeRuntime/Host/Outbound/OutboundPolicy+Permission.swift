@@ -8,7 +8,7 @@ extension OutboundPolicy {
     }
 }
 
-/// `example.com`, `*.example.com`, `*`, each perhaps with `:port`.
+/// `example.com`, `*.example.com`, `*`, each perhaps with `:port`; without one, the ports 80 and 443 are meant.
 private struct HostPattern {
     private let host: String
     private let isSuffix: Bool
@@ -24,6 +24,7 @@ private struct HostPattern {
     }
 
     func matches(_ candidate: String, _ candidatePort: UInt16) -> Bool {
-        (port == nil || port == candidatePort) && (isSuffix ? candidate.hasSuffix(host) : candidate == host)
+        guard port.map({ $0 == candidatePort }) ?? (candidatePort == 80 || candidatePort == 443) else { return false }
+        return isSuffix ? candidate.hasSuffix(host) : candidate == host
     }
 }

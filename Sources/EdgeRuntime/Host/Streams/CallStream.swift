@@ -33,15 +33,12 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         case .subrequest:
             guard event.countSubrequest() else { return answer(failure: CallFailure("Too many subrequests.")) }
             activity = try unsafe Subrequest.start(self, of: event, binding: call.binding, message)
-        default:
-            guard Int(call.binding) < event.worker.bindings.count,
-                case .store(let service) = event.worker.bindings[Int(call.binding)]
-            else { throw .invalidValue("binding number", offset: 2) }
-            unsafe ask(service, call.kind, Array(message))
+        default: throw .invalidValue("call kind", offset: 0)  // A store's calls come by `ask`.
         }
     }
 
-    private func ask(_ service: any StoreService, _ kind: CallKind, _ message: [UInt8]) {
+    /// Asks a store for an answer that has to be waited for.
+    func ask(_ service: any StoreService, _ call: StoreCall) {
         var source: BufferedSource?
         if !receivedEnd {
             let buffered = BufferedSource(reactor: channel.reactor)
@@ -50,7 +47,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             source = buffered
             activity = buffered
         }
-        let call = StoreCall(kind, message: message, body: source)
+        let call = StoreCall(call.kind, message: call.message, body: source)
         task = Task(executorPreference: channel.reactor) {
             do throws(CallFailure) {
                 self.answer(try await service.answer(call))
@@ -67,11 +64,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
 
     func answer(failure: CallFailure) {
         guard isOpen else { return }
-        var encoder = WireEncoder()
-        encoder.put(UInt8(1))
-        failure.encode(into: &encoder)
-        let bytes = encoder.bytes
-        channel.sendReply(on: self, flags: .end) { $0.append(bytes) }
+        channel.sendReply(on: self, flags: .end) { failure.writeReply(into: &$0) }
         stopReceiving()
     }
 
@@ -83,10 +76,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         if let body = reply.body {
             answer(body: .stored(body)) { $0.append(reply.message) }
         } else {
-            channel.sendReply(on: self, flags: .end) { buffer in
-                buffer.append(UInt8(0))
-                buffer.append(reply.message)
-            }
+            channel.sendReply(on: self, flags: .end) { reply.writeHead(into: &$0) }
             stopReceiving()
         }
     }
@@ -158,4 +148,22 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
 /// What goes on behind a call and has to know when the call is over.
 protocol CallActivity: AnyObject {
     func callEnded(_ reason: StreamReset)
+}
+
+extension StoreReply {
+    /// The payload of the `open` frame that answers.
+    func writeHead(into buffer: inout ByteBuffer) {
+        buffer.append(UInt8(0))
+        buffer.append(message)
+    }
+}
+
+extension CallFailure {
+    /// As above.
+    func writeReply(into buffer: inout ByteBuffer) {
+        var encoder = WireEncoder()
+        encoder.put(UInt8(1))
+        encode(into: &encoder)
+        buffer.append(encoder.bytes)
+    }
 }

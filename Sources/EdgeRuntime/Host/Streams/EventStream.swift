@@ -20,7 +20,8 @@ final class EventStream: ChannelStream {
     let release: ReleaseRuntime
     let kind: CallKind
     let started: Instant
-    private weak var owner: (any EventOwner)?
+    /// Held until the stream ends or its owner abandons it.
+    private var owner: (any EventOwner)?
     private(set) var hasAnswered = false
     /// Calls that count as subrequests so far.
     private(set) var subrequestCount = 0
@@ -99,6 +100,19 @@ final class EventStream: ChannelStream {
         return subrequestCount <= worker.limits.subrequestsMax
     }
 
+    /// Names the event as the end of its isolate does, and the limit that it broke.
+    func logFields(_ reason: StreamReset) -> [(name: String, value: String)] {
+        let fields = [
+            (name: "code", value: "\(reason.code)"), (name: "event", value: "channel \(channel.index), stream \(number)"),
+        ]
+        switch reason.code {
+        case .exceededCPU:
+            return fields + [("limit", "\(worker.limits.cpu.wholeNanoseconds / 1_000_000) ms of CPU time")]
+        case .exceededMemory: return fields + [("limit", "\(worker.limits.memoryByteCount) bytes of memory")]
+        case .cancelled, .exception, .hung, .overloaded, .internal: return fields
+        }
+    }
+
     private var logByteCount = 0
 
     /// Counts what the event logs.
@@ -157,7 +171,7 @@ final class EventStream: ChannelStream {
         closeLedger()
         channel.isolate.eventEnded()
         release.eventEnded()
-        worker.pool.latencies.record(channel.reactor.now - started)
+        channel.latencies.record(from: started, to: channel.reactor.now)
         channel.reactor.dispatcher.released(channel, by: self)
     }
 }

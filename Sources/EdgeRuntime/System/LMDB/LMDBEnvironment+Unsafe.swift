@@ -399,9 +399,10 @@ package struct LMDBDatabase: Hashable, Sendable {
 /// Its snapshot stays open after a read: while nothing is committed, the next read begins at no cost.
 @safe final class ReadSlot: @unchecked Sendable {  // All but `busy` belongs to whoever turned `busy` to true.
     private let busy = Atomic<Bool>(false)
-    fileprivate var transaction: OpaquePointer?
-    private var isLive = false
-    private var generation: UInt64 = 0
+    // `busy` sees to the exclusivity of the rest; checking it again at run time would cost each read three calls.
+    @exclusivity(unchecked) fileprivate var transaction: OpaquePointer?
+    @exclusivity(unchecked) private var isLive = false
+    @exclusivity(unchecked) private var generation: UInt64 = 0
 
     init() { unsafe transaction = nil }
 
@@ -415,7 +416,7 @@ package struct LMDBDatabase: Hashable, Sendable {
 
     /// Makes the snapshot hold all of `generation`.
     fileprivate func refresh(_ environment: OpaquePointer, generation current: UInt64) -> Int32 {
-        if isLive, generation == current { return 0 }
+        if unsafe isLive, unsafe generation == current { return 0 }
         giveUp(olderThan: .max)
         let code =
             if let transaction = unsafe transaction {
@@ -423,8 +424,8 @@ package struct LMDBDatabase: Hashable, Sendable {
             } else {
                 unsafe mdb_txn_begin(environment, nil, UInt32(MDB_RDONLY), &transaction)
             }
-        isLive = code == 0
-        generation = current
+        unsafe isLive = code == 0
+        unsafe generation = current
         return code
     }
 
@@ -432,13 +433,13 @@ package struct LMDBDatabase: Hashable, Sendable {
     fileprivate func end() {
         if let transaction = unsafe transaction { unsafe mdb_txn_abort(transaction) }
         unsafe transaction = nil
-        isLive = false
+        unsafe isLive = false
     }
 
     fileprivate func giveUp(olderThan current: UInt64) {
-        guard isLive, generation < current, let transaction = unsafe transaction else { return }
+        guard unsafe isLive, unsafe generation < current, let transaction = unsafe transaction else { return }
         unsafe mdb_txn_reset(transaction)
-        isLive = false
+        unsafe isLive = false
     }
 
     var liveTransaction: OpaquePointer {

@@ -72,6 +72,9 @@ final class Channel {
                 try unsafe receive(
                     header, UnsafeRawBufferPointer(rebasing: bytes[(offset + FrameHeader.byteCount)..<end]))
                 offset = end
+                // An event's code runs before the next frame is looked at: what one event allocates is then still at
+                // hand, free again, for the next.
+                loop.runJobs()
             }
             return offset
         }

@@ -6,7 +6,7 @@ internal import Wire
 
 /// The isolate's loop: frames in, jobs, frames out.
 ///
-/// One turn reads what the channels have, starts a task per event, runs every job that can run, and writes all that they
+/// One turn reads what the channels have, starts a task per event, runs each job that can run, and writes all that they
 /// produced with one system call per channel. Everything is touched by the loop's thread alone; other threads hand over
 /// jobs and closures through the mailbox.
 final class EventLoop: @unchecked Sendable {
@@ -144,7 +144,8 @@ final class EventLoop: @unchecked Sendable {
         while let job = timers.takeDue(now) { jobs.append(job) }
     }
 
-    private func runJobs() {
+    /// Runs what can run, and what becomes runnable by that.
+    func runJobs() {
         guard !jobs.isEmpty else { return }
         var left = Self.jobsPerTurnMax
         var before = IsolateClock.ticks()

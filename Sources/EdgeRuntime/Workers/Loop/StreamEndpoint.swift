@@ -49,11 +49,13 @@ class StreamEndpoint: @unchecked Sendable {
     // MARK: Closing
 
     /// Takes the stream out of the table. Nothing is sent.
-    final func close(incoming error: any Error) {
+    ///
+    /// - Parameter error: what reading more of the body throws; made only when there is one.
+    final func close(incoming error: @autoclosure () -> any Error) {
         guard !isClosed else { return }
         isClosed = true
         channel.streams.remove(stream)
-        incoming?.fail(error)
+        if let incoming { incoming.fail(error()) }
         incoming = nil
         wakeSender()
     }

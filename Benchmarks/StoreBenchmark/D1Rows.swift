@@ -1,0 +1,82 @@
+internal import Interfaces
+internal import StoresD1
+internal import System
+
+extension StoreBenchmark {
+    private static let table =
+        "CREATE TABLE bench (id INTEGER PRIMARY KEY, value TEXT);"
+        + "CREATE TABLE inserts (id INTEGER PRIMARY KEY, value TEXT)"
+    private static let fill =
+        "INSERT INTO bench WITH RECURSIVE n(value) AS (SELECT 0 UNION ALL SELECT value + 1 FROM n WHERE value < 9999) "
+        + "SELECT value, 'row ' || value FROM n"
+    private static let select = "SELECT value FROM bench WHERE id = ?1"
+    private static let insert = "INSERT INTO inserts (value) VALUES (?1)"
+
+    private func request(_ sql: String, _ number: Int, _ take: D1Request.Take) -> D1Request {
+        D1Request(.query([.init(sql: sql, parameters: [.integer(Int64(number))])], take))
+    }
+
+    func d1Select() async throws {
+        let store = try EmbeddedD1Store(directory: path("d1-select"), clock: clock, logger: logger)
+        try await store.runScript([Self.table, Self.fill], on: "bench")
+        let peer = try RawSQLite(path("raw-select.sqlite"))
+        try peer.execute(Self.table)
+        try peer.execute(Self.fill)
+        try peer.prepare(Self.select)
+        let load = Load(clock: clock, duration: .milliseconds(300))
+        let raw = {
+            try load.blocking(stride: 100) { number in
+                guard try peer.run(scattered(number, below: 10_000)) != nil else {
+                    throw PeerError(description: "no row")
+                }
+            }
+        }
+        let engine: @Sendable (Int) async throws -> Void = { number in
+            _ = try await store.run(
+                self.request(Self.select, scattered(number, below: 10_000), .firstRow), on: "bench")
+        }
+        let comparison = try await Comparison(rounds: 15) {
+            try await load.concurrently(lanes: 64, engine)
+        } theirs: {
+            try raw()
+        }
+        report(
+            "D1 engine point select, 64 at once", comparison, aim: ">= 0.8 x raw prepared",
+            peer: "prepared select")
+        let one = try await Comparison {
+            try await load.serially(engine)
+        } theirs: {
+            try raw()
+        }
+        report("D1 engine point select, 1 at once", one, aim: "", peer: "prepared select")
+        try peer.execute("BEGIN")
+        let shared = try await Comparison {
+            try await load.concurrently(lanes: 64, engine)
+        } theirs: {
+            try raw()
+        }
+        report(
+            "D1 engine point select, 64 at once", shared, aim: "", peer: "prepared select in one transaction")
+        await store.close()
+    }
+
+    func d1Insert() async throws {
+        let store = try EmbeddedD1Store(directory: path("d1-insert"), clock: clock, logger: logger)
+        try await store.runScript([Self.table], on: "bench")
+        let peer = try RawSQLite(path("raw-insert.sqlite"))
+        try peer.execute(Self.table)
+        try peer.prepare(Self.insert)
+        let load = Load(clock: clock)
+        let comparison = try await Comparison {
+            try await load.concurrently(lanes: 64) { number in
+                _ = try await store.run(self.request(Self.insert, number, .allRows), on: "bench")
+            }
+        } theirs: {
+            try load.blocking { number in _ = try peer.run(number) }
+        }
+        report(
+            "durable D1 inserts, 64 at once", comparison, aim: ">= 8 x raw SQLite FULL",
+            peer: "SQLite, one per transaction")
+        await store.close()
+    }
+}

@@ -1,0 +1,25 @@
+internal import HTTP
+internal import Wire
+
+/// A client's address and what the node tells workers about it. Made once; connections from one address share it.
+final class Client: Sendable {
+    let address: NetworkAddress
+    /// A trusted proxy: its own word about the client behind it counts.
+    let isTrusted: Bool
+    /// The headers that every request of an untrusted client gets, as a fetch message has them.
+    let headers: [UInt8]
+    static let headerCount = 6
+
+    init(_ address: NetworkAddress, isTrusted: Bool) {
+        self.address = address
+        self.isTrusted = isTrusted
+        var block = ByteBuffer()
+        block.appendBlockHeader("cf-connecting-ip", address.text)
+        block.appendBlockHeader("x-real-ip", address.text)
+        block.appendBlockHeader("x-forwarded-proto", "http")
+        block.appendBlockHeader("cf-visitor", #"{"scheme":"http"}"#)
+        block.appendBlockHeader("cf-ipcountry", "XX")
+        block.appendBlockHeader("accept-encoding", "br, gzip")
+        headers = unsafe block.withReadable { unsafe Array($0) }
+    }
+}
