@@ -322,8 +322,9 @@ class Running(unittest.TestCase):
             self.assertEqual([worker["name"] for worker in status["workers"]], ["hello-worker"])
             self.assertEqual(len(status["workers"][0]["pids"]), status["workers"][0]["isolates"])
             text = edge("status", "--control", node.control).stdout
-            self.assertRegex(text, r"^dev: ready for \d+ s, release run\n")
-            self.assertRegex(text, r"(?m)^  hello-worker  [0-9a-f]{12}  1 isolates, \d+ MiB$")
+            self.assertRegex(text, r"^dev: ready for \d+ s\n")
+            self.assertIn("\nlocal: release run\n", text)
+            self.assertRegex(text, r"(?m)^  local/hello-worker  [0-9a-f]{12}  1 isolates, \d+ MiB$")
             # The public port is no control port.
             wrong = edge("status", "--control", node.url)
             self.assertEqual(wrong.returncode, 1)

@@ -229,7 +229,7 @@ class Following(unittest.TestCase):
         node.wait_for_log("goes on serving")
         self.assertEqual(node.get("/hello", host="localhost").text, "hello")
         self.project.write("migrations/0002_more.sql", "CREATE TABLE more (id INTEGER) STRICT;\n")
-        node.wait_for_log("migration applied  database=db file=0002_more.sql")
+        node.wait_for_log("migration applied  tenant=t database=db file=0002_more.sql")
         self.assertNotIn("0001_first.sql", node.log_text().split("0002_more.sql", 1)[1])
 
     # MARK: The end
