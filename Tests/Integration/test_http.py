@@ -180,7 +180,7 @@ class EdgeHTTP(unittest.TestCase):
 
     def test_a_slow_reader_gets_everything(self):
         with self.node.connect(timeout=30) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             connection.sendall(b"GET /stream/64 HTTP/1.0\r\n\r\n")
             total = 0
             while piece := connection.recv(30000):

@@ -3,20 +3,12 @@ package import Stores
 internal import Synchronization
 internal import Wire
 
-/// A consistent set of workers in service: what a request that was routed here may reach. Immutable but for the count of
-/// what is open.
+/// A consistent set of workers in service: what a request that was routed here may reach. Immutable.
 package final class ReleaseRuntime: Sendable {
     /// Names the release in logs and headers.
     package let name: String
     package let tenant: String
     package let workers: [String: WorkerRuntime]
-    private let open = Atomic<Int>(0)
-
-    /// Events, and background work of events, that were accepted for this release and are not over. As long as there are any,
-    /// all its workers must stay: one of them may still call another.
-    package var openEvents: Int { open.load(ordering: .relaxed) }
-    func eventStarted() { open.wrappingAdd(1, ordering: .relaxed) }
-    func eventEnded() { open.wrappingSubtract(1, ordering: .relaxed) }
 
     package init(name: String, tenant: String, workers: [WorkerRuntime]) {
         self.name = name

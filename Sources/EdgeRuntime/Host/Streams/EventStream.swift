@@ -52,20 +52,17 @@ final class EventStream: ChannelStream {
             receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()
-        release.eventStarted()
         ledgerEntry = channel.openLedger(number, kind == .fetch ? .standard : .extended)
     }
 
     /// Background work keeps the event in the watchdog's books after its answer.
     func linger() {
         isLingering = true
-        release.eventStarted()
         channel.linger(self)
     }
 
     func stopLingering() {
         isLingering = false
-        release.eventEnded()
         channel.stopLingering(self)
         if !isOpen { closeLedger() }
     }
@@ -170,7 +167,6 @@ final class EventStream: ChannelStream {
         isCounted = false
         closeLedger()
         channel.isolate.eventEnded()
-        release.eventEnded()
         channel.latencies.record(from: started, to: channel.reactor.now)
         channel.reactor.dispatcher.released(channel, by: self)
     }
