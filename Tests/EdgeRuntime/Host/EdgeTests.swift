@@ -218,3 +218,11 @@ import Wire
         }
     }
 }
+
+extension LatencyHistogram {
+    fileprivate func record(_ duration: Duration) {
+        var tally = LatencyTally()
+        tally.record(from: Instant(nanoseconds: 0), to: Instant(nanoseconds: duration.wholeNanoseconds))
+        add(&tally)
+    }
+}
