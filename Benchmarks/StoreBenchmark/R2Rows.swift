@@ -15,8 +15,7 @@ extension StoreBenchmark {
         await store.close()
     }
 
-    private func r2(_ store: EmbeddedR2Store, _ peer: RawFiles, _ name: String, _ byteCount: Int) async throws
-    {
+    private func r2(_ store: EmbeddedR2Store, _ peer: RawFiles, _ name: String, _ byteCount: Int) async throws {
         let bytes = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         let load = Load(clock: clock)
         let put: @Sendable (Int) async throws -> Void = { number in

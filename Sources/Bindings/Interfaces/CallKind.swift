@@ -18,11 +18,14 @@ package enum CallKind: UInt16, Sendable {
     /// Work under `waitUntil` that goes on after the response; open as long as the work is.
     case waitUntil = 34
 
-    case kvGet = 64, kvPut, kvDelete, kvList, kvGetMany
+    case kvGet = 64
+    case kvPut, kvDelete, kvList, kvGetMany
     case d1Query = 80
-    case r2Head = 96, r2Get, r2Put, r2Delete, r2List, r2CreateMultipart, r2UploadPart, r2CompleteMultipart,
+    case r2Head = 96
+    case r2Get, r2Put, r2Delete, r2List, r2CreateMultipart, r2UploadPart, r2CompleteMultipart,
         r2AbortMultipart
-    case queueSend = 128, queueMetrics
+    case queueSend = 128
+    case queueMetrics
 
     /// Whether a store answers it.
     package var isForStore: Bool { rawValue >= Self.kvGet.rawValue }

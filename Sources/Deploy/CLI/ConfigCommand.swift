@@ -12,7 +12,8 @@ enum ConfigCommand: Command {
         """
     static let options: [Option] =
         Project.options + [
-            .value("env", "ENVIRONMENT", "the environment to show (dev)"), .flag("origin", "adds file, line and column of each value"),
+            .value("env", "ENVIRONMENT", "the environment to show (dev)"),
+            .flag("origin", "adds file, line and column of each value"),
             .flag("json", "prints the findings of check as JSON"),
         ]
 

@@ -18,7 +18,9 @@ enum DoctorCommand: Command {
                 "{\"layer\":\(quoted(finding.layer)),\"state\":\"\(finding.state.rawValue)\",\"detail\":\(quoted(finding.detail)),"
                     + "\"consequence\":\(quoted(finding.consequence))}"
             }
-            print("{\"canRun\":\(report.canRun),\"isSafeForTenants\":\(report.isSafeForTenants),\"findings\":[\(items.joined(separator: ","))]}")
+            print(
+                "{\"canRun\":\(report.canRun),\"isSafeForTenants\":\(report.isSafeForTenants),\"findings\":[\(items.joined(separator: ","))]}"
+            )
         } else {
             for finding in report.findings {
                 let mark = finding.state == .active ? "active " : finding.state == .partial ? "partial" : "missing"

@@ -12,7 +12,8 @@ enum ServeCommand: Command {
         With several --project, each is a tenant of its own on this node; the first one's file decides where it listens.
         """
     static let options: [Option] =
-        [.value("environment", "ENVIRONMENT", "the name of a file in environments/; required")] + NodeOptions.options + Project.manyOptions + [
+        [.value("environment", "ENVIRONMENT", "the name of a file in environments/; required")] + NodeOptions.options
+        + Project.manyOptions + [
             .value("products", "DIRECTORY", "where the workers' executables are (where edge is)"),
             .value("key-file", "FILE", "the key of the secrets (~/.config/edge/ENVIRONMENT.key)"),
         ]

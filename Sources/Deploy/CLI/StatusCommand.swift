@@ -10,7 +10,8 @@ enum StatusCommand: Command {
         version, the number of its processes and their memory.
         """
     static let options: [Option] = [
-        .value("control", "URL", "the control URL of the node's ready line; required"), .flag("json", "prints the node's own answer"),
+        .value("control", "URL", "the control URL of the node's ready line; required"),
+        .flag("json", "prints the node's own answer"),
     ]
 
     private struct Status: Decodable {
@@ -40,7 +41,8 @@ enum StatusCommand: Command {
         if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
         let answer = try client.get("/status")
         guard answer.status == 200 else {
-            Edge.complain("edge status: \(url) answers \(answer.status); is it the control URL, the second one of the ready line?")
+            Edge.complain(
+                "edge status: \(url) answers \(answer.status); is it the control URL, the second one of the ready line?")
             return ExitCode.failure
         }
         if arguments.has("json") {

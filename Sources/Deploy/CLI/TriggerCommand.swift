@@ -10,7 +10,8 @@ enum TriggerCommand: Command {
         example: edge trigger cron "0 3 * * *" --control http://127.0.0.1:38391
         """
     static let options: [Option] = [
-        .value("control", "URL", "the control URL of the node's ready line; required"), .value("worker", "WORKER", "the worker that has the cron (any)"),
+        .value("control", "URL", "the control URL of the node's ready line; required"),
+        .value("worker", "WORKER", "the worker that has the cron (any)"),
     ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {

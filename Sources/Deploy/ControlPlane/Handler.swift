@@ -118,10 +118,12 @@ package final class Handler: LocalHandler {
         }
         let status = Status(
             environment: environment, ready: isReady, draining: isDraining,
-            uptimeSeconds: (clock.now() - started).components.seconds, releases: Dictionary(releases.map { ($0.tenant, $0.name) }) { first, _ in first },
+            uptimeSeconds: (clock.now() - started).components.seconds,
+            releases: Dictionary(releases.map { ($0.tenant, $0.name) }) { first, _ in first },
             workers: workers.map { worker in
                 Status.Worker(
-                    tenant: worker.configuration.tenant, name: worker.name, version: worker.configuration.version, isolates: worker.pool.readyCount,
+                    tenant: worker.configuration.tenant, name: worker.name, version: worker.configuration.version,
+                    isolates: worker.pool.readyCount,
                     pids: worker.pool.processIDs, residentBytes: worker.pool.residentBytes,
                     lastFailure: worker.pool.lastFailure)
             },
@@ -166,7 +168,8 @@ package final class Handler: LocalHandler {
         family("edge_client_aborts_total", "counter", "Clients that left before their answer.", [("", counters.clientAborts)])
         family("edge_malformed_requests_total", "counter", "Requests that are no HTTP.", [("", counters.parseErrors)])
         family("edge_connections_accepted_total", "counter", "Connections taken.", [("", counters.connectionsAccepted)])
-        family("edge_connections_refused_total", "counter", "Connections refused at a limit.", [("", counters.connectionsRefused)])
+        family(
+            "edge_connections_refused_total", "counter", "Connections refused at a limit.", [("", counters.connectionsRefused)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
         let workers = await active(runners).flatMap { $0.workers.values.sorted { $0.name < $1.name } }

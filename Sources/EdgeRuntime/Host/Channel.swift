@@ -294,8 +294,7 @@ final class Channel: PollTarget {
         try makeCallStream(header, event).ask(service, question)
     }
 
-    private func makeCallStream(_ header: FrameHeader, _ event: EventStream?) throws(WireError) -> CallStream
-    {
+    private func makeCallStream(_ header: FrameHeader, _ event: EventStream?) throws(WireError) -> CallStream {
         let stream = CallStream(
             number: header.stream, channel: self, event: event,
             isLazy: header.flags.contains(.lazyBody))

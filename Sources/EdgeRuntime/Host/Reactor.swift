@@ -1,8 +1,8 @@
 internal import Glibc
 internal import Interfaces
 package import Observability
-package import System
 internal import Synchronization
+package import System
 
 /// A host thread that owns one epoll instance, its connections and its channels.
 ///

@@ -44,8 +44,7 @@ struct ExecutableHeader: Equatable {
         interpreter = nil
     }
 
-    private static func path(_ bytes: [UInt8], at offset: UInt64, byteCount: UInt64) throws(Problem) -> String
-    {
+    private static func path(_ bytes: [UInt8], at offset: UInt64, byteCount: UInt64) throws(Problem) -> String {
         guard byteCount > 1, byteCount <= 256, offset <= UInt64(bytes.count),
             offset + byteCount <= UInt64(bytes.count)
         else { throw .damaged }

@@ -81,8 +81,7 @@ final class ReadableFiles: Sendable {
     private let abi: Int32
 
     /// `nil` where the kernel has no Landlock.
-    static func open(interpreter: String?, libraryDirectories: [String]) throws(SystemError) -> ReadableFiles?
-    {
+    static func open(interpreter: String?, libraryDirectories: [String]) throws(SystemError) -> ReadableFiles? {
         let abi = edge_landlock_abi()
         guard abi > 0 else { return nil }
         let read = UInt64(EDGE_LANDLOCK_READ_FILE)

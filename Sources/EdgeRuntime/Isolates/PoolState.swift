@@ -176,8 +176,7 @@ package struct PoolState: Sendable {
     }
 
     /// Ready ones only: one that starts will be ready in a moment, and somebody may be waiting for it.
-    private mutating func retire(_ count: Int, at now: Instant, _ openCount: (IsolateID) -> Int) -> [Decision]
-    {
+    private mutating func retire(_ count: Int, at now: Instant, _ openCount: (IsolateID) -> Int) -> [Decision] {
         guard count > 0 else { return [] }
         let leastBusy = readyIsolates.map { (id: $0, open: openCount($0)) }
             .sorted { ($0.open, $1.id) < ($1.open, $0.id) }  // The youngest of equals.

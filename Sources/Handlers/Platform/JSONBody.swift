@@ -20,8 +20,7 @@ extension Request {
 }
 
 /// - Throws: `APIError` 400 or 422.
-package func decodingJSON<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws(APIError) -> Value
-{
+package func decodingJSON<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws(APIError) -> Value {
     do {
         return try JSONDecoder().decode(type, from: Data(bytes))
     } catch let error as DecodingError {

@@ -45,8 +45,7 @@ enum Profile {
         throw APIError.conflict("username taken by another account", fields: ["username": "is taken"])
     }
 
-    private static func assignments(_ changes: Changes) throws(APIError) -> [(column: String, value: String?)]
-    {
+    private static func assignments(_ changes: Changes) throws(APIError) -> [(column: String, value: String?)] {
         var validation = Validation()
         var assignments: [(column: String, value: String?)] = []
         switch changes.username {

@@ -44,8 +44,7 @@ import Testing
                 == CallFailure("\".\" is not allowed as a key name.", name: "TypeError"))
     }
 
-    @Test(arguments: ["a", "€"]) func `probe 5: 512 bytes of key and one more`(character: String) async throws
-    {
+    @Test(arguments: ["a", "€"]) func `probe 5: 512 bytes of key and one more`(character: String) async throws {
         let key = String(repeating: "a", count: 512)
         try await kv.put(key, "v")
         #expect(try await kv.get(key) == "v")

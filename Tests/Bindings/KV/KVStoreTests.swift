@@ -176,8 +176,7 @@ import Wire
         }
     }
 
-    @Test func `behaves as a dictionary under random operations, reopenings and jumps of time`() async throws
-    {
+    @Test func `behaves as a dictionary under random operations, reopenings and jumps of time`() async throws {
         struct Entry: Equatable {
             var value: [UInt8]
             var metadata: String?

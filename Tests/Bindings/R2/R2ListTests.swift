@@ -14,8 +14,7 @@ import Testing
             guard Array(key.utf8).starts(with: Array(prefix.utf8)) else { continue }
             if let startAfter, !Array(startAfter.utf8).lexicographicallyPrecedes(Array(key.utf8)) { continue }
             let bytes = Array(key.utf8)[...]
-            if let end = EmbeddedR2Store.end(of: Array(delimiter.utf8), in: bytes, behind: prefix.utf8.count)
-            {
+            if let end = EmbeddedR2Store.end(of: Array(delimiter.utf8), in: bytes, behind: prefix.utf8.count) {
                 let folded = "P:" + String(decoding: bytes[..<end], as: UTF8.self)
                 if items.last != folded { items.append(folded) }
             } else {

@@ -1,8 +1,9 @@
-@testable import Host
 import Stores
 import Synchronization
 import System
 import Testing
+
+@testable import Host
 
 /// Counts what it gets and holds the producer to what it granted. One thread.
 private final class Collector: BodyConsumer {

@@ -1,5 +1,4 @@
 import Glibc
-@testable import Host
 import Interfaces
 import Isolates
 import Stores
@@ -7,6 +6,8 @@ import Synchronization
 import System
 import Testing
 import Wire
+
+@testable import Host
 
 /// A store whose answers the test gives.
 private final class GatedStore: StoreService {

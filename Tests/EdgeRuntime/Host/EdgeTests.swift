@@ -1,8 +1,9 @@
-@testable import Host
 import HTTP
 import System
 import Testing
 import Wire
+
+@testable import Host
 
 @Suite struct `Network address` {
     @Test(arguments: [
@@ -48,7 +49,8 @@ import Wire
 
 @Suite struct `Listen address` {
     @Test(arguments: [
-        ("127.0.0.1:0", "127.0.0.1:0"), ("localhost:80", "127.0.0.1:80"), ("*:8080", "[::]:8080"), ("[::1]:65535", "[::1]:65535"),
+        ("127.0.0.1:0", "127.0.0.1:0"), ("localhost:80", "127.0.0.1:80"), ("*:8080", "[::]:8080"),
+        ("[::1]:65535", "[::1]:65535"),
     ])
     func `reads host and port`(text: String, expected: String) { #expect(ListenAddress(text)?.description == expected) }
 

@@ -1,6 +1,7 @@
-@testable import Host
 import System
 import Testing
+
+@testable import Host
 
 private final class Item {
     let number: UInt32

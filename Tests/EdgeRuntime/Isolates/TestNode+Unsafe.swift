@@ -95,8 +95,7 @@ final class TestNode: Sendable {
         for wake in waiters { wake() }
     }
 
-    private func value<Value: Sendable>(_ read: @escaping @Sendable (borrowing Told) -> Value?) async -> Value
-    {
+    private func value<Value: Sendable>(_ read: @escaping @Sendable (borrowing Told) -> Value?) async -> Value {
         while true {
             let found: Value? = await withCheckedContinuation { continuation in
                 let found = told.withLock { told -> Value? in

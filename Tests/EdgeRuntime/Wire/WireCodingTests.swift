@@ -3,8 +3,17 @@ import Wire
 
 /// One value of a message, for messages made at random.
 private enum Value: Equatable {
-    case byte(UInt8), truth(Bool), short(UInt16), word(UInt32), long(UInt64), signed(Int64), real(UInt64)
-    case bytes([UInt8]), text(String), optional(String?), list([UInt16])
+    case byte(UInt8)
+    case truth(Bool)
+    case short(UInt16)
+    case word(UInt32)
+    case long(UInt64)
+    case signed(Int64)
+    case real(UInt64)
+    case bytes([UInt8])
+    case text(String)
+    case optional(String?)
+    case list([UInt16])
 
     func write(_ encoder: inout WireEncoder) {
         switch self {
@@ -42,7 +51,8 @@ private enum Value: Equatable {
 
     static func random(_ random: inout SplitMix64) -> Value {
         let bits = random.next()
-        let text = String((0..<Int.random(in: 0..<20, using: &random)).map { _ in "aé€😀\u{0}".randomElement(using: &random) ?? "a" })
+        let text = String(
+            (0..<Int.random(in: 0..<20, using: &random)).map { _ in "aé€😀\u{0}".randomElement(using: &random) ?? "a" })
         switch Int.random(in: 0..<11, using: &random) {
         case 0: return .byte(UInt8(truncatingIfNeeded: bits))
         case 1: return .truth(bits & 1 == 0)

@@ -153,27 +153,26 @@ extension MessageBatch {
     }
 
     /// Steps on a batch of two; what becomes of both when the handler returns and when it throws; warnings.
-    private static let table:
-        [([Step], ok: [QueueBatchReply.Decision], failed: [QueueBatchReply.Decision], Int)] = [
-            ([], [done, done], [again(), again()], 0),
-            ([.ack(0)], [done, done], [done, again()], 0),  // probe 9
-            ([.ackAll], [done, done], [done, done], 0),  // probe 10
-            ([.retry(0, nil), .ackAll], [again(), done], [again(), done], 0),  // probe 11
-            ([.ackAll, .retry(0, nil)], [done, done], [done, done], 1),  // probe 11
-            ([.ack(0), .retryAll(nil)], [done, again()], [done, again()], 0),  // probe 12
-            ([.retryAll(nil), .ack(0)], [again(), again()], [again(), again()], 1),  // probe 12
-            ([.ack(0), .retry(0, 5)], [done, done], [done, again()], 1),  // probe 13
-            ([.retry(0, 2), .retryAll(10)], [again(2), again(10)], [again(2), again(10)], 0),  // probe 17
-            ([.retry(0, 0), .retryAll(10)], [again(0), again(10)], [again(0), again(10)], 0),  // probe 17
-            ([.retry(0, nil), .retryAll(10)], [again(10), again(10)], [again(10), again(10)], 0),
-            ([.retry(0, 2), .retry(0, 3)], [again(3), done], [again(3), again()], 0),
-            ([.retry(0, 2), .ack(0)], [again(2), done], [again(2), again()], 1),
-            ([.ackAll, .ack(0)], [done, done], [done, done], 0),
-            ([.ackAll, .retryAll(1)], [done, done], [done, done], 1),
-            ([.retryAll(1), .ackAll], [again(1), again(1)], [again(1), again(1)], 1),
-            ([.retryAll(1), .retry(1, 7)], [again(1), again(7)], [again(1), again(7)], 0),
-            ([.ack(0), .ack(0)], [done, done], [done, again()], 0),
-        ]
+    private static let table: [([Step], ok: [QueueBatchReply.Decision], failed: [QueueBatchReply.Decision], Int)] = [
+        ([], [done, done], [again(), again()], 0),
+        ([.ack(0)], [done, done], [done, again()], 0),  // probe 9
+        ([.ackAll], [done, done], [done, done], 0),  // probe 10
+        ([.retry(0, nil), .ackAll], [again(), done], [again(), done], 0),  // probe 11
+        ([.ackAll, .retry(0, nil)], [done, done], [done, done], 1),  // probe 11
+        ([.ack(0), .retryAll(nil)], [done, again()], [done, again()], 0),  // probe 12
+        ([.retryAll(nil), .ack(0)], [again(), again()], [again(), again()], 1),  // probe 12
+        ([.ack(0), .retry(0, 5)], [done, done], [done, again()], 1),  // probe 13
+        ([.retry(0, 2), .retryAll(10)], [again(2), again(10)], [again(2), again(10)], 0),  // probe 17
+        ([.retry(0, 0), .retryAll(10)], [again(0), again(10)], [again(0), again(10)], 0),  // probe 17
+        ([.retry(0, nil), .retryAll(10)], [again(10), again(10)], [again(10), again(10)], 0),
+        ([.retry(0, 2), .retry(0, 3)], [again(3), done], [again(3), again()], 0),
+        ([.retry(0, 2), .ack(0)], [again(2), done], [again(2), again()], 1),
+        ([.ackAll, .ack(0)], [done, done], [done, done], 0),
+        ([.ackAll, .retryAll(1)], [done, done], [done, done], 1),
+        ([.retryAll(1), .ackAll], [again(1), again(1)], [again(1), again(1)], 1),
+        ([.retryAll(1), .retry(1, 7)], [again(1), again(7)], [again(1), again(7)], 0),
+        ([.ack(0), .ack(0)], [done, done], [done, again()], 0),
+    ]
 
     @Test(arguments: table.indices) func `follows the decision table`(_ row: Int) {
         let (steps, ok, failed, warningCount) = Self.table[row]

@@ -296,7 +296,10 @@ final class FetchWorker: FetchHandler {
 }
 
 extension IsolateConfiguration {
-    static func test(bindings: [Binding] = [.init("SERVICE", .service)], subrequestsMax: UInt32 = 1000, cpuLimitNanoseconds: UInt64 = 30_000_000_000)
+    static func test(
+        bindings: [Binding] = [.init("SERVICE", .service)], subrequestsMax: UInt32 = 1000,
+        cpuLimitNanoseconds: UInt64 = 30_000_000_000
+    )
         -> Self
     {
         IsolateConfiguration(
@@ -308,8 +311,7 @@ extension IsolateConfiguration {
 
 extension Env {
     /// A call on binding 0, as the bindings of Interfaces make it.
-    func call(_ kind: CallKind, _ message: [UInt8] = [], body: ByteStream? = nil) async throws -> BindingReply
-    {
+    func call(_ kind: CallKind, _ message: [UInt8] = [], body: ByteStream? = nil) async throws -> BindingReply {
         try await invocation.perform(BindingCall(kind, binding: 0, message: message, body: body))
     }
 }

@@ -17,8 +17,7 @@ import WorkersCrypto
         ),
     ]
 
-    @Test(arguments: vectors) func `matches the published hashes`(password: String, hash: String) async throws
-    {
+    @Test(arguments: vectors) func `matches the published hashes`(password: String, hash: String) async throws {
         #expect(try await Bcrypt.verify(password, hash))
         #expect(try await !Bcrypt.verify("x" + password.dropFirst(1), hash))
         #expect(try await Bcrypt.verify(password, hash.replacing("$2a$", with: "$2b$")))

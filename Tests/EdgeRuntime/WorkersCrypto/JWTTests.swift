@@ -197,7 +197,11 @@ private struct Claims: Codable, Equatable {
         #expect(throws: JWTError.claimMismatch("aud")) {
             try verify(Claims(exp: now + 1, iss: "edge", aud: ["x"]))
         }
-        struct OneAudience: Encodable { var exp: Double; var iss = "edge"; var aud = "api" }
+        struct OneAudience: Encodable {
+            var exp: Double
+            var iss = "edge"
+            var aud = "api"
+        }
         _ = try verifier.verify(Self.sign(OneAudience(exp: now + 1), key), as: OneClaims.self, now: now)
     }
     private struct OneClaims: Decodable { var aud: String }

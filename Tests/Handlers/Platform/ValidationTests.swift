@@ -72,15 +72,14 @@ import Testing
 
     @Test func `trims texts and refuses control characters`() {
         var validation = Validation()
-        let cases:
-            [(field: String, text: String, counts: ClosedRange<Int>, form: Validation.TextForm, expected: String?)] = [
-                ("a", "  hello \n", 1...5, .line, "hello"), ("b", "one\ntwo", 1...10, .line, nil),
-                ("c", " one\n\ttwo ", 1...10, .body, " one\n\ttwo "), ("d", "   ", 1...10, .line, nil),
-                ("e", "toolong", 1...6, .line, nil), ("f", "x\u{85}y", 1...6, .body, nil),
-                ("g", String(repeating: "x", count: 1_000_000), 1...6, .line, nil),
-                ("h", "", 0...6, .line, ""),
-                ("i", "👩‍👩‍👧‍👦", 1...6, .line, nil), ("j", "👩‍👩‍👧‍👦", 1...7, .line, "👩‍👩‍👧‍👦"),
-            ]
+        let cases: [(field: String, text: String, counts: ClosedRange<Int>, form: Validation.TextForm, expected: String?)] = [
+            ("a", "  hello \n", 1...5, .line, "hello"), ("b", "one\ntwo", 1...10, .line, nil),
+            ("c", " one\n\ttwo ", 1...10, .body, " one\n\ttwo "), ("d", "   ", 1...10, .line, nil),
+            ("e", "toolong", 1...6, .line, nil), ("f", "x\u{85}y", 1...6, .body, nil),
+            ("g", String(repeating: "x", count: 1_000_000), 1...6, .line, nil),
+            ("h", "", 0...6, .line, ""),
+            ("i", "👩‍👩‍👧‍👦", 1...6, .line, nil), ("j", "👩‍👩‍👧‍👦", 1...7, .line, "👩‍👩‍👧‍👦"),
+        ]
         for item in cases {
             let text = validation.text(item.field, item.text, counts: item.counts, as: item.form)
             #expect(text == item.expected, "\(item.field)")

@@ -1,8 +1,9 @@
-@testable import AuthService
 import Platform
 import Testing
 import Workers
 import WorkersCrypto
+
+@testable import AuthService
 
 @Suite struct `Accounts` {
     private static let hash = String(repeating: "x", count: 60)
@@ -105,8 +106,7 @@ import WorkersCrypto
         let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
             for _ in 0..<16 {
                 group.addTask {
-                    if case .rotated = try await families.rotate(token, to: RefreshToken(), now: Self.now + 1)
-                    {
+                    if case .rotated = try await families.rotate(token, to: RefreshToken(), now: Self.now + 1) {
                         true
                     } else {
                         false

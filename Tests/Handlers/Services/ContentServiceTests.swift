@@ -1,7 +1,8 @@
-@testable import ContentService
 import Platform
 import Testing
 import Workers
+
+@testable import ContentService
 
 @Suite struct `Content` {
     private static let now: Int64 = 1_800_000_000_000

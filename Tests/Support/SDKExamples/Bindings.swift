@@ -97,8 +97,7 @@ func callOutside(_ context: ExecutionContext) async throws -> Response {
     return Response(body: answer.body)
 }
 
-func signIn(_ env: Env, _ context: ExecutionContext, password: String, hash: String) async throws -> Response
-{
+func signIn(_ env: Env, _ context: ExecutionContext, password: String, hash: String) async throws -> Response {
     guard try await Bcrypt.verify(password, hash) else { return .text("wrong password\n", status: 401) }
     guard let secret = env.secret("JWT_KEY") else { throw MissingSecret() }
     let key = try JWTKey(SymmetricKey(secret.reveal()))

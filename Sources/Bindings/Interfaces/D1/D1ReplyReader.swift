@@ -126,8 +126,7 @@ package struct D1ReplyReader: Sendable {
         return offset..<(offset + count)
     }
 
-    private mutating func takeInteger<Value: FixedWidthInteger>(_ type: Value.Type) throws(WireError) -> Value
-    {
+    private mutating func takeInteger<Value: FixedWidthInteger>(_ type: Value.Type) throws(WireError) -> Value {
         let range = try takeRange(Value.bitWidth / 8)
         var value: Value = 0
         var shift = 0

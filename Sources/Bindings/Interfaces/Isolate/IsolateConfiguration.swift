@@ -2,7 +2,10 @@ package import Wire
 
 /// What an isolate is and may use: the message of the `configure` call, the first thing on its first channel.
 package struct IsolateConfiguration: Equatable, Sendable {
-    package enum BindingKind: UInt8, Sendable { case kv = 1, d1, r2, queue, service, rateLimit }
+    package enum BindingKind: UInt8, Sendable {
+        case kv = 1
+        case d1, r2, queue, service, rateLimit
+    }
 
     /// A capability. Its place in `bindings` is its number in calls.
     package struct Binding: Equatable, Sendable {

@@ -3,7 +3,8 @@ package import Wire
 /// A checksum that a put must match. One per put: that only one can be given is what the type says.
 public struct R2Checksum: Equatable, Sendable {
     public enum Algorithm: UInt8, CaseIterable, Sendable {
-        case md5 = 1, sha1, sha256, sha384, sha512
+        case md5 = 1
+        case sha1, sha256, sha384, sha512
 
         public var byteCount: Int {
             switch self {

@@ -189,8 +189,7 @@ final class D1Writer {
         let frames = connection.sqlite.walFrameCount
         position.lastRowID = connection.sqlite.lastInsertRowID
         position.byteCount = (try? connection.databaseByteCount()) ?? position.byteCount
-        if frames != Int(position.bookmark.frame) || timeline.segment != position.bookmark.segment, frames > 0
-        {
+        if frames != Int(position.bookmark.frame) || timeline.segment != position.bookmark.segment, frames > 0 {
             position.bookmark.generation = timeline.generation
             position.bookmark.segment = timeline.segment
             position.bookmark.frame = UInt32(clamping: frames)

@@ -1,5 +1,5 @@
-package import Interfaces
 internal import Glibc
+package import Interfaces
 internal import LMDB
 internal import Stores
 internal import System

@@ -192,8 +192,7 @@ package final class EmbeddedR2Store: R2Store {
                     guard let report = try await self?.sweep() else { return }
                     if !report.isEmpty { logger.log(.info, "R2 sweep: \(report)") }
                     try await clock.sleep(for: interval)
-                } catch is CancellationError { return } catch
-                { /* Logged where it happened; the next may do. */  }
+                } catch is CancellationError { return } catch { /* Logged where it happened; the next may do. */  }
             }
         }
         sweeper.withLock { $0 = task }

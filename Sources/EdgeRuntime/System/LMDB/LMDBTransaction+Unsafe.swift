@@ -136,8 +136,7 @@ final class WriteState {
     }
 
     /// Stores `value` under `key` unless there is a value already; says whether it stored.
-    package func putNew(_ key: [UInt8], _ value: [UInt8], in database: LMDBDatabase) throws(LMDBError) -> Bool
-    {
+    package func putNew(_ key: [UInt8], _ value: [UInt8], in database: LMDBDatabase) throws(LMDBError) -> Bool {
         let code = write(key, value, database, flags: MDB_NOOVERWRITE)
         if code == MDB_KEYEXIST { return false }
         try state.check("mdb_put", code)

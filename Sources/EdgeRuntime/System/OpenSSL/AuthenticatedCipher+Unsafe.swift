@@ -51,7 +51,10 @@ package enum AuthenticatedCipher {
 
 /// One EVP_CIPHER_CTX inside one call of `AuthenticatedCipher`.
 @safe private struct CipherContext: ~Copyable {
-    enum Direction: Int32 { case open = 0, seal = 1 }
+    enum Direction: Int32 {
+        case open = 0
+        case seal = 1
+    }
     private let context: OpaquePointer
 
     init() {

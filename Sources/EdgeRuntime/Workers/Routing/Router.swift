@@ -135,8 +135,7 @@ public struct Router {
         return try await Self.dispatch(exchange, trie: trie, handlers: handlers, fallback: fallback)
     }
 
-    static func wrap(_ middleware: @escaping Middleware, around next: @escaping RouteHandler) -> RouteHandler
-    {
+    static func wrap(_ middleware: @escaping Middleware, around next: @escaping RouteHandler) -> RouteHandler {
         { exchange in try await middleware(exchange, next) }
     }
 

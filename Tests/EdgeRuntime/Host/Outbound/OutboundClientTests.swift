@@ -219,8 +219,7 @@ func echo(_ connection: borrowing ServerConnection) {
         #expect(response.headers.get("content-length") == (status == "204" ? nil : "5"))
     }
 
-    @Test func `reads a body that ends with its connection, and notices one that is cut short`() async throws
-    {
+    @Test func `reads a body that ends with its connection, and notices one that is cut short`() async throws {
         let server = try TestServer { connection in
             guard let head = connection.readHead() else { return }
             connection.write(

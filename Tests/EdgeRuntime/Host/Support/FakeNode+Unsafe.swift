@@ -1,6 +1,5 @@
 import Glibc
 import HTTP
-@testable import Host
 import Interfaces
 import Isolates
 import Observability
@@ -9,6 +8,8 @@ import Synchronization
 import System
 import Testing
 import Wire
+
+@testable import Host
 
 /// A reactor with a listener and pools whose isolates are ends of socket pairs in the hands of the test. Time stands still
 /// until `clock` is advanced.
