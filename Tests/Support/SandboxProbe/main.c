@@ -301,6 +301,6 @@ int main(int count, char **arguments) {
     if (strcmp(mode, "shrink-status-page") == 0) say("ftruncate", ftruncate(3 + channels, 0), errno);
     if (strcmp(mode, "abort") == 0) abort();
     if (strcmp(mode, "mute") == 0)
-        for (;;) pause();
+        for (;;) poll(NULL, 0, 1000);  // Not pause(2), which the filter refuses: that would spin.
     wait_for_the_end();
 }
