@@ -26,7 +26,7 @@ package enum ChildProcess {
         var process = pid_t()
         var words: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) }
         unsafe words.append(nil)
-        defer { for unsafeword in unsafe words { unsafe free(word) } }
+        defer { unsafe words.forEach { unsafe free($0) } }
         let result = unsafe posix_spawnp(&process, arguments[0], &actions, &attributes, words, environ)
         guard result == 0 else { throw SystemError("posix_spawn", errno: result, on: arguments[0]) }
         var status: Int32 = 0
