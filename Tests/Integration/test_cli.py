@@ -328,7 +328,7 @@ class Running(unittest.TestCase):
             # The public port is no control port.
             wrong = edge("status", "--control", node.url)
             self.assertEqual(wrong.returncode, 1)
-            self.assertIn("no control listener", wrong.stderr)
+            self.assertIn("is it the control URL", wrong.stderr)
         gone = edge("status", "--control", node.control)
         self.assertEqual(gone.returncode, 1)
         self.assertIn("Connection refused", gone.stderr)
