@@ -129,6 +129,21 @@ class Following(unittest.TestCase):
                 load.wait_for_more()
         self.assertEqual(load.failures, [], node.log_text())
 
+    def test_a_single_place_goes_round(self):
+        # Each connection is one reactor's: the clients of one must not have it all.
+        self.project.write("environments/dev.toml", "format = 1\n[defaults]\nisolates = { max = 1, concurrency = 1 }\n")
+        node = self.dev()
+        loads = [Load(node, "/sleep/5") for _ in range(12)]
+        for load in loads:
+            load.__enter__()
+        wait_until(lambda: sum(load.counts["/sleep/5"] for load in loads) > 600, 60, "turns")
+        counts = sorted(load.counts["/sleep/5"] for load in loads)
+        for load in loads:
+            load.__exit__()
+        # A reactor with few clients serves each of them more often; all get their part.
+        self.assertGreater(counts[0] * 15, counts[-1], counts)
+        self.assertEqual(sum((load.failures for load in loads), []), [])
+
     def is_other(self, before, after):
         return all(after[name] and not set(after[name]) & set(before[name]) for name in before)
 

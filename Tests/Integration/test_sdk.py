@@ -40,9 +40,16 @@ class Origin(http.server.BaseHTTPRequestHandler):
             return self.respond(int(number), Location="/echo")
         if name == "slow":
             time.sleep(1)
+        if name == "headers":
+            return self.respond(200, "".join(f"{name.lower()}: {value}\n" for name, value in self.headers.items()).encode())
         self.respond(200, f"{self.command} {body.decode()}".encode())
 
     do_GET = do_POST = answer
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "1234")
+        self.end_headers()
 
     def log_message(self, *_):
         pass
@@ -95,6 +102,66 @@ class Outbound(unittest.TestCase):
         answer = self.node.get("/no-content-with-body")
         self.assertEqual(answer.status, 500)
         self.assertIn("Response with null body status", answer.text)
+
+
+class BehindTheWorker(unittest.TestCase):
+    """An origin: what no worker has a pattern for, and what a worker lets pass, goes there."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
+        threading.Thread(target=cls.server.serve_forever, daemon=True).start()
+        shape = SHAPE.replace("{domain}/*", "{domain}/pass-through*") + (
+            '[workers.alone]\nproduct = "HelloWorker"\nroutes = ["alone.{domain}/*"]\n'
+            '[workers.down]\nproduct = "HelloWorker"\nroutes = ["down.{domain}/nothing"]\n')
+        cls.project = Project(shape, {"dev": f"""format = 1
+[workers.hello]
+origin = "http://127.0.0.1:{cls.server.server_address[1]}"
+[workers.down]
+origin = "http://127.0.0.1:1"
+"""})
+        cls.node = cls.project.dev("--no-watch").start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.node.__exit__()
+        cls.project.__exit__()
+        cls.server.shutdown()
+        cls.server.server_close()
+
+    def test_paths_without_a_worker_reach_the_origin(self):
+        self.assertEqual(self.node.get("/any/path?q=1", host="localhost").text, "GET ")
+        self.assertEqual(self.node.request("POST", "/x", body=b"b" * 300_000, host="localhost").text, "POST " + "b" * 300_000)
+        answer = self.node.request("HEAD", "/x", host="localhost")
+        self.assertEqual((answer.status, answer.header("content-length"), answer.body), (200, "1234", b""))
+
+    def test_the_origin_sees_who_asked_and_for_which_host(self):
+        text = self.node.get(
+            "/headers", host="localhost",
+            headers={"Connection": "X-Foo", "X-Foo": "1", "CF-Connecting-IP": "6.6.6.6", "Accept-Encoding": "identity"}).text
+        lines = text.splitlines()
+        self.assertIn("host: localhost", lines)
+        self.assertIn("cf-connecting-ip: 127.0.0.1", lines)
+        self.assertIn("accept-encoding: identity", lines)
+        self.assertNotIn("x-foo", text)
+        self.assertEqual(len([line for line in lines if line.startswith("cf-ray:")]), 1)
+
+    def test_redirects_of_the_origin_are_the_clients(self):
+        answer = self.node.get("/redirect/3", host="localhost")
+        self.assertEqual((answer.status, answer.header("location")), (302, "/redirect/2"))
+
+    def test_a_worker_that_fails_lets_pass_what_it_asked_for(self):
+        answer = self.node.get("/pass-through", host="localhost")
+        self.assertEqual((answer.status, answer.text), (200, "GET "))
+        # The body is the worker's by then.
+        self.assertEqual(self.node.request("POST", "/pass-through", body=b"x", host="localhost").status, 500)
+        self.assertEqual(self.node.get("/pass-through", host="alone.localhost").status, 500, "it has no origin")
+
+    def test_an_origin_that_is_down_is_named_by_its_number(self):
+        answer = self.node.get("/other", host="down.localhost")
+        self.assertEqual(answer.status, 521)
+        self.assertIn("error code: 521", answer.text)
+        self.assertEqual(self.node.get("/other", host="elsewhere.localhost").status, 404)
 
 
 class Services(unittest.TestCase):

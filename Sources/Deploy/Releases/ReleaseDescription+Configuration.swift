@@ -30,6 +30,7 @@ extension ReleaseDescription {
                 case .json(let text): (variable.name, .json(text))
                 }
             }
+            description.origin = worker.origin
             description.secrets = worker.secrets.map(\.name)
             description.limits = Host.WorkerLimits(
                 cpu: worker.limits.cpu, memoryByteCount: worker.limits.memoryByteCount,

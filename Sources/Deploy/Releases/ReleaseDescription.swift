@@ -78,6 +78,8 @@ package struct WorkerDescription: Sendable {
     package var limits = WorkerLimits()
     package var size = PoolSize(min: 1, max: 1, idleTimeout: .seconds(300))
     package var routes: [RoutePattern] = []
+    /// The server behind it: `http://HOST[:PORT]`.
+    package var origin: String?
     package var domains: [CustomDomain] = []
     package var crons: [CronExpression] = []
     package var consumers: [Consumer] = []

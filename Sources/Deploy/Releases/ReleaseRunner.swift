@@ -188,7 +188,7 @@ package actor ReleaseRunner {
         let node = node
         return WorkerRuntime(
             configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
-            onUnreachable: { node.release($0) })
+            origin: worker.origin, onUnreachable: { node.release($0) })
     }
 
     /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not

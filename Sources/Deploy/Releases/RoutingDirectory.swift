@@ -35,15 +35,19 @@ package actor RoutingDirectory {
         entries[description.tenant] = Entry(description: description, release: release)
         var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
         var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
+        var origins: [(pattern: RoutePattern, payload: String)] = []
         for (_, entry) in entries.sorted(by: { $0.key < $1.key }) {
             for worker in entry.description.workers {
                 guard let runtime = entry.release.workers[worker.name] else { continue }
                 let target = RouteTarget(release: entry.release, worker: runtime)
                 routes += worker.routes.map { ($0, target) }
                 domains += worker.domains.map { ($0, target) }
+                guard let origin = worker.origin else { continue }
+                origins += worker.routes.compactMap { $0.wholeHost.map { ($0, origin) } }
             }
         }
-        await node.install(RoutingTable(RouteTable(routes: routes, domains: domains)))
+        await node.install(
+            RoutingTable(RouteTable(routes: routes, domains: domains), origins: RouteTable(routes: origins)))
     }
 }
 

@@ -13,6 +13,7 @@ extension WorkerDescription {
         for secret in secrets { add("\(secret.name)=\(secret.value)") }
         add("\(limits)")
         add("\(size)")
+        add(origin ?? "")
         return Hexadecimal.text(Digest.hash(bytes, with: .sha256))
     }
 }

@@ -271,7 +271,7 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable {
         complete(.success(try read(&decoder)))
     }
 
-    func event(_ event: EventStream, threw failure: CallFailure) { complete(.failure(.threw(failure))) }
+    func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) { complete(.failure(.threw(failure))) }
 
     func event(_ event: EventStream, wasReset reason: StreamReset) {
         complete(.failure(.lost(reason.message.isEmpty ? "\(reason.code)" : reason.message)))

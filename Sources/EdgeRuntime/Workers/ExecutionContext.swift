@@ -14,8 +14,9 @@ public struct ExecutionContext: Sendable {
     /// touch the response.
     public func waitUntil(_ work: @escaping () async throws -> Void) { invocation.waitUntil(work) }
 
-    /// When the handler throws, the request is sent on to the origin of its route, if that has one and the body
-    /// was not read.
+    /// When the handler throws before it has answered, the request goes on to the worker's `origin` (see
+    /// docs/configuration.md) and the client gets what that answers. Not a request with a body, which is the worker's by then,
+    /// and not an event that broke a limit: those get the error page, as does all when there is no origin.
     public func passThroughOnException() { invocation.passesThroughOnException = true }
 
     /// Sends a request to the outside, through the node.

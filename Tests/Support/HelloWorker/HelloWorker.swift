@@ -44,6 +44,13 @@ import Workers
             .text(exchange.request.headers.map { "\($0.name): \($0.value)\n" }.joined())
         }
         routes.get("/error") { _ in throw Failure() }
+        // Fails too, and leaves it to the origin. POST as well, whose body the origin can't have any more.
+        for method in [Method.get, .post] {
+            routes.on(method, "/pass-through") { exchange in
+                exchange.context.passThroughOnException()
+                throw Failure()
+            }
+        }
         // Waits for what never comes.
         routes.get("/hang") { _ in
             await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }

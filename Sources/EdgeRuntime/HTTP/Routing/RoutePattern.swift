@@ -73,6 +73,9 @@ package struct RoutePattern: Hashable, Sendable, CustomStringConvertible {
             + Self.partScore(writtenPath, separator: "/", wildcardAtStart: false)
     }
 
+    /// All paths of the same host.
+    package var wholeHost: RoutePattern? { try? RoutePattern((hostHasWildcard ? "*" : "") + host + "/*", for: text) }
+
     private static func partScore(_ text: Substring, separator: Character, wildcardAtStart: Bool) -> Int {
         // An address in brackets is one label.
         guard !text.hasPrefix("[") else { return 1 }

@@ -66,6 +66,7 @@ extension Connection: Dispatchable, EventOwner {
         }
         switch match {
         case .worker(let route): dispatch(to: route, headByteCount)
+        case .origin(let origin): forward(to: origin)
         case .unknownHost: answer(.unknownHost)
         case .noRoute: answer(.noRoute)
         }
@@ -115,10 +116,7 @@ extension Connection: Dispatchable, EventOwner {
         self.event = event
         guard hasBody else { return }
         consumeHead()
-        if parser.head.expectsContinue, input.isEmpty {
-            output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
-            markDirty()
-        }
+        continueIfExpected()
         event.producer = self
         bodyConsumer = event
         event.requestBody()
@@ -137,6 +135,13 @@ extension Connection: Dispatchable, EventOwner {
         }
     }
 
+    /// Asks for the body of a client that waits for that (RFC 9110 §10.1.1).
+    func continueIfExpected() {
+        guard parser.head.expectsContinue, input.isEmpty else { return }
+        output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
+        markDirty()
+    }
+
     func consumeHead() {
         input.consume(exchange.unconsumedHead)
         exchange.unconsumedHead = 0
@@ -145,7 +150,7 @@ extension Connection: Dispatchable, EventOwner {
     // MARK: The fetch message
 
     /// Writes the request as the isolate gets it: see `Interfaces/Isolate/FetchLayout.swift`.
-    private func writeFetch(into buffer: inout ByteBuffer) {
+    func writeFetch(into buffer: inout ByteBuffer) {
         unsafe input.withReadable { bytes in
             let contentLength = parser.head.contentLength
             buffer.append(requestBody.isPending ? 1 : 0)
@@ -209,10 +214,7 @@ extension Connection: Dispatchable, EventOwner {
         let request = makeLocalRequest()
         consumeHead()
         if let source = request.body as? BufferedSource {
-            if parser.head.expectsContinue, input.isEmpty {
-                output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
-                markDirty()
-            }
+            continueIfExpected()
             source.start(from: self)
             retainedConsumer = source
             bodyConsumer = source
@@ -268,12 +270,15 @@ extension Connection: Dispatchable, EventOwner {
         if let body { startResponseBody(body) } else { completeResponse() }
     }
 
-    func event(_ event: EventStream, threw failure: CallFailure) {
+    func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) {
         guard self.event === event else { return }
         self.event = nil
         node.logger.log(
             .error, "uncaught error in fetch: \(failure)",
             event.channel.isolate.logFields + [("ray", RayID.text(exchange.ray))])
+        if passThrough, exchange.unconsumedHead > 0, let origin = exchange.route?.worker.origin {
+            return forward(to: origin)
+        }
         answer(.exception, detail: "\(failure)")
     }
 

@@ -342,6 +342,7 @@ final class Connection: PollTarget {
         reactor.connectionCount -= 1
         node.admission.leave(client.address, isExempt: client.isTrusted)
         if wasExchanging { exchange.aborted(on: self) }
+        exchange.origin = nil
         let event = event
         self.event = nil
         event?.abandon(.cancelled)

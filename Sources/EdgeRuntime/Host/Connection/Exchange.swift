@@ -20,6 +20,8 @@ struct Exchange {
     var ray: UInt64 = 0
     var route: RouteTarget?
     var isLocal = false
+    /// The call to the server behind the workers that answers this request.
+    var origin: OriginCall?
     /// Whether an error is best shown as a page.
     var acceptsHTML = false
     /// What the answer's body must come to, when it was announced.
@@ -46,7 +48,7 @@ struct Exchange {
             .info, description,
             [
                 ("status", "\(status)"), ("ms", "\(Double(milliseconds) / 100)"), ("outcome", outcome),
-                ("worker", route?.worker.name ?? (isLocal ? "edge" : "-")), ("ray", RayID.text(ray)),
+                ("worker", route?.worker.name ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")), ("ray", RayID.text(ray)),
             ])
     }
 }

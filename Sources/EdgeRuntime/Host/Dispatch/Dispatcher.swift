@@ -53,7 +53,9 @@ final class Dispatcher: Ticker {
     /// Hands `event` to the least loaded isolate of `worker`, now or when one is free.
     func submit(_ event: some Dispatchable, to worker: WorkerRuntime) {
         let lane = lane(worker.pool)
-        if lane.waiting.isEmpty, let channel = pick(lane, worker.limits.concurrency) {
+        if lane.waiting.isEmpty, !worker.pool.someWait(elsewhereThan: reactor.index),
+            let channel = pick(lane, worker.limits.concurrency)
+        {
             return event.dispatch(on: channel)
         }
         if lane.waiting.count >= Self.waitingMax, lane.abandonedCount > 0 {
@@ -65,7 +67,7 @@ final class Dispatcher: Ticker {
         lane.waiting.append(event, limit: worker.limits.concurrency, deadline: reactor.now + Self.waitMax)
         if let reason = worker.pool.request(from: reactor.index) { return refuseWaiting(of: worker.pool, reason) }
         // A place may have become free on another reactor just before it could know that one is wanted here.
-        serve(lane)
+        if pick(lane, worker.limits.concurrency) != nil { offerPlace(of: worker.pool) }
     }
 
     /// An event of `worker` that waits was abandoned.
@@ -101,24 +103,40 @@ final class Dispatcher: Ticker {
 
     /// `channel`'s isolate has finished an event.
     func released(_ channel: Channel, by event: EventStream) {
-        let pool = event.worker.pool
-        guard let lane = existingLane(pool) else { return }
-        if !lane.waiting.isEmpty { serve(lane) }
-        pool.wakeOthers(than: reactor.index)
+        if event.worker.pool.someWait { offerPlace(of: event.worker.pool) }
     }
 
-    private func serve(_ lane: Lane) {
+    /// Gives a free place to the reactor whose turn it is: the next one that has events waiting, this one last. Were this one
+    /// the first, one that always has enough to do for itself would leave the others none.
+    private func offerPlace(of pool: IsolatePool) { pool.offerPlace(after: reactor.index, hops: pool.reactorCount) }
+
+    /// A place is free, and it is this reactor's turn.
+    func takePlace(of pool: IsolatePool, hops: Int) {
+        guard let lane = existingLane(pool) else {
+            pool.satisfied(reactor.index)
+            return pool.offerPlace(after: reactor.index, hops: hops)
+        }
+        // What this one can't use, because its channel is congested or nobody waits any more, is the next one's.
+        if !serve(lane) { pool.offerPlace(after: reactor.index, hops: hops) }
+    }
+
+    /// - Returns: whether an event got a place.
+    @discardableResult
+    private func serve(_ lane: Lane) -> Bool {
+        var hasServed = false
         while let (event, concurrency) = lane.waiting.first {
             if event.isAbandoned {
                 lane.waiting.removeFirst()
                 lane.abandonedCount = max(0, lane.abandonedCount - 1)
                 continue
             }
-            guard let channel = pick(lane, concurrency) else { return }
+            guard let channel = pick(lane, concurrency) else { return hasServed }
             lane.waiting.removeFirst()
             event.dispatch(on: channel)
+            hasServed = true
         }
         lane.pool.satisfied(reactor.index)
+        return hasServed
     }
 
     // MARK: What the pools report
@@ -157,10 +175,6 @@ final class Dispatcher: Ticker {
         guard let channel = channels.removeValue(forKey: isolate.id) else { return }
         channelGone(channel, of: isolate.pool)
         channel.isolateExited(exit)
-    }
-
-    func serveWaiting(of pool: IsolatePool) {
-        if let lane = existingLane(pool) { serve(lane) } else { pool.satisfied(reactor.index) }
     }
 
     /// The pool can't start isolates: those that wait are told.

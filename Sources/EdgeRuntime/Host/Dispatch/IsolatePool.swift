@@ -161,14 +161,27 @@ package final class IsolatePool: Sendable {
         waitingReactors.bitwiseAnd(~(1 << UInt64(index)), ordering: .relaxed)
     }
 
-    /// A place is free: reactors with events waiting may have it.
-    func wakeOthers(than index: Int) {
-        var waiting = waitingReactors.load(ordering: .sequentiallyConsistent) & ~(1 << UInt64(index))
-        while waiting != 0 {
-            let other = waiting.trailingZeroBitCount
-            waiting &= waiting - 1
-            let reactor = environment.reactors[other]
-            reactor.post { reactor.dispatcher.serveWaiting(of: self) }
+    var reactorCount: Int { environment.reactors.count }
+    /// Whether events wait for a place, on any reactor.
+    var someWait: Bool { waitingReactors.load(ordering: .sequentiallyConsistent) != 0 }
+    func someWait(elsewhereThan index: Int) -> Bool {
+        waitingReactors.load(ordering: .relaxed) & ~(1 << UInt64(index)) != 0
+    }
+
+    /// A place is free: the next reactor after `index` that has events waiting may have it.
+    ///
+    /// - Parameter hops: how many may still be asked.
+    func offerPlace(after index: Int, hops: Int) {
+        let waiting = waitingReactors.load(ordering: .sequentiallyConsistent)
+        guard waiting != 0, hops > 0 else { return }
+        let later = index + 1 < 64 ? (waiting >> UInt64(index + 1)) << UInt64(index + 1) : 0
+        let next = (later != 0 ? later : waiting).trailingZeroBitCount
+        let reactor = environment.reactors[next]
+        if next == index {
+            // Its turn has come round: whoever asks runs on it.
+            reactor.dispatcher.takePlace(of: self, hops: 0)
+        } else {
+            reactor.post { reactor.dispatcher.takePlace(of: self, hops: hops - 1) }
         }
     }
 

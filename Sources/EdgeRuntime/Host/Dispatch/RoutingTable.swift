@@ -16,13 +16,23 @@ package struct RouteTarget: Sendable {
 package final class RoutingTable: Sendable {
     enum Match {
         case worker(RouteTarget)
+        /// No worker has the path; behind the host's workers stands this server.
+        case origin(String)
         case unknownHost
         case noRoute
     }
 
     private let table: RouteTable<RouteTarget>
+    /// Asked for what `table` knows the host of, but not the path.
+    private let origins: RouteTable<String>
 
-    package init(_ table: RouteTable<RouteTarget>) { self.table = table }
+    /// - Parameter origins: for whole hosts, of the servers behind their workers.
+    package init(
+        _ table: RouteTable<RouteTarget>, origins: RouteTable<String> = RouteTable(routes: [])
+    ) {
+        self.table = table
+        self.origins = origins
+    }
 
     static let empty = RoutingTable(RouteTable(routes: []))
 
@@ -30,7 +40,14 @@ package final class RoutingTable: Sendable {
         switch unsafe table.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
         case .route(let index), .domain(let index): .worker(table.payloads[index])
         case .unknownHost: .unknownHost
-        case .knownHost: .noRoute
+        case .knownHost: unsafe origin(host: host, pathAndQuery: pathAndQuery)
+        }
+    }
+
+    private func origin(host: UnsafeRawBufferPointer, pathAndQuery: UnsafeRawBufferPointer) -> Match {
+        switch unsafe origins.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
+        case .route(let index): .origin(origins.payloads[index])
+        case .domain, .unknownHost, .knownHost: .noRoute
         }
     }
 }

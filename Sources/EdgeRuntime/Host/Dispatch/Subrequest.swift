@@ -93,7 +93,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
         }
     }
 
-    func event(_ event: EventStream, threw failure: CallFailure) { finish(failure) }
+    func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) { finish(failure) }
 
     func event(_ event: EventStream, wasReset reason: StreamReset) {
         finish(CallFailure(reason.message.isEmpty ? "Network connection lost." : reason.message))

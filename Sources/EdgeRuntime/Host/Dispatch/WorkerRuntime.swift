@@ -27,6 +27,9 @@ package final class WorkerRuntime: Sendable {
     package let bindings: [BindingTarget]
     package let limits: WorkerLimits
     package let pool: IsolatePool
+    /// Scheme and authority of the server behind the worker: what it lets pass, and paths of its hosts that no worker has, go
+    /// there.
+    package let origin: String?
     /// The pool's place in each reactor's table.
     let slot: Int
     private let onUnreachable: @Sendable (IsolatePool) -> Void
@@ -34,6 +37,7 @@ package final class WorkerRuntime: Sendable {
     /// - Parameter onUnreachable: Called once, on any thread, when nothing can call the worker any more.
     package init(
         configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool,
+        origin: String? = nil,
         onUnreachable: @escaping @Sendable (IsolatePool) -> Void = { _ in }
     ) {
         self.onUnreachable = onUnreachable
@@ -42,6 +46,7 @@ package final class WorkerRuntime: Sendable {
         self.bindings = bindings
         self.limits = limits
         self.pool = pool
+        self.origin = origin
         slot = pool.slot
     }
 

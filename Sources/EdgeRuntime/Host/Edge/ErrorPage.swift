@@ -15,6 +15,8 @@ package enum EdgeError: Equatable, Sendable {
     case bodyTooLarge(limit: Int)
     case requestTimeout
     case wallTime
+    /// The origin behind the workers: 520 … 530.
+    case origin(status: Int)
 
     var status: Int {
         switch self {
@@ -26,6 +28,7 @@ package enum EdgeError: Equatable, Sendable {
         case .bodyTooLarge: 413
         case .requestTimeout: 408
         case .wallTime: 524
+        case .origin(let status): status
         }
     }
 
@@ -36,6 +39,7 @@ package enum EdgeError: Equatable, Sendable {
         case .exceededLimits: 1102
         case .rateLimited: 1015
         case .unknownHost: 1001
+        case .origin(let status): status
         default: nil
         }
     }
@@ -53,6 +57,12 @@ package enum EdgeError: Equatable, Sendable {
         case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes"
         case .requestTimeout: "The request did not arrive in time"
         case .wallTime: "The worker took too long"
+        case .origin(521): "The origin refuses connections"
+        case .origin(522): "The origin can't be reached in time"
+        case .origin(524): "The origin took too long"
+        case .origin(525), .origin(526): "No secure connection to the origin"
+        case .origin(530): "The origin's name can't be resolved"
+        case .origin: "The origin gave no usable answer"
         }
     }
 

@@ -140,7 +140,20 @@ package final class OutboundClient: Sendable {
         case .cancelled: .cancelled
         case .refused(let address): .addressNotAllowed(host: host, address: address.description)
         case .timedOut, .failed, .headTooLarge, .uploadIncomplete, .closed:
-            .connectionLost(reason: error.description)
+            .connectionLost(reason: error.description, status: proxyStatus(error))
+        }
+    }
+
+    /// The product's numbers for what can go wrong between a proxy and an origin (spec: runtime, "Error pages").
+    private static func proxyStatus(_ error: CurlError) -> Int {
+        switch error {
+        case .failed(6, _): 530  // The name can't be resolved.
+        case .failed(7, _): 521
+        case .timedOut(.connect): 522
+        case .timedOut: 524
+        case .failed(35, _): 525
+        case .failed(60, _): 526
+        default: 520
         }
     }
 
@@ -156,6 +169,7 @@ package final class OutboundClient: Sendable {
             method = request.method
             body = request.body
             headers = HopByHop.requestFields(request.headers)
+            if let host = request.host { headers.append(("host", host)) }
             guard Method(validating: method) != nil, method != "CONNECT", method != "TRACE", method != "TRACK"
             else {
                 body.cancel()

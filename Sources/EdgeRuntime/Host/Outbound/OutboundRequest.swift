@@ -17,6 +17,8 @@ package struct OutboundRequest: Sendable {
     package var url: String
     /// Hop-by-hop fields, `Host` and `Content-Length` are left out: the connection decides them.
     package var headers: Headers
+    /// `Host` as a proxy passes it on; `nil`: the URL's.
+    package var host: String?
     package var body: Body
     package var redirect: Redirect
 
@@ -65,7 +67,9 @@ package enum OutboundError: Error, Equatable, Sendable, CustomStringConvertible 
     case invalidLocation
     case oneTimeBody
     /// No connection, or one that broke; the reason isn't for the handler.
-    case connectionLost(reason: String)
+    ///
+    /// - Parameter status: what a proxy answers then (520 … 530).
+    case connectionLost(reason: String, status: Int = 520)
     case cancelled
 
     /// The class of the error.
@@ -96,8 +100,14 @@ package enum OutboundError: Error, Equatable, Sendable, CustomStringConvertible 
         }
     }
 
+    /// What a proxy answers when its origin fails so.
+    package var proxyStatus: Int {
+        if case .connectionLost(_, let status) = self { return status }
+        return 520
+    }
+
     package var description: String {
-        if case .connectionLost(let reason) = self { return "\(message) (\(reason))" }
+        if case .connectionLost(let reason, _) = self { return "\(message) (\(reason))" }
         return "\(name): \(message)"
     }
 }

@@ -8,7 +8,9 @@ protocol EventOwner: AnyObject {
     /// The head of the answer: the message behind the status byte, valid during the call only.
     func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError)
     /// The handler threw.
-    func event(_ event: EventStream, threw failure: CallFailure)
+    ///
+    /// - Parameter passThrough: whether it asked before that the origin answers then.
+    func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool)
     /// There will be no answer, or no more of it.
     func event(_ event: EventStream, wasReset reason: StreamReset)
 }
@@ -139,9 +141,10 @@ final class EventStream: ChannelStream {
         case 1:
             var decoder = unsafe WireDecoder(Array(message))
             let failure = try CallFailure(decoding: &decoder)
+            let passThrough = decoder.remainingByteCount > 0 ? try decoder.takeBool() : false
             let owner = owner
             self.owner = nil
-            owner?.event(self, threw: failure)
+            owner?.event(self, threw: failure, passThrough: passThrough)
         default: throw .invalidValue("reply status", offset: 0)
         }
     }
