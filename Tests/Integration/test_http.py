@@ -9,6 +9,7 @@ import time
 import unittest
 
 from harness import ROOT, Node, product, wait_until
+from projects import Project
 
 
 STATUS = re.compile(rb"HTTP/1\.1 (\d\d\d) ")
@@ -230,6 +231,84 @@ class EdgeHTTP(unittest.TestCase):
         self.assertIn("colo=LOC", self.node.get("/cdn-cgi/trace").text)
         self.assertEqual(self.node.get("/__edge/health/ready").text, "ready\n")
         self.assertEqual(self.node.get("/cdn-cgi/nothing").status, 404)
+
+
+    def test_routes_and_host_paths_are_those_of_the_url_that_the_handler_sees(self):
+        for path in (b"/x/../cdn-cgi/none", b"/%2e/cdn-cgi/none", b"/./__edge/none"):
+            answer = self.node.raw(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            self.assertIn(b" 404 ", answer.split(b"\r\n")[0])
+            self.assertNotIn(b"http://localhost", answer, "it did not reach the worker")
+        answer = self.node.raw(b"GET /a/../hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        self.assertTrue(answer.endswith(b"hello"), answer)
+
+    def test_absolute_form_without_a_path_is_the_root(self):
+        for target in (b"http://localhost", b"http://localhost?a=1"):
+            answer = self.node.raw(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            self.assertIn(b" 200 ", answer.split(b"\r\n")[0], answer)
+
+    def test_absolute_form_replaces_the_host_header(self):
+        answer = self.node.raw(
+            b"GET http://localhost:81/headers HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        self.assertIn(b"host: localhost:81\n", answer)
+        self.assertNotIn(b"evil", answer)
+
+    def test_a_client_that_ends_its_sending_gets_its_answers(self):
+        request = b"GET /sleep/300 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        self.assertEqual(self.node.raw(request * 3, half_close=True).count(b"slept"), 3)
+        post = b"POST /length HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
+        self.assertTrue(self.node.raw(post, half_close=True).endswith(b"5"))
+        # What ends in the middle of a body is no request.
+        self.assertEqual(self.node.raw(post[:-1], half_close=True), b"")
+
+    def test_head_keeps_the_length_that_the_handler_gives(self):
+        self.assertEqual(self.node.request("HEAD", "/length-of-nothing").header("content-length"), "1234")
+
+    def test_headers_of_the_connection_end_at_the_node(self):
+        answer = self.node.get("/connection-headers")
+        self.assertEqual(answer.text, "ok")
+        for name in ("x-foo", "x-accel-limit"):
+            self.assertIsNone(answer.header(name))
+        self.assertEqual(answer.header("x-bar"), "1")
+        self.assertEqual(answer.header("cf-cache-status"), "DYNAMIC")
+
+    def test_methods_are_case_sensitive(self):
+        answer = self.node.raw(b"get /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        self.assertIn(b"get http://localhost/nothing", answer)
+
+    def test_websocket_requests_are_seen_as_such(self):
+        answer = self.node.raw(
+            b"GET /headers HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+        self.assertIn(b"upgrade: websocket\n", answer)
+
+    def test_a_request_that_goes_in_a_circle_ends(self):
+        self.assertEqual(self.node.get("/hello", headers={"CF-EW-Via": "15"}).status, 200)
+        answer = self.node.get("/hello", headers={"CF-EW-Via": "16"})
+        self.assertEqual((answer.status, answer.text), (508, "error code: 1019\n"))
+
+    def test_errors_of_the_protocol_have_a_ray_and_a_page(self):
+        answer = self.node.raw(b"GET / HTTP/1.1\r\n\r\n")
+        ray = re.search(rb"CF-Ray: ([0-9a-f]{16})-[A-Z]{3}\r\n", answer)
+        self.assertNotEqual(ray[1], b"0" * 16)
+        page = self.node.get("/error", headers={"Accept": "application/xml, text/html;q=0.9"})
+        self.assertIn("<!doctype html>", page.text)
+        self.assertIn(page.header("cf-ray"), page.text)
+
+
+class TrustedProxy(unittest.TestCase):
+    def test_the_client_is_the_last_address_that_no_trusted_proxy_has(self):
+        with Project(
+            'format = 1\ntenant = "t"\ncompatibility_date = "2026-08-01"\n[workers.w]\nproduct = "HelloWorker"\n'
+            'routes = ["{domain}/*"]\n', {"dev": 'format = 1\ntrusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]\n'}
+        ) as project, project.dev("--no-watch") as node:
+            def seen(**headers):
+                text = node.get("/headers", host="localhost", headers={
+                    name.replace("_", "-"): value for name, value in headers.items()}).text
+                return dict(line.split(": ", 1) for line in text.splitlines())
+            self.assertEqual(seen(X_Forwarded_For="6.6.6.6, 1.2.3.4, 10.0.0.9")["cf-connecting-ip"], "1.2.3.4")
+            self.assertEqual(seen(X_Forwarded_For="nonsense, 10.0.0.9")["cf-connecting-ip"], "10.0.0.9")
+            self.assertEqual(seen()["cf-connecting-ip"], "127.0.0.1")
+            self.assertEqual(seen(X_Real_IP="5.6.7.8", X_Forwarded_For="1.2.3.4")["cf-connecting-ip"], "5.6.7.8")
+            self.assertEqual(seen(X_Forwarded_Proto="https")["cf-visitor"], '{"scheme":"https"}')
 
 
 class Descriptors(unittest.TestCase):

@@ -26,6 +26,15 @@ public struct CallFailure: Error, Equatable, Sendable, CustomStringConvertible {
 
     package var isMalformedCall: Bool { name == Self.malformedName }
 
+    /// With no more text than anybody reads: what a handler throws may describe itself by megabytes.
+    package var shortened: CallFailure {
+        guard name.utf8.count + message.utf8.count > Self.textBytesMax else { return self }
+        return CallFailure(
+            String(decoding: message.utf8.prefix(Self.textBytesMax - 256), as: UTF8.self) + " …",
+            name: String(decoding: name.utf8.prefix(128), as: UTF8.self), code: code)
+    }
+    private static let textBytesMax = 16 << 10
+
     package func encode(into encoder: inout WireEncoder) {
         encoder.put(name)
         encoder.put(message)

@@ -35,19 +35,26 @@ package actor RoutingDirectory {
         entries[description.tenant] = Entry(description: description, release: release)
         var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
         var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
-        var origins: [(pattern: RoutePattern, payload: String)] = []
+        var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []
         for (_, entry) in entries.sorted(by: { $0.key < $1.key }) {
             for worker in entry.description.workers {
                 guard let runtime = entry.release.workers[worker.name] else { continue }
                 let target = RouteTarget(release: entry.release, worker: runtime)
                 routes += worker.routes.map { ($0, target) }
                 domains += worker.domains.map { ($0, target) }
-                guard let origin = worker.origin else { continue }
-                origins += worker.routes.compactMap { $0.wholeHost.map { ($0, origin) } }
+                let origin = worker.origin.map { OriginTarget(url: $0, bodyBytesMax: worker.limits.bodyBytesMax) }
+                let zone = RoutingTable.Zone(tenant: entry.description.tenant, origin: origin)
+                // A pattern for all hosts makes none of them the tenant's own.
+                zones += worker.routes.compactMap { route in
+                    route.host.isEmpty && origin == nil ? nil : route.wholeHost.map { ($0, zone) }
+                }
             }
         }
         await node.install(
-            RoutingTable(RouteTable(routes: routes, domains: domains), origins: RouteTable(routes: origins)))
+            RoutingTable(
+                RouteTable(routes: routes, domains: domains),
+                // Of several workers on one host, one with an origin speaks for it.
+                zones: RouteTable(routes: zones.filter { $0.payload.origin != nil } + zones.filter { $0.payload.origin == nil })))
     }
 }
 

@@ -35,11 +35,21 @@ final class Channel: PollTarget {
     /// New events go elsewhere: it is draining or broken.
     private(set) var isRetired = false
 
+    /// What epoll watches.
+    private var watched: Epoll.Interest = .read
+    /// Frames may be in `input` that were not looked at, because the output was overfull.
+    private var hasUnreadFrames = false
+
     /// Streams that could send more once `output` has been written.
     private var hungry: [ChannelStream] = []
 
     /// Output beyond which no new event is sent here, and no producer is asked for more.
     static let congestedByteCount = 1 << 20
+    /// Output beyond which no more calls are read: an isolate that asks and asks without reading the answers must not fill the
+    /// node's memory. It always reads, so this always ends.
+    private static let overfullByteCount = 8 << 20
+    /// Answers that wait for an isolate, in `output` or as bodies it has not begun to read; what is more is refused.
+    static let heldBytesMax = 64 << 20
     /// What all producers of one channel may push together before it is written, unless they are thousands.
     private static let promisedBytesInAll = 32 << 20
     /// Calls one isolate may have open on one channel: four for each event of the largest concurrency.
@@ -70,6 +80,9 @@ final class Channel: PollTarget {
 
     var openStreamCount: Int { streams.count }
     var isCongested: Bool { output.readableByteCount > Self.congestedByteCount }
+    private var isOverfull: Bool { output.readableByteCount > Self.overfullByteCount }
+    /// Bodies of answers that are in memory and not on their way yet.
+    var heldBodyBytes = 0
 
     /// What one producer may be told to push before it is asked again: the isolate's credit alone would let it have
     /// gigabytes read for streams that it never takes.
@@ -89,7 +102,7 @@ final class Channel: PollTarget {
     private func recycle() {
         guard !isRetired else { return }
         isRetired = true
-        isolate.pool.recycle(isolate)
+        isolate.pool.recycle(isolate, because: "it has served long enough")
     }
 
     // MARK: Opening events
@@ -125,6 +138,9 @@ final class Channel: PollTarget {
 
     func sendReply(on stream: ChannelStream, flags: FrameFlags, _ write: (inout ByteBuffer) -> Void) {
         guard stream.isOpen else { return }
+        guard output.readableByteCount < Self.heldBytesMax else {
+            return stream.reset(StreamReset(.overloaded, "too many answers wait to be read"))
+        }
         output.appendFrame(.open, stream: stream.number, flags: flags, write)
         markDirty()
         if flags.contains(.end) { stream.markSentEnd() }
@@ -150,7 +166,8 @@ final class Channel: PollTarget {
     func sendReset(_ reason: StreamReset, on stream: ChannelStream) {
         output.appendFrame(.reset, stream: stream.number) { buffer in
             buffer.appendLittleEndian(reason.code.rawValue)
-            buffer.append(reason.message)
+            // A thousand bytes that are no text may become three thousand.
+            buffer.append(String(decoding: reason.message.utf8.prefix(1000), as: UTF8.self))
         }
         markDirty()
     }
@@ -175,13 +192,12 @@ final class Channel: PollTarget {
         case .wouldBlock: break
         case .closed: return fail()
         }
-        if !output.isEmpty {
-            waitsForWritability = true
-            watch([.read, .write])
-        } else if output.allocatedByteCount > Self.congestedByteCount {
-            output.releaseIfEmpty()
-        }
+        waitsForWritability = !output.isEmpty
+        if output.isEmpty, output.allocatedByteCount > Self.congestedByteCount { output.releaseIfEmpty() }
+        watch()
         feed()
+        // Calls that were left unread while there was too much to answer.
+        if hasUnreadFrames, !isOverfull { reactor.later { [self] in readOn() } }
     }
 
     /// Asks the streams that waited for room for more.
@@ -195,8 +211,12 @@ final class Channel: PollTarget {
         }
     }
 
-    private func watch(_ interest: Epoll.Interest) {
-        if let rawValue = transport?.rawValue { reactor.change(self, rawValue, interest) }
+    private func watch() {
+        var wanted: Epoll.Interest = isOverfull ? [] : .read
+        if waitsForWritability { wanted.insert(.write) }
+        guard wanted != watched, let rawValue = transport?.rawValue else { return }
+        watched = wanted
+        reactor.change(self, rawValue, wanted)
     }
 
     // MARK: Frames from the isolate
@@ -204,8 +224,12 @@ final class Channel: PollTarget {
     override func becameReady(_ events: Epoll.Interest) {
         if events.isWritable {
             waitsForWritability = false
-            watch(.read)
             flush()
+        }
+        if isOverfull {
+            // Nothing is read for now; that the socket has failed must not be reported again and again.
+            if events.contains(.failure) { fail() }
+            return watch()
         }
         guard events.isReadable, transport != nil else { return }
         guard let result = transport?.read(into: &input, upTo: 256 << 10) else { return }
@@ -215,9 +239,14 @@ final class Channel: PollTarget {
         case .moved: break
         }
         hasRead = true
+        readOn()
+    }
+
+    private func readOn() {
         do {
             try readFrames()
         } catch { broken(by: "\(error)") }
+        if isOverfull { watch() }
     }
 
     /// The isolate has sent what no isolate may send: it is ended, whatever else it was doing.
@@ -230,8 +259,13 @@ final class Channel: PollTarget {
 
     private func readFrames() throws(WireError) {
         var consumed = 0
+        hasUnreadFrames = false
         try unsafe input.withReadable { bytes throws(WireError) in
             while transport != nil {
+                guard !isOverfull else {
+                    hasUnreadFrames = true
+                    return
+                }
                 let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[consumed...])
                 guard let header = try FrameHeader.read(unsafe rest.bytes),
                     rest.count >= FrameHeader.byteCount + header.payloadByteCount
@@ -265,6 +299,9 @@ final class Channel: PollTarget {
         guard header.stream & 1 == 0 else {
             // An event that ended on this side while the isolate was still answering.
             guard header.stream < nextEvent else { throw .unexpectedFrame(header.kind, stream: header.stream) }
+            if header.kind == .end || header.kind == .reset || header.flags.contains(.end) {
+                lingering[header.stream]?.handlerEnded()
+            }
             return
         }
         guard header.kind == .open, header.stream > lastCall else {
@@ -286,6 +323,9 @@ final class Channel: PollTarget {
         guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
         guard let event, call.kind.isForStore else {
             return try unsafe makeCallStream(header, event).start(call, rest)
+        }
+        guard event.countStoreCall() else {
+            return try makeCallStream(header, event).answer(failure: CallFailure("Too many subrequests."))
         }
         let (service, question) = try unsafe (
             event.worker.store(call.binding), StoreCall(call.kind, message: Array(rest))
@@ -337,7 +377,7 @@ final class Channel: PollTarget {
     /// The call with this number, if it is open.
     func call(_ number: UInt32) -> CallStream? { streams[number] as? CallStream }
 
-    /// Keeps `event` for the calls of its background work.
+    /// Keeps `event` for the calls of its background work, or until its handler has ended.
     func linger(_ event: EventStream) { lingering[event.number] = event }
     func stopLingering(_ event: EventStream) { lingering[event.number] = nil }
 
@@ -373,6 +413,7 @@ final class Channel: PollTarget {
 
     override func tick(_ now: Instant) {
         isolate.pool.latencies.add(&latencies)
+        for event in lingering.values { event.checkHandler(now) }
         if !hasRead { input.releaseIfEmpty() }
         hasRead = false
         if output.isEmpty {

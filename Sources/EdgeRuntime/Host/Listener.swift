@@ -49,6 +49,8 @@ final class Listener: PollTarget {
     private let reactor: Reactor
     private let node: NodeContext
     private let role: ListenerRole
+    /// `nil` when it isn't for clients.
+    let publicPort: UInt16?
     private var descriptor: Descriptor?
     /// The last connection's: many come from one address.
     private var client: Client?
@@ -66,6 +68,7 @@ final class Listener: PollTarget {
         self.node = node
         self.role = role
         let rawValue = descriptor.rawValue
+        publicPort = role == .edge ? Self.port(of: rawValue) : nil
         self.descriptor = consume descriptor
         super.init()
         try reactor.watch(self, rawValue, .read)

@@ -36,6 +36,8 @@ package final class Node: Sendable {
         reactors = try (0..<reactorCount).map { index throws(SystemError) in
             try Reactor(index: index, clock: clock, logger: logger, files: files, outbound: outbound)
         }
+        var settings = settings
+        settings.fitConnections(to: DescriptorLimit.raise())
         context = NodeContext(settings: settings, logger: logger, clock: clock, local: local)
         let directory = IsolateDirectory()
         supervisor = try await Supervisor(
@@ -229,7 +231,8 @@ package final class Node: Sendable {
 }
 
 /// An event that no client waits for. Reactor thread only; it keeps itself alive until it has its answer.
-private final class BackgroundEvent<Reply>: EventOwner, Dispatchable {
+private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
+    private var reactor: Reactor?
     private let kind: CallKind
     private let message: [UInt8]
     private let worker: WorkerRuntime
@@ -254,8 +257,22 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable {
 
     var isAbandoned: Bool { false }
 
+    /// Product limit for events that no client waits for.
+    private static var wallMax: Duration { .seconds(15 * 60) }
+    private weak var event: EventStream?
+    private var deadline = Instant(nanoseconds: .max)
+
+    func tick(_ now: Instant) {
+        guard now >= deadline, let event else { return }
+        event.abandon(.cancelled)
+        complete(.failure(.lost("it took longer than \(Self.wallMax)")))
+    }
+
     func dispatch(on channel: Channel) {
-        _ = channel.open(
+        deadline = channel.reactor.now + Self.wallMax
+        reactor = channel.reactor
+        channel.reactor.addTicker(self)
+        event = channel.open(
             kind, flags: .end,
             make: {
                 EventStream(
@@ -281,6 +298,7 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable {
         let completion = completion
         self.completion = nil
         completion?(result)
+        reactor?.removeTicker(self)
         itself = nil
     }
 }

@@ -242,6 +242,8 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     func install(_ routes: RoutingTable) { self.routes = routes }
     func startDraining() { isDraining = true }
 
+    func isPublicPort(_ port: UInt16) -> Bool { listeners.contains { $0.publicPort == port } }
+
     func addTicker(_ ticker: any Ticker) { tickers[ObjectIdentifier(ticker)] = ticker }
     func removeTicker(_ ticker: any Ticker) { tickers[ObjectIdentifier(ticker)] = nil }
 }

@@ -8,8 +8,8 @@ package import System
 /// - Down: half as many when below 20 % and fewer than 100 requests/s, for `downAfter` on end, if what
 ///   is left would stay below 60 %. That gap, the waiting times and a pause after each change keep it
 ///   from flapping.
-/// - To zero: when the minimum is zero and nothing came for `idleTimeout`. From zero to one on the first
-///   request, which is `PoolState`'s decision.
+/// - To the minimum: when nothing came for `idleTimeout`; that may be zero. From zero to one on the first
+///   request, and one more when all are full, which are `PoolState`'s decisions.
 package struct Autoscaler: Sendable {
     package struct Rules: Equatable, Sendable {
         package var minimum: Int
@@ -81,8 +81,8 @@ package struct Autoscaler: Sendable {
         Self.note(isIdle, &idleSince, now)
         Self.note(isSilent, &silentSince, now)
 
-        if rules.minimum == 0, target > 0, Self.lasts(silentSince, rules.idleTimeout, now) {
-            change(to: 0, at: now)
+        if target > rules.minimum, Self.lasts(silentSince, rules.idleTimeout, now) {
+            change(to: rules.minimum, at: now)
         } else if Self.lasts(busySince, rules.upAfter, now), hasPaused(rules.pauseBeforeUp, now) {
             change(to: min(rules.maximum, max(1, target) * 2), at: now)
         } else if Self.lasts(idleSince, rules.downAfter, now), hasPaused(rules.pauseBeforeDown, now) {
@@ -97,6 +97,12 @@ package struct Autoscaler: Sendable {
     package mutating func wakeFromZero(at now: Instant) {
         guard target == 0 else { return }
         change(to: 1, at: now)
+    }
+
+    /// All isolates are full: one more, without waiting for the averages.
+    package mutating func grow(at now: Instant) {
+        guard target < rules.maximum else { return }
+        change(to: target + 1, at: now)
     }
 
     private mutating func change(to count: Int, at now: Instant) {

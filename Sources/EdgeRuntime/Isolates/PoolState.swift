@@ -97,6 +97,12 @@ package struct PoolState: Sendable {
         return .wait
     }
 
+    /// A request found no place at any isolate: one more is wanted, if there may be one and none is on its way.
+    package mutating func noteSaturation(at now: Instant) {
+        guard !isDraining, startingCount == 0 else { return }
+        scaler.grow(at: now)
+    }
+
     /// A waiting request was dispatched, refused or given up.
     package mutating func leaveQueue(count: Int = 1) {
         precondition(count >= 0 && count <= waitingCount, "only what waits can leave")

@@ -13,6 +13,9 @@ final class SupervisedIsolate {
     private let limits: IsolateLimits
     private var watchdog: Watchdog
     private var residentBytesMax: UInt64 = 0
+    private var hasFailedToAllocate = false
+    /// What its end left unread.
+    private(set) var lastOutput: [String] = []
     private var lastOpenedTotal: UInt64 = 0
     private let nodeResidentBytesMax = edge_own_resident_bytes_max()
 
@@ -75,6 +78,7 @@ final class SupervisedIsolate {
         if end.resident_bytes_max > nodeResidentBytesMax {
             residentBytesMax = max(residentBytesMax, end.resident_bytes_max)
         }
+        lastOutput = takeLastOutput()
         return IsolateExit(
             reason: killed ?? naturalReason(end), cpuTime: .nanoseconds(Int64(clamping: end.cpu_nanoseconds)),
             residentBytesMax: residentBytesMax)
@@ -83,8 +87,8 @@ final class SupervisedIsolate {
     private func naturalReason(_ end: edge_process_end) -> IsolateExit.Reason {
         guard end.signal != 0 else { return .exited(code: end.code) }
         if end.signal == SIGSYS { return .violatedSandbox }
-        // An allocation that RLIMIT_DATA refused between two looks ends in a trap.
-        if residentBytesMax > limits.memoryBytes {
+        // An allocation that RLIMIT_DATA refused ends in a trap, between two looks or before a byte was used.
+        if residentBytesMax > limits.memoryBytes || hasFailedToAllocate {
             return .exceededMemory(usedBytes: residentBytesMax, allowedBytes: limits.memoryBytes)
         }
         return .crashed(signal: end.signal)
@@ -133,12 +137,18 @@ final class SupervisedIsolate {
         guard budget.bytes > 0 else { return ([], .stop) }
         let chunk = readChunk(upTo: budget.bytes)
         budget.spend(chunk.count)
-        if isOutputAtEnd { return (lines.take(chunk[...]) + (lines.takeRest().map { [$0] } ?? []), .stop) }
-        return (lines.take(chunk[...]), .goOn)
+        if isOutputAtEnd { return (noted(lines.take(chunk[...]) + (lines.takeRest().map { [$0] } ?? [])), .stop) }
+        return (noted(lines.take(chunk[...])), .goOn)
+    }
+
+    /// Sees the runtime's last words. An isolate that only claims it gets another error's number, and ends all the same.
+    private func noted(_ lines: [String]) -> [String] {
+        if lines.contains(where: { $0.hasPrefix("Fatal error: failed to allocate ") }) { hasFailedToAllocate = true }
+        return lines
     }
 
     /// What is left when the process is gone: at most what the pipe holds.
-    func takeLastOutput() -> [String] {
+    private func takeLastOutput() -> [String] {
         var taken: [String] = []
         var remaining = OutputBudget.burstBytes
         while remaining > 0, !isOutputAtEnd {
@@ -147,7 +157,7 @@ final class SupervisedIsolate {
             remaining -= chunk.count
             taken += lines.take(chunk[...])
         }
-        return taken + (lines.takeRest().map { [$0] } ?? [])
+        return noted(taken + (lines.takeRest().map { [$0] } ?? []))
     }
 
     /// Whether reading may go on after a pause.

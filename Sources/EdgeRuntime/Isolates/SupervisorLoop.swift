@@ -121,7 +121,7 @@ struct SupervisorLoop: ~Copyable {
         isolates[isolate.id.number] = nil
         epoll.deregister(isolate.processDescriptor)
         if !isolate.isOutputPaused { epoll.deregister(isolate.outputDescriptor) }
-        for line in isolate.takeLastOutput() { callbacks.onNotice(isolate.id, .output(line)) }
+        for line in isolate.lastOutput { callbacks.onNotice(isolate.id, .output(line)) }
         callbacks.onExit(isolate.id, exit)
     }
 

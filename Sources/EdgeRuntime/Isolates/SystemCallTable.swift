@@ -96,8 +96,9 @@ enum SystemCallTable {
         Entry(
             "read", "readv", "write", "writev", "close", "shutdown",
             because: "the channels, standard error, its own descriptors"),
-        Entry("sendto", when: [[.argument(4, is: 0)]], because: "send() on a channel, without an address"),
-        Entry("recvfrom", when: [[.argument(4, is: 0)]], because: "recv() on a channel"),
+        Entry(
+            "sendto", when: [[.argument(3, is: 0x4000), .argument(4, is: 0)]],
+            because: "send() on a channel with MSG_NOSIGNAL, without an address; no out-of-band data, where kernels had holes"),
         Entry(
             "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll",
             because: "the isolate's loop"),

@@ -30,7 +30,7 @@ private final class Tee {
         while true {
             if !pending[branch.rawValue].isEmpty { return pending[branch.rawValue].removeFirst() }
             guard isPulling else { break }
-            await Waiter.suspend { waiters.append($0) }
+            await Waiter.suspend(countedBy: nil) { waiters.append($0) }
         }
         isPulling = true
         defer {

@@ -64,7 +64,7 @@ import Wire
 @Suite struct `Error page` {
     @Test func `escapes what comes from outside`() {
         let page = ErrorPage(
-            error: .badRequest(status: 400, reason: "<b>\"&'"), ray: "0-LOC", host: "a<b",
+            error: .badRequest(status: 400, reason: "<b>\"&'"), ray: "0-LOC", host: "a<b", time: "t",
             detail: "<script>alert(1)</script> <\u{301}script>")
         #expect(!page.html.contains("<script"))
         #expect(page.html.contains("&lt;script&gt;"))
@@ -74,10 +74,10 @@ import Wire
     }
 
     @Test func `shows details only when it is given them`() {
-        let plain = ErrorPage(error: .exception, ray: "0-LOC", host: "h")
+        let plain = ErrorPage(error: .exception, ray: "0-LOC", host: "h", time: "t")
         #expect(plain.plainText == "error code: 1101\n")
         #expect(!plain.html.contains("<pre>"))
-        #expect(ErrorPage(error: .exception, ray: "", host: "", detail: "why").plainText == "error code: 1101\nwhy\n")
+        #expect(ErrorPage(error: .exception, ray: "", host: "", time: "", detail: "why").plainText == "error code: 1101\nwhy\n")
     }
 
     @Test func `has the product's status and number`() {
@@ -96,20 +96,27 @@ import Wire
 }
 
 @Suite struct `Latency histogram` {
-    @Test func `says nothing of few durations`() {
+    private let start = Instant(nanoseconds: 0)
+
+    @Test func `waits for twenty durations, or for ten seconds`() {
         let histogram = LatencyHistogram()
         for _ in 0..<19 { histogram.record(.milliseconds(1)) }
-        #expect(histogram.takePercentile(0.5) == nil)
+        #expect(histogram.percentile(0.5, at: start) == nil)
+        #expect(histogram.percentile(0.5, at: start + .seconds(9)) == nil)
+        #expect(histogram.percentile(0.5, at: start + .seconds(10)) != nil)
+        // What it said holds until there is something new, or nothing for as long.
+        #expect(histogram.percentile(0.5, at: start + .seconds(19)) != nil)
+        #expect(histogram.percentile(0.5, at: start + .seconds(20)) == nil)
     }
 
-    @Test func `gives the bound above the part asked for, and forgets`() {
+    @Test func `is right within its bucket`() {
         let histogram = LatencyHistogram()
         for _ in 0..<95 { histogram.record(.microseconds(900)) }
         for _ in 0..<5 { histogram.record(.seconds(1)) }
-        #expect(histogram.takePercentile(0.95) == .microseconds(1024))
-        #expect(histogram.takePercentile(0.95) == nil)
-        for _ in 0..<20 { histogram.record(.seconds(1)) }
-        #expect(histogram.takePercentile(0.95) == .microseconds(1 << 20))
+        #expect(histogram.percentile(0.95, at: start) == .microseconds(1024))
+        for _ in 0..<20 { histogram.record(.milliseconds(600)) }
+        let p95 = histogram.percentile(0.95, at: start)
+        #expect(p95.map { $0 > .milliseconds(500) && $0 <= .milliseconds(1049) } ?? false)
     }
 
     @Test func `takes any duration`() {
@@ -117,7 +124,7 @@ import Wire
         for duration in [Duration.zero, .seconds(-5), .nanoseconds(1), .seconds(1_000_000)] {
             for _ in 0..<10 { histogram.record(duration) }
         }
-        #expect(histogram.takePercentile(0.1) == .microseconds(1))
+        #expect(histogram.percentile(0.1, at: start).map { $0 <= .microseconds(1) } ?? false)
     }
 }
 

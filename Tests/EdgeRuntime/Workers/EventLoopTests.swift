@@ -388,6 +388,8 @@ import Wire
         host.reset(3)
         #expect(try await host.next { $0.kind == .reset }.stream == call.stream)
         #expect(try Call(try await host.next()).log?.text == "true true")
+        let end = try await host.next()
+        #expect(end.kind == .end && end.stream == 3, "the node learns that the handler has ended")
         host.event(.health, 5)
         #expect(try await host.next().stream == 5, "a cancelled event isn't answered")
     }

@@ -147,6 +147,50 @@ import Workers
             }
             return .text("later")
         }
+        // Starts work that writes the key after the time has passed, and then answers only much later.
+        routes.get("/never-mind/:milliseconds/:key") { exchange in
+            let milliseconds = try exchange.parameters.get("milliseconds", as: Int.self)
+            let key = exchange.parameters.get("key") ?? ""
+            exchange.context.waitUntil {
+                try await exchange.context.sleep(for: .milliseconds(milliseconds))
+                try await exchange.env.kv("KV").put(key, "later")
+            }
+            try await exchange.context.sleep(for: .seconds(60))
+            return .text("too late")
+        }
+        // More memory than an isolate may have, in one piece.
+        routes.get("/allocate/:mebibytes") { exchange in
+            let count = try exchange.parameters.get("mebibytes", as: Int.self) << 20
+            return .text("\([UInt8](repeating: 1, count: count).count)")
+        }
+        // `count` reads of one key at once.
+        routes.get("/kv-many/:count/:key") { exchange in
+            let key = exchange.parameters.get("key") ?? ""
+            let count = try exchange.parameters.get("count", as: Int.self)
+            let total = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<count {
+                    group.addTask { try await exchange.env.kv("KV").get(key)?.utf8.count ?? 0 }
+                }
+                return try await group.reduce(0, +)
+            }
+            return .text("\(total)")
+        }
+        // HEAD with the length that GET would have, and nothing else.
+        routes.head("/length-of-nothing") { _ in
+            var response = Response.empty(status: 200)
+            try response.headers.set("content-length", "1234")
+            return response
+        }
+        // Headers that the connection ends.
+        routes.get("/connection-headers") { _ in
+            var response = Response.text("ok")
+            for (name, value) in [("x-foo", "1"), ("connection", "close, X-Foo"), ("x-accel-limit", "1"), ("x-bar", "1")] {
+                try response.headers.set(name, value)
+            }
+            return response
+        }
+        // The URL and the method as the handler sees them.
+        routes.notFound { exchange in .text("\(exchange.request.method.rawValue) \(exchange.request.url.href)", status: 404) }
         // A body that must not be there.
         routes.get("/no-content-with-body") { _ in
             try Response(status: 204, body: ByteStream("body"))

@@ -19,18 +19,22 @@ extension RawSpan {
 
     /// Calls `body` with each member of a comma-separated list of tokens.
     ///
+    /// - Parameter allowsEmpty: whether empty members are passed over (RFC 9110 §5.6.1.2). Not where a list frames the message.
     /// - Returns: `false` when a member is empty or no token.
     @inline(__always)
     func forEachToken<Failure: Error>(
-        _ range: ByteRange, _ body: (ByteRange) throws(Failure) -> Void
+        _ range: ByteRange, allowsEmpty: Bool = false, _ body: (ByteRange) throws(Failure) -> Void
     ) throws(Failure) -> Bool {
         var offset = range.offset
         let end = range.end
         while true {
             while offset < end, self[offset].isOptionalWhitespace { offset += 1 }
             let stop = endOfToken(from: offset, to: end)
-            guard stop > offset else { return false }
-            try body(ByteRange(offset: offset, count: stop - offset))
+            if stop > offset {
+                try body(ByteRange(offset: offset, count: stop - offset))
+            } else if !allowsEmpty {
+                return false
+            }
             offset = stop
             while offset < end, self[offset].isOptionalWhitespace { offset += 1 }
             guard offset < end else { return true }
@@ -76,7 +80,7 @@ struct ConnectionOptions {
     var namesCount = 0
 
     mutating func add(_ value: ByteRange, of bytes: RawSpan, namesMax: Int) throws(HTTPParseError) {
-        let isList = try bytes.forEachToken(value) { option throws(HTTPParseError) in
+        let isList = try bytes.forEachToken(value, allowsEmpty: true) { option throws(HTTPParseError) in
             if bytes.token(at: option.offset, count: option.count, is: "keep-alive") {
                 keepAlive = true
             } else if bytes.token(at: option.offset, count: option.count, is: "close") {
@@ -97,7 +101,7 @@ extension FieldSection {
     /// are meant for all recipients (RFC 9110 §7.6.1), and dropping them would change the request.
     mutating func markConnectionNames(_ bytes: RawSpan) {
         for index in 0..<count where self[index].known == .connection {
-            _ = bytes.forEachToken(self[index].value) { option in
+            _ = bytes.forEachToken(self[index].value, allowsEmpty: true) { option in
                 for candidate in 0..<count
                 where self[candidate].known != .host && self[candidate].known != .contentLength
                     && bytes.token(self[candidate].name, equals: option)

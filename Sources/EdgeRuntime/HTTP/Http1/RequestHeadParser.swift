@@ -286,7 +286,7 @@ package struct RequestHeadParser: ~Copyable {
             guard bytes.tokenText(field.value, is: "100-continue") else { throw .unsupportedExpectation }
             head.expectsContinue = true
         case .upgrade:
-            _ = bytes.forEachToken(field.value) { protocolName in
+            _ = bytes.forEachToken(field.value, allowsEmpty: true) { protocolName in
                 if bytes.token(at: protocolName.offset, count: protocolName.count, is: "websocket") {
                     asksForWebSocket = true
                 }

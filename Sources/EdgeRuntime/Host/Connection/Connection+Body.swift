@@ -51,8 +51,8 @@ extension Connection: BodyProducer {
                 if consumed == 0 { return }
             case .data(let skipped, let count):
                 exchange.bodyBytes += Int64(count)
-                if let limit = exchange.route?.worker.limits.bodyBytesMax, exchange.bodyBytes > Int64(limit) {
-                    return refuseBody(.bodyTooLarge(limit: limit))
+                if exchange.bodyBytes > Int64(exchange.bodyBytesMax) {
+                    return refuseBody(.bodyTooLarge(limit: exchange.bodyBytesMax))
                 }
                 push(from: skipped, count: count)
                 input.consume(skipped + count)

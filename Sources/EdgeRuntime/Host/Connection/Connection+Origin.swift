@@ -7,11 +7,14 @@ internal import Wire
 /// for it with `passThroughOnException`.
 extension Connection {
     /// Sends the request, whose head is still in the input, to `origin`, and the client what comes back.
-    ///
-    /// - Parameter origin: scheme and authority, and perhaps the start of all paths.
-    func forward(to origin: String) {
+    func forward(to target: OriginTarget) {
         phase = .exchanging
-        guard let (request, source) = originRequest(origin) else {
+        exchange.bodyBytesMax = target.bodyBytesMax
+        if case .length(let left) = requestBody, left > Int64(target.bodyBytesMax) {
+            exchange.mustClose = true
+            return answer(.bodyTooLarge(limit: target.bodyBytesMax))
+        }
+        guard let (request, source) = originRequest(target) else {
             return answer(.badRequest(status: 400, reason: "the request can't be passed on"))
         }
         consumeHead()
@@ -36,7 +39,7 @@ extension Connection {
             })
     }
 
-    private func originRequest(_ origin: String) -> (OutboundRequest, BufferedSource?)? {
+    private func originRequest(_ origin: OriginTarget) -> (OutboundRequest, BufferedSource?)? {
         // As an isolate would get it: the worker's view of the request is the origin's as well.
         var buffer = ByteBuffer()
         buffer.append(1)  // Redirects are the client's to follow.
@@ -53,8 +56,7 @@ extension Connection {
         }
         let source = requestBody.isPending ? BufferedSource(reactor: reactor) : nil
         var request = OutboundRequest(
-            method: fetch.method, url: (origin.hasSuffix("/") ? String(origin.dropLast()) : origin) 
-                + url.path + (url.query.map { "?\($0)" } ?? ""),
+            method: fetch.method, url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")),
             headers: headers, body: source.map { .stream($0, length: fetch.bodyLength) } ?? .none, redirect: .manual)
         request.host = url.host
         return (request, source)
@@ -67,13 +69,17 @@ extension Connection {
         }
         switch result {
         case .failure(let error):
-            node.logger.log(.error, "the origin gave no answer: \(error)", [("ray", RayID.text(ray))])
+            node.logger.log(.error, "the origin gave no answer: \(error)", [("ray", rayText)])
             answer(.origin(status: error.proxyStatus), detail: "\(error)")
         case .success(let response):
             var headers: [(name: String, value: String)] = []
             response.headers.forEachOnWire { name, value in
-                if !["content-length", "date", "server", "cf-ray"].contains(name) { headers.append((name, value)) }
+                guard !["content-length", "date", "server", "cf-ray", "cf-cache-status"].contains(name),
+                    !name.hasPrefix("x-accel-")
+                else { return }
+                headers.append((name, value))
             }
+            headers.append(("CF-Cache-Status", "DYNAMIC"))
             let announced = exchange.isHead ? response.headers.get("content-length").flatMap { Int($0) } : nil
             let length = response.body == nil ? announced ?? 0 : response.bodyLength.map(Int.init(clamping:))
             sendHead(status: response.status, headers: headers, bodyLength: length)

@@ -15,6 +15,7 @@ extension Connection: Dispatchable, EventOwner {
         exchange.minorVersion = parser.head.minorVersion
         exchange.keepAlive = parser.head.keepAlive
         exchange.started = reactor.now
+        exchange.bytesMovedBefore = bytesMoved
         exchange.ray = reactor.random.next()
         exchange.unconsumedHead = headByteCount
         phase = .exchanging
@@ -29,11 +30,17 @@ extension Connection: Dispatchable, EventOwner {
         bodyAllowance = 0
         if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
+        if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
         if node.settings.logsRequests { exchange.description = requestLine }
         if parser.head.targetForm == .asterisk { return answerServerOptions() }
-        guard hasURL else {
+        guard findURL() else {
             exchange.mustClose = true
             return answer(.badRequest(status: 400, reason: "host and path make no URL"))
+        }
+        if let field = parser.head.fields.first(.cfEWVia) {
+            // A client that writes it itself only makes its own way shorter.
+            exchange.hops = Int(unsafe input.withReadable { unsafe $0.bytes.text(field.value) }) ?? 0
+            guard (0..<EdgeHeaders.hopsMax).contains(exchange.hops) else { return answer(.loop) }
         }
         route(headByteCount)
     }
@@ -48,7 +55,8 @@ extension Connection: Dispatchable, EventOwner {
 
     private var acceptsHTML: Bool {
         guard let accept = parser.head.fields.first(.accept) else { return false }
-        return unsafe input.withReadable { unsafe accept.value.of($0).starts(with: "text/html".utf8) }
+        // Only clients that show pages ask for this type, and they don't refuse it with q=0.
+        return unsafe input.withReadable { unsafe $0.bytes.text(accept.value) }.lowercased().contains("text/html")
     }
 
     private var requestLine: String {
@@ -60,10 +68,7 @@ extension Connection: Dispatchable, EventOwner {
 
     private func route(_ headByteCount: Int) {
         if role == .control || isHostPath { return startLocal(headByteCount) }
-        let match = unsafe input.withReadable { bytes in
-            unsafe reactor.routes.match(
-                host: hostName(bytes), pathAndQuery: parser.head.pathAndQuery.of(bytes))
-        }
+        let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1) }
         switch match {
         case .worker(let route): dispatch(to: route, headByteCount)
         case .origin(let origin): forward(to: origin)
@@ -72,15 +77,26 @@ extension Connection: Dispatchable, EventOwner {
         }
     }
 
-    private func hostName(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        unsafe (parser.head.host?.name ?? .empty).of(bytes)
+    /// Host name and path with query, as the handler will see them.
+    private func withTarget<Result>(
+        _ body: (_ host: UnsafeRawBufferPointer, _ pathAndQuery: UnsafeRawBufferPointer) -> Result
+    ) -> Result {
+        if let url = exchange.url {
+            return unsafe url.bytes.withUnsafeBytes { bytes in
+                unsafe body(
+                    UnsafeRawBufferPointer(rebasing: bytes[url.hostname]),
+                    UnsafeRawBufferPointer(rebasing: bytes[url.pathAndQuery]))
+            }
+        }
+        return unsafe input.withReadable { bytes in
+            unsafe body((parser.head.host?.name ?? .empty).of(bytes), parser.head.pathAndQuery.of(bytes))
+        }
     }
 
     /// `/cdn-cgi/…` and `/__edge/…` belong to the host and never reach a worker.
     private var isHostPath: Bool {
-        unsafe input.withReadable { bytes in
-            let path = unsafe parser.head.pathAndQuery.of(bytes)
-            return unsafe path.starts(with: "/cdn-cgi/".utf8) || path.starts(with: "/__edge/".utf8)
+        unsafe withTarget { _, path in
+            unsafe path.starts(with: "/cdn-cgi/".utf8) || path.starts(with: "/__edge/".utf8)
         }
     }
 
@@ -92,8 +108,25 @@ extension Connection: Dispatchable, EventOwner {
             return answer(.bodyTooLarge(limit: limits.bodyBytesMax))
         }
         exchange.bodyBytes = 0
-        exchange.wallDeadline = limits.wall.map { reactor.now + $0 }
+        exchange.bodyBytesMax = limits.bodyBytesMax
+        exchange.wallLimit = limits.wall
+        exchange.waitsSince = reactor.now
+        if case .length(let left) = requestBody, left <= Self.gatheredBytesMax, !parser.head.expectsContinue,
+            !hasRestOfBody
+        {
+            return gather()
+        }
+        submit()
+    }
+
+    /// Larger bodies, and those whose client waits to be asked, are streamed from the start.
+    private static let gatheredBytesMax: Int64 = 32 << 10
+
+    /// Asks for an isolate.
+    func submit() {
+        guard let route = exchange.route else { return }
         phase = .waiting
+        exchange.waitsSince = reactor.now
         reactor.dispatcher.submit(self, to: route.worker)
     }
 
@@ -110,9 +143,10 @@ extension Connection: Dispatchable, EventOwner {
             make: {
                 EventStream(
                     number: $0, channel: channel, worker: route.worker, release: route.release, kind: .fetch,
-                    owner: self)
+                    owner: self, started: exchange.started)
             },
             { writeFetch(into: &$0) })
+        if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event
         guard hasBody else { return }
         consumeHead()
@@ -126,8 +160,10 @@ extension Connection: Dispatchable, EventOwner {
     func refuse(_ reason: Refusal) {
         switch reason {
         case .shuttingDown: answer(.shuttingDown)
+        case .replaced where reactor.isDraining || exchange.wasRerouted: answer(.shuttingDown)
         case .replaced:
             // Nothing of the request was handed over yet, so the release that serves now can have it.
+            exchange.wasRerouted = true
             phase = .exchanging
             route(exchange.unconsumedHead)
         case .unavailable(let reason): answer(.exception, detail: reason)
@@ -168,19 +204,27 @@ extension Connection: Dispatchable, EventOwner {
     }
 
     private func writeURL(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
+        if let url = exchange.url {
+            buffer.appendLittleEndian(UInt32(url.bytes.count))
+            return buffer.append(url.bytes)
+        }
         let countOffset = buffer.readableByteCount
         buffer.appendLittleEndian(UInt32(0))
         let url = parser.head.appendURL(.http, of: unsafe bytes.bytes, to: &buffer)
         buffer.patch(UInt32(url?.byteCount ?? 0), at: countOffset)
     }
 
-    /// Whether host and path make a URL. What is written as usual always does.
-    private var hasURL: Bool {
+    /// Finds out what URL host and path make. What is written as usual is one as it stands.
+    ///
+    /// - Returns: false when they make none.
+    private func findURL() -> Bool {
         if let host = parser.head.host, host.isNormalized, !parser.head.pathNeedsNormalizing { return true }
-        return unsafe input.withReadable { bytes in
-            var scratch = ByteBuffer()
-            return parser.head.appendURL(.http, of: unsafe bytes.bytes, to: &scratch) != nil
+        exchange.url = unsafe input.withReadable { bytes in
+            var buffer = ByteBuffer()
+            guard let url = parser.head.appendURL(.http, of: unsafe bytes.bytes, to: &buffer) else { return nil }
+            return NormalizedURL(url, unsafe buffer.withReadable { unsafe Array($0) })
         }
+        return exchange.url != nil
     }
 
     private func writeClientAcceptEncoding(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
@@ -198,13 +242,30 @@ extension Connection: Dispatchable, EventOwner {
         for index in 0..<parser.head.fields.count {
             let field = parser.head.fields[index]
             guard !field.isHopByHop, !EdgeHeaders.isOverwritten(field.known) else { continue }
+            // RFC 9112 §3.2.2: the target's authority replaces it.
+            if field.known == .host, parser.head.targetForm == .absolute { continue }
             let name = unsafe field.name.of(bytes)
             let value = unsafe field.value.of(bytes)
             unsafe buffer.appendBlockHeader(name: name.bytes, value: value.bytes)
             count += 1
         }
+        if parser.head.targetForm == .absolute {
+            unsafe buffer.append(headerName: "host", value: hostText(bytes))
+            count += 1
+        }
+        if parser.head.isWebSocketUpgrade {
+            buffer.append(headerName: "upgrade", value: "websocket" as StaticString)
+            count += 1
+        }
         count += unsafe EdgeHeaders.append(for: self, bytes, into: &buffer)
         buffer.patch(UInt16(truncatingIfNeeded: count), at: countOffset)
+    }
+
+    /// Whom the client asked, with the port if it named one.
+    func hostText(_ bytes: UnsafeRawBufferPointer) -> String {
+        guard let host = parser.head.host else { return "" }
+        let name = unsafe bytes.bytes.text(host.name)
+        return host.port.map { "\(name):\($0)" } ?? name
     }
 
     // MARK: Requests that the node answers itself
@@ -238,7 +299,8 @@ extension Connection: Dispatchable, EventOwner {
             }
             return LocalRequest(
                 listener: role == .control ? .control : .edge, method: span.text(parser.head.method),
-                target: span.text(parser.head.pathAndQuery),
+                target: exchange.url.map { String(decoding: $0.bytes[$0.pathAndQuery], as: UTF8.self) }
+                    ?? span.text(parser.head.pathAndQuery),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
                 body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil)
         }
@@ -253,10 +315,18 @@ extension Connection: Dispatchable, EventOwner {
 
     // MARK: EventOwner
 
+    /// Product limit: 128 KB of headers each way.
+    private static let responseHeadBytesMax = 128 << 10
+
     func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
         guard self.event === event, !exchange.isHeadSent else { return }
         let head = try ReplyHead(reading: unsafe message.bytes)
         let body = try event.replyBody(head)
+        guard message.count <= Self.responseHeadBytesMax else {
+            body?.cancel(.cancelled)
+            node.logger.log(.error, "response headers are larger than 128 KiB", event.channel.isolate.logFields)
+            return answer(.exception, detail: "response headers are larger than 128 KiB")
+        }
         if head.status == 101 {
             node.logger.log(
                 .error,
@@ -275,9 +345,9 @@ extension Connection: Dispatchable, EventOwner {
         self.event = nil
         node.logger.log(
             .error, "uncaught error in fetch: \(failure)",
-            event.channel.isolate.logFields + [("ray", RayID.text(exchange.ray))])
+            event.channel.isolate.logFields + [("ray", rayText)])
         if passThrough, exchange.unconsumedHead > 0, let origin = exchange.route?.worker.origin {
-            return forward(to: origin)
+            return forward(to: OriginTarget(url: origin, bodyBytesMax: exchange.bodyBytesMax))
         }
         answer(.exception, detail: "\(failure)")
     }
@@ -287,17 +357,16 @@ extension Connection: Dispatchable, EventOwner {
         self.event = nil
         if exchange.isHeadSent { return close() }
         if reason.code == .internal, exchange.isSafe, exchange.unconsumedHead > 0, !exchange.wasRetried,
-            let route = exchange.route
+            exchange.route != nil
         {
-            // Nothing was answered, and asking again does no harm: one more isolate may try.
+            // Nothing was answered, and asking again does no harm: one more isolate may try, of the release that serves now.
             exchange.wasRetried = true
             reactor.counters.retried += 1
-            phase = .waiting
-            return reactor.dispatcher.submit(self, to: route.worker)
+            return route(exchange.unconsumedHead)
         }
         node.logger.log(
             .error, "event ended without an answer: \(reason.message)",
-            event.channel.isolate.logFields + event.logFields(reason) + [("ray", RayID.text(exchange.ray))])
+            event.channel.isolate.logFields + event.logFields(reason) + [("ray", rayText)])
         switch reason.code {
         case .exceededCPU, .exceededMemory: answer(.exceededLimits, detail: reason.message)
         case .overloaded: answer(.noIsolate)

@@ -11,33 +11,51 @@ extension Connection: BodyConsumer {
     /// The head of a worker's answer. `message` is the whole of it; names and values are checked here, since nothing
     /// that an isolate says is believed.
     func sendHead(_ head: ReplyHead, _ message: UnsafeRawBufferPointer) throws(WireError) {
-        var cursor = HeaderBlockCursor(count: head.headerCount, from: ReplyHead.byteCount)
         let bytes = unsafe message.bytes
         let before = output.readableByteCount
-        beginHead(head.status)
-        while true {
-            let next: HeaderBlockCursor.Entry?
-            do throws(WireError) {
-                next = try cursor.next(bytes)
-            } catch {
-                // Nothing of a broken head may reach the client: the node answers instead.
+        do throws(WireError) {
+            if let named = try writeHead(head, bytes) {
+                // It names headers of its own that are the connection's, which is rare: once more without them.
                 output.removeLast(output.readableByteCount - before)
-                exchange.isHeadSent = false
-                throw error
+                _ = try writeHead(head, bytes, without: named)
             }
-            guard let entry = next else { break }
+        } catch {
+            // Nothing of a broken head may reach the client: the node answers instead.
+            output.removeLast(output.readableByteCount - before)
+            exchange.isHeadSent = false
+            throw error
+        }
+        output.append("CF-Cache-Status: DYNAMIC\r\n" as StaticString)
+        // What a HEAD would have got as GET, the handler may know (RFC 9110 §8.6); without its word nothing is said.
+        let bodyLength = head.hasBody ? head.bodyLength : exchange.isHead ? exchange.announced : head.bodyLength ?? 0
+        finishHead(status: head.status, bodyLength: bodyLength)
+    }
+
+    /// - Parameter named: names in lower case that are left out.
+    /// - Returns: the names that a `Connection` header gives; `nil` when there are none beyond the usual.
+    private func writeHead(
+        _ head: ReplyHead, _ bytes: RawSpan, without named: Set<String> = []
+    ) throws(WireError) -> Set<String>? {
+        var cursor = HeaderBlockCursor(count: head.headerCount, from: ReplyHead.byteCount)
+        var options: Set<String> = []
+        beginHead(head.status)
+        while let entry = try cursor.next(bytes) {
             let name = bytes.extracting(entry.name.range)
             let value = bytes.extracting(entry.value.range)
             let known = KnownHeader.identify(name)
             if known == .other {
                 guard HeaderRules.isValidName(name), !isInternalName(name) else { continue }
             } else if known.isHopByHop || isNodeHeader(known) {
+                if known == .connection { options.formUnion(HopByHop.options([bytes.text(entry.value)])) }
+                if known == .contentLength { exchange.announced = Int(bytes.text(entry.value)) }
                 continue
             }
             guard HeaderRules.isValidValue(value) else { continue }
+            if !named.isEmpty, named.contains(bytes.text(entry.name).lowercased()) { continue }
             output.appendHeader(name: name, value: value)
         }
-        finishHead(status: head.status, bodyLength: head.hasBody ? head.bodyLength : head.bodyLength ?? 0)
+        options.subtract(["close", "keep-alive", ""])
+        return options.isEmpty || !named.isEmpty ? nil : options
     }
 
     func sendHead(status: Int, headers: [(name: String, value: String)], bodyLength: Int?) {
@@ -61,7 +79,7 @@ extension Connection: BodyConsumer {
     @inline(__always)
     private func isNodeHeader(_ header: KnownHeader) -> Bool {
         switch header {
-        case .contentLength, .cfRay, .date, .server: true
+        case .contentLength, .cfRay, .date, .server: true  // `CF-Cache-Status` is dropped by name.
         default: false
         }
     }
@@ -182,12 +200,15 @@ extension Connection: BodyConsumer {
 
     // MARK: The node's own answers
 
+    /// The request's number, as `CF-Ray` and the log have it.
+    var rayText: String { RayID.text(exchange.ray, node.settings.colo) }
+
     func answer(_ error: EdgeError, detail: String? = nil) {
         guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
         phase = .exchanging
         if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
         let page = ErrorPage(
-            error: error, ray: RayID.text(exchange.ray), host: exchange.route?.release.tenant ?? "edge",
+            error: error, ray: rayText, host: exchange.host, time: reactor.cachedDate.text,
             detail: node.settings.errorPages == .trace ? detail : nil)
         let wantsHTML = exchange.acceptsHTML
         let body = Array((wantsHTML ? page.html : page.plainText).utf8)

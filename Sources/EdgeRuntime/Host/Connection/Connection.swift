@@ -10,6 +10,8 @@ internal import Wire
 /// States, each with what ends it:
 /// - `idle`: between requests; the first byte of a head, the idle time-out or the end of the connection.
 /// - `head`: inside a head; its end, an error, the head time-out.
+/// - `gathering`: a small body is still on its way; no isolate is asked for before it is here, so that a client which trickles
+///   it holds only its connection.
 /// - `waiting`: an isolate is being found; dispatch or refusal.
 /// - `exchanging`: the request's body flows in, the answer flows out; both complete, a reset, the client leaving.
 /// - `lingering`: the answer is out and the connection will close, but the client may still be sending: what it sends is
@@ -19,7 +21,7 @@ internal import Wire
 /// A request that is answered before its body has arrived ends the connection unless the rest is small.
 /// Pipelined requests wait in the input buffer, of which no more is read than `pipelinedBytesMax`.
 final class Connection: PollTarget {
-    enum Phase { case idle, head, waiting, exchanging, lingering, closed }
+    enum Phase { case idle, head, gathering, waiting, exchanging, lingering, closed }
 
     let reactor: Reactor
     let node: NodeContext
@@ -36,6 +38,8 @@ final class Connection: PollTarget {
     private var isDirty = false
     private var interest = Epoll.Interest.read
     private var clientHasClosed = false
+    /// When a client that has ended its sending counts as gone.
+    private var closedDeadline = Instant(nanoseconds: .max)
 
     // The request.
     var exchange = Exchange()
@@ -56,7 +60,8 @@ final class Connection: PollTarget {
     /// Body bytes taken from the producer and not granted again.
     private var ungranted = 0
     private var bytesSentAtTick = 0
-    private var bytesMoved = 0
+    /// In both directions.
+    private(set) var bytesMoved = 0
 
     static let pipelinedBytesMax = 64 << 10
     /// Output beyond which the answer's producer gets no more credit.
@@ -64,6 +69,8 @@ final class Connection: PollTarget {
     /// A body that nobody reads is swallowed up to here; more, and the connection ends.
     private static let drainBytesMax: Int64 = 64 << 10
     private static let lingerTime = Duration.seconds(2)
+    /// Without an answer, or without a byte of it taken, after the client's end of sending.
+    private static let halfClosedTime = Duration.seconds(1)
 
     init(
         _ descriptor: consuming Descriptor, client: Client, role: ListenerRole, reactor: Reactor, node: NodeContext
@@ -102,6 +109,8 @@ final class Connection: PollTarget {
     private func bytesArrived() {
         switch phase {
         case .idle, .head: parseHead()
+        case .gathering:
+            if hasRestOfBody { submit() } else { updateInterest() }
         case .waiting, .exchanging:
             if requestBody.isPending { pumpRequestBody() }
             updateInterest()
@@ -113,17 +122,37 @@ final class Connection: PollTarget {
     private func clientClosed() {
         clientHasClosed = true
         switch phase {
-        case .idle, .head, .lingering, .closed: close()
-        case .exchanging where responseBody.isComplete || responseBody.hasFile:
-            // The answer is known: it is written to its end, whether or not somebody still reads it.
-            exchange.mustClose = true
-            updateInterest()
+        case .head, .lingering, .closed: close()
+        case .gathering: abandon()
+        case .idle where input.isEmpty: close()
         case .waiting, .exchanging:
-            // A client that has gone wants no answer; one that only ended its sending is not told apart, as in
-            // nginx: the event is cancelled either way.
-            reactor.counters.clientAborts += 1
-            close()
+            guard hasRestOfBody else { return abandon() }
+            // It may have gone, or only have ended its sending (RFC 9112 §9.6) and wait for the answers. As long as something
+            // moves it gets them; see `tick`.
+            closedDeadline = reactor.now + Self.halfClosedTime
+            updateInterest()
+        case .idle: updateInterest()  // Requests that it sent before are in the input.
         }
+    }
+
+    /// Waits for a small body.
+    func gather() {
+        phase = .gathering
+        deadline = reactor.now + node.settings.bodyTimeout
+        updateInterest()
+    }
+
+    /// Whether all of the request's body is here, or may be.
+    var hasRestOfBody: Bool {
+        guard requestBody.isPending else { return true }
+        guard let left = requestBody.bytesLeft else { return !input.isEmpty }
+        return left <= Int64(input.readableByteCount - exchange.unconsumedHead)
+    }
+
+    /// The client has gone and wants no answer.
+    private func abandon() {
+        reactor.counters.clientAborts += 1
+        close()
     }
 
     /// Parses the head at the start of the input, and starts the request when it is whole.
@@ -132,6 +161,7 @@ final class Connection: PollTarget {
         let progress = unsafe input.withReadable { unsafe parser.parse($0) }
         switch progress {
         case .needMore:
+            guard !clientHasClosed else { return close() }
             if phase == .idle {
                 phase = .head
                 deadline = reactor.now + node.settings.headTimeout
@@ -140,7 +170,7 @@ final class Connection: PollTarget {
         case .failed(let error):
             reactor.counters.parseErrors += 1
             exchange = Exchange()
-            exchange.keepAlive = false
+            exchange.ray = reactor.random.next()
             exchange.mustClose = true
             phase = .exchanging
             answer(.badRequest(status: error.status, reason: error.description))
@@ -155,7 +185,7 @@ final class Connection: PollTarget {
         guard let rawValue = transport?.rawValue else { return }
         let canRead =
             switch phase {
-            case .idle, .head, .lingering: true
+            case .idle, .head, .gathering, .lingering: true
             case .waiting, .exchanging:
                 input.readableByteCount < (requestBody.isPending ? 256 << 10 : Self.pipelinedBytesMax)
                     && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
@@ -178,10 +208,17 @@ final class Connection: PollTarget {
         case .head:
             guard now >= deadline else { return }
             exchange = Exchange()
+            exchange.ray = reactor.random.next()
             exchange.mustClose = true
             phase = .exchanging
             answer(.requestTimeout)
-        case .waiting: break  // The dispatcher has its own deadline.
+        case .waiting:  // The dispatcher has its own deadline.
+            if now >= closedDeadline { abandon() }
+        case .gathering:
+            guard now >= deadline || isTooSlow(now) else { return }
+            phase = .exchanging
+            exchange.mustClose = true
+            answer(.requestTimeout)
         case .exchanging: tickExchange(now)
         case .lingering: if now >= deadline { close() }
         case .closed: break
@@ -189,10 +226,20 @@ final class Connection: PollTarget {
     }
 
     private func tickExchange(_ now: Instant) {
-        if let wall = exchange.wallDeadline, now >= wall {
-            return exchange.isHeadSent ? close() : cancelEvent(.cancelled, answering: .wallTime)
+        // The time to answer, not the time that a body takes: that has limits of its own.
+        if let wall = exchange.wallLimit, !exchange.isHeadSent {
+            if requestBody.isPending { exchange.waitsSince = now }
+            if now - exchange.waitsSince >= wall { return cancelEvent(.cancelled, answering: .wallTime) }
+        }
+        if clientHasClosed {
+            if bytesMoved != bytesSentAtTick { closedDeadline = now + Self.halfClosedTime }
+            if now >= closedDeadline { return abandon() }
         }
         // Progress is any byte in either direction while one is due.
+        if requestBody.isPending, bodyAllowance > 0, isTooSlow(now) {
+            exchange.mustClose = true
+            return exchange.isHeadSent ? close() : cancelEvent(.cancelled, answering: .requestTimeout)
+        }
         let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.hasFile
         if bytesMoved != bytesSentAtTick || !isStalled {
             bytesSentAtTick = bytesMoved
@@ -205,6 +252,13 @@ final class Connection: PollTarget {
                 cancelEvent(.cancelled, answering: .requestTimeout)
             }
         }
+    }
+
+    /// A client that trickles its body must not hold a worker's place for as long as it likes. The rate is the one that other
+    /// servers ask for (Apache's mod_reqtimeout): 500 bytes a second, after 20 seconds.
+    private func isTooSlow(_ now: Instant) -> Bool {
+        let seconds = (now - exchange.started).wholeNanoseconds / 1_000_000_000 - 20
+        return seconds > 0 && bytesMoved &- exchange.bytesMovedBefore < 500 * Int(seconds)
     }
 
     /// Ends the event and gives the client the node's answer instead.
@@ -312,13 +366,19 @@ final class Connection: PollTarget {
     private func nextRequest() {
         if exchange.unconsumedHead > 0 { input.consume(exchange.unconsumedHead) }
         exchange.unconsumedHead = 0
+        exchange.route = nil  // A connection that waits keeps no release alive.
         phase = .idle
+        closedDeadline = Instant(nanoseconds: .max)
+        if clientHasClosed, input.isEmpty { return close() }
         deadline = reactor.now.advanced(byNanoseconds: node.idleNanoseconds)
         // Not from here: a client with a thousand pipelined requests would make a thousand nested calls.
         if !input.isEmpty {
             reactor.later { [self] in
                 guard phase == .idle else { return }
                 parseHead()
+                if clientHasClosed, phase == .waiting || phase == .exchanging {
+                    closedDeadline = self.reactor.now + Self.halfClosedTime
+                }
             }
         }
     }
@@ -335,7 +395,7 @@ final class Connection: PollTarget {
     func close() {
         guard let transport = transport.take() else { return }
         if phase == .waiting, let route = exchange.route { reactor.dispatcher.gaveUp(route.worker) }
-        let wasExchanging = phase == .waiting || phase == .exchanging
+        let wasExchanging = phase == .gathering || phase == .waiting || phase == .exchanging
         phase = .closed
         reactor.unwatch(self, transport.rawValue)
         transport.close()

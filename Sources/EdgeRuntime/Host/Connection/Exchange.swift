@@ -11,22 +11,35 @@ struct Exchange {
     var mustClose = false
     /// Bytes of the head that stay in the input until the answer starts, for a second try.
     var unconsumedHead = 0
+    /// How often the request has been here before.
+    var hops = 0
     var wasRetried = false
+    var wasRerouted = false
     var isHeadSent = false
     var status = 0
     var started = Instant(nanoseconds: 0)
-    var wallDeadline: Instant?
+    /// How long the worker may take to answer, counted from the end of the request.
+    var wallLimit: Duration?
+    var waitsSince = Instant(nanoseconds: 0)
     /// The two halves of what identifies the request in `CF-Ray` and logs.
     var ray: UInt64 = 0
     var route: RouteTarget?
+    /// What the target stands for, when it is written otherwise than a URL has it: routes must be compared with what the
+    /// handler will see.
+    var url: NormalizedURL?
     var isLocal = false
     /// The call to the server behind the workers that answers this request.
     var origin: OriginCall?
+    /// Whom the client asked, for error pages.
+    var host = ""
     /// Whether an error is best shown as a page.
     var acceptsHTML = false
     /// What the answer's body must come to, when it was announced.
     var announced: Int?
     var bodyBytes: Int64 = 0
+    var bodyBytesMax = Int.max
+    /// The connection's count when the request began.
+    var bytesMovedBefore = 0
     /// For the log; empty when requests are not logged.
     var description = ""
 
@@ -48,8 +61,21 @@ struct Exchange {
             .info, description,
             [
                 ("status", "\(status)"), ("ms", "\(Double(milliseconds) / 100)"), ("outcome", outcome),
-                ("worker", route?.worker.name ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")), ("ray", RayID.text(ray)),
+                ("worker", route?.worker.name ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")), ("ray", RayID.text(ray, connection.node.settings.colo)),
             ])
+    }
+}
+
+/// A request's URL that had to be rewritten.
+struct NormalizedURL {
+    let bytes: [UInt8]
+    let hostname: Range<Int>
+    let pathAndQuery: Range<Int>
+
+    init(_ url: RequestURL, _ bytes: [UInt8]) {
+        self.bytes = bytes
+        hostname = url.hostname.range
+        pathAndQuery = url.path.offset..<(url.query.offset + url.query.count)
     }
 }
 

@@ -50,6 +50,16 @@ final class Dispatcher: Ticker {
 
     init(reactor: Reactor) { self.reactor = reactor }
 
+    /// Hands an event that another event waits for to the least loaded isolate of `worker`, whatever it has to do: if calls
+    /// between workers stood in line, all places could be held by events that wait for one another.
+    func submitNested(_ event: some Dispatchable, to worker: WorkerRuntime) {
+        let lane = lane(worker.pool)
+        if let channel = pick(lane, .max) { return event.dispatch(on: channel) }
+        guard lane.waiting.count < Self.waitingMax else { return event.refuse(.queueFull) }
+        lane.waiting.insertFirst(event, limit: .max, deadline: reactor.now + Self.waitMax)
+        if let reason = worker.pool.request(from: reactor.index) { refuseWaiting(of: worker.pool, reason) }
+    }
+
     /// Hands `event` to the least loaded isolate of `worker`, now or when one is free.
     func submit(_ event: some Dispatchable, to worker: WorkerRuntime) {
         let lane = lane(worker.pool)
@@ -225,6 +235,11 @@ struct WaitingLine {
 
     mutating func append(_ event: any Dispatchable, limit: Int, deadline: Instant) {
         entries.append(Entry(event: event, limit: limit, deadline: deadline))
+    }
+
+    /// It was waited for before it came: it doesn't stand behind.
+    mutating func insertFirst(_ event: any Dispatchable, limit: Int, deadline: Instant) {
+        entries.insert(Entry(event: event, limit: limit, deadline: deadline), at: head)
     }
 
     mutating func removeFirst() {

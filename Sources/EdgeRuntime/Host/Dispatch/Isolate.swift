@@ -23,6 +23,13 @@ final class Isolate: Sendable {
     /// themselves, and counts the frames' other fields as well.
     static let logBytesMax = 512 << 10
 
+    /// Called once a second: what an event may log is there again after a minute.
+    func refillStrayLogs() {
+        let used = strayLogBytes.load(ordering: .relaxed)
+        guard used > 0 else { return }
+        strayLogBytes.wrappingSubtract(min(used, Self.logBytesMax / 60), ordering: .relaxed)
+    }
+
     init(_ spawned: SpawnedIsolate, pool: IsolatePool, spawner: any IsolateSpawner) {
         id = spawned.id
         processID = spawned.processID
@@ -31,6 +38,12 @@ final class Isolate: Sendable {
         self.pool = pool
         self.spawner = spawner
     }
+
+    private let backgroundWork = Atomic<Int>(0)
+    func backgroundWorkStarted() { backgroundWork.wrappingAdd(1, ordering: .relaxed) }
+    func backgroundWorkEnded() { backgroundWork.wrappingSubtract(1, ordering: .relaxed) }
+    /// Whether anything of it goes on, `waitUntil` work included.
+    var isBusy: Bool { openEvents > 0 || backgroundWork.load(ordering: .relaxed) > 0 }
 
     /// Events that are open now, over all reactors.
     var openEvents: Int { Int(events.load(ordering: .sequentiallyConsistent) & 0xffff_ffff) }
@@ -82,8 +95,15 @@ final class Isolate: Sendable {
             case 3: .warning
             default: .error
             }
-        pool.logger.log(level, message.text, message.fields + [("isolate", "\(id)")])
+        let fields = message.fields.map { (Self.ownFieldNames.contains($0.name) ? "handler.\($0.name)" : $0.name, $0.value) }
+        pool.logger.log(level, message.text, fields + [("isolate", "\(id)")])
     }
+
+    /// Names under which the node says who speaks: a handler that uses them must not be taken for another.
+    private static let ownFieldNames: Set<String> = [
+        "time", "level", "message", "environment", "tenant", "worker", "version", "release", "isolate", "pid", "reactor",
+        "stream", "ray", "outcome",
+    ]
 }
 
 /// A call of the node's own to an isolate: `configure`, `health`, `shutdown`. Reactor thread only.

@@ -99,13 +99,16 @@ package final class IsolatePool: Sendable {
         let now = environment.clock.now()
         let refusal = state.withLock { state -> Refusal? in
             switch state.machine.admit(at: now) {
-            case .dispatch: return nil
+            case .dispatch:
+                state.machine.noteSaturation(at: now)
+                return nil
             case .wait:
                 state.machine.leaveQueue()  // The reactors' waiting lines do the counting.
                 return nil
             case .refuse(.queueFull): return .queueFull
             case .refuse(.crashLoop): return state.crashLoopRefusal
-            case .refuse(.draining): return .shuttingDown
+            // A node that stops takes no requests; so this version was replaced.
+            case .refuse(.draining): return .replaced
             }
         }
         guard refusal == nil else { return refusal }
@@ -289,6 +292,7 @@ package final class IsolatePool: Sendable {
         for reactor in environment.reactors {
             reactor.post { reactor.dispatcher.isolateReady(isolate) }
         }
+        decide()  // Only some may start at once.
     }
 
     private func resumeWaiters(_ failure: String?) {
@@ -364,26 +368,22 @@ package final class IsolatePool: Sendable {
         }
     }
 
-    /// Replaces `isolate`, which has been in use for so long that its stream numbers run out.
-    func recycle(_ isolate: Isolate) {
+    /// Replaces `isolate`.
+    func recycle(_ isolate: Isolate, because reason: String) {
         let now = environment.clock.now()
         guard state.withLock({ $0.machine.retire(isolate.id, at: now) }) else { return }
-        logger.log(.info, "isolate is replaced: it has served long enough", isolate.ownFields)
+        logger.log(.info, "isolate is replaced: \(reason)", isolate.ownFields)
         retire(isolate)
         decide()
     }
 
     /// Lets `isolate` finish, then ends it.
     private func retire(_ isolate: Isolate) {
-        // It may exit only when no reactor can give it one more event.
-        let first = environment.reactors[0]
-        let countdown = Countdown(environment.reactors.count) {
-            first.post { first.dispatcher.shutDown(isolate) }
-        }
+        // It exits when all reactors have said so, each behind the last event that it gave it.
         for reactor in environment.reactors {
             reactor.post {
                 reactor.dispatcher.retire(isolate)
-                countdown.count()
+                reactor.dispatcher.shutDown(isolate)
             }
         }
         endAfterDrain(isolate)
@@ -393,7 +393,7 @@ package final class IsolatePool: Sendable {
     /// ends has until the deadline.
     private func endAfterDrain(_ isolate: Isolate) {
         _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) { [weak self] in
-            if let self, isolate.openEvents > 0, !state.withLock({ $0.isStopped }) { return endAfterDrain(isolate) }
+            if let self, isolate.isBusy, !state.withLock({ $0.isStopped }) { return endAfterDrain(isolate) }
             isolate.kill(.requested)
         }
     }
@@ -424,7 +424,7 @@ package final class IsolatePool: Sendable {
     /// Looks at what the isolates did; called once a second.
     func maintain() {
         let now = environment.clock.now()
-        let p95 = latencies.takePercentile(0.95)
+        let p95 = latencies.percentile(0.95, at: now)
         state.withLock { state in
             let cpu = state.members.values.reduce(Duration.zero) { $0 + $1.usage.cpuTime }
             let served = state.members.values.reduce(0) { $0 + $1.servedEvents }
@@ -440,6 +440,7 @@ package final class IsolatePool: Sendable {
                 at: now)
             for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
         }
+        for isolate in state.withLock({ Array($0.members.values) }) { isolate.refillStrayLogs() }
         checkHealth(now)
         decide()
     }
@@ -466,21 +467,6 @@ package final class IsolatePool: Sendable {
             }
         }
         for isolate in silent { isolate.kill(.unresponsive("it has not answered a health event; \(isolate.activity)")) }
-    }
-}
-
-/// Does something when it was counted down to zero; any thread counts.
-private final class Countdown: Sendable {
-    private let left: Atomic<Int>
-    private let completion: @Sendable () -> Void
-
-    init(_ count: Int, completion: @escaping @Sendable () -> Void) {
-        left = Atomic(count)
-        self.completion = completion
-    }
-
-    func count() {
-        if left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion() }
     }
 }
 

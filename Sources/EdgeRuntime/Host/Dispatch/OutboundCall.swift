@@ -8,6 +8,8 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     private unowned let call: CallStream
     private let event: EventStream
     private let request: OutboundRequest
+    private let policy: OutboundPolicy
+    private let slot: OutboundSlot
     private var task: Task<Void, Never>?
     private var isOver = false
 
@@ -15,18 +17,43 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         _ call: CallStream, of event: EventStream, _ message: UnsafeRawBufferPointer
     ) throws(WireError) -> AnyObject? {
         let fetch = try FetchMessage(unsafe Array(message))
-        guard event.invocations.count < EventStream.Invocations.max else {
-            call.answer(failure: .tooDeep)
+        switch OwnZone.target(of: fetch.url, for: event, on: call.channel.reactor) {
+        case .elsewhere: return start(call, of: event, fetch, OutboundPolicy(event.worker.limits.outbound))
+        case .worker(let worker): return unsafe Subrequest.start(call, of: event, to: worker, message)
+        case .origin(let origin, let host):
+            // Its configuration names the origin: whatever address that is, it is meant.
+            return start(
+                call, of: event, fetch, OutboundPolicy(privateAddresses: .allowed) { _, _ in true }, url: origin, host: host)
+        case .nothing:
+            call.answer(body: .stored(.bytes(Array("error code: 1042\n".utf8)))) { buffer in
+                ReplyHead.write(status: 404, hasBody: true, bodyLength: 17, headerCount: 1, into: &buffer)
+                buffer.appendBlockHeader("content-type", "text/plain; charset=utf-8")
+            }
             return nil
         }
-        let activity = OutboundCall(call, of: event, fetch)
+    }
+
+    private static func start(
+        _ call: CallStream, of event: EventStream, _ fetch: FetchMessage, _ policy: OutboundPolicy,
+        url: String? = nil, host: String? = nil
+    ) -> AnyObject? {
+        guard let slot = event.worker.takeOutboundSlot() else {
+            call.answer(failure: CallFailure("Too many connections are open at once."))
+            return nil
+        }
+        let activity = OutboundCall(call, of: event, fetch, policy, slot, url: url ?? fetch.url, host: host)
         event.whenConnectionIsFree { activity.send() }
         return activity
     }
 
-    private init(_ call: CallStream, of event: EventStream, _ fetch: FetchMessage) {
+    private init(
+        _ call: CallStream, of event: EventStream, _ fetch: FetchMessage, _ policy: OutboundPolicy,
+        _ slot: OutboundSlot, url: String, host: String?
+    ) {
         self.call = call
         self.event = event
+        self.policy = policy
+        self.slot = slot
         var body = OutboundRequest.Body.none
         if fetch.hasBody {
             let source = BufferedSource(reactor: call.channel.reactor)
@@ -35,9 +62,12 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
             body = .stream(source, length: fetch.bodyLength)
             self.source = source
         }
-        request = OutboundRequest(
-            method: fetch.method, url: fetch.url, headers: fetch.headers, body: body,
+        var request = OutboundRequest(
+            method: fetch.method, url: url, headers: EdgeHeaders.onTheWayOut(fetch.headers, of: event), body: body,
             redirect: fetch.followsRedirects ? .follow : .manual)
+        request.host = host
+        request.isBodyReplayable = fetch.isBodyReplayable
+        self.request = request
     }
 
     /// Keeps the consumer of the request's body while it flows.
@@ -46,7 +76,7 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     private func send() {
         guard !isOver else { return event.connectionBecameFree() }
         let reactor = call.channel.reactor
-        let policy = OutboundPolicy(event.worker.limits.outbound)
+        let policy = policy
         task = Task(executorPreference: reactor) {
             do throws(OutboundError) {
                 let response = try await reactor.outbound.fetch(self.request, policy: policy)
@@ -65,7 +95,7 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         }
         isOver = true
         let headers = response.headers
-        let body = response.body.map { ReplyBody.stored(.stream($0)) }
+        let body = response.body.map { ReplyBody.stored(.stream(SlottedSource($0, slot))) }
         call.answer(body: body) { buffer in
             ReplyHead.write(
                 status: response.status, hasBody: body != nil, bodyLength: response.bodyLength.map(Int.init(clamping:)),
@@ -98,6 +128,7 @@ extension CallFailure {
 struct FetchMessage {
     let followsRedirects: Bool
     let hasBody: Bool
+    let isBodyReplayable: Bool
     let method: String
     let bodyLength: Int64?
     let url: String
@@ -106,7 +137,9 @@ struct FetchMessage {
     init(_ message: [UInt8]) throws(WireError) {
         var decoder = WireDecoder(message)
         followsRedirects = try decoder.takeUInt8() == 0
-        hasBody = try decoder.takeUInt8() & 1 != 0
+        let flags = try decoder.takeUInt8()
+        hasBody = flags & 1 != 0
+        isBodyReplayable = flags & 2 != 0
         let methodNumber = try decoder.takeUInt8()
         if methodNumber == 0 {
             let count = Int(try decoder.takeUInt8())
@@ -125,5 +158,16 @@ struct FetchMessage {
         let count = Int(try decoder.takeUInt16())
         var offset = decoder.offset
         headers = try Headers(message: message, count: count, from: &offset)
+        // An isolate may speak for itself. What isn't a header must not become one, or a request of its own, on the wire.
+        var flaw: String?
+        headers.forEachOnWire { name, value in
+            let isValid = unsafe Array(name.utf8).withUnsafeBytes { name in
+                unsafe Array(value.utf8).withUnsafeBytes { value in
+                    unsafe HeaderRules.isValidName(name.bytes) && HeaderRules.isValidValue(value.bytes)
+                }
+            }
+            if !isValid || name != name.lowercased() { flaw = name }
+        }
+        if flaw != nil { throw .invalidValue("header", offset: decoder.offset) }
     }
 }

@@ -11,27 +11,51 @@ package struct RouteTarget: Sendable {
     }
 }
 
+/// The server behind a worker.
+package struct OriginTarget: Sendable {
+    /// Scheme and authority, and perhaps the start of all paths.
+    package let url: String
+    package let bodyBytesMax: Int
+
+    package init(url: String, bodyBytesMax: Int) {
+        self.url = url
+        self.bodyBytesMax = bodyBytesMax
+    }
+
+    /// - Parameter target: path and query, starting with a slash.
+    func url(for target: String) -> String { (url.hasSuffix("/") ? String(url.dropLast()) : url) + target }
+}
+
 /// Maps host and path to a worker of a release. Immutable: a cutover replaces the whole table, and each request is
 /// decided once, on one table, without a lock.
 package final class RoutingTable: Sendable {
     enum Match {
         case worker(RouteTarget)
         /// No worker has the path; behind the host's workers stands this server.
-        case origin(String)
+        case origin(OriginTarget)
         case unknownHost
         case noRoute
     }
 
     private let table: RouteTable<RouteTarget>
-    /// Asked for what `table` knows the host of, but not the path.
-    private let origins: RouteTable<String>
+    /// By host, whatever the path: asked for what `table` knows the host of, but not the path.
+    private let zones: RouteTable<Zone>
 
-    /// - Parameter origins: for whole hosts, of the servers behind their workers.
-    package init(
-        _ table: RouteTable<RouteTarget>, origins: RouteTable<String> = RouteTable(routes: [])
-    ) {
+    /// A host that has routes.
+    package struct Zone: Sendable {
+        package let tenant: String
+        /// What stands behind the routes, if anything does.
+        package let origin: OriginTarget?
+
+        package init(tenant: String, origin: OriginTarget?) {
+            self.tenant = tenant
+            self.origin = origin
+        }
+    }
+
+    package init(_ table: RouteTable<RouteTarget>, zones: RouteTable<Zone> = RouteTable(routes: [])) {
         self.table = table
-        self.origins = origins
+        self.zones = zones
     }
 
     static let empty = RoutingTable(RouteTable(routes: []))
@@ -40,14 +64,27 @@ package final class RoutingTable: Sendable {
         switch unsafe table.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
         case .route(let index), .domain(let index): .worker(table.payloads[index])
         case .unknownHost: .unknownHost
-        case .knownHost: unsafe origin(host: host, pathAndQuery: pathAndQuery)
+        case .knownHost: unsafe zone(host: host)?.origin.map { .origin($0) } ?? .noRoute
         }
     }
 
-    private func origin(host: UnsafeRawBufferPointer, pathAndQuery: UnsafeRawBufferPointer) -> Match {
-        switch unsafe origins.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
-        case .route(let index): .origin(origins.payloads[index])
-        case .domain, .unknownHost, .knownHost: .noRoute
+    /// What stands behind the routes of `host`, if they are `tenant`'s. `unknownHost`: they are not, or there are none.
+    func matchBehindRoutes(
+        host: UnsafeRawBufferPointer, tenant: String
+    ) -> Match {
+        if let domain = unsafe table.domain(host: host.bytes) {
+            return domain.release.tenant == tenant ? .worker(domain) : .unknownHost
+        }
+        guard let zone = unsafe zone(host: host), zone.tenant == tenant else { return .unknownHost }
+        return zone.origin.map { .origin($0) } ?? .noRoute
+    }
+
+    private static let root = [UInt8(ascii: "/")]
+
+    private func zone(host: UnsafeRawBufferPointer) -> Zone? {
+        switch unsafe zones.matcher.match(host: host.bytes, target: Self.root.span.bytes, scheme: .http) {
+        case .route(let index): zones.payloads[index]
+        case .domain, .unknownHost, .knownHost: nil
         }
     }
 }

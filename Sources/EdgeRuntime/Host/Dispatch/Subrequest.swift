@@ -6,6 +6,7 @@ internal import Wire
 final class Subrequest: EventOwner, Dispatchable, CallActivity {
     private unowned let call: CallStream
     private let parent: EventStream
+    private let release: ReleaseRuntime
     private let worker: WorkerRuntime
     /// The fetch message: it has to wait when all isolates of the target are busy.
     private let message: [UInt8]
@@ -27,21 +28,29 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             call.answer(failure: CallFailure("Service binding target \"\(name)\" is not in this release."))
             return nil
         }
+        return unsafe start(call, of: event, to: RouteTarget(release: event.release, worker: worker), message)
+    }
+
+    static func start(
+        _ call: CallStream, of event: EventStream, to target: RouteTarget, _ message: UnsafeRawBufferPointer
+    ) -> AnyObject? {
         guard event.invocations.count < EventStream.Invocations.max else {
             call.answer(failure: .tooDeep)
             return nil
         }
         event.invocations.count += 1
+        let worker = target.worker
         let subrequest = unsafe Subrequest(
-            call, parent: event, worker: worker, message: Array(message.dropFirst()))
-        call.channel.reactor.dispatcher.submit(subrequest, to: worker)
+            call, parent: event, target: target, message: Array(message.dropFirst()))
+        call.channel.reactor.dispatcher.submitNested(subrequest, to: worker)
         return subrequest
     }
 
-    private init(_ call: CallStream, parent: EventStream, worker: WorkerRuntime, message: [UInt8]) {
+    private init(_ call: CallStream, parent: EventStream, target: RouteTarget, message: [UInt8]) {
         self.call = call
         self.parent = parent
-        self.worker = worker
+        release = target.release
+        worker = target.worker
         self.message = message
         hasBody = !call.receivedEnd
     }
@@ -55,7 +64,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             .fetch, flags: hasBody ? [] : .end,
             make: {
                 EventStream(
-                    number: $0, channel: channel, worker: worker, release: parent.release, kind: .fetch,
+                    number: $0, channel: channel, worker: worker, release: release, kind: .fetch,
                     owner: self, invocations: parent.invocations)
             },
             { $0.append(message) })
@@ -124,8 +133,6 @@ extension EventStream {
 final class BackgroundWork: CallActivity, Ticker {
     private unowned let call: CallStream
     private let event: EventStream
-    /// `nil` while the event is still being answered.
-    private var deadline: Instant?
     private let reactor: Reactor
 
     /// Product limit: shared by all of an event's tasks, counted from the end of the answer.
@@ -141,8 +148,8 @@ final class BackgroundWork: CallActivity, Ticker {
 
     func tick(_ now: Instant) {
         guard !event.isOpen else { return }
-        guard let deadline else {
-            deadline = now + Self.durationMax
+        guard let deadline = event.backgroundDeadline else {
+            event.backgroundDeadline = now + Self.durationMax
             return
         }
         guard now >= deadline else { return }

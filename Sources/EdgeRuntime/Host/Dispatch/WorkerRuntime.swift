@@ -52,6 +52,10 @@ package final class WorkerRuntime: Sendable {
 
     deinit { onUnreachable(pool) }
 
+    private let outboundCount = OutboundCount()
+    /// `nil` when it has as many transfers open as it may.
+    func takeOutboundSlot() -> OutboundSlot? { OutboundSlot(outboundCount) }
+
     /// The store behind a binding's number, which an isolate sent.
     func store(_ binding: UInt16) throws(WireError) -> any StoreService {
         guard Int(binding) < bindings.count, case .store(let service) = bindings[Int(binding)] else {

@@ -5,6 +5,8 @@ internal import System
 struct CachedDate {
     private var second = Int64.min
     private(set) var lines: [UInt8] = []
+    /// `Date`'s value.
+    var text: String { String(decoding: HTTPDate(unixSeconds: max(0, second)).bytes, as: UTF8.self) }
 
     mutating func update(to time: UnixTime) {
         guard time.seconds != second else { return }

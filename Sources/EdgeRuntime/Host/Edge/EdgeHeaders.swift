@@ -30,14 +30,20 @@ enum EdgeHeaders {
         }
 
         if client.isTrusted {
-            unsafe appendClient(behind: client, sent, into: &buffer)
+            unsafe appendClient(behind: client, of: connection, bytes, sent, into: &buffer)
         } else {
             buffer.append(client.headers)
         }
         var count = Client.headerCount
         unsafe appendChain(connection, bytes, client.address.text, into: &buffer)
         count += 1
-        if let host = unsafe (client.isTrusted ? sent(.xForwardedHost) : nil) ?? sent(.host) {
+        if client.isTrusted, let host = unsafe sent(.xForwardedHost) {
+            unsafe buffer.append(headerName: "x-forwarded-host", value: host)
+            count += 1
+        } else if connection.parser.head.targetForm == .absolute {
+            unsafe buffer.append(headerName: "x-forwarded-host", value: connection.hostText(bytes))
+            count += 1
+        } else if let host = unsafe sent(.host) {
             unsafe buffer.append(headerName: "x-forwarded-host", value: host)
             count += 1
         }
@@ -69,29 +75,66 @@ enum EdgeHeaders {
         return count + 3
     }
 
+    /// Calls of workers over this edge that one request may lead to, one after the other.
+    static let hopsMax = 16
+
+    /// The headers of a worker's request to the outside: they say who sends it, and how often it has come this way.
+    static func onTheWayOut(_ headers: Headers, of event: EventStream) -> Headers {
+        var headers = headers
+        let hops = event.invocations.hops + 1
+        for (name, value) in [
+            ("cf-ew-via", "\(hops)"), ("cdn-loop", "edge; loops=\(hops)"), ("cf-worker", event.release.tenant),
+            // Whoever receives it must not take the worker for a client (the product's address for this).
+            ("cf-connecting-ip", "2a06:98c0:3600::103"),
+        ] {
+            // A value that is none is left out: a tenant's name always is one.
+            try? headers.set(name, value)
+        }
+        return headers
+    }
+
     /// `Client.headers` for a request that a trusted proxy passes on: what it says of its client comes first.
     private static func appendClient(
-        behind proxy: Client, _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
+        behind proxy: Client, of connection: Connection, _ bytes: UnsafeRawBufferPointer, _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
     ) {
         if let address = unsafe sent(.cfConnectingIP) ?? sent(.xRealIP) {
             unsafe buffer.append(headerName: "cf-connecting-ip", value: address)
             unsafe buffer.append(headerName: "x-real-ip", value: address)
         } else {
-            buffer.append(headerName: "cf-connecting-ip", value: proxy.address.text)
-            buffer.append(headerName: "x-real-ip", value: proxy.address.text)
+            let address = unsafe farthestClient(connection, bytes) ?? proxy.address.text
+            buffer.append(headerName: "cf-connecting-ip", value: address)
+            buffer.append(headerName: "x-real-ip", value: address)
         }
-        if let proto = unsafe sent(.xForwardedProto) {
-            unsafe buffer.append(headerName: "x-forwarded-proto", value: proto)
-        } else {
-            buffer.append(headerName: "x-forwarded-proto", value: "http" as StaticString)
-        }
-        buffer.append(headerName: "cf-visitor", value: #"{"scheme":"http"}"# as StaticString)
+        // Anything else than https is http, whatever the proxy calls it.
+        let isSecure = unsafe sent(.xForwardedProto).map { unsafe $0.elementsEqual("https".utf8) } ?? false
+        buffer.append(headerName: "x-forwarded-proto", value: isSecure ? "https" : "http")
+        buffer.append(headerName: "cf-visitor", value: isSecure ? #"{"scheme":"https"}"# : #"{"scheme":"http"}"#)
         if let country = unsafe sent(.cfIPCountry) {
             unsafe buffer.append(headerName: "cf-ipcountry", value: country)
         } else {
             buffer.append(headerName: "cf-ipcountry", value: "XX" as StaticString)
         }
         buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
+    }
+
+    /// The last address of `X-Forwarded-For` that isn't a trusted proxy's: each proxy adds its peer, and only what a trusted
+    /// one has added is to be believed.
+    private static func farthestClient(_ connection: Connection, _ bytes: UnsafeRawBufferPointer) -> String? {
+        var chain: [NetworkAddress?] = []
+        for index in 0..<connection.parser.head.fields.count {
+            let field = connection.parser.head.fields[index]
+            guard field.known == .xForwardedFor else { continue }
+            chain += unsafe bytes.bytes.text(field.value).split(separator: ",")
+                .map { NetworkAddress(text: $0.filter { $0 != " " && $0 != "\t" }) }
+        }
+        var client: NetworkAddress?
+        for address in chain.reversed() {
+            // Beyond what is no address nothing can be believed.
+            guard let address else { break }
+            client = address
+            if !connection.node.settings.trustedProxies.contains(address) { break }
+        }
+        return client?.text
     }
 
     /// What the request says of its way so far, all of its lines in order (RFC 9110 §5.3), then who brought it here.
@@ -130,8 +173,8 @@ enum EdgeHeaders {
 
 /// The text of a ray: sixteen hexadecimal digits, a dash, the place.
 enum RayID {
-    static func text(_ ray: UInt64) -> String {
+    static func text(_ ray: UInt64, _ colo: String) -> String {
         let digits = String(ray, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
+        return String(repeating: "0", count: 16 - digits.count) + digits + "-" + colo
     }
 }

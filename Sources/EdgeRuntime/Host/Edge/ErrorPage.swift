@@ -15,6 +15,8 @@ package enum EdgeError: Equatable, Sendable {
     case bodyTooLarge(limit: Int)
     case requestTimeout
     case wallTime
+    /// The request has come back too often.
+    case loop
     /// The origin behind the workers: 520 … 530.
     case origin(status: Int)
 
@@ -28,6 +30,7 @@ package enum EdgeError: Equatable, Sendable {
         case .bodyTooLarge: 413
         case .requestTimeout: 408
         case .wallTime: 524
+        case .loop: 508
         case .origin(let status): status
         }
     }
@@ -39,6 +42,7 @@ package enum EdgeError: Equatable, Sendable {
         case .exceededLimits: 1102
         case .rateLimited: 1015
         case .unknownHost: 1001
+        case .loop: 1019
         case .origin(let status): status
         default: nil
         }
@@ -57,6 +61,7 @@ package enum EdgeError: Equatable, Sendable {
         case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes"
         case .requestTimeout: "The request did not arrive in time"
         case .wallTime: "The worker took too long"
+        case .loop: "The request goes in a circle"
         case .origin(521): "The origin refuses connections"
         case .origin(522): "The origin can't be reached in time"
         case .origin(524): "The origin took too long"
@@ -74,7 +79,10 @@ struct ErrorPage {
     let error: EdgeError
     /// `CF-Ray`'s value.
     let ray: String
+    /// As the client named it.
     let host: String
+    /// `Date`'s value.
+    let time: String
     /// What only a developer may see: the message of an uncaught error. `nil` outside dev.
     var detail: String?
 
@@ -91,7 +99,7 @@ struct ErrorPage {
             <style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:12vh auto;padding:0 1.5rem;color:#222}
             h1{font-size:1.6rem}pre{background:#f4f4f5;padding:1rem;overflow:auto;border-radius:6px}
             small{color:#666}</style></head><body><h1>\(number)</h1><p>\(Self.escape(error.title))</p>\(detail)
-            <small>Ray \(Self.escape(ray)) · \(Self.escape(host))</small></body></html>
+            <small>Ray \(Self.escape(ray)) · \(Self.escape(time)) · \(Self.escape(host))</small></body></html>
             """
     }
 

@@ -24,6 +24,13 @@ package struct EdgeSettings: Sendable {
     package var connectionsPerAddressMax = 16_384
 
     package init() {}
+
+    /// Leaves descriptors for what isn't a connection: isolates' channels, stores' files, requests of workers.
+    mutating func fitConnections(to descriptorsMax: Int) {
+        let left = max(64, descriptorsMax - max(512, descriptorsMax / 8))
+        connectionsMax = min(connectionsMax, left)
+        connectionsPerAddressMax = min(connectionsPerAddressMax, max(32, connectionsMax / 2))
+    }
 }
 
 /// What all reactors of a node share.

@@ -36,7 +36,8 @@ enum HopByHop {
         return headers
     }
 
-    private static func options(_ values: [String]) -> Set<String> {
+    /// What `Connection` headers name, in lower case.
+    static func options(_ values: [String]) -> Set<String> {
         Set(
             values.flatMap { $0.split(separator: ",") }
                 .map { $0.filter { $0 != " " && $0 != "\t" }.lowercased() })

@@ -1,6 +1,7 @@
 package import Curl
 internal import HTTP
 internal import Stores
+internal import Synchronization
 package import System
 
 /// Requests of handlers to the outside: which hosts and addresses they may reach, and where redirects lead
@@ -12,6 +13,8 @@ package import System
 package final class OutboundClient: Sendable {
     private let engine: CurlEngine
     private let timeouts: CurlTimeouts
+    /// Of all requests that are under way.
+    private let bufferedBytes = Atomic<Int>(0)
 
     package init(clock: any NodeClock, timeouts: CurlTimeouts = CurlTimeouts()) {
         engine = CurlEngine(threadName: "edge-outbound", clock: clock)
@@ -34,8 +37,10 @@ package final class OutboundClient: Sendable {
             throw .invalidURL(request.url)
         }
         var hop = try Hop(request, url)
+        let kept = reserve(request)
+        defer { bufferedBytes.wrappingSubtract(kept, ordering: .relaxed) }
         do throws(OutboundError) {
-            try await hop.keepSmallBody()
+            try await hop.keepBody(upTo: max(Int64(kept), OutboundLimits.replayBytesMax))
             for redirectCount in 0... {
                 let (transfer, head) = try await send(hop, policy)
                 guard request.redirect == .follow, let location = Self.location(head) else {
@@ -52,6 +57,21 @@ package final class OutboundClient: Sendable {
             throw error
         }
         throw .tooManyRedirects
+    }
+
+    /// Makes room for a large body that may be wanted again.
+    ///
+    /// - Returns: what was reserved, to be given back; 0 when it is small, can't be kept, or there is no room.
+    private func reserve(_ request: OutboundRequest) -> Int {
+        guard request.isBodyReplayable, request.redirect == .follow, case .stream(_, let length?) = request.body,
+            length > OutboundLimits.replayBytesMax, length <= OutboundLimits.bufferBytesMax
+        else { return 0 }
+        let count = Int(length)
+        guard bufferedBytes.wrappingAdd(count, ordering: .relaxed).newValue <= OutboundLimits.bufferedBytesMax else {
+            bufferedBytes.wrappingSubtract(count, ordering: .relaxed)
+            return 0
+        }
+        return count
     }
 
     // MARK: One request
@@ -182,9 +202,9 @@ package final class OutboundClient: Sendable {
             "\(url.scheme)://\(url.host)\(url.path)" + (url.query.map { "?\($0)" } ?? "")
         }
 
-        /// Reads a small body whose length is known into memory.
-        mutating func keepSmallBody() async throws(OutboundError) {
-            guard case .stream(let source, let length?) = body, length <= OutboundLimits.replayBytesMax else {
+        /// Reads a body whose length is known and small enough into memory.
+        mutating func keepBody(upTo bytesMax: Int64) async throws(OutboundError) {
+            guard case .stream(let source, let length?) = body, length <= bytesMax else {
                 return
             }
             var bytes: [UInt8] = []

@@ -21,6 +21,9 @@ package struct OutboundRequest: Sendable {
     package var host: String?
     package var body: Body
     package var redirect: Redirect
+    /// Whether a streamed body was made of bytes: a redirect that wants it again gets it, up to
+    /// `OutboundLimits.bufferBytesMax`.
+    package var isBodyReplayable = false
 
     package init(
         method: String, url: String, headers: Headers = Headers(), body: Body = .none,
@@ -54,6 +57,10 @@ package enum OutboundLimits {
     /// A body that is known to be this small is kept for a redirect that wants it again: a stream's first
     /// credit.
     package static let replayBytesMax: Int64 = 256 << 10
+    /// The same for one that its sender had in memory as well.
+    package static let bufferBytesMax: Int64 = 8 << 20
+    /// What all kept bodies may hold beyond `replayBytesMax` each; more are sent as streams.
+    package static let bufferedBytesMax = 64 << 20
 }
 
 /// Why a fetch failed. `name` and `message` are what the handler sees; the rest is for the log.

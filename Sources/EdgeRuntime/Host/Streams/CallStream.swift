@@ -10,6 +10,8 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     private var task: Task<Void, Never>?
     /// The reply's body while nobody has asked for it.
     private var pendingBody: ReplyBody?
+    /// What the reply's body holds in memory until the stream ends.
+    private var heldByteCount = 0
     private var flowing: (any BodyProducer)?
     /// What the call does beyond a single answer: a subrequest, `waitUntil`.
     private var activity: AnyObject?
@@ -29,6 +31,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         switch call.kind {
         case .waitUntil:
             activity = BackgroundWork(self, of: event)
+            refusesBody = true
             markSentEnd()  // The node has nothing to say here: the stream ends with the work.
         case .subrequest:
             guard event.countSubrequest() else { return answer(failure: CallFailure("Too many subrequests.")) }
@@ -87,6 +90,13 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             body?.cancel(.cancelled)
             return
         }
+        if case .stored(.bytes(let bytes))? = body {
+            guard channel.heldBodyBytes + bytes.count <= Channel.heldBytesMax else {
+                return answer(failure: CallFailure("Too many answers are held without being read."))
+            }
+            heldByteCount = bytes.count
+            channel.heldBodyBytes += heldByteCount
+        }
         channel.sendReply(on: self, flags: body == nil ? .end : []) { buffer in
             buffer.append(UInt8(0))
             write(&buffer)
@@ -140,6 +150,8 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         pendingBody?.cancel(reason)
         pendingBody = nil
         flowing = nil
+        channel.heldBodyBytes -= heldByteCount
+        heldByteCount = 0
         (activity as? any CallActivity)?.callEnded(reason)
         activity = nil
     }

@@ -27,6 +27,9 @@ class ChannelStream: BodyConsumer, BodyProducer {
     /// Whether the isolate's direction has begun: with the call, or with the answer to an event.
     final fileprivate(set) var hasPeerOpened: Bool
 
+    /// Whether the isolate may send no body here.
+    final var refusesBody = false
+
     /// Where the isolate's body goes.
     private final weak var consumer: (any BodyConsumer)?
     private final var hasConsumer = false
@@ -80,7 +83,7 @@ class ChannelStream: BodyConsumer, BodyProducer {
     }
 
     final func receivedData(_ bytes: UnsafeRawBufferPointer) throws(WireError) {
-        guard hasPeerOpened, !receivedEnd else { throw .unexpectedFrame(.data, stream: number) }
+        guard hasPeerOpened, !receivedEnd, !refusesBody else { throw .unexpectedFrame(.data, stream: number) }
         receiveCredit -= bytes.count
         guard receiveCredit >= 0 else { throw .creditExceeded(stream: number) }
         guard hasConsumer else { return unsafe early.append(bytes) }

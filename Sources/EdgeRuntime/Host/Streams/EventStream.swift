@@ -38,17 +38,19 @@ final class EventStream: ChannelStream {
         /// Product limit: 32 invocations per incoming request.
         static let max = 32
         var count = 1
+        /// How often the request has left this edge and come back: see `EdgeHeaders.onTheWayOut`.
+        var hops = 0
     }
 
     init(
         number: UInt32, channel: Channel, worker: WorkerRuntime, release: ReleaseRuntime, kind: CallKind,
-        owner: any EventOwner, invocations: Invocations? = nil
+        owner: any EventOwner, invocations: Invocations? = nil, started: Instant? = nil
     ) {
         self.worker = worker
         self.release = release
         self.kind = kind
         self.owner = owner
-        started = channel.reactor.now
+        self.started = started ?? channel.reactor.now
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
             receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
@@ -57,20 +59,25 @@ final class EventStream: ChannelStream {
         ledgerEntry = channel.openLedger(number, kind == .fetch ? .standard : .extended)
     }
 
+    /// When all background work of the event is to end; `nil` while it is being answered.
+    var backgroundDeadline: Instant?
+
     /// Background work keeps the event in the watchdog's books after its answer.
     func linger() {
         isLingering = true
+        channel.isolate.backgroundWorkStarted()
         channel.linger(self)
     }
 
     func stopLingering() {
         isLingering = false
-        channel.stopLingering(self)
+        channel.isolate.backgroundWorkEnded()
+        if abandonedAt == nil { channel.stopLingering(self) }
         if !isOpen { closeLedger() }
     }
 
     private func closeLedger() {
-        guard let entry = ledgerEntry, !isLingering else { return }
+        guard let entry = ledgerEntry, !isLingering, abandonedAt == nil else { return }
         ledgerEntry = nil
         channel.closeLedger(entry)
     }
@@ -91,6 +98,16 @@ final class EventStream: ChannelStream {
     func connectionBecameFree() {
         guard waitingForConnection.isEmpty else { return waitingForConnection.removeFirst()() }
         busyConnections -= 1
+    }
+
+    private var storeCallCount = 0
+    /// Calls of stores, which count apart where subrequests are few (spec: runtime, section 8).
+    private static let storeCallsMin = 1000
+
+    /// Counts one more call of a store; false when the limit is reached.
+    func countStoreCall() -> Bool {
+        storeCallCount += 1
+        return storeCallCount <= max(Self.storeCallsMin, worker.limits.subrequestsMax)
     }
 
     /// Counts one more subrequest; false when the limit is reached.
@@ -122,10 +139,33 @@ final class EventStream: ChannelStream {
         return logByteCount
     }
 
-    /// The owner has lost interest: its client went away.
+    /// Set while the handler of an event that nobody waits for any more is still to end.
+    private var abandonedAt: Instant?
+    private static let handlerEndMax = Duration.seconds(30)
+
+    /// The owner has lost interest: its client went away. The handler is told, and the event keeps its place until it has
+    /// ended: it runs on, may start background work, and uses CPU time.
     func abandon(_ reason: StreamReset) {
         owner = nil
+        guard isOpen else { return }
+        if !receivedEnd {
+            abandonedAt = channel.reactor.now
+            channel.linger(self)
+        }
         reset(reason)
+    }
+
+    /// The isolate says that the handler of an abandoned event has ended.
+    func handlerEnded() {
+        guard abandonedAt != nil else { return }
+        abandonedAt = nil
+        if !isLingering { channel.stopLingering(self) }
+        leave()
+    }
+
+    /// An isolate that never says so doesn't hold the place for ever.
+    func checkHandler(_ now: Instant) {
+        if let abandonedAt, now - abandonedAt >= Self.handlerEndMax { handlerEnded() }
     }
 
     override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {
@@ -140,7 +180,7 @@ final class EventStream: ChannelStream {
             try unsafe owner.event(self, answered: message)
         case 1:
             var decoder = unsafe WireDecoder(Array(message))
-            let failure = try CallFailure(decoding: &decoder)
+            let failure = try CallFailure(decoding: &decoder).shortened
             let passThrough = decoder.remainingByteCount > 0 ? try decoder.takeBool() : false
             let owner = owner
             self.owner = nil
@@ -156,6 +196,8 @@ final class EventStream: ChannelStream {
         let owner = owner
         self.owner = nil
         leave()
+        // What it left half-done stays so: other events of the isolate may wait for it.
+        if reason.code == .exceededCPU { channel.isolate.pool.recycle(channel.isolate, because: "an event was cut off in it") }
         owner?.event(self, wasReset: reason)
     }
 
@@ -166,7 +208,7 @@ final class EventStream: ChannelStream {
 
     /// The isolate has a place free again.
     private func leave() {
-        guard isCounted else { return }
+        guard isCounted, abandonedAt == nil else { return }
         isCounted = false
         closeLedger()
         channel.isolate.eventEnded()

@@ -19,8 +19,13 @@ final class BlockingPool: Sendable {
 
     static func run<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
         let loop = EventLoop.current
+        let event = loop?.current
         loop?.blockingCount += 1
-        defer { loop?.blockingCount -= 1 }
+        event?.pendingCount += 1
+        defer {
+            loop?.blockingCount -= 1
+            event?.pendingCount -= 1
+        }
         return try await withCheckedThrowingContinuation { continuation in
             shared.submit { continuation.resume(with: Result { try work() }) }
         }

@@ -7,7 +7,7 @@ internal import Wire
 final class Channel {
     enum ReadOutcome { case more, drained, closed }
 
-    /// Above this much unsent output no new frames are read: the node has to take something first.
+    /// Above this much unsent output bodies wait: the node has to take something first.
     static let outputBytesMax = 1 << 20
     /// Read at a time; what is more waits in the socket while other channels have their turn.
     private static let readByteCount = 64 << 10

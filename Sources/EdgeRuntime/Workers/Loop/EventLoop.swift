@@ -22,6 +22,8 @@ final class EventLoop: @unchecked Sendable {
     /// Nothing resumes an event that has been waiting for nothing for this long. Other threads may be at work
     /// that the loop doesn't know of, hence not at once.
     static let hangGrace = Duration.milliseconds(500)
+    /// The same while other events are at work.
+    static let hangGraceBesideOthers = Duration.seconds(3)
     private static let jobsPerTurnMax = 4096
 
     let clock: any NodeClock
@@ -31,7 +33,7 @@ final class EventLoop: @unchecked Sendable {
     private var page: StatusPage
     private var jobs = JobQueue()
     private var timers = TimerHeap()
-    private var current: Invocation?
+    private(set) var current: Invocation?
     private var thread: pthread_t?
     private var outcome: Outcome?
 
@@ -49,8 +51,12 @@ final class EventLoop: @unchecked Sendable {
     var runningCount = 0
     /// Events that aren't over, `waitUntil` work included.
     private var liveCount = 0
+    private var shutdownCount = 0
     private var isShuttingDown = false
     private var quietSince: Instant?
+    private var nextHangCheck: Instant?
+    /// Events that the node has ended and whose handlers still run.
+    private var resetEvents: [Invocation] = []
 
     private enum Mail {
         case job(QueuedJob)
@@ -121,6 +127,7 @@ final class EventLoop: @unchecked Sendable {
             let hang = quietSince + Self.hangGrace
             deadline = deadline.map { min($0, hang) } ?? hang
         }
+        if runningCount > 0, let nextHangCheck { deadline = deadline.map { min($0, nextHangCheck) } ?? nextHangCheck }
         guard let deadline else { return -1 }
         let nanoseconds = (deadline - clock.now()).wholeNanoseconds
         return Int32(max(0, min(Int64(Int32.max), (nanoseconds + 999_999) / 1_000_000)))
@@ -128,7 +135,7 @@ final class EventLoop: @unchecked Sendable {
 
     private func readChannels(_ ready: UInt64) {
         for (index, channel) in channels.enumerated() {
-            guard ready & (1 << UInt64(min(index, 62))) != 0, !channel.isFull else { continue }
+            guard ready & (1 << UInt64(min(index, 62))) != 0 else { continue }
             do {
                 if try channel.readFrames() == .closed { outcome = .channelClosed }
             } catch {
@@ -141,7 +148,10 @@ final class EventLoop: @unchecked Sendable {
     private func fireTimers() {
         guard !timers.isEmpty else { return }
         let now = clock.now()
-        while let job = timers.takeDue(now) { jobs.append(job) }
+        while let job = timers.takeDue(now) {
+            job.invocation.pendingCount -= 1
+            jobs.append(job)
+        }
     }
 
     /// Runs what can run, and what becomes runnable by that.
@@ -164,7 +174,7 @@ final class EventLoop: @unchecked Sendable {
             case .main: IsolateExecutors.runMain(next.job)
             }
             let after = IsolateClock.ticks()
-            if invocation.ran(nanoseconds: after &- before) { invocation.endAsTooExpensive() }
+            if invocation.ran(nanoseconds: after &- before, until: after) { invocation.endAsTooExpensive() }
             page.add(nanoseconds: after &- before)
             before = after
         }
@@ -175,7 +185,9 @@ final class EventLoop: @unchecked Sendable {
     private func flush() {
         for channel in channels {
             if !channel.flush() { outcome = outcome ?? .channelClosed }
-            var interest: Epoll.Interest = channel.isFull ? [] : .read
+            // It reads on however much there is to write: the node stops reading when there is too much for it, and if
+            // both did, neither would go on.
+            var interest: Epoll.Interest = .read
             if !channel.output.isEmpty { interest.insert(.write) }
             guard interest != channel.interest else { continue }
             channel.interest = interest
@@ -185,31 +197,44 @@ final class EventLoop: @unchecked Sendable {
 
     // MARK: Hang detection
 
-    /// An event that hasn't answered, while no call is open, no timer set, no job runnable and no body awaited, will
-    /// never answer (spec: runtime, section 1, error 1101).
+    /// An event that hasn't answered and waits for nothing that could come will never answer (spec: runtime, section 1, error
+    /// 1101): no call, timer, body or helper thread will wake it. When nothing else goes on either, that is certain soon; else
+    /// one event could still be waiting for what another does, and gets more time.
     private func watchForHang() {
-        guard runningCount > 0, awaitedCount == 0, blockingCount == 0, jobs.isEmpty, !timers.hasLive,
-            mailbox.withLock({ $0.isEmpty })
-        else {
+        guard runningCount > 0 else {
             quietSince = nil
             return
         }
         let now = clock.now()
-        guard let quietSince else {
-            self.quietSince = now
-            return
+        if awaitedCount == 0, blockingCount == 0, jobs.isEmpty, !timers.hasLive, mailbox.withLock({ $0.isEmpty }) {
+            let since = quietSince ?? now
+            quietSince = since
+            if now - since >= Self.hangGrace {
+                quietSince = nil
+                endHungEvents { _ in true }
+            }
+        } else {
+            quietSince = nil
         }
-        guard now - quietSince >= Self.hangGrace else { return }
-        self.quietSince = nil
-        endHungEvents()
+        if let due = nextHangCheck, now < due { return }
+        nextHangCheck = now + .seconds(1)
+        let ticks = IsolateClock.ticks()
+        let grace = UInt64(Self.hangGraceBesideOthers.wholeNanoseconds)
+        endHungEvents { $0.pendingCount == 0 && $0.lastRan != 0 && ticks &- $0.lastRan >= grace }
     }
 
-    private func endHungEvents() {
+    private func endHungEvents(_ isHung: (Invocation) -> Bool) {
         for channel in channels {
-            for endpoint in channel.streams.endpoints { (endpoint as? Invocation)?.endAsHung() }
+            for case let event as Invocation in channel.streams.endpoints where isHung(event) { event.endAsHung() }
         }
+        // Those that the node has ended stand in no table.
+        for event in resetEvents where isHung(event) { event.endAsHung() }
+        resetEvents.removeAll { !$0.isRunning }
         flush()
     }
+
+    /// The node has ended an event whose handler still runs.
+    func noteReset(_ event: Invocation) { resetEvents.append(event) }
 
     // MARK: Jobs and other threads
 
@@ -221,7 +246,12 @@ final class EventLoop: @unchecked Sendable {
 
     func enqueue<Delay>(_ job: QueuedJob, after delay: Delay) {
         let deadline = clock.now() + ((delay as? Duration) ?? .zero)
-        if isOnThread { timers.insert(job, at: deadline) } else { post(.timer(job, deadline)) }
+        if isOnThread { insertTimer(job, at: deadline) } else { post(.timer(job, deadline)) }
+    }
+
+    private func insertTimer(_ job: QueuedJob, at deadline: Instant) {
+        job.invocation.pendingCount += 1
+        timers.insert(job, at: deadline)
     }
 
     /// An unstructured task's job: it counts for the event whose code made it runnable.
@@ -254,7 +284,7 @@ final class EventLoop: @unchecked Sendable {
         for mail in all {
             switch mail {
             case .job(let job): jobs.append(job)
-            case .timer(let job, let deadline): timers.insert(job, at: deadline)
+            case .timer(let job, let deadline): insertTimer(job, at: deadline)
             case .call(let body): body()
             }
         }
@@ -286,7 +316,9 @@ final class EventLoop: @unchecked Sendable {
             try begin(.queue, header, channel).startQueue(message, handler)
         case .health: replyOK(header.stream, channel)
         case .shutdown:
-            isShuttingDown = true
+            // Each channel says so behind the last event that it brings.
+            shutdownCount += 1
+            isShuttingDown = shutdownCount == channels.count
             replyOK(header.stream, channel)
         default: throw .invalidValue("call kind", offset: 0)
         }

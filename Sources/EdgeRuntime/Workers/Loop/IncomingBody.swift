@@ -115,8 +115,7 @@ final class IncomingBody: ByteStreamSource, @unchecked Sendable {  // Owner: the
 
     private func wait() async {
         await withTaskCancellationHandler {
-            await Waiter.suspend { suspended in
-                channel.loop.awaitedCount += 1
+            await Waiter.suspend(countedBy: channel.loop) { suspended in
                 waiter = suspended
                 if Task.isCancelled { wake() }
             }
@@ -128,7 +127,6 @@ final class IncomingBody: ByteStreamSource, @unchecked Sendable {  // Owner: the
     private func wake() {
         guard let waiting = waiter else { return }
         waiter = nil
-        channel.loop.awaitedCount -= 1
         waiting.wake()
     }
 }

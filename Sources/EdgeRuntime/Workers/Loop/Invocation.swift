@@ -23,11 +23,21 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     /// Time that its code ran.
     private var runNanoseconds: UInt64 = 0
     private let runNanosecondsMax: UInt64
+    /// CPU time since the time that passed went beyond the limit, and the thread's at the last look.
+    private var cpuNanoseconds: UInt64 = 0
+    private var cpuMark: UInt64?
     private(set) var isStopped = false
+    /// The node has ended the event and waits to hear that its handler has.
+    private var wasReset = false
+
+    /// What will wake its code: calls and bodies that it waits for, timers, work on helper threads.
+    var pendingCount = 0
+    /// When its code ran last, in the loop's ticks.
+    private(set) var lastRan: UInt64 = 0
 
     private var task: Task<Void, Never>?
     private var hasReplied = false
-    private var isRunning = true
+    private(set) var isRunning = true
     private(set) var isOver = false
     private var callCount: UInt32 = 0
     private var logByteCount = 0
@@ -41,9 +51,9 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         self.event = event
         self.isolate = isolate
         // The node's watchdog measures CPU time and ends code that doesn't come back. This catches what does come back, again
-        // and again; it measures time that passed, hence the margin.
-        let limit = event == .startup ? 0 : isolate.configuration.cpuLimitNanoseconds
-        runNanosecondsMax = limit == 0 || limit > 1 << 62 ? .max : 2 * limit + 50_000_000
+        // and again. Events without a client have limits of the node's own.
+        let limit = event == .fetch ? isolate.configuration.cpuLimitNanoseconds : 0
+        runNanosecondsMax = limit == 0 ? .max : limit
         super.init(channel: channel, stream: stream)
     }
 
@@ -128,6 +138,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             loop.runningCount -= 1
         }
         close(incoming: WorkersError.connectionLost)
+        acknowledgeReset()
         if waitUntilCount == 0 { end() }
     }
 
@@ -230,7 +241,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     /// Answers with the error, or cuts the answer off when it has begun.
     private func fail(_ error: any Error) {
         guard !isClosed else { return }
-        let failure = CallFailure(describing: error)
+        let failure = CallFailure(describing: error).shortened
         openWaitUntilIfNeeded()
         guard !hasReplied else { return sendReset(.exception, failure.description) }
         hasReplied = true
@@ -246,14 +257,36 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     override func receivedReset(code: UInt16, message: String) {
         openWaitUntilIfNeeded()
         close(incoming: WorkersError.connectionLost)
+        wasReset = true
+        guard isRunning else { return acknowledgeReset() }
+        loop.noteReset(self)
         task?.cancel()
     }
 
-    /// - Returns: whether the event has used more time than it may.
+    /// The node keeps the event's place until it hears that the handler has ended.
+    private func acknowledgeReset() {
+        guard wasReset else { return }
+        wasReset = false
+        channel.appendEnd(stream: stream)
+    }
+
+    /// - Returns: whether the event has used more CPU time than it may.
     @inline(__always)
-    func ran(nanoseconds: UInt64) -> Bool {
+    func ran(nanoseconds: UInt64, until now: UInt64) -> Bool {
+        lastRan = now
         runNanoseconds &+= nanoseconds
-        return runNanoseconds > runNanosecondsMax
+        return runNanoseconds > runNanosecondsMax && hasUsedUp(nanoseconds)
+    }
+
+    /// The time that passed is above the limit, which says little on a busy machine: from now on the thread's CPU time is
+    /// looked at, which costs more to ask for.
+    private func hasUsedUp(_ nanoseconds: UInt64) -> Bool {
+        let cpu = IsolateClock.threadCPUTime()
+        defer { cpuMark = IsolateClock.threadCPUTime() }
+        guard let mark = cpuMark else { return false }
+        // Since the last look other events ran on the thread too, but in this slice no other.
+        cpuNanoseconds &+= min(nanoseconds, cpu &- mark)
+        return cpuNanoseconds > runNanosecondsMax
     }
 
     /// The event's code has run for too long in all.
@@ -266,6 +299,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         }
         sendReset(.exceededCPU, WorkersError.exceededCPU)
         close(incoming: WorkersError.connectionLost)
+        acknowledgeReset()
         end()
     }
 
@@ -277,7 +311,9 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         openWaitUntilIfNeeded()
         sendReset(.hung, WorkersError.hung)
         close(incoming: WorkersError.connectionLost)
+        acknowledgeReset()
         task?.cancel()
+        if waitUntilCount == 0 { end() }
     }
 
     // MARK: waitUntil
@@ -313,7 +349,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
 
     private func waitUntilIdle() async {
         while waitUntilCount > 0 {
-            await Waiter.suspend { waitUntilWaiter = $0 }
+            await Waiter.suspend(countedBy: nil) { waitUntilWaiter = $0 }
         }
     }
 

@@ -20,6 +20,9 @@ final class IsolateClock: NodeClock {
     @inline(__always)
     static func ticks() -> UInt64 { UInt64(bitPattern: read(CLOCK_MONOTONIC)) }
 
+    /// CPU time of the calling thread, in nanoseconds.
+    static func threadCPUTime() -> UInt64 { UInt64(bitPattern: read(CLOCK_THREAD_CPUTIME_ID)) }
+
     @inline(__always)
     private static func read(_ clock: clockid_t) -> Int64 {
         var time = timespec()

@@ -23,8 +23,7 @@ final class OutgoingCall: StreamEndpoint, @unchecked Sendable {
     func reply() async throws -> Reply {
         if result == nil {
             await withTaskCancellationHandler {
-                await Waiter.suspend { suspended in
-                    loop.awaitedCount += 1
+                await Waiter.suspend(countedBy: loop) { suspended in
                     waiter = suspended
                     if Task.isCancelled { giveUp() }
                 }
@@ -81,7 +80,6 @@ final class OutgoingCall: StreamEndpoint, @unchecked Sendable {
         self.result = result
         guard let waiting = waiter else { return }
         waiter = nil
-        loop.awaitedCount -= 1
         waiting.wake()
     }
 

@@ -92,8 +92,7 @@ class StreamEndpoint: @unchecked Sendable {
     private final func waitToSend() async {
         if sendCredit > 0 { channel.waitingSenders.append(self) }
         await withTaskCancellationHandler {
-            await Waiter.suspend { waiter in
-                loop.awaitedCount += 1
+            await Waiter.suspend(countedBy: loop) { waiter in
                 sendWaiter = waiter
                 if Task.isCancelled { wakeSender() }
             }
@@ -105,7 +104,6 @@ class StreamEndpoint: @unchecked Sendable {
     final func wakeSender() {
         guard let waiter = sendWaiter else { return }
         sendWaiter = nil
-        loop.awaitedCount -= 1
         waiter.wake()
     }
 }

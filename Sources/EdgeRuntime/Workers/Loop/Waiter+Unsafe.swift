@@ -2,16 +2,34 @@
 /// which clear the field as they wake.
 @safe struct Waiter {
     private let continuation: UnsafeContinuation<Void, Never>
+    private let loop: EventLoop?
+    /// The event whose code waits.
+    private let event: Invocation?
 
     /// Suspends the current task and hands it to `keep`, on the same thread and at once.
-    static func suspend(_ keep: (Waiter) -> Void) async {
+    ///
+    /// - Parameter loop: knows that something will come for the event; `nil` when only its own code can wake it.
+    static func suspend(countedBy loop: EventLoop?, _ keep: (Waiter) -> Void) async {
         // SAFETY: the rule above takes the place of the checks of a checked continuation.
         await unsafe withUnsafeContinuation { continuation in
-            keep(unsafe Waiter(continuation: continuation))
+            loop?.awaitedCount += 1
+            let event = loop?.current
+            event?.pendingCount += 1
+            keep(unsafe Waiter(continuation: continuation, loop: loop, event: event))
         }
     }
 
-    private init(continuation: UnsafeContinuation<Void, Never>) { unsafe self.continuation = continuation }
+    private init(continuation: UnsafeContinuation<Void, Never>, loop: EventLoop?, event: Invocation?) {
+        unsafe self.continuation = continuation
+        self.loop = loop
+        self.event = event
+    }
 
-    func wake() { unsafe continuation.resume() }
+    func wake() {
+        if let loop {
+            loop.awaitedCount -= 1
+            event?.pendingCount -= 1
+        }
+        unsafe continuation.resume()
+    }
 }

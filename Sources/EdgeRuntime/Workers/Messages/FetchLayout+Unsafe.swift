@@ -68,10 +68,9 @@ struct FetchLayout {
         switch try reader.takeUInt8() {
         case 0:
             let range = try reader.takeRange(Int(try reader.takeUInt8()))
-            guard let other = Method(validating: String(decoding: block[range], as: UTF8.self)) else {
-                throw .invalidValue("method", offset: range.lowerBound)
-            }
-            method = other
+            let name = String(decoding: block[range], as: UTF8.self)
+            guard Method(validating: name) != nil else { throw .invalidValue("method", offset: range.lowerBound) }
+            method = Method(rawValue: name)  // As it came: methods are case-sensitive (RFC 9110 §9.1).
         case 1: method = .get
         case 2: method = .head
         case 3: method = .post
@@ -133,7 +132,8 @@ extension Request {
     func encodedForSubrequest(redirect: RedirectMode) -> [UInt8] {
         var message = WireEncoder(capacity: 256)
         message.put(redirect.rawValue)
-        message.put(body == nil ? 0 : 1 as UInt8)
+        // Bit 1: made of bytes, which a redirect may want once more.
+        message.put(body.map { $0.bytesInMemory == nil ? 1 : 3 as UInt8 } ?? 0)
         switch method {
         case .get: message.put(1 as UInt8)
         case .head: message.put(2 as UInt8)

@@ -572,7 +572,7 @@ func echo(_ connection: borrowing ServerConnection) {
         await received.wait()
         clock.advance(by: .seconds(99))
         clock.advance(by: .seconds(1))
-        #expect(await outcome == .connectionLost(reason: "timed out (head)"))
+        #expect(await outcome == .connectionLost(reason: "timed out (head)", status: 524))
         #expect(await closed.wait())
     }
 
