@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import unittest
 import uuid
@@ -487,9 +488,10 @@ class Platform(unittest.TestCase):
             self.assertEqual(part.status, 206, header)
             self.assertEqual(part.header("content-range"), f"bytes {first}-{last}/{size}", header)
             self.assertEqual(part.body, PNG[first:last + 1], header)
-        beyond = account.call("GET", path, headers={"Range": f"bytes={size}-"})
-        self.assertFailure(beyond, 416)
-        self.assertEqual(beyond.header("content-range"), f"bytes */{size}")
+        for header in (f"bytes={size}-", "bytes=99999999999999999999-", "bytes=-0"):
+            beyond = account.call("GET", path, headers={"Range": header})
+            self.assertFailure(beyond, 416)
+            self.assertEqual(beyond.header("content-range"), f"bytes */{size}")
         for ignored in ("bytes=0-0,5-9", "lines=1-2", "bytes=9-5", "bytes=x"):
             self.assertEqual(account.call("GET", path, headers={"Range": ignored}).body, PNG, ignored)
 
@@ -500,8 +502,18 @@ class Platform(unittest.TestCase):
             self.assertEqual((answer.status, answer.body), (304, b""), headers)
             self.assertEqual(answer.header("etag"), etag)
         self.assertEqual(account.call("GET", path, headers={"If-None-Match": '"x"'}).status, 200)
-        self.assertEqual(account.call("GET", path, headers={"If-Match": '"x"'}).status, 412)
+        other = account.call("GET", path, headers={"If-Match": '"x"'})
+        self.assertFailure(other, 412, "precondition_failed")
+        self.assertEqual(other.header("etag"), etag)
+        self.assertFailure(account.call("GET", path, headers={"If-Match": '"x"', "If-None-Match": etag}), 412)
         self.assertEqual(account.call("GET", path, headers={"If-Match": etag}).status, 200)
+        self.assertEqual(account.call("GET", path, headers={"If-Unmodified-Since": modified}).status, 200)
+        # What must hold is judged first, then what must differ, and the range last (RFC 9110 §13.2.2).
+        for headers in ({"If-Match": etag}, {"If-Unmodified-Since": modified}, {"Range": f"bytes={size}-"}):
+            answer = account.call("GET", path, headers={**headers, "If-None-Match": etag})
+            self.assertEqual((answer.status, answer.body), (304, b""), headers)
+        self.assertFailure(account.call("GET", path, headers={"If-Match": '"x"', "Range": f"bytes={size}-"}), 412)
+        self.assertEqual(account.call("GET", path, headers={"If-Match": etag, "Range": "bytes=0-3"}).body, PNG[:4])
         self.assertEqual(
             account.call("GET", path, headers={"Range": "bytes=0-3", "If-Range": etag}).status, 206)
         self.assertEqual(
@@ -509,6 +521,9 @@ class Platform(unittest.TestCase):
         head = account.call("HEAD", path)
         self.assertEqual((head.status, head.body), (200, b""))
         self.assertEqual(head.header("content-length"), str(size))
+        # Range means nothing to HEAD (RFC 9110 §14.2); conditions do.
+        self.assertEqual(account.call("HEAD", path, headers={"Range": "bytes=0-3"}).status, 200)
+        self.assertEqual(account.call("HEAD", path, headers={"If-None-Match": etag}).status, 304)
 
     def test_a_new_image_replaces_the_old_one(self):
         account = Account(self.node)
@@ -519,6 +534,38 @@ class Platform(unittest.TestCase):
         self.assertNotEqual(first["etag"], second.json()["etag"])
         whole = account.call("GET", path, headers={"If-None-Match": f'"{first["etag"]}"'})
         self.assertEqual((whole.status, whole.body, whole.header("content-type")), (200, PNG[::-1], "image/webp"))
+
+    def test_a_download_finds_an_image_while_it_is_replaced(self):
+        account = Account(self.node)
+        path = f"/api/v1/content/{account.create()['id']}/media"
+        images = [bytes([number]) * 3000 for number in range(60)]
+        self.assertEqual(account.call("PUT", path, images[0], {"Content-Type": "image/png"}).status, 201)
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            done = threading.Event()
+
+            def download(headers):
+                answers = []
+                while not done.is_set():
+                    answers.append(account.call("GET", path, headers=headers))
+                return answers
+
+            readers = [pool.submit(download, headers) for headers in ({}, {"Range": "bytes=0-"}, {"If-Match": "*"})]
+            try:
+                for image in images[1:]:
+                    self.assertEqual(account.call("PUT", path, image, {"Content-Type": "image/png"}).status, 200)
+            finally:
+                done.set()
+            for answer in [answer for reader in readers for answer in reader.result()]:
+                self.assertIn(answer.status, (200, 206), answer.text[:300])
+                self.assertIn(answer.body, images)
+
+    def test_an_image_goes_with_its_content(self):
+        account = Account(self.node)
+        path = f"/api/v1/content/{account.create()['id']}"
+        self.assertEqual(account.call("PUT", path + "/media", PNG, {"Content-Type": "image/png"}).status, 201)
+        self.assertEqual(account.call("DELETE", path).status, 204)
+        self.assertFailure(account.call("GET", path + "/media"), 404)
+        self.assertFailure(account.call("PUT", path + "/media", PNG, {"Content-Type": "image/png"}), 404)
 
     def test_what_is_no_image_is_refused(self):
         account = Account(self.node)
@@ -554,7 +601,8 @@ class Platform(unittest.TestCase):
         self.node.wait_for_log("before=2023-11-14")
         unknown = edge("trigger", "cron", "1 1 * * *", "--control", self.node.control)
         self.assertEqual(unknown.returncode, 1)
-        self.assertIn('"0 3 * * *" (analytics-service)', unknown.stderr)
+        for known in ('"0 3 * * *" (analytics-service)', '"* * * * *" (content-service)', '"30 3 * * *" (auth-service)'):
+            self.assertIn(known, unknown.stderr)
 
 
 class RateLimits(unittest.TestCase):
@@ -611,6 +659,7 @@ class Restarts(unittest.TestCase):
             # What a delivery that was never acknowledged looks like: the events are in the outbox once more.
             database = os.path.join(project.path("state"), "must-be-viral/d1/platform.sqlite")
             yesterday = int(time.time() * 1000) - 86_400_000
+            broken = str(uuid.uuid4())
             with sqlite3.connect(database) as connection:
                 rows = connection.execute(
                     "SELECT id, type, actor_id, subject_id, data, occurred_at FROM analytics_events").fetchall()
@@ -619,6 +668,7 @@ class Restarts(unittest.TestCase):
                     event = {"schema": 1, "id": id, "type": type, "occurredAt": occurred, "actorId": actor,
                              "subjectId": subject, "data": json.loads(data)}
                     connection.execute("INSERT INTO content_outbox VALUES (?, ?, ?)", (id, json.dumps(event), 1))
+                connection.execute("INSERT INTO content_outbox VALUES (?, '[]', 0)", (broken,))
                 connection.execute(
                     "INSERT INTO analytics_events VALUES (?, 'content.created', ?, ?, '{}', ?, ?, 'd')",
                     (str(uuid.uuid4()), account.id, item["id"], yesterday, yesterday))
@@ -627,13 +677,16 @@ class Restarts(unittest.TestCase):
             with project.dev("--no-watch", *FREE) as node:
                 account.node = node
                 self.assertKept(account, item, media)
-                # Publishing sweeps the outbox; each event counts once, however often it is delivered.
                 account.call("PATCH", f"/api/v1/content/{item['id']}", {"status": "published"})
+                # No change sweeps the outbox, the cron does; each event counts once, however often it is delivered.
+                self.sweep(node)
                 wanted = {"content.created": 2, "content.media_uploaded": 1, "content.published": 1}
                 self.wait_for_counts(account, wanted)
+                # What can't be read stays, and stops nobody.
                 wait_until(
-                    lambda: self.select(database, "SELECT count(*) FROM content_outbox") == [(0,)],
-                    what="an empty outbox")
+                    lambda: self.select(database, "SELECT event_id FROM content_outbox") == [(broken,)],
+                    what="an outbox without good events")
+                node.wait_for_log("event in the outbox cannot be read")
                 second = account.create(title="Second")
                 self.wait_for_counts(account, {**wanted, "content.created": 3})
                 total = account.call("GET", "/api/v1/analytics/summary").json()["byType"]
@@ -654,10 +707,16 @@ class Restarts(unittest.TestCase):
                 self.assertKept(account, item, media)
                 self.assertKept(account, second, media)
                 self.assertKept(account, last, media)
-                self.wait_for_counts(account, {**wanted, "content.created": 4})
+                # The node may have died before the queue had the event: the cron sends it, once it is old enough.
+                self.wait_for_counts(account, {**wanted, "content.created": 4}, meanwhile=lambda: self.sweep(node))
 
-    def wait_for_counts(self, account, wanted):
+    def sweep(self, node):
+        fired = edge("trigger", "cron", "* * * * *", "--worker", "content-service", "--control", node.control)
+        self.assertEqual(fired.returncode, 0, fired.stderr)
+
+    def wait_for_counts(self, account, wanted, meanwhile=lambda: None):
         def counts():
+            meanwhile()
             return account.call("GET", "/api/v1/analytics/summary").json()["mine"]["byType"]
 
         try:

@@ -3,7 +3,7 @@
 import Platform
 import Workers
 
-@main final class ContentWorker: ServiceWorker {
+@main final class ContentWorker: ServiceWorker, ScheduledHandler {
     let service: Service
 
     init(env: Env) throws {
@@ -22,5 +22,10 @@ import Workers
                 routes.get("/:id/media") { try await MediaDownload.respond(to: $0) }
             }
         }
+    }
+
+    /// Each minute: sends the events that were left behind.
+    func scheduled(_ event: ScheduledEvent, env: Env, context: ExecutionContext) async throws {
+        try await Outbox(env).sweep(context)
     }
 }
