@@ -208,6 +208,7 @@ def walk(client):
     client.call("It is gone", "GET", path, status=404)
     client.call("Log out", "POST", "/api/v1/auth/logout", status=204)
     client.call("The session has ended", "GET", "/api/v1/auth/session", status=401)
+    client.call("So the access token is worth nothing", "GET", "/api/v1/users/me", status=401)
     client.token = None
     client.call(
         "And its refresh token with it", "POST", "/api/v1/auth/refresh", {"refreshToken": fresh["refreshToken"]},

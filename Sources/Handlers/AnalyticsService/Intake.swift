@@ -1,6 +1,5 @@
 import Platform
 import Workers
-import WorkersCrypto
 
 /// Takes events into D1. One delivery is one transaction: rows whose id is known already are ignored, and
 /// only the rows that this delivery brought first are added to the counts. So a batch that comes again
@@ -53,8 +52,8 @@ struct Intake {
 /// The nightly roll-up: final figures per day, and an end for old raw events.
 struct RollUp {
     /// Days that are computed anew each night: events may arrive late, and a night may have been missed.
-    private static let days = 7
-    private static let rawEventsKeptDays = 90
+    private static let days: Int64 = 7
+    private static let rawEventsKeptDays: Int64 = 90
 
     private let database: D1Database
 
@@ -62,8 +61,7 @@ struct RollUp {
 
     /// - Parameter time: The scheduled time: a repeated tick computes the same.
     func run(at time: Int64, _ context: ExecutionContext) async throws {
-        let dayLength: Int64 = 86_400_000
-        let today = time - time % dayLength
+        let today = Timestamp.startOfDay(time)
         let results = try await database.batch([
             database.prepare(
                 """
@@ -74,9 +72,9 @@ struct RollUp {
                 ON CONFLICT (day, type) DO UPDATE SET events = excluded.events, actors = excluded.actors,
                     subjects = excluded.subjects, rolled_up_at = excluded.rolled_up_at
                 """
-            ).bind(today - Int64(Self.days) * dayLength, today, context.now),
+            ).bind(today - Self.days * Timestamp.dayMilliseconds, today, context.now),
             database.prepare("DELETE FROM analytics_events WHERE occurred_at < ?1")
-                .bind(today - Int64(Self.rawEventsKeptDays) * dayLength),
+                .bind(today - Self.rawEventsKeptDays * Timestamp.dayMilliseconds),
         ])
         context.log.info(
             "rolled up",

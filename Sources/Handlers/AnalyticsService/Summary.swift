@@ -26,16 +26,15 @@ enum Summary {
     }
 
     static func show(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         var validation = Validation()
         let days = validation.number("days", exchange.request.query("days"), in: 1...90, default: 30)
         try validation.finish()
 
         let now = exchange.context.now
-        let dayLength: Int64 = 86_400_000
-        let start = now - now % dayLength - Int64(days - 1) * dayLength
+        let start = Timestamp.startOfDay(now) - Int64(days - 1) * Timestamp.dayMilliseconds
         let from = Timestamp.day(of: start)
-        let database = try exchange.env.d1("DB")
+        let database = try exchange.database
         let results = try await database.batch([
             database.prepare(
                 "SELECT day, type, events, last_event_at FROM analytics_counts WHERE day >= ?1 ORDER BY day, type"

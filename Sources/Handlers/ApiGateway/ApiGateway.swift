@@ -1,5 +1,5 @@
 // ApiGateway is the platform's one door: it knows which service answers which path, who asks, and how
-// often they may. It reads no body and keeps no data; what it hands on streams past it.
+// often they may. It reads no body and writes no data; what it hands on streams past it.
 import Platform
 import Workers
 
@@ -37,7 +37,7 @@ import Workers
             headers.removeAll(withPrefix: Identity.reservedPrefix)
             headers[RequestID.header] = requestID
             SecurityHeaders.write(to: &headers, scheme: request.headers["x-forwarded-proto"])
-            cors.write(to: &headers, origin: origin, vary: headers["vary"])
+            cors.write(to: &headers, origin: origin)
             if let budget {
                 headers["ratelimit-limit"] = String(budget.limit)
                 headers["ratelimit-remaining"] = String(budget.remaining)
@@ -56,7 +56,7 @@ import Workers
         try limits.take(.address(address), now: context.now, &budget)
         if path == "/api/health" || path == "/api/v1/health" {
             guard request.method == .get || request.method == .head else {
-                throw APIError.notFound("this path")
+                throw APIError.methodNotAllowed("GET, HEAD")
             }
             return try await HealthReport.gather(upstreams.map(\.client), requestID: requestID, env, context)
         }
@@ -67,8 +67,7 @@ import Workers
         if PublicPaths.contains(path) {
             try limits.take(.credentials(address), now: context.now, &budget)
         } else {
-            let verified = try tokens.identity(
-                authorization: request.headers["authorization"], now: context.now)
+            let verified = try await verifiedIdentity(request, env, context)
             try limits.take(.user(verified.userID), now: context.now, &budget)
             identity = verified
         }
@@ -82,6 +81,16 @@ import Workers
             identity?.write(to: &headers)
         }
         return try await upstream.client.send(forwarded, env: env, context: context)
+    }
+
+    /// Who asks. A token alone isn't enough: it outlives a logout, so its session is looked up each time. The
+    /// user's budget comes after that, so that nobody can use it up with a token that has ended.
+    private func verifiedIdentity(
+        _ request: Request, _ env: Env, _ context: ExecutionContext
+    ) async throws -> Identity {
+        let identity = try tokens.identity(authorization: request.headers["authorization"], now: context.now)
+        guard try await Sessions(env).isLive(identity.sessionID) else { throw APIError.sessionEnded }
+        return identity
     }
 }
 

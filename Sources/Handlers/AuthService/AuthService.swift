@@ -2,14 +2,13 @@
 // refresh tokens. It checks no access token: the gateway does, and hands on who asks.
 import Platform
 import Workers
-import WorkersCrypto
 
-@main final class Auth: FetchHandler {
-    private let service: Service
+@main final class Auth: ServiceWorker, ScheduledHandler {
+    let service: Service
 
     init(env: Env) throws {
         let settings = try AuthSettings(env)
-        service = try Service(database: "DB") { routes in
+        service = try Service { routes in
             routes.group("/api/v1/auth") { routes in
                 routes.post("/register") { try await Registration(settings).respond(to: $0) }
                 routes.post("/login") { try await Login(settings).respond(to: $0) }
@@ -20,8 +19,15 @@ import WorkersCrypto
         }
     }
 
-    func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
-        try await service.fetch(request, env: env, context: context)
+    /// Each minute the sessions that ended without us are closed; any other cron is the nightly cleaning.
+    func scheduled(_ event: ScheduledEvent, env: Env, context: ExecutionContext) async throws {
+        let families = RefreshFamilies(try env.database)
+        if event.cron != "* * * * *" {
+            let removed = try await families.removeOver(now: context.now)
+            context.log.info("removed sessions that are over", ["sessions": "\(removed)"])
+        }
+        let sessions = try Sessions(env)
+        try await families.closeEnded { try await sessions.end($0) }
     }
 }
 

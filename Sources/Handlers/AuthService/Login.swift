@@ -45,24 +45,30 @@ struct Login {
         try validation.finish()
         guard let email, let password else { throw APIError.internalError }
 
-        let database = try exchange.env.d1("DB")
+        let database = try exchange.database
         let found = try await UserRepository(database).find(email: EmailAddress(email)?.text ?? "")
         let isRight = await check(password, found?.passwordHash ?? settings.unknownUserHash)
         guard let user = found?.user, isRight else {
             throw APIError.unauthorized("e-mail address or password are wrong", code: "invalid_credentials")
         }
-        guard user.status == .active else { throw APIError.forbidden("this account is disabled") }
+        guard user.status == .active else { throw Self.disabled }
 
         let now = exchange.context.now
         let token = RefreshToken()
-        let families = RefreshFamilies(database)
-        let begun = try await families.begin(user: user.id, token: token, now: now)
-        let sessions = Sessions(try exchange.env.kv("SESSIONS"))
-        for ended in begun.ended { try await sessions.delete(ended) }
-        try await sessions.put(Session(user: user, id: begun.family, createdAt: now, seenAt: now))
+        let family = Identifier(now: now)
+        let sessions = try Sessions(exchange.env)
+        try await sessions.begin(family, Session(userID: user.id, createdAt: now))
+        let ended = try await RefreshFamilies(database).begin(family, user: user.id, token: token, now: now)
+        guard let ended else {
+            try await sessions.end(family.text)
+            throw Self.disabled
+        }
+        for id in ended { try await sessions.end(id) }
         return try .json(
-            settings.tokenResponse(user: user, session: begun.family, refreshToken: token, now: now))
+            settings.tokenResponse(user: user, session: family.text, refreshToken: token, now: now))
     }
+
+    private static let disabled = APIError.forbidden("this account is disabled")
 
     /// A password that bcrypt can't take is wrong, after as much work as any other.
     private func check(_ password: String, _ hash: String) async -> Bool {

@@ -19,18 +19,16 @@ struct Refreshing {
         guard let text, let old = RefreshToken(text) else { throw Self.invalid }
 
         let now = exchange.context.now
-        let families = RefreshFamilies(try exchange.env.d1("DB"))
-        let sessions = Sessions(try exchange.env.kv("SESSIONS"))
+        let families = RefreshFamilies(try exchange.database)
         let new = RefreshToken()
         switch try await families.rotate(old, to: new, now: now) {
-        case .rotated(let family, let createdAt, let user):
-            try await sessions.put(Session(user: user, id: family, createdAt: createdAt, seenAt: now))
+        case .rotated(let family, let user):
             return try .json(
                 settings.tokenResponse(user: user, session: family, refreshToken: new, now: now))
         case .unknown, .expired: throw Self.invalid
         case .reused(let family):
             exchange.context.log.warn("refresh token used twice; session revoked", ["session": family])
-            try await sessions.delete(family)
+            try await Sessions(exchange.env).end(family)
             throw APIError.unauthorized(
                 "the refresh token was used before; the session has been ended", code: "refresh_token_reused")
         }

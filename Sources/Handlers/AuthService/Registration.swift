@@ -30,7 +30,7 @@ struct Registration {
             throw APIError.internalError
         }
 
-        let users = UserRepository(try exchange.env.d1("DB"))
+        let users = UserRepository(try exchange.database)
         // Asked first, because hashing is the expensive part; the unique indexes decide a race.
         try await users.refuseTaken(email: email, username: username)
         let hash = try await Bcrypt.hash(password, cost: settings.bcryptCost)

@@ -53,14 +53,22 @@ struct ContentRepository {
         return try results[0].results.first?.decode(ContentRecord.self)
     }
 
-    /// - Returns: whether there was something to delete.
-    func delete(_ id: String, event: DomainEvent) async throws -> Bool {
+    /// - Returns: the row as it was at its end; `nil` when there was none.
+    func delete(_ id: String, event: DomainEvent) async throws -> ContentRecord? {
         let results = try await database.batch([
             database.prepare("UPDATE content SET last_event_id = ?2 WHERE id = ?1").bind(id, event.id),
             try outboxInsert(event, ifChanged: id),
-            database.prepare("DELETE FROM content WHERE id = ?1").bind(id),
+            database.prepare("DELETE FROM content WHERE id = ?1 RETURNING \(ContentRecord.columns)").bind(id),
         ])
-        return results[2].meta.changes > 0
+        return try results[2].results.first?.decode(ContentRecord.self)
+    }
+
+    /// Whether a row names `key`, once all changes that were asked for before are done: it asks as a change,
+    /// which takes its turn behind them.
+    func holds(mediaKey key: String, of id: String) async throws -> Bool {
+        try await database.prepare(
+            "UPDATE content SET media_key = media_key WHERE id = ?1 AND media_key = ?2 RETURNING id"
+        ).bind(id, key).first() != nil
     }
 
     private func outboxInsert(_ event: DomainEvent, ifChanged id: String) throws -> D1PreparedStatement {

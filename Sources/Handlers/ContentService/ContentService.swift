@@ -3,12 +3,13 @@
 import Platform
 import Workers
 
-@main final class ContentWorker: FetchHandler {
-    private let service: Service
+@main final class ContentWorker: ServiceWorker, ScheduledHandler {
+    let service: Service
 
     init(env: Env) throws {
-        let imageBytesMax = try env.integer("MEDIA_BYTES_MAX", default: 10 << 20, in: 1...(1 << 30))
-        service = try Service(database: "DB") { routes in
+        let upload = MediaUpload(
+            bytesMax: try env.integer("MEDIA_BYTES_MAX", default: 10 << 20, in: 1...(1 << 30)))
+        service = try Service { routes in
             routes.group("/api/v1/content") { routes in
                 routes.post("") { try await Writing.create($0) }
                 routes.get("") { try await Listing.show($0) }
@@ -16,14 +17,15 @@ import Workers
                 routes.put("/:id") { try await Writing.replace($0) }
                 routes.patch("/:id") { try await Writing.change($0) }
                 routes.delete("/:id") { try await Writing.delete($0) }
-                routes.put("/:id/media") { try await MediaUpload(bytesMax: imageBytesMax).respond(to: $0) }
-                routes.post("/:id/media") { try await MediaUpload(bytesMax: imageBytesMax).respond(to: $0) }
+                routes.put("/:id/media") { try await upload.respond(to: $0) }
+                routes.post("/:id/media") { try await upload.respond(to: $0) }
                 routes.get("/:id/media") { try await MediaDownload.respond(to: $0) }
             }
         }
     }
 
-    func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
-        try await service.fetch(request, env: env, context: context)
+    /// Each minute: sends the events that were left behind.
+    func scheduled(_ event: ScheduledEvent, env: Env, context: ExecutionContext) async throws {
+        try await Outbox(env).sweep(context)
     }
 }

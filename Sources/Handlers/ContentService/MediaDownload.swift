@@ -4,75 +4,77 @@ import Workers
 /// `GET /api/v1/content/{id}/media` → 200, 206 with `Range`, 304 or 412 with conditions, 416. The body is
 /// handed on unread: the node sends it from the file.
 enum MediaDownload {
-    static func respond(to exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
-        let record = try await Reading.visible(exchange, identity)
-        guard let key = record.mediaKey, let size = record.mediaByteCount else {
-            throw APIError.notFound("an image of this content")
-        }
-        let request = exchange.request
-        let range = usableRange(request, etag: record.mediaETag)
-        if let range, isUnsatisfiable(range, size: size) {
-            var refusal = APIError(416, "range_not_satisfiable", "the image has \(size) bytes")
-                .response(requestID: RequestID.of(request))
-            try refusal.headers.set("content-range", "bytes */\(size)")
-            return refusal
-        }
-        let object = try await exchange.env.r2("MEDIA").get(
-            key, onlyIf: condition(request), range: range.map { .header($0) })
-        guard let object else { throw APIError.notFound("an image of this content") }
+    /// Between reading the row and opening the image a new one may have taken its place, and the row names
+    /// that one. More than a few times in a row isn't bad luck.
+    private static let looksMax = 3
 
-        var headers = Headers()
-        try headers.set("etag", object.httpEtag)
-        try headers.set("last-modified", HTTPDate(unixSeconds: object.uploaded / 1000).text)
-        try headers.set("cache-control", "private, no-cache")
-        try headers.set("accept-ranges", "bytes")
-        guard let body = object.body else {
-            let isUnchanged = !headersAskForMatch(request)
-            return try Response(status: isUnchanged ? 304 : 412, headers: headers)
+    static func respond(to exchange: Exchange) async throws -> Response {
+        let identity = try exchange.identity
+        let bucket = try exchange.env.r2("MEDIA")
+        for _ in 1...looksMax {
+            let record = try await Reading.visible(exchange, identity)
+            guard let key = record.mediaKey else { break }
+            if let response = try await response(to: exchange.request, key, bucket) { return response }
         }
+        throw APIError.notFound("an image of this content")
+    }
+
+    /// The answer with the image under `key`; `nil` when it is gone.
+    private static func response(
+        to request: Request, _ key: String, _ bucket: R2Bucket
+    ) async throws -> Response? {
+        var part: (offset: Int64, length: Int64)?
+        let conditions = Preconditions(request.headers)
+        let mayBePart = request.method == .get && request.headers.has("range")
+        if !conditions.isEmpty || mayBePart {
+            guard let object = try await bucket.head(key) else { return nil }
+            switch conditions.verdict(etag: object.httpEtag, lastModified: object.uploaded / 1000) {
+            case .notModified: return try Response(status: 304, headers: headers(of: object))
+            case .failed:
+                throw APIError(
+                    412, "precondition_failed", "the image is another one", headers: ["etag": object.httpEtag])
+            case .proceed: break
+            }
+            // Only now: a range counts once the conditions hold (RFC 9110 §13.2.2).
+            if mayBePart { part = try Self.part(request, object) }
+        }
+        let range = part.map { R2Range.offset($0.offset, length: $0.length) }
+        guard let object = try await bucket.get(key, range: range), let body = object.body else { return nil }
+        var headers = try headers(of: object.object)
         try headers.set("content-type", object.httpMetadata.contentType ?? "application/octet-stream")
         // The bytes are somebody's: a browser shall show an image and never run a page.
         try headers.set("content-security-policy", "default-src 'none'; sandbox")
-        guard range != nil, let part = object.range else { return try Response(headers: headers, body: body) }
+        guard let part else { return try Response(headers: headers, body: body) }
         try headers.set(
             "content-range", "bytes \(part.offset)-\(part.offset + part.length - 1)/\(object.size)")
         return try Response(status: 206, headers: headers, body: body)
     }
 
-    /// The `Range` header, unless `If-Range` names another version (RFC 9110 §13.1.5; dates never match:
-    /// they are weak).
-    private static func usableRange(_ request: Request, etag: String?) -> String? {
-        guard let range = request.headers["range"], range.utf8.count <= 128 else { return nil }
-        if let condition = request.headers["if-range"], condition != etag.map({ "\"\($0)\"" }) { return nil }
-        return range
+    private static func headers(of object: R2Object) throws -> Headers {
+        var headers = Headers()
+        try headers.set("etag", object.httpEtag)
+        try headers.set("last-modified", HTTPDate(unixSeconds: object.uploaded / 1000).text)
+        try headers.set("cache-control", "private, no-cache")
+        try headers.set("accept-ranges", "bytes")
+        return headers
     }
 
-    /// Whether a well-formed single range begins behind the end, or asks for the last 0 bytes (RFC 9110
-    /// §14.1.2).
-    private static func isUnsatisfiable(_ range: String, size: Int64) -> Bool {
-        guard range.lowercased().hasPrefix("bytes=") else { return false }
-        let ends = range.dropFirst("bytes=".count).split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2 else { return false }
-        if ends[0].isEmpty { return Int64(ends[1]) == 0 }
-        guard let first = Int64(ends[0]), ends[1].isEmpty || Int64(ends[1]).map({ $0 >= first }) ?? false
-        else {
-            return false
+    /// The part that is asked for; `nil` is the whole image, also when `If-Range` names another version (RFC
+    /// 9110 §13.1.5; dates never match: they are weak).
+    ///
+    /// - Throws: 416 when it lies behind the end.
+    private static func part(
+        _ request: Request, _ object: R2Object
+    ) throws(APIError) -> (offset: Int64, length: Int64)? {
+        guard let header = request.headers["range"] else { return nil }
+        if let condition = request.headers["if-range"], condition != object.httpEtag { return nil }
+        switch ByteRange(header, size: object.size) {
+        case .whole: return nil
+        case .part(let offset, let length): return (offset, length)
+        case .unsatisfiable:
+            throw APIError(
+                416, "range_not_satisfiable", "the image has \(object.size) bytes",
+                headers: ["content-range": "bytes */\(object.size)"])
         }
-        return first >= size
-    }
-
-    private static let conditionNames = [
-        "if-match", "if-none-match", "if-modified-since", "if-unmodified-since",
-    ]
-
-    /// A condition that can't be read counts as absent.
-    private static func condition(_ request: Request) -> R2Conditional? {
-        guard conditionNames.contains(where: { request.headers[$0] != nil }) else { return nil }
-        return try? R2Conditional(request.headers)
-    }
-
-    private static func headersAskForMatch(_ request: Request) -> Bool {
-        request.headers["if-match"] != nil || request.headers["if-unmodified-since"] != nil
     }
 }

@@ -1,8 +1,7 @@
 import Platform
 import Workers
 
-/// `PUT` or `POST /api/v1/content/{id}/media` with an image as the body → 201 (200 when it replaces one)
-/// and
+/// `PUT` or `POST /api/v1/content/{id}/media` with an image as the body → 201 (200 when it replaces one) and
 /// `{contentId, url, contentType, size, etag}`. The bytes stream from the client to R2; none are held here.
 struct MediaUpload {
     /// No SVG: it can carry scripts.
@@ -19,7 +18,7 @@ struct MediaUpload {
     }
 
     func respond(to exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let (type, body) = try check(exchange.request)
         let record = try await Reading.writable(exchange, identity)
 
@@ -38,11 +37,16 @@ struct MediaUpload {
         changed.mediaETag = object.etag
         let event = Writing.event(
             .mediaUploaded, changed, identity, exchange, ["mediaType": type, "mediaBytes": "\(object.size)"])
+        let contents = ContentRepository(try exchange.database)
         let stored: ContentRecord?
         do {
-            stored = try await ContentRepository(try exchange.env.d1("DB")).update(changed, event: event)
+            stored = try await contents.update(changed, event: event)
         } catch {
-            exchange.context.waitUntil { try await bucket.delete(key) }
+            // Not knowing the outcome isn't failure: the client may have left while the row was being written.
+            exchange.context.waitUntil {
+                guard try await !contents.holds(mediaKey: key, of: record.id) else { return }
+                try await bucket.delete(key)
+            }
             throw error
         }
         guard let stored else {
@@ -50,7 +54,7 @@ struct MediaUpload {
             throw APIError.conflict("this content was changed meanwhile; upload again")
         }
         if let old = record.mediaKey { exchange.context.waitUntil { try await bucket.delete(old) } }
-        try await Outbox(exchange.env).publish(event, exchange.context)
+        try Outbox(exchange.env).publish(event, exchange.context)
 
         let url = "/api/v1/content/\(stored.id)/media"
         var response = try Response.json(

@@ -4,7 +4,7 @@ import Workers
 enum Reading {
     /// `GET /api/v1/content/{id}` → 200; 404 for what the asker may not see.
     static func show(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let record = try await visible(exchange, identity)
         return try .json(ContentView(record))
     }
@@ -15,7 +15,7 @@ enum Reading {
     ///   learn that.
     static func visible(_ exchange: Exchange, _ identity: Identity) async throws -> ContentRecord {
         guard let id = exchange.parameters.get("id").flatMap(Identifier.init),
-            let record = try await ContentRepository(try exchange.env.d1("DB")).find(id.text),
+            let record = try await ContentRepository(try exchange.database).find(id.text),
             record.isVisible(to: identity)
         else { throw APIError.notFound("this content") }
         return record
@@ -49,7 +49,7 @@ enum Listing {
     }
 
     static func show(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let request = exchange.request
         var validation = Validation()
         let limit = validation.number("limit", request.query("limit"), in: 1...100, default: 20)
@@ -65,7 +65,7 @@ enum Listing {
             try PageCursor(text, listing: filter.listing)
         }
         // One more than asked for tells whether there is a next page.
-        let records = try await ContentRepository(try exchange.env.d1("DB"))
+        let records = try await ContentRepository(try exchange.database)
             .list(filter, after: cursor, limit: limit + 1)
         let page = records.prefix(limit)
         let next = records.count > limit ? page.last : nil

@@ -34,7 +34,7 @@ enum Writing {
 
     /// `POST /api/v1/content {title, body?, type?, status?}` → 201 with `Location`.
     static func create(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let input = try await read(exchange.request)
         let now = exchange.context.now
         let record = ContentRecord(
@@ -42,8 +42,8 @@ enum Writing {
             type: input.type, status: input.status, version: 1,
             publishedAt: input.status == .published ? now : nil, createdAt: now, updatedAt: now)
         let event = event(.contentCreated, record, identity, exchange)
-        try await ContentRepository(try exchange.env.d1("DB")).insert(record, event: event)
-        try await Outbox(exchange.env).publish(event, exchange.context)
+        try await ContentRepository(try exchange.database).insert(record, event: event)
+        try Outbox(exchange.env).publish(event, exchange.context)
         var response = try Response.json(ContentView(record), status: 201)
         try response.headers.set("location", "/api/v1/content/\(record.id)")
         return response
@@ -51,7 +51,7 @@ enum Writing {
 
     /// `PUT /api/v1/content/{id}` with all fields → 200.
     static func replace(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let input = try await read(exchange.request)
         let record = try await Reading.writable(exchange, identity)
         var changed = record
@@ -71,7 +71,7 @@ enum Writing {
 
     /// `PATCH /api/v1/content/{id}` with some fields → 200.
     static func change(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let patch: Patch = try await exchange.request.decodeJSON(upTo: bytesMax)
         let record = try await Reading.writable(exchange, identity)
         var changed = record
@@ -110,25 +110,25 @@ enum Writing {
                 .contentUpdated
             }
         let event = event(type, changed, identity, exchange)
-        let stored = try await ContentRepository(try exchange.env.d1("DB")).update(changed, event: event)
+        let stored = try await ContentRepository(try exchange.database).update(changed, event: event)
         guard let stored else { throw APIError.conflict("this content was changed meanwhile; read it again") }
-        try await Outbox(exchange.env).publish(event, exchange.context)
+        try Outbox(exchange.env).publish(event, exchange.context)
         return try .json(ContentView(stored))
     }
 
     /// `DELETE /api/v1/content/{id}` → 204. Its image goes with it.
     static func delete(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let record = try await Reading.writable(exchange, identity)
         let event = event(.contentDeleted, record, identity, exchange)
-        guard try await ContentRepository(try exchange.env.d1("DB")).delete(record.id, event: event) else {
-            throw APIError.notFound("this content")
-        }
-        if let key = record.mediaKey {
+        let deleted = try await ContentRepository(try exchange.database).delete(record.id, event: event)
+        guard let deleted else { throw APIError.notFound("this content") }
+        // The image that it had in the end, which may be a newer one than we read.
+        if let key = deleted.mediaKey {
             let bucket = try exchange.env.r2("MEDIA")
             exchange.context.waitUntil { try await bucket.delete(key) }
         }
-        try await Outbox(exchange.env).publish(event, exchange.context)
+        try Outbox(exchange.env).publish(event, exchange.context)
         return .empty(status: 204)
     }
 

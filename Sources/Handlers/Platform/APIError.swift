@@ -11,18 +11,18 @@ package struct APIError: Error, Equatable, Sendable, CustomStringConvertible {
     package var message: String
     /// One text per field of the request that is wrong.
     package var fields: [String: String]?
-    /// Whole seconds, for `Retry-After`.
-    package var retryAfterSeconds: Int?
+    /// What the answer's head tells besides, names in lower case: `retry-after`, `allow`.
+    package var headers: [String: String]
 
     package init(
         _ status: Int, _ code: String, _ message: String, fields: [String: String]? = nil,
-        retryAfterSeconds: Int? = nil
+        headers: [String: String] = [:]
     ) {
         self.status = status
         self.code = code
         self.message = message
         self.fields = fields
-        self.retryAfterSeconds = retryAfterSeconds
+        self.headers = headers
     }
 
     package var description: String { "\(status) \(code): \(message)" }
@@ -33,9 +33,14 @@ package struct APIError: Error, Equatable, Sendable, CustomStringConvertible {
     package static func unauthorized(
         _ message: String = "a valid access token is required", code: String = "unauthorized"
     ) -> APIError { APIError(401, code, message) }
+    package static let sessionEnded = APIError(401, "session_ended", "the session has ended; sign in again")
     package static func forbidden(_ message: String) -> APIError { APIError(403, "forbidden", message) }
     package static func notFound(_ what: String = "resource") -> APIError {
         APIError(404, "not_found", "\(what) does not exist")
+    }
+    /// - Parameter allowed: The methods that the path takes, as `Allow` lists them.
+    package static func methodNotAllowed(_ allowed: String) -> APIError {
+        APIError(405, "method_not_allowed", "this path takes \(allowed)", headers: ["allow": allowed])
     }
     package static func conflict(_ message: String, fields: [String: String]? = nil) -> APIError {
         APIError(409, "conflict", message, fields: fields)
@@ -54,13 +59,12 @@ package struct APIError: Error, Equatable, Sendable, CustomStringConvertible {
     package static func rateLimited(retryAfterSeconds: Int) -> APIError {
         APIError(
             429, "rate_limited", "too many requests; try again in \(retryAfterSeconds) s",
-            retryAfterSeconds: retryAfterSeconds)
+            headers: ["retry-after": String(retryAfterSeconds)])
     }
     package static let internalError = APIError(500, "internal_error", "something went wrong on our side")
-    package static func unavailable(_ service: String, retryAfterSeconds: Int = 5) -> APIError {
+    package static func unavailable(_ service: String) -> APIError {
         APIError(
-            503, "service_unavailable", "\(service) is not available now",
-            retryAfterSeconds: retryAfterSeconds)
+            503, "service_unavailable", "\(service) is not available now", headers: ["retry-after": "5"])
     }
     package static func timedOut(_ service: String) -> APIError {
         APIError(504, "service_timeout", "\(service) did not answer in time")
@@ -71,10 +75,10 @@ package struct APIError: Error, Equatable, Sendable, CustomStringConvertible {
         let envelope = ErrorEnvelope(
             error: .init(code: code, message: message, requestId: requestID, fields: fields))
         var response = (try? Response.json(envelope, status: status)) ?? .text(message, status: status)
-        response.headers = response.headers.changing { headers in
-            headers["cache-control"] = "no-store"
-            if let retryAfterSeconds { headers["retry-after"] = String(retryAfterSeconds) }
-            if status == 401 { headers["www-authenticate"] = "Bearer" }
+        response.headers = response.headers.changing { changes in
+            changes["cache-control"] = "no-store"
+            if status == 401 { changes["www-authenticate"] = "Bearer" }
+            for (name, value) in headers { changes[name] = value }
         }
         return response
     }

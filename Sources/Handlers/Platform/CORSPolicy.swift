@@ -15,8 +15,8 @@ package struct CORSPolicy: Sendable {
 
     private static let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
     private static let requestHeaders =
-        "Authorization, Content-Type, If-Match, If-None-Match, If-Modified-Since, Range, If-Range, "
-        + "X-Request-ID, traceparent"
+        "Authorization, Content-Type, If-Match, If-None-Match, If-Modified-Since, "
+        + "If-Unmodified-Since, Range, If-Range, X-Request-ID, traceparent"
     private static let exposedHeaders =
         "ETag, Content-Range, Accept-Ranges, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
         + "RateLimit-Reset, X-Request-ID"
@@ -30,12 +30,19 @@ package struct CORSPolicy: Sendable {
     }
 
     /// Adds what an answer to `origin` needs.
-    package func write(to headers: inout HeaderChanges, origin: String?, vary: String?) {
+    package func write(to headers: inout HeaderChanges, origin: String?) {
         // The answer depends on the origin even when it is not allowed: caches must know.
-        if !allowsAny { headers["vary"] = vary.map { $0 + ", Origin" } ?? "Origin" }
+        if !allowsAny { headers["vary"] = Self.vary(headers["vary"]) }
         guard let origin, allows(origin) else { return }
         headers["access-control-allow-origin"] = allowsAny ? "*" : origin
         headers["access-control-expose-headers"] = Self.exposedHeaders
+    }
+
+    /// `Vary` with the origin in it, once (RFC 9110 §12.5.5).
+    private static func vary(_ before: String?) -> String {
+        guard let before, !before.isEmpty else { return "Origin" }
+        let names = before.split(separator: ",").map { String($0).trimmingWhitespace().lowercased() }
+        return names.contains("origin") || names.contains("*") ? before : before + ", Origin"
     }
 
     /// The answer to a preflight; one for an origin that isn't allowed says nothing, and the browser
@@ -43,7 +50,7 @@ package struct CORSPolicy: Sendable {
     package func preflightResponse(origin: String) -> Response {
         var response = Response.empty(status: 204)
         response.headers = response.headers.changing { headers in
-            write(to: &headers, origin: origin, vary: nil)
+            write(to: &headers, origin: origin)
             guard allows(origin) else { return }
             headers["access-control-allow-methods"] = Self.methods
             headers["access-control-allow-headers"] = Self.requestHeaders

@@ -1,16 +1,23 @@
 /// Times as the API spells them: `2026-11-21T11:30:00.000Z`, always UTC with milliseconds.
 package enum Timestamp {
+    package static let dayMilliseconds: Int64 = 86_400_000
+
+    /// The midnight (UTC) that the day of `milliseconds` began with.
+    package static func startOfDay(_ milliseconds: Int64) -> Int64 {
+        floorDivided(milliseconds, by: dayMilliseconds) * dayMilliseconds
+    }
+
     /// - Parameter milliseconds: Since 1970.
     package static func text(_ milliseconds: Int64) -> String {
-        let days = floorDivided(milliseconds, by: 86_400_000)
-        let rest = milliseconds - days * 86_400_000
+        let days = floorDivided(milliseconds, by: dayMilliseconds)
+        let rest = milliseconds - days * dayMilliseconds
         return day(days) + "T" + pad(rest / 3_600_000, 2) + ":" + pad(rest / 60_000 % 60, 2) + ":"
             + pad(rest / 1000 % 60, 2) + "." + pad(rest % 1000, 3) + "Z"
     }
 
     /// The UTC day of a time, `2026-11-21`.
     package static func day(of milliseconds: Int64) -> String {
-        day(floorDivided(milliseconds, by: 86_400_000))
+        day(floorDivided(milliseconds, by: dayMilliseconds))
     }
 
     /// Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.

@@ -4,7 +4,7 @@ import Workers
 enum Profile {
     /// `GET /api/v1/users/me` → 200 `{user}`.
     static func show(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let user = try await exchange.env.d1("DB")
             .prepare("SELECT \(UserRecord.columns) FROM users WHERE id = ?1")
             .bind(identity.userID).first(as: UserRecord.self)
@@ -22,14 +22,14 @@ enum Profile {
     /// `PATCH /api/v1/users/me {username?, displayName?, bio?, avatarUrl?}` → 200 `{user}`. What is left
     /// out stays, `null` clears all but the username.
     static func change(_ exchange: Exchange) async throws -> Response {
-        let identity = try Identity(of: exchange.request)
+        let identity = try exchange.identity
         let changes: Changes = try await exchange.request.decodeJSON(upTo: 16 << 10)
         let assignments = try Self.assignments(changes)
         guard !assignments.isEmpty else { return try await show(exchange) }
 
         // Column names are ours; values are bound.
         let columns = assignments.enumerated().map { "\($1.column) = ?\($0 + 3)" }.joined(separator: ", ")
-        let statement = try exchange.env.d1("DB").prepare(
+        let statement = try exchange.database.prepare(
             """
             UPDATE OR IGNORE users SET \(columns), updated_at = ?2
             WHERE id = ?1 AND status = 'active' RETURNING \(UserRecord.columns)

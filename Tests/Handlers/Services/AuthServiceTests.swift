@@ -59,9 +59,20 @@ import WorkersCrypto
             now: Self.now)
         let families = RefreshFamilies(platform.database)
         let token = RefreshToken()
-        let begun = try await families.begin(user: user, token: token, now: Self.now)
-        #expect(begun.ended.isEmpty)
-        return (families, user, begun.family, token)
+        let family = Identifier(now: Self.now)
+        #expect(try await families.begin(family, user: user, token: token, now: Self.now) == [])
+        return (families, user, family.text, token)
+    }
+
+    private func count(_ platform: PlatformDatabase, _ table: String) async throws -> Int64? {
+        try await platform.database.prepare("SELECT count(*) AS n FROM \(table)").first("n")?.integer
+    }
+
+    /// The sessions that `closeEnded` ends.
+    private func closed(_ families: RefreshFamilies) async throws -> [String] {
+        var closed: [String] = []
+        try await families.closeEnded { closed.append($0) }
+        return closed.sorted()
     }
 
     @Test func `are replaced by each use`() async throws {
@@ -71,7 +82,7 @@ import WorkersCrypto
         for step in 1...3 {
             let next = RefreshToken()
             let rotation = try await families.rotate(token, to: next, now: Self.now + Int64(step))
-            guard case .rotated(family, Self.now, let record) = rotation else {
+            guard case .rotated(family, let record) = rotation else {
                 Issue.record("step \(step): \(rotation)")
                 return
             }
@@ -127,14 +138,19 @@ import WorkersCrypto
             Issue.record("30 days are the end")
             return
         }
-        try await families.revoke(family, reason: "logout", now: Self.now)
+        #expect(try await families.details(family, user: user, now: Self.now) != nil)
+        try await families.revoke(family, reason: .logout, now: Self.now)
+        #expect(try await families.details(family, user: user, now: Self.now) == nil)
         guard case .expired = try await families.rotate(token, to: RefreshToken(), now: Self.now + 1) else {
             Issue.record("logout is the end")
             return
         }
         let fresh = RefreshToken()
-        _ = try await families.begin(user: user, token: fresh, now: Self.now)
+        _ = try await families.begin(Identifier(now: Self.now), user: user, token: fresh, now: Self.now)
         _ = try await platform.database.prepare("UPDATE users SET status = 'disabled'").run()
+        #expect(
+            try await families.begin(
+                Identifier(now: Self.now), user: user, token: RefreshToken(), now: Self.now) == nil)
         guard case .expired = try await families.rotate(fresh, to: RefreshToken(), now: Self.now + 1) else {
             Issue.record("a disabled account has no sessions")
             return
@@ -151,10 +167,101 @@ import WorkersCrypto
         let (families, user, first, _) = try await begin(platform)
         var ended: [String] = []
         for index in 1...22 {
-            ended += try await families.begin(user: user, token: RefreshToken(), now: Self.now + Int64(index))
-                .ended
+            let now = Self.now + Int64(index)
+            ended += try #require(
+                try await families.begin(Identifier(now: now), user: user, token: RefreshToken(), now: now))
         }
         #expect(ended.count == 3 && ended.first == first)
+        #expect(try await closed(families) == ended.sorted())
+    }
+
+    @Test func `show when their session began, was refreshed and will end`() async throws {
+        let platform = try await PlatformDatabase()
+        let (families, user, family, token) = try await begin(platform)
+        _ = try await families.rotate(token, to: RefreshToken(), now: Self.now + 10)
+        let details = try #require(try await families.details(family, user: user, now: Self.now + 20))
+        #expect(details.user.id == user)
+        #expect(details.createdAt == Self.now && details.refreshedAt == Self.now + 10)
+        #expect(details.expiresAt == Self.now + 10 + 30 * Timestamp.dayMilliseconds)
+        let stranger = Identifier(now: Self.now).text
+        #expect(try await families.details(family, user: stranger, now: Self.now + 20) == nil)
+        #expect(try await families.details(family, user: user, now: details.expiresAt) == nil)
+    }
+
+    @Test func `are forgotten a week after their use, and not before`() async throws {
+        let day = Timestamp.dayMilliseconds
+        let platform = try await PlatformDatabase()
+        let (families, _, family, first) = try await begin(platform)
+        var token = first
+        for step in 1...40 {
+            let next = RefreshToken()
+            guard case .rotated = try await families.rotate(token, to: next, now: Self.now + Int64(step) * day)
+            else {
+                Issue.record("day \(step)")
+                return
+            }
+            token = next
+        }
+        // The unused one and those of the last seven days.
+        #expect(try await count(platform, "refresh_tokens") == 8)
+        guard case .unknown = try await families.rotate(first, to: RefreshToken(), now: Self.now + 40 * day)
+        else {
+            Issue.record("the first token is forgotten")
+            return
+        }
+        let second = RefreshToken()
+        _ = try await families.rotate(token, to: second, now: Self.now + 41 * day)
+        guard
+            case .reused(family) = try await families.rotate(
+                token, to: RefreshToken(), now: Self.now + 48 * day - 1)
+        else {
+            Issue.record("a token of less than a week ago is known")
+            return
+        }
+        #expect(try await closed(families) == [family])
+        #expect(try await closed(families) == [])
+    }
+
+    @Test func `leave nothing behind when their family is over`() async throws {
+        let day = Timestamp.dayMilliseconds
+        let platform = try await PlatformDatabase()
+        let (families, user, idle, _) = try await begin(platform)
+        let (revoked, live) = (Identifier(now: Self.now), Identifier(now: Self.now))
+        _ = try await families.begin(revoked, user: user, token: RefreshToken(), now: Self.now + 20 * day)
+        _ = try await families.begin(live, user: user, token: RefreshToken(), now: Self.now + 20 * day)
+        try await families.revoke(revoked.text, reason: .logout, now: Self.now + 23 * day)
+        #expect(try await closed(families) == [revoked.text])
+        #expect(try await families.removeOver(now: Self.now + 30 * day - 1) == 0)
+        #expect(try await families.removeOver(now: Self.now + 30 * day) == 2)
+        #expect(try await closed(families) == [idle], "a revoked session was closed when it was revoked")
+        #expect(try await count(platform, "refresh_families") == 1)
+        #expect(try await count(platform, "refresh_tokens") == 1)
+        #expect(try await families.details(live.text, user: user, now: Self.now + 30 * day) != nil)
+    }
+
+    @Test func `end with the account, whoever disables or deletes it`() async throws {
+        for statement in ["UPDATE users SET status = 'disabled'", "DELETE FROM users"] {
+            let platform = try await PlatformDatabase()
+            let (families, user, family, _) = try await begin(platform)
+            #expect(try await closed(families) == [])
+            _ = try await platform.database.prepare(statement).run()
+            #expect(try await families.details(family, user: user, now: Self.now) == nil)
+            #expect(try await closed(families) == [family], "\(statement)")
+        }
+    }
+
+    @Test func `stay to be closed when closing fails`() async throws {
+        let platform = try await PlatformDatabase()
+        let (families, user, first, _) = try await begin(platform)
+        for _ in 0..<3 {
+            _ = try await families.begin(
+                Identifier(now: Self.now), user: user, token: RefreshToken(), now: Self.now)
+        }
+        _ = try await platform.database.prepare("DELETE FROM refresh_families").run()
+        await #expect(throws: APIError.self) {
+            try await families.closeEnded { if $0 != first { throw APIError.internalError } }
+        }
+        #expect(try await closed(families).count == 4)
     }
 
     @Test(arguments: ["", "x", String(repeating: "=", count: 43), String(repeating: "A", count: 44)])

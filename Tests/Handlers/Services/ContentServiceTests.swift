@@ -65,10 +65,52 @@ import Workers
         let contents = ContentRepository(platform.database)
         let record = record(try await author(platform), at: Self.now)
         try await contents.insert(record, event: event(.contentCreated, record))
-        #expect(try await contents.delete(record.id, event: event(.contentDeleted, record)))
-        #expect(try await !contents.delete(record.id, event: event(.contentDeleted, record)))
+        // The image that it got after it was read is told, so that it can be deleted as well.
+        var changed = record
+        (changed.mediaKey, changed.mediaType, changed.mediaByteCount) = ("k", "image/png", 1)
+        #expect(try await !contents.holds(mediaKey: "k", of: record.id))
+        _ = try await contents.update(changed, event: event(.mediaUploaded, changed))
+        #expect(try await contents.holds(mediaKey: "k", of: record.id))
+        #expect(try await !contents.holds(mediaKey: "other", of: record.id))
+        let deleted = try await contents.delete(record.id, event: event(.contentDeleted, record))
+        #expect(deleted?.mediaKey == "k")
+        #expect(try await contents.delete(record.id, event: event(.contentDeleted, record)) == nil)
         #expect(try await contents.find(record.id) == nil)
-        #expect(try await outboxCount(platform) == 2)
+        #expect(try await outboxCount(platform) == 3)
+    }
+
+    @Test func `leaves events that are read in pages, past those that can't be`() async throws {
+        let platform = try await PlatformDatabase()
+        let rows = OutboxRows(platform.database)
+        var ids: [String] = []
+        func add(_ time: Int64, _ id: String, _ text: String) async throws {
+            try await platform.database.prepare("INSERT INTO content_outbox VALUES (?1, ?2, ?3)")
+                .bind(id, text, time).run()
+        }
+        // More unreadable rows than a page holds, and all of them older than the others.
+        for index in 0..<60 {
+            try await add(1, Identifier(now: 1).text, index % 2 == 0 ? "[]" : #"{"schema":1}"#)
+        }
+        for index in 0..<130 {
+            let event = DomainEvent(.contentCreated, at: Int64(2 + index / 7), actor: nil, subject: "s")
+            ids.append(event.id)
+            try await add(event.occurredAt, event.id, try JSONText.of(event))
+        }
+        let young = DomainEvent(.contentCreated, at: 1000, actor: nil, subject: "s")
+        try await add(1000, young.id, try JSONText.of(young))
+
+        var (seen, unreadable): ([String], [String]) = ([], [])
+        var place: OutboxRows.Place? = .start
+        while let from = place {
+            let page = try await rows.page(after: from, before: 1000)
+            seen += page.events.map(\.id)
+            unreadable += page.unreadable
+            try await rows.delete(page.events.map(\.id))
+            place = page.next
+        }
+        #expect(seen.sorted() == ids.sorted())
+        #expect(Set(unreadable).count == 60 && unreadable.count == 60)
+        #expect(try await outboxCount(platform) == 61)
     }
 
     @Test func `is listed in pages, the newest first, each once`() async throws {
