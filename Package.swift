@@ -60,19 +60,24 @@ let package = Package(
         library("CCurl", "Curl", apt: ["libcurl4-openssl-dev"]),
         library("CCrypt", "Crypt", apt: ["libcrypt-dev"]),
         library("CSeccomp", "Seccomp", apt: ["libseccomp-dev"]),
+        library("CZlib", "Zlib", apt: ["zlib1g-dev"]),
+        library("CBrotli", "Brotli", apt: ["libbrotli-dev"]),
         room(
             "System", "EdgeRuntime/System", ["CLinux"],
-            exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "Curl", "Crypt", "Seccomp"]),
+            exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli"]),
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
         room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
         room("Curl", "EdgeRuntime/System/Curl", ["CCurl", "System"], exclude: ["CCurl"]),
         room("Crypt", "EdgeRuntime/System/Crypt", ["CCrypt"], exclude: ["CCrypt"]),
         room("Seccomp", "EdgeRuntime/System/Seccomp", ["CSeccomp"], exclude: ["CSeccomp"]),
+        room("Zlib", "EdgeRuntime/System/Zlib", ["CZlib", "System"], exclude: ["CZlib"]),
+        room("Brotli", "EdgeRuntime/System/Brotli", ["CBrotli", "System"], exclude: ["CBrotli"]),
 
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
         room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
+        room("Assets", "EdgeRuntime/Assets", ["HTTP"]),
         room("Configuration", "EdgeRuntime/Configuration", ["HTTP", "System"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
@@ -80,7 +85,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "CLinux", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores",
+                "Stores", "Assets", "Zlib", "Brotli",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
@@ -121,7 +126,7 @@ let package = Package(
             "Releases", "Deploy/Releases",
             [
                 "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire",
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
         room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
         .executableTarget(
@@ -151,7 +156,8 @@ let package = Package(
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
-        tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL"]),
+        tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "Zlib", "Brotli"]),
+        tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),
         tests("ConfigurationTests", "EdgeRuntime/Configuration", ["Configuration", "HTTP", "System"]),

@@ -33,6 +33,8 @@ enum DevCommand: Command {
         let changes = arguments.has("no-watch") ? nil : try ChangeFeed(project, builder)
         guard let configuration = project.load("dev", arguments) else { return ExitCode.refused }
         let options = try NodeOptions(arguments, environment: "dev", configuration: configuration)
+        // Assets may lie anywhere, so they are watched once it is known where.
+        changes?.watch(project.assetDirectories(configuration))
         guard try builder.build(configuration) else { return ExitCode.failure }
 
         let process = try await NodeProcess(options)
@@ -53,7 +55,7 @@ struct WorkerBuilder {
     func build(_ configuration: EffectiveConfiguration) throws(SystemError) -> Bool {
         guard isEnabled else { return true }
         var names: [String] = []
-        for worker in configuration.workers where worker.isEnabled && !names.contains(worker.product) {
+        for worker in configuration.workers where worker.isEnabled && !worker.product.isEmpty && !names.contains(worker.product) {
             names.append(worker.product)
         }
         for product in names {
@@ -79,6 +81,7 @@ struct DevSession {
     let process: NodeProcess
     let changes: ChangeFeed?
     private let secrets = DevSecrets()
+    private let assetDirectories = AssetDirectories()
 
     init(
         project: Project, arguments: CommandLineArguments, builder: WorkerBuilder, process: NodeProcess,
@@ -107,6 +110,7 @@ struct DevSession {
         await process.control.becomeReady()
         Edge.complain(summary(configuration))
         process.announce(endpoints)
+        assetDirectories.add(project.assetDirectories(configuration))
         if let changes { follow(changes, runner) }
         return await process.waitForTheEnd([runner])
     }
@@ -126,6 +130,7 @@ struct DevSession {
                 lines.append("      binding  \(binding.name): \(binding.kindName) \(Self.resource(binding.target))")
             }
             for consumer in worker.consumers { lines.append("      consumes \(consumer.queue)") }
+            if let assets = worker.assets { lines.append("      assets   \(assets.directory)") }
             for cron in worker.crons { lines.append("      cron     \(cron.text)") }
         }
         return lines.joined(separator: "\n")
@@ -152,18 +157,23 @@ struct DevSession {
         }
     }
 
-    private func changed(_ paths: Set<String>, number: Int, _ runner: ReleaseRunner) {
+    /// - Returns: folders that are to be watched from now on.
+    private func changed(_ paths: Set<String>, number: Int, _ runner: ReleaseRunner) -> [String] {
         let logger = process.logger
         let paths = paths.filter(isInput)
-        guard !paths.isEmpty else { return }
+        guard !paths.isEmpty else { return [] }
         logger.log(.info, "changed", [("files", paths.sorted().prefix(3).joined(separator: ", "))])
         guard let configuration = project.load("dev", arguments) else {
-            return logger.log(.error, "the configuration has errors: the last good release goes on serving")
+            logger.log(.error, "the configuration has errors: the last good release goes on serving")
+            return []
         }
+        let assets = project.assetDirectories(configuration)
+        assetDirectories.add(assets)
         let isCode = paths.contains { $0.hasSuffix(".swift") || $0.hasSuffix(".c") || $0.hasSuffix(".h") }
         do {
             if isCode, try !builder.build(configuration) {
-                return logger.log(.error, "the build failed: the last good release goes on serving")
+                logger.log(.error, "the build failed: the last good release goes on serving")
+                return assets
             }
             let description = try describe(configuration, number: number)
             let done = Semaphore()
@@ -180,12 +190,23 @@ struct DevSession {
         } catch {
             logger.log(.error, "the last good release goes on serving: \(error)")
         }
+        return assets
     }
+}
+
+/// The folders with assets that were ever named.
+private final class AssetDirectories: Sendable {
+    private let paths = Mutex<Set<String>>([])
+
+    func add(_ directories: [String]) { paths.withLock { $0.formUnion(directories) } }
+
+    func contain(_ path: String) -> Bool { paths.withLock { $0.contains { path.hasPrefix($0 + "/") } } }
 }
 
 extension DevSession {
     /// Whether a file is one that a release is made of.
     private func isInput(_ path: String) -> Bool {
+        if assetDirectories.contain(path), !path.hasPrefix(builder.directory + "/.build/") { return true }
         // Executables have no extension; all else there belongs to the one who builds.
         if path.hasPrefix(builder.products + "/") { return !path.dropFirst(builder.products.count).contains(".") }
         let relative = path.hasPrefix(project.directory + "/") ? path.dropFirst(project.directory.count + 1) : path[...]
@@ -208,11 +229,22 @@ final class ChangeFeed: Sendable {
         self.watcher = Mutex(watcher)
     }
 
+    /// Watches these folders too; before `follow`.
+    func watch(_ folders: [String]) {
+        watcher.withLock { watcher in
+            for folder in folders { watcher?.watch(folder) }
+        }
+    }
+
     /// Calls `changed` with the paths of each change, one change after the other, on a thread of its own.
-    func follow(_ changed: @escaping @Sendable (Set<String>) -> Void) {
+    ///
+    /// - Parameter changed: Returns folders that are to be watched as well.
+    func follow(_ changed: @escaping @Sendable (Set<String>) -> [String]) {
         SystemThread(name: "edge-watch") { [self] in
             guard var watcher = watcher.withLock({ $0.take() }) else { return }
-            while true { changed(watcher.next(quiet: .milliseconds(200))) }
+            while true {
+                for folder in changed(watcher.next(quiet: .milliseconds(200))) { watcher.watch(folder) }
+            }
         }.start()
     }
 }

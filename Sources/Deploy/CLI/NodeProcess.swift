@@ -19,6 +19,7 @@ struct NodeProcess {
     private let routing: RoutingDirectory
     private let tenants: TenantRegistry
     private let artifacts: ArtifactStore
+    private let assets: AssetStore
     private let log: LogWriter
     private let signals: Signals
 
@@ -38,13 +39,14 @@ struct NodeProcess {
         routing = RoutingDirectory(node: node)
         tenants = try TenantRegistry(state: state)
         artifacts = try ArtifactStore(directory: state.artifacts)
+        assets = try AssetStore(directory: state.assets)
     }
 
     /// Opens the tenant's stores and makes the runner of its releases.
     func makeRunner(tenant: String, secrets: any SecretSource) throws -> ReleaseRunner {
         let stores = try TenantStores(state: state, tenant: tenant, clock: clock, logger: logger)
         return ReleaseRunner(
-            node: node, stores: stores, artifacts: artifacts, routing: routing, secrets: secrets,
+            node: node, stores: stores, artifacts: artifacts, assets: assets, routing: routing, secrets: secrets,
             identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
             logger: logger.with("tenant", tenant))
     }

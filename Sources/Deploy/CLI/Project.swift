@@ -42,12 +42,24 @@ struct Project {
         return configuration
     }
 
+    /// Where a directory is that the configuration names.
+    func path(of directory: String) -> String {
+        let name = directory.hasPrefix("./") ? String(directory.dropFirst(2)) : directory
+        let path = name.hasPrefix("/") ? name : "\(self.directory)/\(name)"
+        return path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    }
+
+    func assetDirectories(_ configuration: EffectiveConfiguration) -> [String] {
+        configuration.workers.filter(\.isEnabled).compactMap { $0.assets.map { path(of: $0.directory) } }
+    }
+
     /// What a configuration asks for, with executables in `products`.
     func describe(
         _ configuration: EffectiveConfiguration, name: String, products: String
     ) throws -> ReleaseDescription {
         var description = try ReleaseDescription(
             configuration, name: name, executable: { "\(products)/\($0)" },
+            directory: { path(of: $0) },
             migrations: { directory in
                 let path = "\(self.directory)/\(directory)"
                 return try FileTree.list(path).filter { $0.hasSuffix(".sql") }.map { file in

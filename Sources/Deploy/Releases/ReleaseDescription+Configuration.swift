@@ -1,4 +1,5 @@
 package import Configuration
+internal import Assets
 internal import Host
 internal import Interfaces
 internal import System
@@ -8,16 +9,20 @@ extension ReleaseDescription {
     ///
     /// - Parameters:
     ///   - executable: the file of a product.
+    ///   - directory: where a directory is that the configuration names.
     ///   - migrations: the files of a migration directory, as (name, text).
     /// - Throws: `UnsupportedBinding` for what this node can't serve: it fails here, never at run time.
     package init(
         _ configuration: EffectiveConfiguration, name: String, executable: (String) -> String,
+        directory: (String) -> String = { $0 },
         migrations: (String) throws -> [(name: String, text: String)]
     ) throws {
         var workers: [WorkerDescription] = []
         var sets: [String: (directory: String, database: String)] = [:]
         for worker in configuration.workers where worker.isEnabled {
-            var description = WorkerDescription(name: worker.name, executable: executable(worker.product))
+            var description = WorkerDescription(
+                name: worker.name, executable: worker.product.isEmpty ? nil : executable(worker.product))
+            description.assets = worker.assets.map { Self.assets($0, of: worker, in: directory) }
             for binding in worker.bindings {
                 description.bindings.append((binding.name, try Self.binding(binding, of: worker.name)))
                 if case .d1(let database, let migrations?) = binding.target {
@@ -59,6 +64,35 @@ extension ReleaseDescription {
             })
     }
 
+    private static func assets(
+        _ settings: AssetSettings, of worker: WorkerConfiguration, in directory: (String) -> String
+    ) -> AssetDescription {
+        var description = AssetDescription(directory: directory(settings.directory))
+        description.html =
+            switch settings.html {
+            case .autoTrailingSlash: .autoTrailingSlash
+            case .forceTrailingSlash: .forceTrailingSlash
+            case .dropTrailingSlash: .dropTrailingSlash
+            case .none: .none
+            }
+        description.notFound =
+            switch settings.notFound {
+            case .none: .none
+            case .notFoundPage: .notFoundPage
+            case .singlePageApplication: .singlePageApplication
+            }
+        description.workerFirst =
+            switch settings.workerFirst {
+            case .never: .never
+            case .always: .always
+            case .paths(let paths): .paths(paths)
+            }
+        description.navigationPrefersAssets = CompatibilityDate.Behaviour.navigationPrefersAssets.isActive(
+            on: worker.compatibilityDate)
+        description.filesMax = worker.limits.profile == .free ? AssetLimits.freeFilesMax : AssetLimits.filesMax
+        return description
+    }
+
     private static func binding(
         _ binding: Binding, of worker: String
     ) throws -> WorkerDescription.Binding {
@@ -68,7 +102,8 @@ extension ReleaseDescription {
         case .r2(let resource): .r2(bucket: resource)
         case .queue(let queue, let delay): .queue(queue, delaySeconds: delay?.components.seconds)
         case .service(let target, nil, nil): .service(worker: target)
-        case .service, .rateLimit, .analytics, .vectorize, .durableObject, .assets, .workflow, .ai, .versionMetadata,
+        case .assets: .assets
+        case .service, .rateLimit, .analytics, .vectorize, .durableObject, .workflow, .ai, .versionMetadata,
             .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
         }

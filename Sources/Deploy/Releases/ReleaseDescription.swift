@@ -42,6 +42,8 @@ package struct WorkerDescription: Sendable {
         /// `nil`: the queue's own delay.
         case queue(String, delaySeconds: Int64?)
         case service(worker: String)
+        /// The worker's own files.
+        case assets
     }
 
     package struct Consumer: Sendable, Equatable {
@@ -69,8 +71,9 @@ package struct WorkerDescription: Sendable {
     }
 
     package var name: String
-    /// The executable's file.
-    package var executable: String
+    /// The executable's file; `nil`: the worker is its assets alone.
+    package var executable: String?
+    package var assets: AssetDescription?
     package var bindings: [(name: String, binding: Binding)] = []
     package var variables: [(name: String, value: IsolateConfiguration.Variable)] = []
     /// Names of the secrets it gets, all of which must have a value.
@@ -84,7 +87,7 @@ package struct WorkerDescription: Sendable {
     package var crons: [CronExpression] = []
     package var consumers: [Consumer] = []
 
-    package init(name: String, executable: String) {
+    package init(name: String, executable: String?) {
         self.name = name
         self.executable = executable
     }

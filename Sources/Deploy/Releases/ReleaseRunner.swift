@@ -11,6 +11,7 @@ package actor ReleaseRunner {
     private let node: Node
     private let stores: TenantStores
     private let artifacts: ArtifactStore
+    private let assets: AssetStore
     private let routing: RoutingDirectory
     private let secrets: any SecretSource
     private let identity: TenantIdentity?
@@ -31,16 +32,19 @@ package actor ReleaseRunner {
         var keys: [String: String]
         /// What it runs from.
         var artifacts: Set<String>
+        /// Files that it serves.
+        var assets: Set<String>
     }
 
     package init(
-        node: Node, stores: TenantStores, artifacts: ArtifactStore, routing: RoutingDirectory,
-        secrets: any SecretSource,
+        node: Node, stores: TenantStores, artifacts: ArtifactStore, assets: AssetStore,
+        routing: RoutingDirectory, secrets: any SecretSource,
         identity: TenantIdentity?, logger: Logger
     ) {
         self.node = node
         self.stores = stores
         self.artifacts = artifacts
+        self.assets = assets
         self.routing = routing
         self.secrets = secrets
         self.identity = identity
@@ -77,7 +81,8 @@ package actor ReleaseRunner {
             throw error
         }
         let release = ReleaseRuntime(
-            name: description.name, tenant: description.tenant, workers: prepared.workers)
+            name: description.name, tenant: description.tenant, workers: prepared.workers,
+            sites: prepared.sites)
         prepared.fresh = []
         await switchTo(release, description, prepared)
         return release
@@ -89,6 +94,9 @@ package actor ReleaseRunner {
         var fresh: [WorkerRuntime] = []
         var keys: [String: String] = [:]
         var artifacts: Set<String> = []
+        var sites: [String: AssetSite] = [:]
+        /// Kept until the release has them in its own name.
+        var assetHolds: [AssetStore.Hold] = []
     }
 
     // MARK: Starting
@@ -97,7 +105,13 @@ package actor ReleaseRunner {
         var prepared = Prepared()
         do {
             for worker in description.workers {
-                let hash = try add(worker)
+                if let assets = worker.assets {
+                    let (site, hold) = try await makeSite(assets, of: worker, tenant: description.tenant)
+                    prepared.sites[worker.name] = site
+                    prepared.assetHolds.append(hold)
+                }
+                guard let executable = worker.executable else { continue }
+                let hash = try add(executable, of: worker)
                 let values = try secretValues(worker)
                 let key = worker.fingerprint(artifact: hash, secrets: values)
                 prepared.keys[worker.name] = key
@@ -107,7 +121,7 @@ package actor ReleaseRunner {
                     continue
                 }
                 let runtime = try await makeRuntime(
-                    worker, of: description, artifact: hash, version: String(key.prefix(12)), secrets: values)
+                    worker, of: description, artifact: hash, from: executable, version: String(key.prefix(12)), secrets: values)
                 prepared.workers.append(runtime)
                 prepared.fresh.append(runtime)
                 runtime.pool.start()
@@ -119,11 +133,24 @@ package actor ReleaseRunner {
         return prepared
     }
 
-    private func add(_ worker: WorkerDescription) throws -> String {
+    /// On a thread of its own: files are read and compressed, which takes seconds when there are many.
+    private func makeSite(
+        _ assets: AssetDescription, of worker: WorkerDescription, tenant: String
+    ) async throws -> (AssetSite, AssetStore.Hold) {
+        let (store, logger) = (self.assets, logger)
+        return try await withCheckedThrowingContinuation { continuation in
+            SystemThread(name: "edge-assets") {
+                continuation.resume(
+                    with: Result { try store.makeSite(assets, worker: worker.name, tenant: tenant, logger: logger) })
+            }.start()
+        }
+    }
+
+    private func add(_ executable: String, of worker: WorkerDescription) throws -> String {
         let hash: String
-        do throws(SystemError) { hash = try artifacts.add(worker.executable) } catch {
+        do throws(SystemError) { hash = try artifacts.add(executable) } catch {
             let reason = error.errno == ENOENT ? "it does not exist; was it built?" : "\(error)"
-            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: reason)
+            throw ReleaseError.badExecutable(worker: worker.name, path: executable, reason: reason)
         }
         return hash
     }
@@ -146,7 +173,7 @@ package actor ReleaseRunner {
     }
 
     private func makeRuntime(
-        _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, version: String,
+        _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, from executable: String, version: String,
         secrets: [(name: String, value: String)]
     ) async throws -> WorkerRuntime {
         var bindings: [IsolateConfiguration.Binding] = []
@@ -168,6 +195,9 @@ package actor ReleaseRunner {
             case .service(let target):
                 bindings.append(.init(name, .service))
                 targets.append(.service(target))
+            case .assets:
+                bindings.append(.init(name, .assets))
+                targets.append(.assets)
             }
         }
         let configuration = IsolateConfiguration(
@@ -180,7 +210,7 @@ package actor ReleaseRunner {
             image = try IsolateImage(
                 path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
         } catch SpawnError.notExecutable(_, let reason) {
-            throw ReleaseError.badExecutable(worker: worker.name, path: worker.executable, reason: reason)
+            throw ReleaseError.badExecutable(worker: worker.name, path: executable, reason: reason)
         }
         let pool = node.makePool(
             configuration: configuration, image: image, limits: worker.limits, size: worker.size,
@@ -203,7 +233,7 @@ package actor ReleaseRunner {
 
     /// What the configuration promises, the code must have.
     private func check(_ description: ReleaseDescription, _ prepared: Prepared) throws {
-        for (worker, runtime) in zip(description.workers, prepared.workers) {
+        for (worker, runtime) in zip(description.workers.filter { $0.executable != nil }, prepared.workers) {
             let handlers = runtime.pool.handlers ?? []
             func require(_ handler: String, _ isNeeded: Bool, _ reason: String) throws {
                 guard !isNeeded || handlers.contains(handler) else {
@@ -227,7 +257,8 @@ package actor ReleaseRunner {
         let previous = current
         let now = clock.now()
         current = Running(
-            description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts)
+            description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts,
+            assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) })
         await routing.install(description, release)
         await crons.install(description, release)
         await queues.install(description, release)
@@ -242,6 +273,10 @@ package actor ReleaseRunner {
         let inUse = prepared.artifacts.union(previous?.artifacts ?? [])
         do { try artifacts.prune(keeping: inUse, of: description.tenant) } catch {
             logger.log(.warning, "artifacts that nobody uses stay: \(error)")
+        }
+        let files = (current?.assets ?? []).union(previous?.assets ?? [])
+        do { try assets.prune(keeping: files, of: description.tenant) } catch {
+            logger.log(.warning, "assets that nobody uses stay: \(error)")
         }
         logger.log(
             .info, "release is active",

@@ -33,13 +33,19 @@ package actor RoutingDirectory {
     /// Sends new requests for the tenant's routes to `release`; those of other tenants stay where they are.
     func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) async {
         entries[description.tenant] = Entry(description: description, release: release)
-        var routes: [(pattern: RoutePattern, payload: RouteTarget)] = []
-        var domains: [(domain: CustomDomain, payload: RouteTarget)] = []
+        var routes: [(pattern: RoutePattern, payload: RouteDestination)] = []
+        var domains: [(domain: CustomDomain, payload: RouteDestination)] = []
         var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []
         for (_, entry) in entries.sorted(by: { $0.key < $1.key }) {
             for worker in entry.description.workers {
-                guard let runtime = entry.release.workers[worker.name] else { continue }
-                let target = RouteTarget(release: entry.release, worker: runtime)
+                let target: RouteDestination
+                if let runtime = entry.release.workers[worker.name] {
+                    target = .worker(RouteTarget(release: entry.release, worker: runtime))
+                } else if let site = entry.release.sites[worker.name] {
+                    target = .site(site)
+                } else {
+                    continue
+                }
                 routes += worker.routes.map { ($0, target) }
                 domains += worker.domains.map { ($0, target) }
                 let origin = worker.origin.map { OriginTarget(url: $0, bodyBytesMax: worker.limits.bodyBytesMax) }

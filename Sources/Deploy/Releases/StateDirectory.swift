@@ -7,6 +7,7 @@ package import System
 ///     lock                        held by the running node
 ///     control.sqlite              versions, releases, secrets
 ///     artifacts/<sha256>          executables, immutable
+///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
 ///     <tenant>/{kv,d1,r2,queues}  the tenant's stores
 package final class StateDirectory: Sendable {
     package let path: String
@@ -40,6 +41,8 @@ package final class StateDirectory: Sendable {
 
     package var controlDatabase: String { path + "/control.sqlite" }
     package var artifacts: String { path + "/artifacts" }
+
+    package var assets: String { path + "/assets" }
 
     /// The directory of one of a tenant's stores, made when missing.
     package func store(_ name: String, of tenant: String) throws(StateError) -> String {

@@ -42,6 +42,8 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     private(set) lazy var dispatcher = Dispatcher(reactor: self)
     private var laterWork: [() -> Void] = []
     var connectionCount = 0
+    /// What compressors hold, in units of `BodyEncoder`.
+    var encoderUnits = 0
     var listeners: [Listener] = []
     /// Connections are to end after the answer they are working on.
     private(set) var isDraining = false

@@ -19,7 +19,7 @@ package struct FileWatcher: ~Copyable {
         let number = unsafe edge_inotify_watch(descriptor.rawValue, path)
         guard number >= 0 else { return }  // What isn't there can't change.
         folders[number] = path
-        for name in FileTree.list(path) where !name.hasPrefix(".") {
+        for name in FileTree.list(path) where !name.hasPrefix(".") || name == ".well-known" {
             let child = path + "/" + name
             if FileTree.isDirectory(child) { watch(child) }
         }
@@ -69,7 +69,7 @@ package struct FileWatcher: ~Copyable {
             let name = String(decoding: buffer[(offset + 16)..<(offset + 16 + nameCount)].prefix { $0 != 0 }, as: UTF8.self)
             offset += 16 + nameCount
             // Editors write hidden and backup files beside what they edit.
-            let isOurs = name.hasPrefix(".dev.vars") || name.hasPrefix(".env")
+            let isOurs = name.hasPrefix(".dev.vars") || name.hasPrefix(".env") || name == ".assetsignore" || name == ".well-known"
             guard !name.hasSuffix("~"), !name.hasSuffix(".swp"), isOurs || !name.hasPrefix(".") else { continue }
             let path = "\(folder)/\(name)"
             let isDirectory = FileTree.isDirectory(path)

@@ -34,6 +34,13 @@ public struct Env: Sendable {
         ServiceBinding(invocation: invocation, binding: try binding(name, .service))
     }
 
+    /// The worker's own files.
+    ///
+    /// - Throws: `BindingError` when no assets are bound under `name`.
+    public func assets(_ name: String) throws -> AssetsBinding {
+        AssetsBinding(invocation: invocation, binding: try binding(name, .assets))
+    }
+
     /// A variable's text; `nil` when there is none of this name. A variable that is not text comes as JSON.
     public func variable(_ name: String) -> String? {
         switch invocation.isolate.variables[name] {

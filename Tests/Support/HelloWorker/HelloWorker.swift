@@ -181,6 +181,47 @@ import Workers
             try response.headers.set("content-length", "1234")
             return response
         }
+        // `count` bytes of prose: in one piece, or with `stream` in pieces and without a length. Other parameters are headers;
+        // `manual`: the body is encoded already, or to be left as it is.
+        for method in [Method.get, .head, .post] {
+            routes.on(method, "/prose/:count") { exchange in
+                let count = try exchange.parameters.get("count", as: Int.self)
+                let text = Array(String(repeating: "All work and no play makes a dull page. ", count: count / 40 + 1).utf8.prefix(count))
+                var pieces = stride(from: 0, to: count, by: 10_000).map { Array(text[$0..<min(count, $0 + 10_000)]) }[...]
+                let parameters = exchange.request.url.searchParameters
+                var response =
+                    parameters.get("stream") != nil
+                    ? Response.stream(ByteStream { pieces.popFirst() }, type: "text/plain") : .bytes(text, type: "text/plain")
+                for (name, value) in parameters where name != "stream" && name != "manual" {
+                    try response.headers.set(name, value)
+                }
+                if parameters.get("manual") != nil { response.encoding = .manual }
+                return response
+            }
+        }
+        // An event at once, and the next one after a minute.
+        routes.get("/events") { exchange in
+            var count = 0
+            return .stream(
+                ByteStream {
+                    count += 1
+                    if count > 1 { try await exchange.context.sleep(for: .seconds(60)) }
+                    return Array("data: event \(count)\n\n".utf8)
+                }, type: "text/event-stream")
+        }
+        // The worker's own files, handed on, with everything that the request says.
+        for method in [Method.get, .head, .post] {
+            routes.on(method, "/files/*path") { exchange in
+                let path = exchange.parameters.get("path") ?? ""
+                guard let url = WebURL("http://files/" + path) else { return .text("no path", status: 400) }
+                return try await exchange.env.assets("ASSETS").fetch(Request(exchange.request, url: url))
+            }
+        }
+        // One of them, read.
+        routes.get("/file-length/*path") { exchange in
+            let answer = try await exchange.env.assets("ASSETS").fetch(path: exchange.parameters.get("path") ?? "")
+            return .text("\(answer.status) \(try await answer.bytes().count)")
+        }
         // Headers that the connection ends.
         routes.get("/connection-headers") { _ in
             var response = Response.text("ok")

@@ -4,7 +4,7 @@ package import Wire
 package struct IsolateConfiguration: Equatable, Sendable {
     package enum BindingKind: UInt8, Sendable {
         case kv = 1
-        case d1, r2, queue, service, rateLimit
+        case d1, r2, queue, service, rateLimit, assets
     }
 
     /// A capability. Its place in `bindings` is its number in calls.

@@ -4,6 +4,8 @@ struct BindingReader {
     private(set) var bindings: [Binding] = []
     private(set) var consumers: [QueueConsumer] = []
     private(set) var assets: AssetSettings?
+    /// The worker has no code: nothing but files.
+    private var isAssetsOnly = false
 
     init(_ context: WorkerContext) { self.context = context }
 
@@ -56,6 +58,7 @@ struct BindingReader {
     }
 
     mutating func read(_ reader: inout TableReader, _ table: DocumentTable) {
+        isAssetsOnly = table["product"] == nil && !context.isPartial
         for entry in reader.tables("kv", identity: "binding") ?? [] {
             add(entry) { $0.resource("resource", "store").map { .kv(resource: $0) } }
         }
@@ -242,6 +245,11 @@ struct BindingReader {
                         .invalidValue, rule.place, "run_worker_first",
                         "a rule begins with \"/\" or \"!/\", got \(JSONText.quoted(rule.value))")
                 }
+                for rule in rules where rule.value.utf8.count > 100 {
+                    entry.report(
+                        .outOfRange, rule.place, "run_worker_first",
+                        "a rule has at most 100 characters, got \(rule.value.utf8.count)")
+                }
                 if rules.count > 100 || rules.allSatisfy({ $0.value.hasPrefix("!") }) {
                     entry.report(
                         .outOfRange, value.location, "run_worker_first",
@@ -261,6 +269,16 @@ struct BindingReader {
         entry.finish()
         guard directory != nil else { return }
         assets = settings
+        if isAssetsOnly, let binding {
+            entry.report(
+                .invalidValue, binding.place, "binding", "a worker without a product can't use a binding",
+                fix: "name its product, or delete the binding")
+        }
+        if isAssetsOnly, workerFirst != .never, let place = entry.table["run_worker_first"]?.location {
+            entry.report(
+                .invalidValue, place, "run_worker_first", "there is no worker that could run first",
+                fix: "name its product, or delete run_worker_first")
+        }
         guard let binding else { return }
         guard Self.isName(binding.value) else {
             entry.report(

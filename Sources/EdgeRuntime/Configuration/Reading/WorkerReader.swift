@@ -72,7 +72,8 @@ struct WorkerReader {
     func read(_ table: DocumentTable, at place: SourcePlace) -> WorkerConfiguration {
         var reader = TableReader(table, path: path, at: place, collector)
         let product = reader.name("product")
-        if product == nil, table["product"] == nil, !context.isPartial {
+        // Files need no code.
+        if product == nil, table["product"] == nil, !context.isPartial, !isAssetsAlone(table) {
             reader.missing(
                 "product", "name the SwiftPM executable, such as product = \"\(Self.exampleProduct(name))\"")
         }
@@ -100,6 +101,15 @@ struct WorkerReader {
         }
         checkNames(worker)
         return worker
+    }
+
+    /// Whether a worker has assets and nothing that its code would have to use.
+    private func isAssetsAlone(_ table: DocumentTable) -> Bool {
+        let coded = [
+            "kv", "d1", "r2", "queues", "services", "ratelimits", "analytics", "vectorize", "durable_objects", "workflows",
+            "ai", "email", "version_metadata", "crons", "secrets", "vars", "tail",
+        ]
+        return table["assets"] != nil && !coded.contains { table[$0] != nil }
     }
 
     private static func exampleProduct(_ name: String) -> String {

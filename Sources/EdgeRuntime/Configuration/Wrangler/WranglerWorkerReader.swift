@@ -275,7 +275,18 @@ struct WranglerWorkerReader {
             if let isFirst = value.boolean {
                 workerFirst = isFirst ? .always : .never
             } else {
-                workerFirst = .paths(assets.strings("run_worker_first")?.map(\.value) ?? [])
+                let rules = assets.strings("run_worker_first") ?? []
+                workerFirst = .paths(rules.map(\.value))
+                for rule in rules
+                where !(rule.value.hasPrefix("/") || rule.value.hasPrefix("!/")) || rule.value.utf8.count > 100 {
+                    assets.report(
+                        .invalidValue, rule.place, "run_worker_first",
+                        "a rule begins with \"/\" or \"!/\" and has at most 100 characters, got \(JSONText.quoted(rule.value))")
+                }
+                if rules.count > 100 || rules.allSatisfy({ $0.value.hasPrefix("!") }) {
+                    assets.report(
+                        .outOfRange, value.location, "run_worker_first", "1…100 rules, at least one without \"!\"")
+                }
             }
         }
         let settings = AssetSettings(

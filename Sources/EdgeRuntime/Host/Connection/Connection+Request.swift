@@ -70,7 +70,10 @@ extension Connection: Dispatchable, EventOwner {
         if role == .control || isHostPath { return startLocal(headByteCount) }
         let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1) }
         switch match {
-        case .worker(let route): dispatch(to: route, headByteCount)
+        case .worker(let route):
+            if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) { return serve(answer, of: site) }
+            dispatch(to: route, headByteCount)
+        case .site(let site): serve(site.rules.answer(assetRequest()), of: site)
         case .origin(let origin): forward(to: origin)
         case .unknownHost: answer(.unknownHost)
         case .noRoute: answer(.noRoute)
@@ -78,7 +81,7 @@ extension Connection: Dispatchable, EventOwner {
     }
 
     /// Host name and path with query, as the handler will see them.
-    private func withTarget<Result>(
+    func withTarget<Result>(
         _ body: (_ host: UnsafeRawBufferPointer, _ pathAndQuery: UnsafeRawBufferPointer) -> Result
     ) -> Result {
         if let url = exchange.url {
@@ -179,6 +182,7 @@ extension Connection: Dispatchable, EventOwner {
     }
 
     func consumeHead() {
+        _ = acceptedCodings()  // Its last chance: the answer may be long in coming.
         input.consume(exchange.unconsumedHead)
         exchange.unconsumedHead = 0
     }

@@ -13,28 +13,33 @@ extension Connection: BodyConsumer {
     func sendHead(_ head: ReplyHead, _ message: UnsafeRawBufferPointer) throws(WireError) {
         let bytes = unsafe message.bytes
         let before = output.readableByteCount
+        let compression: ResponseCompression
         do throws(WireError) {
-            if let named = try writeHead(head, bytes) {
+            compression = try self.compression(of: head, bytes)
+            if let named = try writeHead(head, bytes, coding: compression.coding) {
                 // It names headers of its own that are the connection's, which is rare: once more without them.
                 output.removeLast(output.readableByteCount - before)
-                _ = try writeHead(head, bytes, without: named)
+                _ = try writeHead(head, bytes, coding: compression.coding, without: named)
             }
         } catch {
             // Nothing of a broken head may reach the client: the node answers instead.
             output.removeLast(output.readableByteCount - before)
             exchange.isHeadSent = false
+            responseEncoder = nil
             throw error
         }
+        compression.appendHeaders(to: &output)
         output.append("CF-Cache-Status: DYNAMIC\r\n" as StaticString)
         // What a HEAD would have got as GET, the handler may know (RFC 9110 §8.6); without its word nothing is said.
         let bodyLength = head.hasBody ? head.bodyLength : exchange.isHead ? exchange.announced : head.bodyLength ?? 0
-        finishHead(status: head.status, bodyLength: bodyLength)
+        // How long it is when it is compressed, only its end tells.
+        finishHead(status: head.status, bodyLength: compression.coding == nil ? bodyLength : nil)
     }
 
     /// - Parameter named: names in lower case that are left out.
     /// - Returns: the names that a `Connection` header gives; `nil` when there are none beyond the usual.
     private func writeHead(
-        _ head: ReplyHead, _ bytes: RawSpan, without named: Set<String> = []
+        _ head: ReplyHead, _ bytes: RawSpan, coding: ContentCoding?, without named: Set<String> = []
     ) throws(WireError) -> Set<String>? {
         var cursor = HeaderBlockCursor(count: head.headerCount, from: ReplyHead.byteCount)
         var options: Set<String> = []
@@ -51,6 +56,16 @@ extension Connection: BodyConsumer {
                 continue
             }
             guard HeaderRules.isValidValue(value) else { continue }
+            if coding != nil {
+                // Of the compressed body nothing can be asked in parts, and it equals no other byte for byte.
+                if known == .other, bytes.text(entry.name).lowercased() == "accept-ranges" { continue }
+                if known == .etag, value.byteCount > 0, value.byte(at: 0) == UInt8(ascii: "\"") {
+                    output.append("ETag: W/" as StaticString)
+                    output.append(bytes.text(entry.value))
+                    output.append("\r\n" as StaticString)
+                    continue
+                }
+            }
             if !named.isEmpty, named.contains(bytes.text(entry.name).lowercased()) { continue }
             output.appendHeader(name: name, value: value)
         }
@@ -135,6 +150,13 @@ extension Connection: BodyConsumer {
             body.cancel(.cancelled)
             return completeResponse()
         }
+        if responseEncoder != nil {
+            // In steps that keep the others waiting for a millisecond or two at most.
+            let producer = body.start(on: reactor, to: self, window: BodyEncoder.stepByteCount)
+            guard phase == .exchanging else { return producer.cancel(.cancelled) }
+            responseProducer = producer
+            return
+        }
         switch body {
         case .stored(.bytes(let bytes)):
             unsafe bytes.withUnsafeBytes { unsafe receive($0) }
@@ -153,6 +175,11 @@ extension Connection: BodyConsumer {
 
     func receive(_ bytes: UnsafeRawBufferPointer) {
         guard phase == .exchanging, unsafe !bytes.isEmpty else { return }
+        if let encoder = responseEncoder {
+            guard unsafe encoder.take(bytes, { unsafe appendEncoded($0) }) else { return abortResponse() }
+            took(bodyBytes: bytes.count)
+            return markDirty()
+        }
         switch responseBody {
         case .length(let left):
             // More than was announced: the client must not take it for the next answer.
@@ -172,6 +199,10 @@ extension Connection: BodyConsumer {
 
     func finish() {
         guard phase == .exchanging else { return }
+        if let encoder = responseEncoder {
+            responseEncoder = nil
+            guard unsafe encoder.finish({ unsafe appendEncoded($0) }) else { return abortResponse() }
+        }
         switch responseBody {
         case .length(let left) where left > 0: return abortResponse()
         case .chunked: output.appendLastChunk()
@@ -192,9 +223,9 @@ extension Connection: BodyConsumer {
     }
 
     /// The answer can't be completed: the only way to say so in HTTP/1.1 is to end the connection early.
-    private func abortResponse() {
+    func abortResponse() {
         node.logger.log(
-            .warning, "an answer was cut short", [("worker", exchange.route?.worker.name ?? "edge")])
+            .warning, "an answer was cut short", [("worker", exchange.site?.worker ?? exchange.route?.worker.name ?? "edge")])
         close()
     }
 

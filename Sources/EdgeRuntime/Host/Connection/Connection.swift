@@ -55,6 +55,8 @@ final class Connection: PollTarget {
 
     // The answer.
     var responseBody = ResponseBody.none
+    /// Compresses the answer's body.
+    var responseEncoder: BodyEncoder?
     /// What feeds the answer's body; kept while it flows.
     var responseProducer: (any BodyProducer)?
     /// Body bytes taken from the producer and not granted again.
@@ -281,6 +283,10 @@ final class Connection: PollTarget {
     func flush() {
         isDirty = false
         guard transport != nil else { return }
+        if output.isEmpty, let encoder = responseEncoder, encoder.holdsBack {
+            // The client waits for what was said so far.
+            guard unsafe encoder.flush({ unsafe appendEncoded($0) }) else { return abortResponse() }
+        }
         if !output.isEmpty {
             guard let result = transport?.write(from: &output) else { return }
             switch result {
@@ -290,6 +296,7 @@ final class Connection: PollTarget {
             }
         }
         if output.isEmpty, responseBody.hasFile { guard sendFile() else { return } }
+        if output.isEmpty, responseEncoder?.holdsBack == true { markDirty() }
         if ungranted > 0, output.readableByteCount < Self.outputHighWater {
             let count = ungranted
             ungranted = 0
@@ -337,6 +344,7 @@ final class Connection: PollTarget {
         guard phase == .exchanging else { return }
         exchange.finish(on: self)
         responseBody = .none
+        responseEncoder = nil
         responseProducer = nil
         event = nil
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
@@ -367,6 +375,7 @@ final class Connection: PollTarget {
         if exchange.unconsumedHead > 0 { input.consume(exchange.unconsumedHead) }
         exchange.unconsumedHead = 0
         exchange.route = nil  // A connection that waits keeps no release alive.
+        exchange.site = nil
         phase = .idle
         closedDeadline = Instant(nanoseconds: .max)
         if clientHasClosed, input.isEmpty { return close() }
@@ -408,6 +417,7 @@ final class Connection: PollTarget {
         event?.abandon(.cancelled)
         responseProducer?.cancel(.cancelled)
         responseProducer = nil
+        responseEncoder = nil
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
         retainedConsumer = nil

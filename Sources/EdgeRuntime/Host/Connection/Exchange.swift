@@ -28,6 +28,10 @@ struct Exchange {
     /// handler will see.
     var url: NormalizedURL?
     var isLocal = false
+    /// Files answer it.
+    var site: AssetSite?
+    /// What `Accept-Encoding` says, once it was read.
+    var codings: AcceptedCodings?
     /// The call to the server behind the workers that answers this request.
     var origin: OriginCall?
     /// Whom the client asked, for error pages.
@@ -61,7 +65,7 @@ struct Exchange {
             .info, description,
             [
                 ("status", "\(status)"), ("ms", "\(Double(milliseconds) / 100)"), ("outcome", outcome),
-                ("worker", route?.worker.name ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")), ("ray", RayID.text(ray, connection.node.settings.colo)),
+                ("worker", (site.map { "\($0.worker) (assets)" } ?? route?.worker.name) ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")), ("ray", RayID.text(ray, connection.node.settings.colo)),
             ])
     }
 }

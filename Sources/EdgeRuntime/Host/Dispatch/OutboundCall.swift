@@ -19,7 +19,10 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         let fetch = try FetchMessage(unsafe Array(message))
         switch OwnZone.target(of: fetch.url, for: event, on: call.channel.reactor) {
         case .elsewhere: return start(call, of: event, fetch, OutboundPolicy(event.worker.limits.outbound))
-        case .worker(let worker): return unsafe Subrequest.start(call, of: event, to: worker, message)
+        case .worker(let worker): return try unsafe Subrequest.start(call, of: event, to: worker, message)
+        case .site(let site):
+            AssetCall.start(call, of: site, fetch)
+            return nil
         case .origin(let origin, let host):
             // Its configuration names the origin: whatever address that is, it is meant.
             return start(

@@ -9,6 +9,8 @@ enum OwnZone {
     case elsewhere
     /// The worker that is the origin of the host: its custom domain.
     case worker(RouteTarget)
+    /// Files without a worker.
+    case site(AssetSite)
     /// The server behind the host's routes, with the request's path, and the `Host` to name there.
     case origin(url: String, host: String)
     /// The host has routes, and nothing behind them (error 1042).
@@ -22,6 +24,7 @@ enum OwnZone {
         }
         switch match {
         case .worker(let worker): return .worker(worker)
+        case .site(let site): return .site(site)
         case .origin(let origin): return .origin(url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")), host: url.host)
         case .noRoute: return .nothing
         case .unknownHost: return .elsewhere

@@ -7,6 +7,8 @@ struct ReplyHead {
 
     let status: Int
     let hasBody: Bool
+    /// The handler has done what its `Content-Encoding` says, or wants the body left as it is.
+    let isEncoded: Bool
     /// `nil`: not known before the body ends.
     let bodyLength: Int?
     /// A call stream of the same channel whose body is this answer's; 0: none.
@@ -18,6 +20,7 @@ struct ReplyHead {
         status = Int(bytes.littleEndianUInt16(at: 0))
         guard (200...599).contains(status) || status == 101 else { throw .invalidValue("HTTP status", offset: 0) }
         hasBody = bytes.byte(at: 2) & 1 != 0
+        isEncoded = bytes.byte(at: 2) & 2 != 0
         let length = Int64(bitPattern: bytes.littleEndianUInt64(at: 3))
         bodyLength = length >= 0 ? Int(length) : nil
         spliceStream = bytes.littleEndianUInt32(at: 11)
@@ -26,10 +29,11 @@ struct ReplyHead {
 
     /// Writes the fixed part; `headerCount` headers must follow.
     static func write(
-        status: Int, hasBody: Bool, bodyLength: Int?, headerCount: Int, into buffer: inout ByteBuffer
+        status: Int, hasBody: Bool, bodyLength: Int?, isEncoded: Bool = false, headerCount: Int,
+        into buffer: inout ByteBuffer
     ) {
         buffer.appendLittleEndian(UInt16(status))
-        buffer.append(hasBody ? 1 : 0)
+        buffer.append((hasBody ? 1 : 0) | (isEncoded ? 2 : 0) as UInt8)
         buffer.appendLittleEndian(Int64(bodyLength ?? -1))
         buffer.appendLittleEndian(UInt32(0))
         buffer.appendLittleEndian(UInt16(headerCount))

@@ -4,10 +4,27 @@ package import HTTP
 package struct RouteTarget: Sendable {
     package let release: ReleaseRuntime
     package let worker: WorkerRuntime
+    /// Files that may answer before the worker does.
+    package let site: AssetSite?
 
     package init(release: ReleaseRuntime, worker: WorkerRuntime) {
         self.release = release
         self.worker = worker
+        site = release.sites[worker.name]
+    }
+}
+
+/// What answers a route.
+package enum RouteDestination: Sendable {
+    case worker(RouteTarget)
+    /// Files without a worker behind them.
+    case site(AssetSite)
+
+    var tenant: String {
+        switch self {
+        case .worker(let target): target.release.tenant
+        case .site(let site): site.tenant
+        }
     }
 }
 
@@ -31,13 +48,14 @@ package struct OriginTarget: Sendable {
 package final class RoutingTable: Sendable {
     enum Match {
         case worker(RouteTarget)
+        case site(AssetSite)
         /// No worker has the path; behind the host's workers stands this server.
         case origin(OriginTarget)
         case unknownHost
         case noRoute
     }
 
-    private let table: RouteTable<RouteTarget>
+    private let table: RouteTable<RouteDestination>
     /// By host, whatever the path: asked for what `table` knows the host of, but not the path.
     private let zones: RouteTable<Zone>
 
@@ -53,7 +71,7 @@ package final class RoutingTable: Sendable {
         }
     }
 
-    package init(_ table: RouteTable<RouteTarget>, zones: RouteTable<Zone> = RouteTable(routes: [])) {
+    package init(_ table: RouteTable<RouteDestination>, zones: RouteTable<Zone> = RouteTable(routes: [])) {
         self.table = table
         self.zones = zones
     }
@@ -62,7 +80,7 @@ package final class RoutingTable: Sendable {
 
     func match(host: UnsafeRawBufferPointer, pathAndQuery: UnsafeRawBufferPointer) -> Match {
         switch unsafe table.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
-        case .route(let index), .domain(let index): .worker(table.payloads[index])
+        case .route(let index), .domain(let index): Self.match(table.payloads[index])
         case .unknownHost: .unknownHost
         case .knownHost: unsafe zone(host: host)?.origin.map { .origin($0) } ?? .noRoute
         }
@@ -73,10 +91,17 @@ package final class RoutingTable: Sendable {
         host: UnsafeRawBufferPointer, tenant: String
     ) -> Match {
         if let domain = unsafe table.domain(host: host.bytes) {
-            return domain.release.tenant == tenant ? .worker(domain) : .unknownHost
+            return domain.tenant == tenant ? Self.match(domain) : .unknownHost
         }
         guard let zone = unsafe zone(host: host), zone.tenant == tenant else { return .unknownHost }
         return zone.origin.map { .origin($0) } ?? .noRoute
+    }
+
+    private static func match(_ destination: RouteDestination) -> Match {
+        switch destination {
+        case .worker(let target): .worker(target)
+        case .site(let site): .site(site)
+        }
     }
 
     private static let root = [UInt8(ascii: "/")]

@@ -1,3 +1,4 @@
+internal import Assets
 internal import Interfaces
 internal import System
 internal import Wire
@@ -21,19 +22,42 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
         if binding == CallHead.noBinding {
             return try unsafe OutboundCall.start(call, of: event, message)
         }
-        guard Int(binding) < event.worker.bindings.count,
-            case .service(let name) = event.worker.bindings[Int(binding)]
-        else { throw .invalidValue("service binding number", offset: 2) }
-        guard let worker = event.release.workers[name] else {
-            call.answer(failure: CallFailure("Service binding target \"\(name)\" is not in this release."))
+        guard Int(binding) < event.worker.bindings.count else {
+            throw .invalidValue("service binding number", offset: 2)
+        }
+        switch event.worker.bindings[Int(binding)] {
+        case .store: throw .invalidValue("service binding number", offset: 2)
+        case .assets:
+            guard let site = event.release.sites[event.worker.name] else {
+                call.answer(failure: CallFailure("The worker's assets are not in this release."))
+                return nil
+            }
+            AssetCall.start(call, of: site, try FetchMessage(unsafe Array(message)))
+            return nil
+        case .service(let name):
+            if let worker = event.release.workers[name] {
+                let target = RouteTarget(release: event.release, worker: worker)
+                return try unsafe start(call, of: event, to: target, message)
+            }
+            guard let site = event.release.sites[name] else {
+                call.answer(failure: CallFailure("Service binding target \"\(name)\" is not in this release."))
+                return nil
+            }
+            AssetCall.start(call, of: site, try FetchMessage(unsafe Array(message)))
             return nil
         }
-        return unsafe start(call, of: event, to: RouteTarget(release: event.release, worker: worker), message)
     }
 
     static func start(
         _ call: CallStream, of event: EventStream, to target: RouteTarget, _ message: UnsafeRawBufferPointer
-    ) -> AnyObject? {
+    ) throws(WireError) -> AnyObject? {
+        if let site = target.site {
+            let fetch = try FetchMessage(unsafe Array(message))
+            if let answer = site.rules.answerBeforeWorker(AssetRequest(fetch)) {
+                AssetCall.send(answer, of: site, on: call, isHead: fetch.method == "HEAD")
+                return nil
+            }
+        }
         guard event.invocations.count < EventStream.Invocations.max else {
             call.answer(failure: .tooDeep)
             return nil
@@ -96,7 +120,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
         isOver = true
         call.answer(body: body) { buffer in
             ReplyHead.write(
-                status: head.status, hasBody: body != nil, bodyLength: head.bodyLength,
+                status: head.status, hasBody: body != nil, bodyLength: head.bodyLength, isEncoded: head.isEncoded,
                 headerCount: head.headerCount, into: &buffer)
             unsafe buffer.append(headers)
         }

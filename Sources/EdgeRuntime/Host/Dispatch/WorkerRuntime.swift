@@ -9,8 +9,11 @@ package final class ReleaseRuntime: Sendable {
     package let name: String
     package let tenant: String
     package let workers: [String: WorkerRuntime]
+    /// The files of those that have any, by worker; also of those that are nothing else.
+    package let sites: [String: AssetSite]
 
-    package init(name: String, tenant: String, workers: [WorkerRuntime]) {
+    package init(name: String, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:]) {
+        self.sites = sites
         self.name = name
         self.tenant = tenant
         self.workers = Dictionary(workers.map { ($0.name, $0) }) { first, _ in first }
@@ -70,6 +73,8 @@ package enum BindingTarget: Sendable {
     case store(any StoreService)
     /// A worker of the same release.
     case service(String)
+    /// The worker's own files, as the release has them.
+    case assets
 }
 
 /// The limits of one worker, as its configuration and the environment's profile set them.

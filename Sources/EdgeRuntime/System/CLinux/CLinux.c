@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include <unistd.h>
 #include "CLinux.h"
 #include <pthread.h>
 
@@ -27,3 +28,5 @@ int edge_count_signal(int number, int eventfd) {
     sigemptyset(&action.sa_mask);
     return sigaction(number, &action, NULL);
 }
+
+int edge_syncfs(int descriptor) { return syncfs(descriptor); }

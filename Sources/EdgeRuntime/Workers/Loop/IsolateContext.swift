@@ -38,6 +38,7 @@ extension IsolateConfiguration.BindingKind {
         case .queue: "queue"
         case .service: "service"
         case .rateLimit: "rate limit"
+        case .assets: "assets"
         }
     }
 }

@@ -42,6 +42,8 @@ static inline int edge_socketpair(int pair[2]) {
 static inline int edge_socket(int family) {
     return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
+// syncfs(2), which the headers show only to those that ask for what is Linux's own.
+int edge_syncfs(int descriptor);
 static inline ssize_t edge_sendfile(int out, int in, int64_t *offset, size_t count) {
     off_t position = (off_t)*offset;
     ssize_t sent = sendfile(out, in, &position, count);

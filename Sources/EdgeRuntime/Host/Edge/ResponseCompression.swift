@@ -1,0 +1,111 @@
+internal import Assets
+internal import HTTP
+internal import Interfaces
+internal import Wire
+
+/// What the node does to a worker's body on its way to the client.
+struct ResponseCompression {
+    /// `nil`: the body goes out as it came.
+    var coding: ContentCoding?
+    /// Whether another client could get it in another coding, which caches in between have to know.
+    var varies = false
+
+    static let asIs = ResponseCompression()
+
+    func appendHeaders(to output: inout ByteBuffer) {
+        if let coding {
+            output.append("Content-Encoding: " as StaticString)
+            output.append(coding.rawValue)
+            output.append("\r\n" as StaticString)
+        }
+        if varies { output.append("Vary: Accept-Encoding\r\n" as StaticString) }
+    }
+}
+
+/// What an answer's headers say about compressing it.
+struct CompressionFacts {
+    private var isCompressibleType = false
+    private var mayTransform = true
+    private var variesAlready = false
+    private(set) var announced: Int?
+
+    /// - Parameter headers: Behind the fixed part of the reply.
+    init(_ head: ReplyHead, _ bytes: RawSpan) throws(WireError) {
+        var cursor = HeaderBlockCursor(count: head.headerCount, from: ReplyHead.byteCount)
+        while let entry = try cursor.next(bytes) {
+            switch KnownHeader.identify(bytes.extracting(entry.name.range)) {
+            case .contentType: isCompressibleType = MediaType(bytes.text(entry.value))?.isCompressible ?? false
+            case .contentLength: announced = Int(bytes.text(entry.value))
+            // It is encoded already, or a part of something.
+            case .contentEncoding, .contentRange: mayTransform = false
+            case .cacheControl: if Self.members(bytes.text(entry.value)).contains("no-transform") { mayTransform = false }
+            case .vary:
+                let names = Self.members(bytes.text(entry.value))
+                if names.contains("*") || names.contains("accept-encoding") { variesAlready = true }
+            default: break
+            }
+        }
+    }
+
+    private static func members(_ list: String) -> [String] {
+        list.utf8.split(separator: UInt8(ascii: ",")).map { member in
+            String(decoding: member.filter { $0 != 0x20 && $0 != 0x09 }, as: UTF8.self).lowercased()
+        }
+    }
+
+    var isCandidate: Bool { isCompressibleType && mayTransform }
+
+    func compression(_ coding: ContentCoding?) -> ResponseCompression {
+        ResponseCompression(coding: coding, varies: !variesAlready)
+    }
+}
+
+extension Connection {
+    /// Decides what becomes of the body of a worker's answer, and makes its compressor.
+    func compression(of head: ReplyHead, _ bytes: RawSpan) throws(WireError) -> ResponseCompression {
+        responseEncoder = nil
+        guard head.hasBody || exchange.isHead, !head.isEncoded else { return .asIs }
+        switch head.status {
+        case 101, 204, 205, 206, 304: return .asIs
+        default: break
+        }
+        // Most answers are short and end here.
+        if head.hasBody, let length = head.bodyLength, length < AssetLimits.compressedBytesMin { return .asIs }
+        let facts = try CompressionFacts(head, bytes)
+        guard facts.isCandidate else { return .asIs }
+        // What a HEAD says nothing of can't be promised for a GET either.
+        if !head.hasBody, facts.announced ?? 0 < AssetLimits.compressedBytesMin { return .asIs }
+        guard exchange.minorVersion >= 1, let coding = acceptedCodings().preferred() else { return facts.compression(nil) }
+        if !exchange.isHead {
+            responseEncoder = BodyEncoder(coding, byteCount: head.bodyLength, on: reactor)
+            guard responseEncoder != nil else { return facts.compression(nil) }
+        }
+        return facts.compression(coding)
+    }
+
+    /// What the client takes; to be asked first while the request's head is there.
+    func acceptedCodings() -> AcceptedCodings {
+        if let known = exchange.codings { return known }
+        guard exchange.unconsumedHead > 0 else { return .none }
+        var codings = AcceptedCodings()
+        if parser.head.fields.contains(.acceptEncoding) {
+            unsafe input.withReadable { bytes in
+                for index in 0..<parser.head.fields.count {
+                    let field = parser.head.fields[index]
+                    guard field.known == .acceptEncoding else { continue }
+                    codings.add(unsafe bytes.bytes.text(field.value))
+                }
+            }
+        }
+        exchange.codings = codings
+        return codings
+    }
+
+    /// Sends what came out of the compressor.
+    func appendEncoded(_ bytes: UnsafeRawBufferPointer) {
+        guard unsafe !bytes.isEmpty else { return }
+        output.appendChunkHeader(byteCount: bytes.count)
+        unsafe output.append(bytes)
+        output.appendChunkEnd()
+    }
+}
