@@ -37,21 +37,33 @@ package struct AssetFinder {
     }
 
     /// - Parameter path: As `AssetPath.decode` gives it.
-    package func find(_ path: String) -> AssetOutcome? { find(path, mayRedirect: true) }
-
-    private func find(_ path: String, mayRedirect: Bool) -> AssetOutcome? {
-        let found =
-            switch html {
-            case .autoTrailingSlash: findAutomatically(path, mayRedirect)
-            case .forceTrailingSlash: findWithSlash(path, mayRedirect)
-            case .dropTrailingSlash: findWithoutSlash(path, mayRedirect)
-            case .none: exists(path) ? AssetOutcome.file(path) : nil
-            }
-        return found ?? findNothing(path)
+    package func find(_ path: String) -> AssetOutcome? {
+        switch find(path, redirectsMax: Self.redirectsMax) {
+        case .file(let file)?: .file(file)
+        case .redirect(let target, _)?: .redirect(target)
+        case nil: findNothing(path)
+        }
     }
 
-    private func findAutomatically(_ path: String, _ mayRedirect: Bool) -> AssetOutcome? {
-        func redirect(_ file: String, _ target: String) -> AssetOutcome? { self.redirect(file, target, mayRedirect) }
+    /// A name may be `index` in a folder `index`, and so on: so many in a row lead to where the last one does.
+    private static let redirectsMax = 5
+
+    private enum Found {
+        case file(String)
+        case redirect(String, serving: String)
+    }
+
+    private func find(_ path: String, redirectsMax: Int) -> Found? {
+        switch html {
+        case .autoTrailingSlash: findAutomatically(path, redirectsMax)
+        case .forceTrailingSlash: findWithSlash(path, redirectsMax)
+        case .dropTrailingSlash: findWithoutSlash(path, redirectsMax)
+        case .none: exists(path) ? .file(path) : nil
+        }
+    }
+
+    private func findAutomatically(_ path: String, _ redirectsMax: Int) -> Found? {
+        func redirect(_ file: String, _ target: String) -> Found? { self.redirect(file, target, redirectsMax) }
         let isThere = exists(path)
         if let folder = path.without("/index") {
             if isThere { return .file(path) }
@@ -69,8 +81,8 @@ package struct AssetFinder {
         return redirect(path + "/index.html", path + "/")
     }
 
-    private func findWithSlash(_ path: String, _ mayRedirect: Bool) -> AssetOutcome? {
-        func redirect(_ file: String, _ target: String) -> AssetOutcome? { self.redirect(file, target, mayRedirect) }
+    private func findWithSlash(_ path: String, _ redirectsMax: Int) -> Found? {
+        func redirect(_ file: String, _ target: String) -> Found? { self.redirect(file, target, redirectsMax) }
         let isThere = exists(path)
         if let folder = path.without("/index") {
             if isThere { return .file(path) }
@@ -89,8 +101,8 @@ package struct AssetFinder {
         return redirect(path + ".html", path + "/") ?? redirect(path + "/index.html", path + "/")
     }
 
-    private func findWithoutSlash(_ path: String, _ mayRedirect: Bool) -> AssetOutcome? {
-        func redirect(_ file: String, _ target: String) -> AssetOutcome? { self.redirect(file, target, mayRedirect) }
+    private func findWithoutSlash(_ path: String, _ redirectsMax: Int) -> Found? {
+        func redirect(_ file: String, _ target: String) -> Found? { self.redirect(file, target, redirectsMax) }
         let isThere = exists(path)
         if let folder = path.without("/index") {
             if isThere { return .file(path) }
@@ -114,12 +126,14 @@ package struct AssetFinder {
         return exists(path + "/index.html") ? .file(path + "/index.html") : nil
     }
 
-    /// A redirect to `target`, if that serves `file` and isn't a file's own path.
-    private func redirect(_ file: String, _ target: String, _ mayRedirect: Bool) -> AssetOutcome? {
-        guard mayRedirect, !target.isEmpty, exists(file), !exists(target), find(target, mayRedirect: false) == .file(file) else {
-            return nil
+    /// A redirect to `target`, if that isn't a file's own path and serves `file`; to where `target` itself leads, if it does.
+    private func redirect(_ file: String, _ target: String, _ redirectsMax: Int) -> Found? {
+        guard redirectsMax > 0, !target.isEmpty, exists(file), !exists(target) else { return nil }
+        switch find(target, redirectsMax: redirectsMax - 1) {
+        case .file(file)?: return .redirect(target, serving: file)
+        case .redirect(let end, serving: file)?: return .redirect(end, serving: file)
+        case .file?, .redirect?, nil: return nil
         }
-        return .redirect(target)
     }
 
     private func findNothing(_ path: String) -> AssetOutcome? {

@@ -8,6 +8,8 @@ package struct PathPattern: Equatable, Sendable {
         /// `nil`: the part is `prefix`, and nothing else.
         var capture: String?
         var suffix: [UInt8] = []
+        /// Stands for anything, slashes as well.
+        var isSplat = false
 
         func matches(_ part: ArraySlice<UInt8>) -> Bool {
             guard capture != nil else { return part.elementsEqual(prefix) }
@@ -48,9 +50,9 @@ package struct PathPattern: Equatable, Sendable {
         for bytes in Array(text.utf8).split(separator: separator, omittingEmptySubsequences: false) {
             let part = try Self.part(Array(bytes))
             if let name = part.capture, !names.insert(name).inserted {
-                throw name == Self.splatName ? Flaw.severalSplats : .nameTwice(name)
+                throw part.isSplat && splat != nil ? Flaw.severalSplats : .nameTwice(name)
             }
-            if part.capture == Self.splatName {
+            if part.isSplat {
                 splat = part
             } else if splat == nil {
                 head.append(part)
@@ -69,7 +71,8 @@ package struct PathPattern: Equatable, Sendable {
         while index < bytes.count {
             var name: String?
             var next = index + 1
-            if bytes[index] == UInt8(ascii: "*") {
+            let isSplat = bytes[index] == UInt8(ascii: "*")
+            if isSplat {
                 name = splatName
             } else if bytes[index] == UInt8(ascii: ":"), next < bytes.count, isLetter(bytes[next]) {
                 while next < bytes.count, isLetter(bytes[next]) || isDigit(bytes[next]) || bytes[next] == UInt8(ascii: "_") {
@@ -78,8 +81,8 @@ package struct PathPattern: Equatable, Sendable {
                 name = String(decoding: bytes[(index + 1)..<next], as: UTF8.self)
             }
             if let name {
-                if let part { throw part.capture == splatName && name == splatName ? .severalSplats : .severalInOnePart }
-                part = Part(prefix: text, capture: name)
+                if let part { throw part.isSplat && isSplat ? .severalSplats : .severalInOnePart }
+                part = Part(prefix: text, capture: name, isSplat: isSplat)
                 text = []
             } else {
                 text.append(bytes[index])

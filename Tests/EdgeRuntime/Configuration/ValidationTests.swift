@@ -18,6 +18,31 @@ import Testing
                     "4:1: error: workers.a.product: \"product\" is missing: name the SwiftPM executable, such as product = \"A\""
                 ]
             ),
+            // Files need no code, unless something is bound that only code could use.
+            ("[workers.a]\nassets = { directory = \"public\" }\n", []),
+            (
+                "[workers.a]\nassets = { directory = \"public\" }\ncrons = [\"0 0 * * *\"]\n",
+                [
+                    "4:1: error: workers.a.product: \"product\" is missing: name the SwiftPM executable, such as product = \"A\""
+                ]
+            ),
+            (
+                "[workers.a]\nassets = { directory = \"p\", binding = \"A\", run_worker_first = true }\n",
+                [
+                    "5:39: error: workers.a.assets.binding: a worker without a product can't use a binding",
+                    "5:63: error: workers.a.assets.run_worker_first: there is no worker that could run first",
+                ]
+            ),
+            (
+                "[workers.a]\nproduct = \"A\"\nassets = { directory = \"p\", run_worker_first = [\"x\", \"!/y\"] }\n",
+                [
+                    "6:49: error: workers.a.assets.run_worker_first: a rule begins with \"/\" or \"!/\", got \"x\""
+                ]
+            ),
+            (
+                "[workers.a]\nproduct = \"A\"\nassets = { directory = \"p\", run_worker_first = [\"!/y\"] }\n",
+                ["6:48: error: workers.a.assets.run_worker_first: 1…100 rules, at least one without \"!\""]
+            ),
             ("[workers.a]\nproduct = 1\n", ["5:11: error: workers.a.product: expected string, got 1"]),
             (
                 "[workers.a]\nproduct = \"A\"\nisolates = { min = \"4\" }\n",
