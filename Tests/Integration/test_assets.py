@@ -298,6 +298,22 @@ class Releases(unittest.TestCase):
             with self.assertRaises(RuntimeError) as caught:
                 node.start()
             self.assertIn(f"film.bin has {(25 << 20) + 1} bytes, and an asset at most {25 << 20}", str(caught.exception))
+        with site(ALONE, files=FILES) as project:
+            os.symlink("b.txt", project.path("public/a/inside.txt"))
+            with project.dev() as node:
+                self.assertEqual(node.get("/a/inside.txt", host="localhost").text, "b")
+            for target, reason in (("/etc/passwd", "outside of the assets' directory"), ("..", "in a circle of links")):
+                os.symlink(target, project.path("public/a/link"))
+                with self.assertRaises(RuntimeError) as caught:
+                    project.dev(deadline=30).start()
+                self.assertIn(reason, str(caught.exception))
+                os.unlink(project.path("public/a/link"))
+        with site('limits = { profile = "cloudflare-free" }\n' + ALONE) as project:
+            for number in range(20_001):
+                open(project.path(f"public/{number}"), "w").close()
+            with self.assertRaises(RuntimeError) as caught:
+                project.dev(deadline=30).start()
+            self.assertIn("more than 20000 files", str(caught.exception))
         self.assertIn("_headers:1: a header before the first path",
                       self.refusal(files={"_headers": "X-A: 1\n"}))
         self.assertIn("Content-Length is the node's own", self.refusal(files={"_headers": "/\n  Content-Length: 1\n"}))

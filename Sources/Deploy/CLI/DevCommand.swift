@@ -55,7 +55,8 @@ struct WorkerBuilder {
     func build(_ configuration: EffectiveConfiguration) throws(SystemError) -> Bool {
         guard isEnabled else { return true }
         var names: [String] = []
-        for worker in configuration.workers where worker.isEnabled && !worker.product.isEmpty && !names.contains(worker.product) {
+        for worker in configuration.workers
+        where worker.isEnabled && !worker.product.isEmpty && !names.contains(worker.product) {
             names.append(worker.product)
         }
         for product in names {

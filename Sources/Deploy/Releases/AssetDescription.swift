@@ -20,6 +20,7 @@ package enum AssetError: Error, Sendable, CustomStringConvertible {
     case badRule(RuleFileError, directory: String)
     case nameNotUTF8(String)
     case tooDeep(String)
+    case leadsOutside(String, target: String)
 
     package var description: String {
         switch self {
@@ -32,6 +33,8 @@ package enum AssetError: Error, Sendable, CustomStringConvertible {
                 + "or put it into a bucket"
         case .badRule(let error, let directory): "\(directory)/\(error)"
         case .nameNotUTF8(let path): "\(path) can't be opened by this name: names of assets are UTF-8"
+        case .leadsOutside(let path, let target):
+            "\(path) is a link to \(target), outside of the assets' directory; copy it, or leave it out in .assetsignore"
         case .tooDeep(let path): "\(path) lies too deep below the assets' directory, or in a circle of links"
         }
     }

@@ -69,15 +69,15 @@ package final class AssetStore: Sendable {
         rules.notFound = description.notFound
         rules.workerFirst = description.workerFirst
         rules.navigationPrefersAssets = description.navigationPrefersAssets
-        let headers = try FileTree.readTextIfPresent(description.directory + "/_headers") ?? ""
-        let redirects = try FileTree.readTextIfPresent(description.directory + "/_redirects") ?? ""
+        let directory = try AssetDirectory(description)
+        let (headers, redirects) = (try directory.text("_headers"), try directory.text("_redirects"))
         do throws(RuleFileError) {
             rules.headers = try AssetHeaderRules(headers)
             rules.redirects = try AssetRedirects(redirects)
         } catch {
             throw AssetError.badRule(error, directory: description.directory)
         }
-        let files = try AssetDirectory(description).files()
+        let files = try directory.files()
         var delivery = Delivery(store: self, logger: logger)
         do {
             var byPath: [String: AssetDirectory.File] = [:]
@@ -88,7 +88,7 @@ package final class AssetStore: Sendable {
             delivery.abort()
             throw error
         }
-        let site = AssetSite(tenant: tenant, worker: worker, rules: rules, directory: directory)
+        let site = AssetSite(tenant: tenant, worker: worker, rules: rules, directory: self.directory)
         return (site, Hold(delivery.names, self))
     }
 
@@ -117,6 +117,8 @@ package final class AssetStore: Sendable {
         private(set) var names: Set<String> = []
         private var written: [(temporary: String, name: String)] = []
         private var writtenNames: Set<String> = []
+        /// What came of compressing, by name.
+        private var made: [String: AssetFile.Variant?] = [:]
 
         init(store: AssetStore, logger: Logger) {
             self.store = store
@@ -128,7 +130,9 @@ package final class AssetStore: Sendable {
             let hash = Hexadecimal.text(Digest.hash(content, with: .sha256))
             try put(content, hash)
             var asset = AssetFile(hash: hash, byteCount: content.count, type: AssetContentType.of(file.path))
-            for coding in ContentCoding.allCases { asset.variants[coding] = try variant(coding, of: content, hash, file, siblings) }
+            for coding in ContentCoding.allCases {
+                asset.variants[coding] = try variant(coding, of: content, hash, file, siblings)
+            }
             return asset
         }
 
@@ -156,6 +160,15 @@ package final class AssetStore: Sendable {
                 MediaType(AssetContentType.of(file.path))?.isCompressible ?? false
             else { return nil }
             let name = hash + Self.ending(coding)
+            if let known = made[name] { return known }
+            let variant = try compressed(content, name, coding)
+            made[name] = .some(variant)
+            return variant
+        }
+
+        private mutating func compressed(_ content: [UInt8], _ name: String, _ coding: ContentCoding) throws -> AssetFile
+            .Variant?
+        {
             if !claim(name), let status = FileTree.status(store.directory + "/" + name) {
                 return AssetFile.Variant(name: name, byteCount: status.byteCount)
             }
@@ -220,32 +233,56 @@ struct AssetDirectory {
         }
     }
     private let description: AssetDescription
-    private let ignored: IgnoreRules
+    /// Without links.
+    private let root: String
     private static let depthMax = 64
 
-    init(_ description: AssetDescription) throws(SystemError) {
+    init(_ description: AssetDescription) throws {
         self.description = description
-        ignored = IgnoreRules(try FileTree.readTextIfPresent(description.directory + "/.assetsignore") ?? "")
+        root = try FileTree.realPath(description.directory)
+    }
+
+    /// What a file of the directory's top says; nothing when there is none.
+    func text(_ name: String) throws -> String {
+        let location = description.directory + "/" + name
+        guard let status = FileTree.status(location) else { return "" }
+        try checkLink(location, status)
+        return try FileTree.readTextIfPresent(location) ?? ""
     }
 
     /// All files that are assets.
     func files() throws -> [File] {
         var files: [File] = []
-        try collect("", depth: 0, into: &files)
+        let ignored = IgnoreRules(try text(".assetsignore"))
+        try collect("", ignored, inside: [], into: &files)
         return files
     }
 
-    private func collect(_ folder: String, depth: Int, into files: inout [File]) throws {
+    /// What lies outside was not meant to be shown to the world, and may be a file of another tenant.
+    private func checkLink(_ location: String, _ status: FileStatus) throws {
+        guard status.isLink else { return }
+        let target = try FileTree.realPath(location)
+        guard target == root || target.hasPrefix(root == "/" ? root : root + "/") else { throw AssetError.leadsOutside(location, target: target) }
+    }
+
+    /// - Parameter folders: those on the way down, by identity.
+    private func collect(
+        _ folder: String, _ ignored: IgnoreRules, inside folders: [[UInt64]], into files: inout [File]
+    ) throws {
         let location = description.directory + folder
-        guard depth < Self.depthMax else { throw AssetError.tooDeep(location) }
+        guard folders.count < Self.depthMax, let identity = FileTree.status(location)?.identity, !folders.contains(identity)
+        else {
+            throw AssetError.tooDeep(location)
+        }
         for name in FileTree.list(location) {
             let path = folder + "/" + name
             let found = description.directory + path
             guard !name.unicodeScalars.contains("\u{FFFD}") else { throw AssetError.nameNotUTF8(found) }
             guard let status = FileTree.status(found) else { continue }
             guard !ignored.ignores(String(path.dropFirst()), isDirectory: status.kind == .directory) else { continue }
+            try checkLink(found, status)
             switch status.kind {
-            case .directory: try collect(path, depth: depth + 1, into: &files)
+            case .directory: try collect(path, ignored, inside: folders + [identity], into: &files)
             case .file:
                 guard status.byteCount <= AssetLimits.fileBytesMax else {
                     throw AssetError.fileTooLarge(found, byteCount: status.byteCount)

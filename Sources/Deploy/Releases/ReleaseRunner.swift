@@ -173,8 +173,8 @@ package actor ReleaseRunner {
     }
 
     private func makeRuntime(
-        _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, from executable: String, version: String,
-        secrets: [(name: String, value: String)]
+        _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, from executable: String,
+        version: String, secrets: [(name: String, value: String)]
     ) async throws -> WorkerRuntime {
         var bindings: [IsolateConfiguration.Binding] = []
         var targets: [BindingTarget] = []

@@ -114,7 +114,9 @@ package struct AssetHeaderRules: Equatable, Sendable {
                     if isSet.insert(lowered).inserted {
                         headers.removeAll { $0.name.lowercased() == lowered }
                         headers.append(AssetHeader(name, value))
-                    } else if lowered != "set-cookie", let index = headers.firstIndex(where: { $0.name.lowercased() == lowered }) {
+                    } else if lowered != "set-cookie",
+                        let index = headers.firstIndex(where: { $0.name.lowercased() == lowered })
+                    {
                         headers[index].value += ", " + value
                     } else {
                         headers.append(AssetHeader(name, value))
@@ -153,7 +155,8 @@ extension String {
         guard bytes.count >= mark.count else { return nil }
         for start in 0...(bytes.count - mark.count) where bytes[start..<(start + mark.count)].elementsEqual(mark) {
             return (
-                String(decoding: bytes[..<start], as: UTF8.self), String(decoding: bytes[(start + mark.count)...], as: UTF8.self)
+                String(decoding: bytes[..<start], as: UTF8.self),
+                String(decoding: bytes[(start + mark.count)...], as: UTF8.self)
             )
         }
         return nil

@@ -67,7 +67,9 @@ package struct AssetRedirects: Equatable, Sendable {
         }
         guard isRelative || status != 200 else { return "a rewrite (200) leads to a path of this site, got \(target)" }
         let path = withoutQuery(target)
-        if isRelative, source.hasSuffix("/*") || source.hasSuffix("/"), path.hasSuffix("/index.html") || path.hasSuffix("/index") {
+        if isRelative, source.hasSuffix("/*") || source.hasSuffix("/"),
+            path.hasSuffix("/index.html") || path.hasSuffix("/index")
+        {
             return "this rule leads back to itself: \(path) is served without its last part, which the rule matches again; "
                 + "for an application of one page, use not_found = \"single-page-application\""
         }

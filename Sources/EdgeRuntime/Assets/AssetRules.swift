@@ -52,7 +52,8 @@ package struct AssetRules: Sendable {
         }
         switch outcome {
         case .redirect(let target): return redirect(to: target, request)
-        case .file(let name): return AssetPath.encode(decoded) == path ? file(name, 200, request) : redirect(to: decoded, request)
+        case .file(let name):
+            return AssetPath.encode(decoded) == path ? file(name, 200, request) : redirect(to: decoded, request)
         case .notFoundPage(let name):
             return AssetPath.encode(decoded) == path ? file(name, 404, request) : redirect(to: decoded, request)
         }

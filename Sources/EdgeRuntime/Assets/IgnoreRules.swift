@@ -59,7 +59,8 @@ package struct IgnoreRules: Sendable {
         // Which rests of `rule` the path so far may go on with; a set, so that no rule takes more than rules × parts steps.
         var states: Set<Int> = [rule.startIndex]
         func close(_ states: inout Set<Int>) {
-            for index in rule.indices where states.contains(index) && rule[index].elementsEqual("**".utf8) && index + 1 < rule.endIndex {
+            for index in rule.indices
+            where states.contains(index) && rule[index].elementsEqual("**".utf8) && index + 1 < rule.endIndex {
                 states.insert(index + 1)
             }
         }

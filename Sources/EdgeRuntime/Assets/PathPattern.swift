@@ -13,7 +13,8 @@ package struct PathPattern: Equatable, Sendable {
 
         func matches(_ part: ArraySlice<UInt8>) -> Bool {
             guard capture != nil else { return part.elementsEqual(prefix) }
-            return part.count > prefix.count + suffix.count && part.starts(with: prefix) && part.suffix(suffix.count).elementsEqual(suffix)
+            return part.count > prefix.count + suffix.count && part.starts(with: prefix)
+                && part.suffix(suffix.count).elementsEqual(suffix)
         }
 
         func captured(_ part: ArraySlice<UInt8>) -> String {

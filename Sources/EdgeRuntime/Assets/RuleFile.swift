@@ -27,7 +27,8 @@ struct RuleLines {
             while let byte = line.last, byte == 0x20 || byte == 0x09 || byte == 0x0D { line = line.dropLast() }
             guard line.count <= Self.lineByteCountMax else {
                 throw RuleFileError(
-                    file: file, line: index + 1, reason: "a line of \(line.count) bytes; at most \(Self.lineByteCountMax) are allowed")
+                    file: file, line: index + 1,
+                    reason: "a line of \(line.count) bytes; at most \(Self.lineByteCountMax) are allowed")
             }
             guard let first = line.first, first != UInt8(ascii: "#") else { continue }
             guard line.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else {

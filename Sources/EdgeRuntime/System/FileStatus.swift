@@ -7,6 +7,8 @@ package struct FileStatus: Sendable {
 
     package let kind: Kind
     package let byteCount: Int
+    /// Whether the path itself is a link to that.
+    package let isLink: Bool
     /// Device and number: the same for two names of one thing.
     package let identity: [UInt64]
 }
@@ -15,15 +17,27 @@ extension FileTree {
     /// - Returns: `nil` when nothing is there, or a link to nothing.
     package static func status(_ path: String) -> FileStatus? {
         var status = stat()
-        // SAFETY: stat fills the struct whose address it is given.
-        guard unsafe stat(path, &status) == 0 else { return nil }
+        // SAFETY: both calls fill the struct whose address they are given.
+        guard unsafe lstat(path, &status) == 0 else { return nil }
+        let isLink = status.st_mode & S_IFMT == S_IFLNK
+        if isLink, unsafe stat(path, &status) != 0 { return nil }
         let kind: FileStatus.Kind =
             switch status.st_mode & S_IFMT {
             case S_IFREG: .file
             case S_IFDIR: .directory
             default: .other
             }
-        return FileStatus(kind: kind, byteCount: Int(status.st_size), identity: [UInt64(status.st_dev), UInt64(status.st_ino)])
+        return FileStatus(
+            kind: kind, byteCount: Int(status.st_size), isLink: isLink,
+            identity: [UInt64(status.st_dev), UInt64(status.st_ino)])
+    }
+
+    /// The one path of what `path` leads to, without links.
+    package static func realPath(_ path: String) throws(SystemError) -> String {
+        guard let resolved = unsafe realpath(path, nil) else { throw SystemError("realpath", errno: errno, on: path) }
+        defer { unsafe free(resolved) }
+        // SAFETY: realpath gives a string that ends with NUL, which is the caller's to free.
+        return unsafe String(cString: resolved)
     }
 
     /// Makes durable all that was written to the file system of a directory: for many files at once, where a sync for each

@@ -69,7 +69,8 @@ package struct FileWatcher: ~Copyable {
             let name = String(decoding: buffer[(offset + 16)..<(offset + 16 + nameCount)].prefix { $0 != 0 }, as: UTF8.self)
             offset += 16 + nameCount
             // Editors write hidden and backup files beside what they edit.
-            let isOurs = name.hasPrefix(".dev.vars") || name.hasPrefix(".env") || name == ".assetsignore" || name == ".well-known"
+            let isOurs =
+                name.hasPrefix(".dev.vars") || name.hasPrefix(".env") || name == ".assetsignore" || name == ".well-known"
             guard !name.hasSuffix("~"), !name.hasSuffix(".swp"), isOurs || !name.hasPrefix(".") else { continue }
             let path = "\(folder)/\(name)"
             let isDirectory = FileTree.isDirectory(path)

@@ -6,7 +6,8 @@ import Testing
     private static let script = AssetFile(
         hash: String(repeating: "a", count: 64), byteCount: 5000, type: "text/javascript; charset=utf-8",
         variants: [.gzip: .init(name: "a.gz", byteCount: 500), .brotli: .init(name: "a.br", byteCount: 400)])
-    private static let page = AssetFile(hash: String(repeating: "b", count: 64), byteCount: 10, type: "text/html; charset=utf-8")
+    private static let page = AssetFile(
+        hash: String(repeating: "b", count: 64), byteCount: 10, type: "text/html; charset=utf-8")
 
     private func rules(_ change: (inout AssetRules) -> Void = { _ in }) -> AssetRules {
         var rules = AssetRules(manifest: [
@@ -17,7 +18,9 @@ import Testing
         return rules
     }
 
-    private func get(_ target: String, method: AssetRequest.Method = .get, _ change: (inout AssetRequest) -> Void = { _ in }) -> AssetRequest {
+    private func get(_ target: String, method: AssetRequest.Method = .get, _ change: (inout AssetRequest) -> Void = { _ in })
+        -> AssetRequest
+    {
         var request = AssetRequest(method: method, host: "h", target: target)
         change(&request)
         return request
@@ -59,7 +62,9 @@ import Testing
     }
 
     /// A worker that guards files sees each request for them, however it writes the path.
-    @Test(arguments: ["/admin/secret.txt", "/%61dmin/secret.txt", "//admin/secret.txt", "/admin%2Fsecret.txt", "/admin//secret.txt"])
+    @Test(arguments: [
+        "/admin/secret.txt", "/%61dmin/secret.txt", "//admin/secret.txt", "/admin%2Fsecret.txt", "/admin//secret.txt",
+    ])
     func `no way of writing a path gets around the worker`(_ path: String) {
         let rules = rules { $0.workerFirst = .paths(["/admin/*"]) }
         let answer = rules.answerBeforeWorker(get(path))
@@ -68,11 +73,12 @@ import Testing
 
     // MARK: Paths
 
-    @Test(arguments: [
-        ("/script%2Ejs?q=1", "/script.js?q=1"), ("//script.js", "/script.js"), ("/a%20b/%C3%A9.txt", nil),
-        ("/a b/é.txt", "/a%20b/%C3%A9.txt"), ("/a%20b//%c3%a9.txt", "/a%20b/%C3%A9.txt"), ("/file.html?x", "/file?x"),
-        ("/%2F%2Fscript.js", "/script.js"),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("/script%2Ejs?q=1", "/script.js?q=1"), ("//script.js", "/script.js"), ("/a%20b/%C3%A9.txt", nil),
+            ("/a b/é.txt", "/a%20b/%C3%A9.txt"), ("/a%20b//%c3%a9.txt", "/a%20b/%C3%A9.txt"), ("/file.html?x", "/file?x"),
+            ("/%2F%2Fscript.js", "/script.js"),
+        ] as [(String, String?)])
     func `one way of writing a path is served, the others lead there`(_ target: String, _ location: String?) {
         let answer = rules().answer(get(target))
         #expect(answer.status == (location == nil ? 200 : 307))
@@ -90,7 +96,9 @@ import Testing
         for seed in 0..<3000 as Range<UInt64> {
             var random = SplitMix64(seed: seed)
             let pieces = ["/", "//", "%2f", "%5c", "\\", "evil.com", "file", ".html", "index", "%2e", "%0d%0a", "a", "@", ":"]
-            let target = "/" + (0..<Int.random(in: 0...6, using: &random)).map { _ in pieces.randomElement(using: &random) ?? "" }.joined()
+            let target =
+                "/"
+                + (0..<Int.random(in: 0...6, using: &random)).map { _ in pieces.randomElement(using: &random) ?? "" }.joined()
             let rules = rules {
                 $0.redirects = redirects
                 $0.notFound = Bool.random(using: &random) ? .singlePageApplication : .none
@@ -98,7 +106,8 @@ import Testing
             }
             for path in [target, "/go" + target] {
                 guard let location = header("location", rules.answer(get(path))) else { continue }
-                #expect(location.hasPrefix("/") && !location.hasPrefix("//") && !location.contains("\\"), "seed \(seed): \(path)")
+                #expect(
+                    location.hasPrefix("/") && !location.hasPrefix("//") && !location.contains("\\"), "seed \(seed): \(path)")
                 #expect(location.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }, "seed \(seed): \(path)")
             }
         }
@@ -123,19 +132,22 @@ import Testing
         #expect(header("content-encoding", answer) == "br")
         #expect(header("etag", answer)?.hasPrefix("W/") == true)
         // Parts are of the plain content.
-        let part = rules().answer(get("/script.js") { request in
-            request.codings = AcceptedCodings("gzip, br")
-            request.range = "bytes=0-9"
-        })
+        let part = rules().answer(
+            get("/script.js") { request in
+                request.codings = AcceptedCodings("gzip, br")
+                request.range = "bytes=0-9"
+            })
         #expect(part.status == 206 && part.body?.name == Self.script.hash && part.body?.range == 0..<10)
     }
 
     @Test(arguments: [
         ("bytes=0-0", RangeOutcome.part(0..<1)), ("bytes=5-", .part(5..<10)), ("bytes=-3", .part(7..<10)),
-        ("bytes=-99", .part(0..<10)), ("bytes=9-99", .part(9..<10)), ("bytes=10-", .unsatisfiable), ("bytes=-0", .unsatisfiable),
+        ("bytes=-99", .part(0..<10)), ("bytes=9-99", .part(9..<10)), ("bytes=10-", .unsatisfiable),
+        ("bytes=-0", .unsatisfiable),
         ("bytes=3-2", .whole), ("bytes=0-1,3-4", .whole), ("lines=0-1", .whole), ("bytes=", .whole), ("bytes=-", .whole),
         ("bytes=a-b", .whole), ("Bytes=0-1", .part(0..<2)), ("bytes=99999999999999999999-", .unsatisfiable),
-        ("bytes=0-99999999999999999999", .part(0..<10)), ("bytes=+1-2", .whole), ("bytes=1-2-3", .whole), ("bytes=0-9223372036854775807", .part(0..<10)),
+        ("bytes=0-99999999999999999999", .part(0..<10)), ("bytes=+1-2", .whole), ("bytes=1-2-3", .whole),
+        ("bytes=0-9223372036854775807", .part(0..<10)),
     ])
     func `a range is read`(_ field: String, _ outcome: RangeOutcome) { #expect(RangeOutcome(field, byteCount: 10) == outcome) }
 
@@ -156,11 +168,15 @@ import Testing
 }
 
 @Suite struct `Accepted codings` {
-    @Test(arguments: [
-        ("", nil), ("gzip", .gzip), ("br", .brotli), ("gzip, br", .brotli), ("gzip;q=1, br;q=0.9", .gzip), ("GZIP ; Q=0.5", .gzip),
-        ("*", .brotli), ("*, br;q=0", .gzip), ("*;q=0, gzip", .gzip), ("gzip;q=0", nil), ("gzip;q=0.000", nil), ("gzip;q=0.001", .gzip),
-        ("gzip;q=2", nil), ("gzip;q=x", nil), ("deflate, identity", nil), (",,;q=1,br", .brotli), ("gzip;q=0.12345", nil), ("x-gzip", .gzip),
-    ] as [(String, ContentCoding?)])
+    @Test(
+        arguments: [
+            ("", nil), ("gzip", .gzip), ("br", .brotli), ("gzip, br", .brotli), ("gzip;q=1, br;q=0.9", .gzip),
+            ("GZIP ; Q=0.5", .gzip),
+            ("*", .brotli), ("*, br;q=0", .gzip), ("*;q=0, gzip", .gzip), ("gzip;q=0", nil), ("gzip;q=0.000", nil),
+            ("gzip;q=0.001", .gzip),
+            ("gzip;q=2", nil), ("gzip;q=x", nil), ("deflate, identity", nil), (",,;q=1,br", .brotli), ("gzip;q=0.12345", nil),
+            ("x-gzip", .gzip),
+        ] as [(String, ContentCoding?)])
     func `are what the field says`(_ field: String, _ coding: ContentCoding?) {
         #expect(AcceptedCodings(field).preferred() == coding)
     }
@@ -176,7 +192,9 @@ import Testing
             var random = SplitMix64(seed: seed)
             let alphabet = Array("gzipbr*;q=01.,x \té".unicodeScalars)
             var text = ""
-            for _ in 0..<Int.random(in: 0...20, using: &random) { text.unicodeScalars.append(alphabet.randomElement(using: &random) ?? " ") }
+            for _ in 0..<Int.random(in: 0...20, using: &random) {
+                text.unicodeScalars.append(alphabet.randomElement(using: &random) ?? " ")
+            }
             let codings = AcceptedCodings(text)
             // Whoever prefers one of all takes it when it is the only one.
             if let best = codings.preferred() { #expect(codings.preferred(of: [best]) == best, "seed \(seed)") }

@@ -3,7 +3,9 @@ import Testing
 
 @Suite struct `HTML handling` {
     /// A file, and a folder with an index: the two ways to have a page.
-    private static let files: Set<String> = ["/index.html", "/file.html", "/folder/index.html", "/plain.txt", "/404.html", "/a/404.html"]
+    private static let files: Set<String> = [
+        "/index.html", "/file.html", "/folder/index.html", "/plain.txt", "/404.html", "/a/404.html",
+    ]
 
     private func find(_ path: String, _ html: HTMLHandling, _ notFound: NotFoundHandling = .none) -> AssetOutcome? {
         AssetFinder(html: html, notFound: notFound, exists: Self.files.contains).find(path)
@@ -69,11 +71,14 @@ import Testing
             for mode in HTMLHandling.allCases {
                 let finder = AssetFinder(html: mode, notFound: .none, exists: files.contains)
                 for file in files.sorted() {
-                    for path in [file, file + "/", file + ".html", file + "/index", file + "/index.html", String(file.dropLast(5))] {
+                    for path in [
+                        file, file + "/", file + ".html", file + "/index", file + "/index.html", String(file.dropLast(5)),
+                    ] {
                         let outcome = finder.find(path.isEmpty ? "/" : path)
                         if case .redirect(let target)? = outcome {
                             guard case .file(let found)? = finder.find(target) else {
-                                Issue.record("seed \(seed), \(mode), \(files.sorted()): \(path) leads to \(target), which is no file")
+                                Issue.record(
+                                    "seed \(seed), \(mode), \(files.sorted()): \(path) leads to \(target), which is no file")
                                 continue
                             }
                             #expect(files.contains(found))

@@ -97,6 +97,12 @@ func callOutside(_ context: ExecutionContext) async throws -> Response {
     return Response(body: answer.body)
 }
 
+func page(_ request: Request, _ env: Env) async throws -> Response {
+    var answer = try await env.assets("ASSETS").fetch(request)
+    try answer.headers.set("x-served-by", "the worker")
+    return answer
+}
+
 func signIn(_ env: Env, _ context: ExecutionContext, password: String, hash: String) async throws -> Response {
     guard try await Bcrypt.verify(password, hash) else { return .text("wrong password\n", status: 401) }
     guard let secret = env.secret("JWT_KEY") else { throw MissingSecret() }

@@ -71,7 +71,9 @@ extension Connection: Dispatchable, EventOwner {
         let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1) }
         switch match {
         case .worker(let route):
-            if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) { return serve(answer, of: site) }
+            if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
+                return serve(answer, of: site)
+            }
             dispatch(to: route, headByteCount)
         case .site(let site): serve(site.rules.answer(assetRequest()), of: site)
         case .origin(let origin): forward(to: origin)

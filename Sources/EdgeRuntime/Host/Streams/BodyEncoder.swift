@@ -36,7 +36,9 @@ final class BodyEncoder {
             guard let encoder = GzipEncoder(level: Self.gzipLevel) else { return nil }
             engine = .gzip(encoder)
         case .brotli:
-            guard let encoder = BrotliEncoder(quality: Self.brotliQuality, windowBits: Self.brotliWindowBits) else { return nil }
+            guard let encoder = BrotliEncoder(quality: Self.brotliQuality, windowBits: Self.brotliWindowBits) else {
+                return nil
+            }
             engine = .brotli(encoder)
         }
         self.units = units

@@ -51,7 +51,9 @@ package enum Brotli {
     package static func encode(_ bytes: [UInt8], quality: Int) -> [UInt8]? {
         guard let encoder = BrotliEncoder(quality: quality, windowBits: 22) else { return nil }
         var encoded: [UInt8] = []
-        let isDone = unsafe bytes.withUnsafeBytes { unsafe encoder.encode($0, .finish) { unsafe encoded.append(contentsOf: $0) } }
+        let isDone = unsafe bytes.withUnsafeBytes {
+            unsafe encoder.encode($0, .finish) { unsafe encoded.append(contentsOf: $0) }
+        }
         return isDone ? encoded : nil
     }
 

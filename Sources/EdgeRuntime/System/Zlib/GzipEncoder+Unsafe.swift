@@ -58,7 +58,9 @@ package enum Gzip {
     package static func encode(_ bytes: [UInt8], level: Int) -> [UInt8]? {
         guard let encoder = GzipEncoder(level: level) else { return nil }
         var encoded: [UInt8] = []
-        let isDone = unsafe bytes.withUnsafeBytes { unsafe encoder.encode($0, .finish) { unsafe encoded.append(contentsOf: $0) } }
+        let isDone = unsafe bytes.withUnsafeBytes {
+            unsafe encoder.encode($0, .finish) { unsafe encoded.append(contentsOf: $0) }
+        }
         return isDone ? encoded : nil
     }
 
