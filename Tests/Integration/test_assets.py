@@ -1,8 +1,10 @@
 """Static files as the node serves them, in front of a worker, behind its binding and alone (spec: runtime, section 7)."""
 
 import gzip
+import hashlib
 import http.client
 import os
+import shutil
 import subprocess
 import unittest
 import zlib
@@ -152,6 +154,31 @@ class Serving(unittest.TestCase):
                     self.assertEqual((answer.status, len(answer.read())), (status, length), (method, path))
             connection.close()
 
+    def test_pipelined_requests_are_answered_in_order(self):
+        with site(files=FILES) as project, project.dev() as node:
+            paths = ["/a/b.txt", "/hello", "/script.js", "/missing-in-public", "/file", "/a/b.txt"]
+            request = "".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in paths[:-1])
+            received = node.raw(
+                (request + f"GET {paths[-1]} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").encode())
+            bodies = []
+            while received:
+                head, rest = received.split(b"\r\n\r\n", 1)
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                bodies.append(rest[:length].decode())
+                received = rest[length:]
+            self.assertEqual(
+                bodies, ["b", "hello", SCRIPT, "GET http://localhost/missing-in-public", PAGE, "b"])
+
+    def test_few_files_are_kept_open(self):
+        files = {f"{number}.txt": f"{number}" for number in range(300)}
+        with site(ALONE, files=files) as project, project.dev() as node:
+            for _ in range(2):
+                for number in range(300):
+                    self.assertEqual(node.get(f"/{number}.txt", host="localhost").text, f"{number}")
+            folder = f"/proc/{node.process.pid}/fd"
+            paths = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder) if os.path.islink(f"{folder}/{name}")]
+            self.assertIn(sum("/assets/" in path for path in paths), range(1, 129))
+
     def test_codings_made_beforehand(self):
         own = gzip.compress(SCRIPT.encode(), 1)
         files = FILES | {"own.js": SCRIPT, "own.js.gz": own, "stale.js": SCRIPT, "stale.js.gz": gzip.compress(b"old"),
@@ -270,6 +297,50 @@ class Releases(unittest.TestCase):
             wait_until(lambda: node.get("/x2", host="localhost").status == 302, 30, "the next rule")
             # What no release has is removed, in the end.
             wait_until(lambda: len(os.listdir(os.path.join(node.state, "assets"))) < len(stored), 20, "less files")
+
+    def test_a_directory_that_is_made_anew_is_followed(self):
+        """As builds do: remove all they have put out, make it again."""
+        for directory in ("public", "web/dist"):
+            with site(files=FILES) as project:
+                project.edit("wrangler-like.toml", '"public"', f'"{directory}"')
+                top = directory.split("/")[0]
+                project.write(directory + "/a/b.txt", "b")
+                with project.dev() as node:
+                    for content in ("first", "second"):
+                        shutil.rmtree(project.path(top))
+                        project.write(directory + "/a/b.txt", content)
+                        wait_until(lambda: node.get("/a/b.txt", host="localhost").text == content, 30, content)
+
+    def test_an_open_download_keeps_its_file(self):
+        """Two releases later the file is no longer in the store, and the client still gets all of it."""
+        content = os.urandom(20 << 20)
+        with site(files=FILES | {"large.bin": content}) as project, project.dev() as node:
+            connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
+            connection.request("GET", "/large.bin", headers={"Host": "localhost"})
+            answer = connection.getresponse()
+            received = answer.read(1000)
+            stored = os.path.join(node.state, "assets", hashlib.sha256(content).hexdigest())
+            self.assertTrue(os.path.exists(stored))
+            os.unlink(project.path("public/large.bin"))
+            for number in range(3):
+                project.write("public/a/b.txt", f"change {number}")
+                wait_until(lambda: node.get("/a/b.txt", host="localhost").text == f"change {number}", 30, "the change")
+            wait_until(lambda: not os.path.exists(stored), 20, "the end of the file")
+            self.assertEqual(received + answer.read(), content)
+            connection.close()
+
+    def test_what_a_crash_left_behind_is_removed(self):
+        with site(ALONE, files=FILES) as project:
+            with project.dev() as node:
+                node.kill()
+                assets = os.path.join(node.state, "assets")
+                kept = set(os.listdir(assets))
+                for name in ("incoming.1.2", "0" * 64):
+                    with open(os.path.join(assets, name), "w") as file:
+                        file.write("half")
+            with project.dev() as node:
+                self.assertEqual(node.get("/a/b.txt", host="localhost").text, "b")
+                self.assertEqual(set(os.listdir(assets)), kept)
 
     def test_ignored_files_are_no_assets(self):
         files = FILES | {".assetsignore": "*.map\n/secret/\n!keep.map\n", "x.map": "x", "keep.map": "k", "secret/s.txt": "s",

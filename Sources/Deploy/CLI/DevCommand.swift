@@ -201,13 +201,16 @@ private final class AssetDirectories: Sendable {
 
     func add(_ directories: [String]) { paths.withLock { $0.formUnion(directories) } }
 
-    func contain(_ path: String) -> Bool { paths.withLock { $0.contains { path.hasPrefix($0 + "/") } } }
+    /// Whether `path` is one of them, lies in one, or has one in it.
+    func concern(_ path: String) -> Bool {
+        paths.withLock { $0.contains { path == $0 || path.hasPrefix($0 + "/") || $0.hasPrefix(path + "/") } }
+    }
 }
 
 extension DevSession {
     /// Whether a file is one that a release is made of.
     private func isInput(_ path: String) -> Bool {
-        if assetDirectories.contain(path), !path.hasPrefix(builder.directory + "/.build/") { return true }
+        if assetDirectories.concern(path), !path.hasPrefix(builder.directory + "/.build/") { return true }
         // Executables have no extension; all else there belongs to the one who builds.
         if path.hasPrefix(builder.products + "/") { return !path.dropFirst(builder.products.count).contains(".") }
         let relative = path.hasPrefix(project.directory + "/") ? path.dropFirst(project.directory.count + 1) : path[...]
@@ -221,7 +224,10 @@ extension DevSession {
 final class ChangeFeed: Sendable {
     private let watcher: Mutex<FileWatcher?>
 
+    private let directory: String
+
     init(_ project: Project, _ builder: WorkerBuilder) throws(SystemError) {
+        directory = project.directory
         var watcher = try FileWatcher()
         for folder in ["Sources", "environments", "migrations"] { watcher.watch("\(project.directory)/\(folder)") }
         watcher.watchFiles(of: project.directory)
@@ -233,7 +239,7 @@ final class ChangeFeed: Sendable {
     /// Watches these folders too; before `follow`.
     func watch(_ folders: [String]) {
         watcher.withLock { watcher in
-            for folder in folders { watcher?.watch(folder) }
+            for folder in folders { watcher?.watch(folder, below: directory) }
         }
     }
 
@@ -244,7 +250,7 @@ final class ChangeFeed: Sendable {
         SystemThread(name: "edge-watch") { [self] in
             guard var watcher = watcher.withLock({ $0.take() }) else { return }
             while true {
-                for folder in changed(watcher.next(quiet: .milliseconds(200))) { watcher.watch(folder) }
+                for folder in changed(watcher.next(quiet: .milliseconds(200))) { watcher.watch(folder, below: directory) }
             }
         }.start()
     }

@@ -7,6 +7,8 @@ package struct FileWatcher: ~Copyable {
     private var folders: [Int32: String] = [:]
     /// Those of which only the files count.
     private var flat: Set<Int32> = []
+    /// Folders that are watched again when they are made anew, as builds do with what they put out.
+    private var recurring: Set<String> = []
 
     package init() throws(SystemError) {
         let number = edge_inotify()
@@ -19,6 +21,7 @@ package struct FileWatcher: ~Copyable {
         let number = unsafe edge_inotify_watch(descriptor.rawValue, path)
         guard number >= 0 else { return }  // What isn't there can't change.
         folders[number] = path
+        flat.remove(number)
         for name in FileTree.list(path) where !name.hasPrefix(".") || name == ".well-known" {
             let child = path + "/" + name
             if FileTree.isDirectory(child) { watch(child) }
@@ -28,9 +31,23 @@ package struct FileWatcher: ~Copyable {
     /// Watches a folder for changes of the files in it, not of what lies below.
     package mutating func watchFiles(of path: String) {
         let number = unsafe edge_inotify_watch(descriptor.rawValue, path)
-        guard number >= 0 else { return }
+        // With all below it, it is watched already.
+        guard number >= 0, folders[number] == nil || flat.contains(number) else { return }
         folders[number] = path
         flat.insert(number)
+    }
+
+    /// Watches a folder and all below it, also when it, or one of those that it lies in, is removed and made again.
+    ///
+    /// - Parameter top: A folder that `path` lies in and that stays; of others, only `path` itself is watched.
+    package mutating func watch(_ path: String, below top: String) {
+        watch(path)
+        var folder = path
+        while folder.hasPrefix(top + "/") {
+            recurring.insert(folder)
+            folder = String(folder.prefix(upTo: folder.lastIndex(of: "/") ?? folder.startIndex))
+            watchFiles(of: folder)
+        }
     }
 
     /// Blocks until something changed, then until nothing has for `quiet`.
@@ -74,7 +91,7 @@ package struct FileWatcher: ~Copyable {
             guard !name.hasSuffix("~"), !name.hasSuffix(".swp"), isOurs || !name.hasPrefix(".") else { continue }
             let path = "\(folder)/\(name)"
             let isDirectory = FileTree.isDirectory(path)
-            if flat.contains(number), isDirectory { continue }
+            if flat.contains(number), isDirectory, !recurring.contains(path) { continue }
             changed.insert(path)
             if isDirectory { watch(path) }
         }
