@@ -6,6 +6,7 @@ package enum AssetPath {
     ///
     /// - Note: An escape that is malformed, or that makes no UTF-8, leaves its segment as it is.
     package static func decode(_ path: some StringProtocol) -> String {
+        if isPlain(path) { return String(path) }
         var decoded: [UInt8] = []
         decoded.reserveCapacity(path.utf8.count)
         for segment in path.utf8.split(separator: slash, omittingEmptySubsequences: false).dropFirst() {
@@ -19,8 +20,27 @@ package enum AssetPath {
         return collapsed.isEmpty ? "/" : String(decoding: collapsed, as: UTF8.self)
     }
 
+    /// Whether a path is written the one way there is, escapes or not being no question: most are.
+    static func isPlain(_ path: some StringProtocol) -> Bool {
+        var last: UInt8 = 0
+        for byte in path.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                break
+            case slash: if last == slash { return false }
+            default: return false
+            }
+            if last == 0, byte != slash { return false }
+            last = byte
+        }
+        return last != 0
+    }
+
     /// How a URL writes the path of a file: the one way that isn't redirected.
     package static func encode(_ path: String) -> String {
+        if isPlain(path) { return path }
         var encoded = ""
         for (index, segment) in path.utf8.split(separator: slash, omittingEmptySubsequences: false).enumerated() {
             if index > 0 { encoded += "/" }

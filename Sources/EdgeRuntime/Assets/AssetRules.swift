@@ -64,6 +64,7 @@ package struct AssetRules: Sendable {
     }
 
     private func finish(_ answer: AssetAnswer, _ request: AssetRequest) -> AssetAnswer {
+        guard headers.count > 0 else { return answer }
         var answer = answer
         answer.headers = headers.apply(to: answer.headers, host: request.host, path: AssetPath.decode(request.path))
         return answer
@@ -74,8 +75,10 @@ package struct AssetRules: Sendable {
         // A part is always of the plain content, so that all parts of one file fit together.
         let isWhole = status != 200 || request.method != .get || request.range == nil
         // A rule that says what the file is coded in means the file as it is.
-        let isCodedByRule = headers.apply(to: [], host: request.host, path: AssetPath.decode(request.path))
-            .contains { $0.name.lowercased() == "content-encoding" }
+        let isCodedByRule =
+            headers.count > 0
+            && headers.apply(to: [], host: request.host, path: AssetPath.decode(request.path))
+                .contains { $0.name.lowercased() == "content-encoding" }
         let coding = isWhole && !isCodedByRule ? request.codings.preferred(of: Array(file.variants.keys)) : nil
         var answer = AssetAnswer(
             status: status,

@@ -113,6 +113,61 @@ import Testing
         }
     }
 
+    /// Whatever is asked, and however the rules are: an answer is whole.
+    @Test func `any request gets an answer that can be sent`() throws {
+        let redirects = try AssetRedirects("/old/* /:splat 301\n/rewritten/* /:splat 200\n/go https://example.com/ 308\n")
+        let headers = try AssetHeaderRules("/*\n X-Splat: :splat\n ! ETag\n/script.js\n Content-Encoding: br\n")
+        var statuses: Set<Int> = []
+        for seed in 0..<8000 as Range<UInt64> {
+            var random = SplitMix64(seed: seed)
+            func pick<Value>(_ values: [Value]) -> Value { values[Int.random(in: 0..<values.count, using: &random)] }
+            let rules = rules {
+                $0.html = pick(HTMLHandling.allCases)
+                $0.notFound = pick(NotFoundHandling.allCases)
+                $0.workerFirst = pick([.never, .always, .paths(["/a*", "!/admin/*"])])
+                $0.navigationPrefersAssets = pick([true, false])
+                if pick([true, false]) { $0.manifest["/404.html"] = Self.page }
+                if pick([true, false]) { $0.redirects = redirects }
+                if pick([true, false]) { $0.headers = headers }
+            }
+            var target = pick(["/old", "/rewritten", "", "", "", "/go"])
+            target += pick([
+                "/script.js", "/file", "/file.html", "/index", "/admin/secret.txt", "/a%20b/%C3%A9.txt", "/missing", "//",
+                "/%0d%0a", "",
+            ])
+            if pick([true, false]) { target += pick(["?a=1", "?", "?%0a"]) }
+            let request = get(target.isEmpty ? "/" : target, method: pick([.get, .get, .head, .other])) {
+                $0.range = pick([nil, nil, "bytes=0-1", "bytes=9999-", "bytes=-1", "x"])
+                $0.ifRange = pick([nil, nil, Self.page.entityTag, "\"x\""])
+                $0.ifNoneMatch = pick([nil, nil, Self.script.entityTag, "*", "\"x\""])
+                $0.codings = pick([.none, AcceptedCodings("gzip"), AcceptedCodings("br")])
+                $0.isNavigation = pick([true, false])
+                $0.hasAuthorization = pick([true, false])
+            }
+            for answer in [rules.answer(request), rules.answerBeforeWorker(request)].compactMap({ $0 }) {
+                statuses.insert(answer.status)
+                let place = "seed \(seed): \(target)"
+                if let body = answer.body {
+                    #expect([200, 206, 404].contains(answer.status), "\(place)")
+                    #expect(body.range.lowerBound >= 0 && body.range.upperBound <= body.fileByteCount, "\(place)")
+                    #expect((answer.status == 206) == (header("content-range", answer) != nil), "\(place)")
+                    #expect(answer.status != 206 || body.name.count == 64, "\(place): a part of a coded body")
+                } else {
+                    #expect([301, 304, 307, 308, 404, 405, 416].contains(answer.status), "\(place)")
+                }
+                #expect(
+                    (300...308).contains(answer.status) == (header("location", answer) != nil || answer.status == 304),
+                    "\(place)")
+                for header in answer.headers {
+                    #expect(header.value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "\(place)")
+                }
+                let codings = answer.headers.filter { $0.name.lowercased() == "content-encoding" }
+                #expect(codings.count <= 1, "\(place)")
+            }
+        }
+        #expect(statuses == [200, 206, 301, 304, 307, 308, 404, 405, 416])
+    }
+
     // MARK: Heads
 
     @Test func `an answer says what it is`() {
