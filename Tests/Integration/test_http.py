@@ -179,6 +179,14 @@ class EdgeHTTP(unittest.TestCase):
         self.assertEqual(answer.header("Transfer-Encoding"), "chunked")
         self.assertEqual(len(answer.body), 20 * 65536)
 
+    def test_a_client_that_resets_an_idle_stream_is_let_go(self):
+        before = self.node.status()["connections"]
+        for _ in range(5):
+            with self.node.connect() as connection:
+                connection.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                connection.recv(20)  # The rest stays unread, so closing resets the connection.
+        wait_until(lambda: self.node.status()["connections"] <= before, 20, "the end of the connections")
+
     def test_a_slow_reader_gets_everything(self):
         with self.node.connect(timeout=30) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

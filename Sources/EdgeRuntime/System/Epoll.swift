@@ -18,6 +18,8 @@ internal import Glibc
         package var isReadable: Bool {
             rawValue & (EDGE_EPOLLIN | EDGE_EPOLLRDHUP | EDGE_EPOLLERR | EDGE_EPOLLHUP) != 0
         }
+        /// There was an error, or both directions have ended. Reported whether it was asked for or not.
+        package var isFailure: Bool { rawValue & (EDGE_EPOLLERR | EDGE_EPOLLHUP) != 0 }
         package var isWritable: Bool { rawValue & EDGE_EPOLLOUT != 0 }
     }
 

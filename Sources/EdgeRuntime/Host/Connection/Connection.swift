@@ -95,7 +95,7 @@ final class Connection: PollTarget {
 
     override func becameReady(_ events: Epoll.Interest) {
         if events.isWritable { markDirty() }
-        if clientHasClosed, events.contains(.failure) { return close() }
+        if clientHasClosed, events.isFailure { return close() }
         guard events.isReadable, transport != nil else { return }
         let limit = requestBody.isPending ? 128 << 10 : 16 << 10
         guard let result = transport?.read(into: &input, upTo: limit) else { return }
