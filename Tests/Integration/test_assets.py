@@ -1,10 +1,13 @@
 """Static files as the node serves them, in front of a worker, behind its binding and alone (spec: runtime, section 7)."""
 
+import base64
 import gzip
 import hashlib
 import http.client
 import os
+import random
 import shutil
+import socket
 import subprocess
 import unittest
 import zlib
@@ -27,6 +30,9 @@ assets = { directory = "public"%s }
 """
 PAGE = "<h1>page</h1>"
 SCRIPT = "console.log('a line of a script that is long enough to be compressed');\n" * 100
+
+# Text that doesn't get much smaller.
+NOISE = base64.b64encode(os.urandom(9 << 20))
 
 
 def site(shape=WORKER, options="", files=None):
@@ -405,7 +411,7 @@ class Compression(unittest.TestCase):
 
     def setUp(self):
         self.project = site(
-            'isolates = { min = 1, max = 1, concurrency = 1024 }\n' + WORKER, files={"index.html": "x"})
+            'isolates = { min = 1, max = 1, concurrency = 1024 }\n' + WORKER, files={"index.html": "x", "noise.txt": NOISE})
         self.addCleanup(self.project.__exit__)
         self.node = self.project.dev().start()
         self.addCleanup(self.node.__exit__)
@@ -488,6 +494,45 @@ class Compression(unittest.TestCase):
             body += rest[:int(size, 16)]
             rest = rest[int(size, 16) + 2:]
         return zlib.decompressobj(31).decompress(body) == b"data: event 1\n\n"
+
+    def memory(self):
+        with open(f"/proc/{self.node.process.pid}/status") as status:
+            return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) << 10
+
+    def test_a_slow_client_holds_a_window(self):
+        """Thirty clients that read nothing of twelve megabytes each: the node holds a little for each of them."""
+        self.assertEqual(gzip.decompress(self.get("/files/noise.txt").body), NOISE)
+        before = self.memory()
+        sockets = []
+        for _ in range(30):
+            connection = self.node.connect()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /files/noise.txt HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n")
+            sockets.append(connection)
+        for connection in sockets:
+            self.assertTrue(connection.recv(1000).startswith(b"HTTP/1.1 200"))
+        # Meanwhile others are served, which takes the node through many turns.
+        for _ in range(50):
+            self.assertEqual(self.get("/hello").status, 200)
+        growth = self.memory() - before
+        self.assertLess(growth, 30 * (2 << 20))
+        for connection in sockets:
+            connection.close()
+        wait_until(lambda: self.node.status()["connections"] <= 1, 20, "the end of the connections")
+
+    def test_clients_that_leave(self):
+        """Downloads that end anywhere, compressed and not, from files and from workers: nothing is left of them."""
+        paths = ["/files/noise.txt", "/noise.txt", "/prose/1000000", "/prose/1000000?stream=1", "/events", "/index"]
+        generator = random.Random(7)
+        for _ in range(300):
+            path, accept = generator.choice(paths), generator.choice(["gzip", "br", "identity"])
+            with self.node.connect() as connection:
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {accept}\r\n\r\n".encode())
+                # What can be read for certain: of some answers that is all there is.
+                for _ in range(generator.randrange(4)):
+                    connection.recv(generator.choice([1, 20, 60]))
+        wait_until(lambda: self.node.status()["connections"] <= 1, 40, "the end of the connections")
+        self.assertEqual(gzip.decompress(self.get("/files/noise.txt").body), NOISE)
 
     def test_more_at_once_than_may_be(self):
         """More compressors than may be are not made: those who come too late get the plain body, and all get theirs."""
