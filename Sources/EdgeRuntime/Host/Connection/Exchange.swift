@@ -61,7 +61,8 @@ struct Exchange {
             .info, description,
             [
                 ("status", "\(status)"), ("ms", "\(Double(milliseconds) / 100)"), ("outcome", outcome),
-                ("worker", route?.worker.name ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")), ("ray", RayID.text(ray, connection.node.settings.colo)),
+                ("worker", route?.worker.name ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")),
+                ("ray", RayID.text(ray, connection.node.settings.colo)),
             ])
     }
 }

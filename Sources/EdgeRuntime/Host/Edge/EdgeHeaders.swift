@@ -95,7 +95,8 @@ enum EdgeHeaders {
 
     /// `Client.headers` for a request that a trusted proxy passes on: what it says of its client comes first.
     private static func appendClient(
-        behind proxy: Client, of connection: Connection, _ bytes: UnsafeRawBufferPointer, _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
+        behind proxy: Client, of connection: Connection, _ bytes: UnsafeRawBufferPointer,
+        _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
     ) {
         if let address = unsafe sent(.cfConnectingIP) ?? sent(.xRealIP) {
             unsafe buffer.append(headerName: "cf-connecting-ip", value: address)
