@@ -322,7 +322,9 @@ final class Channel: PollTarget {
         let rest = unsafe UnsafeRawBufferPointer(rebasing: payload[CallHead.byteCount...])
         guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
         guard let event, call.kind.isForStore else {
-            return try unsafe makeCallStream(header, event).start(call, rest)
+            let stream = try makeCallStream(header, event)
+            if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
+            return try unsafe stream.start(call, rest)
         }
         guard event.countStoreCall() else {
             return try makeCallStream(header, event).answer(failure: CallFailure("Too many subrequests."))
@@ -330,8 +332,10 @@ final class Channel: PollTarget {
         let (service, question) = try unsafe (
             event.worker.store(call.binding), StoreCall(call.kind, message: Array(rest))
         )
-        if header.flags.contains(.end), try answerInPlace(question, service, header, event) { return }
-        try makeCallStream(header, event).ask(service, question)
+        if header.flags.contains(.end), !header.flags.contains(.requestBody), try answerInPlace(question, service, header, event) { return }
+        let stream = try makeCallStream(header, event)
+        if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
+        stream.ask(service, question)
     }
 
     private func makeCallStream(_ header: FrameHeader, _ event: EventStream?) throws(WireError) -> CallStream {

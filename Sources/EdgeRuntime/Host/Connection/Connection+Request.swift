@@ -28,6 +28,7 @@ extension Connection: Dispatchable, EventOwner {
                 .none
             }
         bodyAllowance = 0
+        exchange.expectsContinue = parser.head.expectsContinue && requestBody.isPending
         if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
         if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
@@ -119,6 +120,9 @@ extension Connection: Dispatchable, EventOwner {
         submit()
     }
 
+    /// A body up to here goes to the isolate with its head.
+    private static let eagerBodyBytesMax: Int64 = 16 << 10
+
     /// Larger bodies, and those whose client waits to be asked, are streamed from the start.
     private static let gatheredBytesMax: Int64 = 32 << 10
 
@@ -138,20 +142,23 @@ extension Connection: Dispatchable, EventOwner {
         guard let route = exchange.route else { return }
         phase = .exchanging
         let hasBody = requestBody.isPending
+        // A large body waits until the handler wants it: it may want to pass it on unread, and then never has to see it.
+        let isHeld = hasBody && (requestBody.bytesLeft.map { $0 > Self.eagerBodyBytesMax } ?? true)
         let event = channel.open(
-            .fetch, flags: hasBody ? [] : .end,
+            .fetch, flags: hasBody ? (isHeld ? .heldBody : []) : .end,
             make: {
                 EventStream(
                     number: $0, channel: channel, worker: route.worker, release: route.release, kind: .fetch,
-                    owner: self, started: exchange.started)
+                    owner: self, started: exchange.started, holdsBody: isHeld)
             },
             { writeFetch(into: &$0) })
         if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event
         guard hasBody else { return }
         consumeHead()
-        continueIfExpected()
-        event.producer = self
+        let body = RequestBodyHandle(self)
+        exchange.bodyHandle = body
+        event.producer = body
         bodyConsumer = event
         event.requestBody()
         updateInterest()
@@ -173,7 +180,10 @@ extension Connection: Dispatchable, EventOwner {
 
     /// Asks for the body of a client that waits for that (RFC 9110 §10.1.1).
     func continueIfExpected() {
-        guard parser.head.expectsContinue, input.isEmpty else { return }
+        guard exchange.expectsContinue else { return }
+        exchange.expectsContinue = false
+        // What has sent some of it already doesn't wait; and behind an answer there is nothing to ask for.
+        guard input.isEmpty, !exchange.isHeadSent else { return }
         output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
         markDirty()
     }
@@ -275,7 +285,6 @@ extension Connection: Dispatchable, EventOwner {
         let request = makeLocalRequest()
         consumeHead()
         if let source = request.body as? BufferedSource {
-            continueIfExpected()
             source.start(from: self)
             retainedConsumer = source
             bodyConsumer = source
@@ -336,6 +345,7 @@ extension Connection: Dispatchable, EventOwner {
             return answer(.exception)
         }
         if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }
+        if case .redirected(let producer)? = body { exchange.isBodyReturned = producer === exchange.bodyHandle }
         try unsafe sendHead(head, message)
         if let body { startResponseBody(body) } else { completeResponse() }
     }

@@ -116,7 +116,9 @@ extension Connection: BodyConsumer {
         }
         // An answer that is complete before the request is: what is left of the body is not waited for, and the client
         // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
-        if bodyLength != nil, requestBody.isPending, !canDrainRequestBody { exchange.mustClose = true }
+        if bodyLength != nil, requestBody.isPending, !canDrainRequestBody, !exchange.isBodyReturned {
+            exchange.mustClose = true
+        }
         if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
             exchange.mustClose = true
             output.append("Connection: close\r\n" as StaticString)
@@ -143,7 +145,7 @@ extension Connection: BodyConsumer {
             guard case .length(let left) = responseBody, left == slice.byteCount else { return close() }
             responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left) : .complete
             markDirty()
-        case .stored(.stream), .stream:
+        case .stored(.stream), .stream, .redirected:
             let producer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
             // What had come already may have ended the connection.
             guard phase == .exchanging else { return producer.cancel(.cancelled) }

@@ -228,7 +228,7 @@ final class Connection: PollTarget {
     private func tickExchange(_ now: Instant) {
         // The time to answer, not the time that a body takes: that has limits of its own.
         if let wall = exchange.wallLimit, !exchange.isHeadSent {
-            if requestBody.isPending { exchange.waitsSince = now }
+            if requestBody.isPending, bodyAllowance > 0 { exchange.waitsSince = now }
             if now - exchange.waitsSince >= wall { return cancelEvent(.cancelled, answering: .wallTime) }
         }
         if clientHasClosed {

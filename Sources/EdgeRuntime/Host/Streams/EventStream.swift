@@ -44,7 +44,8 @@ final class EventStream: ChannelStream {
 
     init(
         number: UInt32, channel: Channel, worker: WorkerRuntime, release: ReleaseRuntime, kind: CallKind,
-        owner: any EventOwner, invocations: Invocations? = nil, started: Instant? = nil
+        owner: any EventOwner, invocations: Invocations? = nil, started: Instant? = nil,
+        holdsBody: Bool = false
     ) {
         self.worker = worker
         self.release = release
@@ -52,7 +53,7 @@ final class EventStream: ChannelStream {
         self.owner = owner
         self.started = started ?? channel.reactor.now
         super.init(
-            number: number, channel: channel, sendCredit: WireLimits.initialCredit,
+            number: number, channel: channel, sendCredit: holdsBody ? 0 : WireLimits.initialCredit,
             receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()

@@ -179,7 +179,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             }
         case .stream(let body):
             guard let source = body.unreadSource as? IncomingBody, source.channel === channel,
-                source.canSplice
+                canPassOn(source)
             else { return false }
             respond(
                 response, bodyLength: body.length, hasBody: true, end: true, splice: source.stream)
@@ -187,6 +187,9 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         }
         return true
     }
+
+    /// Whether the node can send the body on by itself: a reply that this isolate holds, or its own request's body.
+    private func canPassOn(_ body: IncomingBody) -> Bool { body.canSplice && (body.isReply || body.stream == stream) }
 
     private func respondStreaming(_ response: Response) async throws {
         guard let body = response.body else { return }
@@ -406,6 +409,15 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         callCount += 1
         let outgoing = OutgoingCall(channel: channel, stream: channel.takeStream())
         channel.streams.insert(outgoing.stream, outgoing)
+        if let body = call.body?.unreadSource as? IncomingBody, body.channel === channel, !body.isReply, canPassOn(body) {
+            // The request's body goes to where the call leads without a detour through this process.
+            channel.appendCall(
+                call.kind, stream: outgoing.stream, binding: call.binding, parent: stream,
+                flags: [.lazyBody, .requestBody, .end], call.message)
+            call.body?.markPassedOn()
+            body.splice()
+            return outgoing
+        }
         let inMemory = call.body.map { $0.isUsed ? [] : $0.bytesInMemory } ?? []
         let isWhole = inMemory.map { $0.isEmpty } ?? false
         channel.appendCall(
