@@ -221,7 +221,7 @@ extension DevSession {
 /// Tells which of a project's files change, from its making on.
 final class ChangeFeed: Sendable {
     private let watcher: Mutex<FileWatcher?>
-    /// Folders outside the project that a configuration named; watched from the next change on.
+    /// Folders outside the project that a configuration named, and those of them that the thread has still to watch.
     private let extra = Mutex<(known: Set<String>, fresh: [String])>(([], []))
 
     /// Folders of a project that hold no sources, and may hold much else.
@@ -250,7 +250,12 @@ final class ChangeFeed: Sendable {
                     migrations.directory.split(separator: "/").contains("..") || migrations.directory.hasPrefix("/")
                 else { continue }
                 let path = "\(project.directory)/\(migrations.directory)"
-                extra.withLock { if $0.known.insert(path).inserted { $0.fresh.append(path) } }
+                guard extra.withLock({ $0.known.insert(path).inserted }) else { continue }
+                let isWatched = watcher.withLock { watcher in
+                    watcher?.watch(path)
+                    return watcher != nil
+                }
+                if !isWatched { extra.withLock { $0.fresh.append(path) } }
             }
         }
     }
