@@ -480,6 +480,11 @@ class Starting(unittest.TestCase):
             text = self.refused("dev", "--no-build", "--no-watch", code=2, cwd=project.directory)
             self.assertIn('worker "hello" does not handle scheduled events, but it has crons', text)
 
+    def test_a_queue_that_cannot_be_opened(self):
+        for options in (["--queue", "QUEUE=big_jobs"], ["--consume", "big_jobs"], ["--consume", "jobs=big_jobs"]):
+            text = self.refused("run", product("StoreWorker"), "--kv", "KV", *options, code=2)
+            self.assertIn('the queue "big_jobs" can\'t be opened', text)
+
     def test_a_binding_that_the_node_cannot_serve(self):
         shape = SHAPE + 'analytics = [{ binding = "METRICS", dataset = "metrics" }]\n'
         with Project(shape, {"staging": STAGING}) as project:

@@ -289,7 +289,7 @@ class Following(unittest.TestCase):
         self.open_back()
         self.project.edit(
             "wrangler-like.toml", 'migrations = "migrations"',
-            'migrations = "steps", migrations_table = "done", migrations_pattern = "*/up.sql"')
+            'migrations = "steps", migrations_table = "done", migrations_pattern = "*/up*"')
         self.project.write("steps/0001_a/up.sql", FIRST)
         self.project.write("steps/0001_a/down.sql", "NONSENSE;\n")
         self.project.write("steps/0002_b/up.sql", "CREATE TABLE b (id INTEGER) STRICT;\n")
@@ -297,6 +297,11 @@ class Following(unittest.TestCase):
         self.assertIn("file=0001_a/up.sql", node.log_text())
         self.assertIn("file=0002_b/up.sql", node.log_text())
         self.assertEqual((self.count(node, "b"), self.count(node, "done"), self.count(node, "d1_migrations")), (0, 2, None))
+        # Whatever its name, a new one is followed; what lies beside is none.
+        self.project.write("elsewhere/0003_c/up.text", "NONSENSE;\n")
+        self.project.write("steps/0003_c/up.text", "CREATE TABLE c (id INTEGER) STRICT;\n")
+        node.wait_for_log("file=0003_c/up.text")
+        self.assertEqual(self.count(node, "c"), 0)
 
     # MARK: Queues
 

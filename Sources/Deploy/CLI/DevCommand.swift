@@ -208,7 +208,7 @@ extension DevSession {
                 || relative.hasPrefix(".env") || FileTree.isDirectory(path)
         }
         return relative.hasPrefix("environments/") || relative.hasPrefix("Sources/") || isCode(path)
-            || path.hasSuffix(".sql")
+            || changes?.isMigration(path) == true
     }
 
     /// Whether a file is one that products are made of. A folder may have come with such files in it.
@@ -223,6 +223,8 @@ final class ChangeFeed: Sendable {
     private let watcher: Mutex<FileWatcher?>
     /// Folders outside the project that a configuration named, and those of them that the thread has still to watch.
     private let extra = Mutex<(known: Set<String>, fresh: [String])>(([], []))
+    /// All folders of migrations that a configuration has named, as the paths of changes begin.
+    private let migrations = Mutex<Set<String>>([])
 
     /// Folders of a project that hold no sources, and may hold much else.
     private static let passedOver: Set<String> = ["state", "node_modules", "build"]
@@ -242,14 +244,20 @@ final class ChangeFeed: Sendable {
         self.watcher = Mutex(watcher)
     }
 
+    /// Whether a file is one of a configuration's migrations.
+    func isMigration(_ path: String) -> Bool {
+        migrations.withLock { $0.contains { path.hasPrefix($0 + "/") } }
+    }
+
     /// Also follows what a configuration names outside the project's folder.
     func watch(_ configuration: EffectiveConfiguration, of project: Project) {
         for worker in configuration.workers {
             for binding in worker.bindings {
-                guard case .d1(_, let migrations?) = binding.target,
-                    migrations.directory.split(separator: "/").contains("..") || migrations.directory.hasPrefix("/")
-                else { continue }
-                let path = "\(project.directory)/\(migrations.directory)"
+                guard case .d1(_, let set?) = binding.target else { continue }
+                let parts = set.directory.split(separator: "/").filter { $0 != "." }
+                let path = "\(project.directory)/\(parts.joined(separator: "/"))"
+                migrations.withLock { _ = $0.insert(path) }
+                guard parts.contains("..") else { continue }
                 guard extra.withLock({ $0.known.insert(path).inserted }) else { continue }
                 let isWatched = watcher.withLock { watcher in
                     watcher?.watch(path)
