@@ -190,5 +190,6 @@ let package = Package(
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
+        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration"]),
     ]
 )

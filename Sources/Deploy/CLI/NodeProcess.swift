@@ -19,7 +19,7 @@ struct NodeProcess {
     private let routing: RoutingDirectory
     private let tenants: TenantRegistry
     private let artifacts: ArtifactStore
-    private let log: LogWriter
+    let log: LogWriter
     private let signals: Signals
 
     /// Opens the state directory and starts reactors; nothing is served yet.
@@ -57,8 +57,9 @@ struct NodeProcess {
 
     /// Serves one release of each tenant until a signal ends the process.
     ///
+    /// - Parameter reload: Reads the configuration again, on SIGHUP; `nil` when there is none to read.
     /// - Returns: the exit code.
-    func serve(_ tenancies: [Tenancy]) async -> Int32 {
+    func serve(_ tenancies: [Tenancy], reload: (@Sendable () -> HostReload.Fresh?)? = nil) async -> Int32 {
         do {
             let endpoints = try await listen()
             var runners: [ReleaseRunner] = []
@@ -77,7 +78,9 @@ struct NodeProcess {
             }
             await control.becomeReady()
             announce(endpoints)
-            return await waitForTheEnd(runners)
+            let host = HostReload(self, endpoints.edge)
+            guard let reload else { return await waitForTheEnd(runners) }
+            return await waitForTheEnd(runners) { @Sendable () async -> Void in await host.apply(reload()) }
         } catch {
             log.flush()
             Edge.complain("edge: \(error)")
@@ -108,8 +111,22 @@ struct NodeProcess {
     private static let drainMax = Duration.seconds(30)
 
     /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
-    func waitForTheEnd(_ runners: [ReleaseRunner]) async -> Int32 {
+    ///
+    /// - Parameter reload: What SIGHUP asks for; `nil` makes it one of the signals that end the node.
+    func waitForTheEnd(_ runners: [ReleaseRunner], reload: (@Sendable () async -> Void)? = nil) async -> Int32 {
+        let (hangups, hangup) = AsyncStream.makeStream(of: Bool.self, bufferingPolicy: .bufferingNewest(1))
+        // One after the other; ended below.
+        let reloads = Task {
+            guard let reload else { return }
+            for await _ in hangups { await reload() }
+        }
+        if reload == nil {
+            signals.followHangups(nil)
+        } else {
+            signals.followHangups { _ = hangup.yield(true) }
+        }
         await signals.first()
+        reloads.cancel()
         signals.exitAtNext()
         logger.log(.notice, "draining: open requests are finished, new ones are not taken")
         await control.startDraining()
@@ -128,13 +145,14 @@ struct NodeProcess {
     }
 }
 
-/// A truth that one side takes back and the other looks at.
-private final class Flag: Sendable {
+/// A truth that one side sets or takes back and the other looks at.
+final class Flag: Sendable {
     private let value: Atomic<Bool>
 
     init(_ value: Bool) { self.value = Atomic(value) }
 
     var isSet: Bool { value.load(ordering: .acquiring) }
+    func set() { value.store(true, ordering: .releasing) }
     func clear() { value.store(false, ordering: .releasing) }
 }
 

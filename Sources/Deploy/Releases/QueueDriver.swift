@@ -37,8 +37,8 @@ actor QueueDriver {
         store.onReady { bells.ring($0) }
     }
 
-    /// Batches that start from now on go to `release`.
-    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) async {
+    /// Batches that start from now on go to `release`, whose queues are open.
+    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) {
         var fresh: [String: Target] = [:]
         for worker in description.workers {
             guard let runtime = release.workers[worker.name] else { continue }
@@ -59,7 +59,6 @@ actor QueueDriver {
         for (queue, target) in fresh {
             let isUnchanged = targets[queue]?.consumer == target.consumer
             if !isUnchanged { schedulers[queue] = ConsumerScheduler(target.settings, tenantCap: Self.tenantCap) }
-            await open(queue, target.settings.deadLetterQueue)
         }
         targets = fresh
         // Owned by this actor: cancelled above and by stop.
@@ -74,15 +73,6 @@ actor QueueDriver {
         loops = [:]
         targets = [:]
         for batch in batches.values { await batch.value }
-    }
-
-    private func open(_ queue: String, _ deadLetterQueue: String?) async {
-        do throws(QueueError) {
-            try await store.openQueue(queue, settings: nil)
-            if let deadLetterQueue { try await store.openQueue(deadLetterQueue, settings: nil) }
-        } catch {
-            logger.log(.error, "a queue can't be opened: \(error)", [("queue", queue)])
-        }
     }
 
     private func run(_ queue: String) async {

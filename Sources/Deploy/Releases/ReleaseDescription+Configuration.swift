@@ -8,28 +8,24 @@ extension ReleaseDescription {
     ///
     /// - Parameters:
     ///   - executable: the file of a product.
-    ///   - migrations: the files of a migration directory, as (name, text).
+    ///   - migrations: the files that are meant, as (name, text).
     /// - Throws: `UnsupportedBinding` for what this node can't serve: it fails here, never at run time.
     package init(
         _ configuration: EffectiveConfiguration, name: String, executable: (String) -> String,
-        migrations: (String) throws -> [(name: String, text: String)]
+        migrations: (D1Migrations) throws -> [(name: String, text: String)]
     ) throws {
         var workers: [WorkerDescription] = []
-        var sets: [String: (directory: String, database: String)] = [:]
+        var sets: [String: D1Migrations] = [:]
         for worker in configuration.workers where worker.isEnabled {
             var description = WorkerDescription(name: worker.name, executable: executable(worker.product))
             for binding in worker.bindings {
                 description.bindings.append((binding.name, try Self.binding(binding, of: worker.name)))
                 if case .d1(let database, let migrations?) = binding.target {
-                    sets["\(database)\n\(migrations.directory)"] = (migrations.directory, database)
+                    // Workers that share a database agree on its migrations: that is checked.
+                    sets[database] = migrations
                 }
             }
-            description.variables = worker.variables.map { variable in
-                switch variable.value {
-                case .text(let text): (variable.name, .text(text))
-                case .json(let text): (variable.name, .json(text))
-                }
-            }
+            description.setVariables(worker.variables.map { ($0.name, $0.value) })
             description.origin = worker.origin
             description.secrets = worker.secrets.map(\.name)
             description.limits = Host.WorkerLimits(
@@ -54,8 +50,13 @@ extension ReleaseDescription {
         }
         self.init(
             name: name, tenant: configuration.tenant, environment: configuration.environment, workers: workers,
-            migrations: try sets.values.sorted { ($0.database, $0.directory) < ($1.database, $1.directory) }.map {
-                MigrationSet(database: $0.database, files: try migrations($0.directory))
+            migrations: try sets.sorted { $0.key < $1.key }.map { database, set in
+                MigrationSet(database: database, table: set.table, files: try migrations(set))
+            },
+            queues: configuration.queues.map { queue in
+                QueueDescription(
+                    name: queue.name, deliveryDelaySeconds: queue.deliveryDelay.components.seconds,
+                    retentionSeconds: queue.retention.components.seconds)
             })
     }
 
@@ -71,6 +72,18 @@ extension ReleaseDescription {
         case .service, .rateLimit, .analytics, .vectorize, .durableObject, .assets, .workflow, .ai, .versionMetadata,
             .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
+        }
+    }
+}
+
+extension WorkerDescription {
+    /// Gives the worker these variables, and no others.
+    package mutating func setVariables(_ values: [(name: String, value: Variable.Value)]) {
+        variables = values.map { variable in
+            switch variable.value {
+            case .text(let text): (variable.name, .text(text))
+            case .json(let text): (variable.name, .json(text))
+            }
         }
     }
 }

@@ -10,26 +10,46 @@ package struct ReleaseDescription: Sendable {
     package var environment: String
     package var workers: [WorkerDescription]
     package var migrations: [MigrationSet]
+    /// Those with settings; others that workers name keep what they have.
+    package var queues: [QueueDescription]
 
     package init(
         name: String, tenant: String, environment: String, workers: [WorkerDescription],
-        migrations: [MigrationSet] = []
+        migrations: [MigrationSet] = [], queues: [QueueDescription] = []
     ) {
         self.name = name
         self.tenant = tenant
         self.environment = environment
         self.workers = workers
         self.migrations = migrations
+        self.queues = queues
+    }
+}
+
+/// A queue with what its own table says about it.
+package struct QueueDescription: Sendable, Equatable {
+    package var name: String
+    /// For messages sent without a delay of their own.
+    package var deliveryDelaySeconds: Int64
+    package var retentionSeconds: Int64
+
+    package init(name: String, deliveryDelaySeconds: Int64, retentionSeconds: Int64) {
+        self.name = name
+        self.deliveryDelaySeconds = deliveryDelaySeconds
+        self.retentionSeconds = retentionSeconds
     }
 }
 
 /// The migrations of one database, in no particular order.
 package struct MigrationSet: Sendable {
     package var database: String
+    /// Where the names of applied ones are kept.
+    package var table: String
     package var files: [(name: String, text: String)]
 
-    package init(database: String, files: [(name: String, text: String)]) {
+    package init(database: String, table: String = "d1_migrations", files: [(name: String, text: String)]) {
         self.database = database
+        self.table = table
         self.files = files
     }
 }

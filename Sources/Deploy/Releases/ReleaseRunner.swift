@@ -72,6 +72,7 @@ package actor ReleaseRunner {
         do {
             try await waitUntilHealthy(prepared.fresh)
             try check(description, prepared)
+            try await stores.openQueues(of: description)
         } catch {
             for worker in prepared.fresh { node.retire(worker.pool) }
             throw error
@@ -293,6 +294,8 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case failedToStart(worker: String, reason: String)
     case missingHandler(String, worker: String, reason: String)
     case migrationFailed(database: String, file: String, reason: String)
+    case migrationChanged(database: String, file: String)
+    case queueNotOpened(String, reason: String)
 
     package var description: String {
         switch self {
@@ -310,6 +313,10 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
             "worker \"\(worker)\" does not handle \(handler) events, but \(reason)"
         case .migrationFailed(let database, let file, let reason):
             "migration \(file) of database \"\(database)\" failed: \(reason)"
+        case .migrationChanged(let database, let file):
+            "migration \(file) of database \"\(database)\" has been applied, and its text is another one now: put the old "
+                + "text back, and make the change in a new file"
+        case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }
 }

@@ -1,4 +1,5 @@
 package import Observability
+internal import OpenSSL
 internal import Stores
 internal import StoresD1
 internal import StoresKV
@@ -29,24 +30,59 @@ package final class TenantStores: Sendable {
     }
 
     func queueService(_ queue: String, delaySeconds: Int64?) async throws -> any StoreService {
-        try await queues.openQueue(queue, settings: nil)
+        try await open(queue, nil)
         return QueueService(queues, queue: queue, deliveryDelaySeconds: delaySeconds)
     }
 
-    /// Applies what is pending of each database's migrations.
+    /// Makes the queues of a release, and gives those that it describes their settings.
+    func openQueues(of description: ReleaseDescription) async throws {
+        for queue in description.queues {
+            let settings = QueueSettings(
+                deliveryDelaySeconds: queue.deliveryDelaySeconds, retentionSeconds: queue.retentionSeconds)
+            try await open(queue.name, settings)
+        }
+        let described = Set(description.queues.map(\.name))
+        for consumer in description.workers.flatMap(\.consumers) {
+            for name in [consumer.queue, consumer.deadLetterQueue].compactMap({ $0 }) where !described.contains(name) {
+                try await open(name, nil)
+            }
+        }
+    }
+
+    private func open(_ queue: String, _ settings: QueueSettings?) async throws {
+        do throws(QueueError) { try await queues.openQueue(queue, settings: settings) } catch {
+            throw ReleaseError.queueNotOpened(queue, reason: "\(error)")
+        }
+    }
+
+    /// Applies what is pending of each database's migrations: all of a database, or none.
     func migrate(_ sets: [MigrationSet], logger: Logger) async throws {
-        for set in sets {
-            let migrator = D1Migrator(store: d1, database: set.database)
-            let report = try await migrator.apply(set.files.map { D1Migration(name: $0.name, text: $0.text) })
+        let jobs = sets.map { set in
+            (
+                set: set, migrator: D1Migrator(store: d1, database: set.database, table: set.table),
+                files: set.files.map { file in
+                    D1Migration(
+                        name: file.name, text: file.text,
+                        digest: Hexadecimal.text(Digest.hash(Array(file.text.utf8), with: .sha256)))
+                }
+            )
+        }
+        // Before anything is applied: what was is not what the files say.
+        for job in jobs {
+            if let file = try await job.migrator.changed(job.files).first {
+                throw ReleaseError.migrationChanged(database: job.set.database, file: file)
+            }
+        }
+        for (set, migrator, files) in jobs {
+            let report = try await migrator.apply(files, as: .all)
             for warning in report.warnings { logger.log(.warning, warning, [("database", set.database)]) }
             for item in report.items {
-                switch item.outcome {
-                case .applied:
-                    logger.log(.info, "migration applied", [("database", set.database), ("file", item.name)])
-                case .failed(let reason):
+                if case .failed(let reason) = item.outcome {
                     throw ReleaseError.migrationFailed(database: set.database, file: item.name, reason: reason)
-                case .skipped: break
                 }
+            }
+            for item in report.items where item.outcome == .applied {
+                logger.log(.info, "migration applied", [("database", set.database), ("file", item.name)])
             }
         }
     }

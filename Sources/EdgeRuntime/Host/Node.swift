@@ -70,12 +70,12 @@ package final class Node: Sendable {
             sockets.append(descriptor.release())
         }
         for (reactor, socket) in zip(reactors, sockets) {
-            let context = context
+            let (context, bound) = (context, bound)
             let failure: SystemError? = await reactor.call {
                 do throws(SystemError) {
                     let listener = try Listener(
-                        Descriptor(owning: socket), role: role == .control ? .control : .edge, reactor: reactor,
-                        node: context)
+                        Descriptor(owning: socket), address: bound, role: role == .control ? .control : .edge,
+                        reactor: reactor, node: context)
                     reactor.listeners.append(listener)
                     return nil
                 } catch {
@@ -85,6 +85,24 @@ package final class Node: Sendable {
             if let failure { throw failure }
         }
         return bound
+    }
+
+    /// Takes no more connections at an address that `listen` returned. Open ones go on.
+    package func stopListening(at address: ListenAddress) async {
+        for reactor in reactors {
+            await reactor.call {
+                for listener in reactor.listeners where listener.address == address { listener.close() }
+                reactor.listeners.removeAll { $0.address == address }
+            }
+        }
+    }
+
+    /// Whose word about a client's address counts, for connections that come from now on.
+    package func setTrustedProxies(_ proxies: TrustedProxies) async {
+        context.trustedProxies.withLock { $0 = proxies }
+        for reactor in reactors {
+            await reactor.call { for listener in reactor.listeners { listener.forgetClient() } }
+        }
     }
 
     // MARK: Workers and routes

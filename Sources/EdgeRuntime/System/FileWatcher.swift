@@ -7,6 +7,8 @@ package struct FileWatcher: ~Copyable {
     private var folders: [Int32: String] = [:]
     /// Those of which only the files count.
     private var flat: Set<Int32> = []
+    /// Names of folders that don't count, by the folder they are in.
+    private var passedOver: [Int32: Set<String>] = [:]
 
     package init() throws(SystemError) {
         let number = edge_inotify()
@@ -20,6 +22,18 @@ package struct FileWatcher: ~Copyable {
         guard number >= 0 else { return }  // What isn't there can't change.
         folders[number] = path
         for name in FileTree.list(path) where !name.hasPrefix(".") {
+            let child = path + "/" + name
+            if FileTree.isDirectory(child) { watch(child) }
+        }
+    }
+
+    /// Watches a folder and all below it, but hidden ones and those in it that are named.
+    package mutating func watch(_ path: String, except names: Set<String>) {
+        let number = unsafe edge_inotify_watch(descriptor.rawValue, path)
+        guard number >= 0 else { return }
+        folders[number] = path
+        passedOver[number] = names
+        for name in FileTree.list(path) where !name.hasPrefix(".") && !names.contains(name) {
             let child = path + "/" + name
             if FileTree.isDirectory(child) { watch(child) }
         }
@@ -73,7 +87,7 @@ package struct FileWatcher: ~Copyable {
             guard !name.hasSuffix("~"), !name.hasSuffix(".swp"), isOurs || !name.hasPrefix(".") else { continue }
             let path = "\(folder)/\(name)"
             let isDirectory = FileTree.isDirectory(path)
-            if flat.contains(number), isDirectory { continue }
+            if isDirectory, flat.contains(number) || passedOver[number]?.contains(name) == true { continue }
             changed.insert(path)
             if isDirectory { watch(path) }
         }

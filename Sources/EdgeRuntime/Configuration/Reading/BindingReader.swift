@@ -29,6 +29,9 @@ struct BindingReader {
         }
     }
 
+    /// Queues have no `_`, as they have none at Cloudflare.
+    static func isQueueName(_ text: String) -> Bool { isResourceName(text) && !text.contains("_") }
+
     static func checkUnique(
         _ named: [(name: String, kind: String, place: SourcePlace)], worker: String, path: String,
         _ collector: DiagnosticCollector
@@ -199,21 +202,21 @@ struct BindingReader {
         guard var queues = reader.table("queues") else { return }
         for entry in queues.tables("produce", identity: "binding") ?? [] {
             add(entry) { entry in
-                let queue = entry.resource("queue", "queue")
+                let queue = entry.queue("queue")
                 let delay = entry.duration("delivery_delay", in: .zero ... .seconds(43_200))?.value
                 return queue.map { .queue($0, delay: delay) }
             }
         }
         for entry in queues.tables("consume", identity: "queue") ?? [] {
             var entry = entry
-            let queue = entry.resource("queue", "queue")
+            let queue = entry.queue("queue")
             let place = entry.table["queue"]?.location ?? entry.place
             let consumer = QueueConsumer(
                 queue: queue ?? "", batchCountMax: entry.integer("batch", in: 1...100)?.value ?? 10,
                 batchTimeout: entry.duration("timeout", in: .zero ... .seconds(60))?.value ?? .seconds(5),
                 retriesMax: entry.integer("retries", in: 0...100)?.value ?? 3,
                 retryDelay: entry.duration("retry_delay", in: .zero ... .seconds(86_400))?.value ?? .zero,
-                deadLetterQueue: entry.optionalResource("dead_letter"),
+                deadLetterQueue: entry.optionalQueue("dead_letter"),
                 concurrencyMax: entry.integer("concurrency", in: 1...250)?.value, place: place)
             entry.finish()
             guard queue != nil else { continue }
@@ -284,6 +287,23 @@ extension TableReader {
     mutating func resource(_ key: String, _ kind: String) -> String? {
         if table[key] == nil { missing(key, "the name of the \(kind)") }
         return optionalResource(key)
+    }
+
+    /// The name of a queue, which must be there.
+    mutating func queue(_ key: String) -> String? {
+        if table[key] == nil { missing(key, "the name of the queue") }
+        return optionalQueue(key)
+    }
+
+    mutating func optionalQueue(_ key: String) -> String? {
+        guard let text = name(key) else { return nil }
+        guard BindingReader.isQueueName(text.value) else {
+            report(
+                .invalidValue, text.place, key, "\(JSONText.quoted(text.value)) is no name for a queue",
+                fix: "at most 63 lower-case letters, digits and inner \"-\"")
+            return nil
+        }
+        return text.value
     }
 
     mutating func optionalResource(_ key: String) -> String? {

@@ -1,5 +1,6 @@
 package import HTTP
 internal import Observability
+internal import Synchronization
 internal import System
 
 /// How a node behaves at its edge. Values only; read by every reactor.
@@ -36,6 +37,8 @@ package struct EdgeSettings: Sendable {
 /// What all reactors of a node share.
 final class NodeContext: Sendable {
     let settings: EdgeSettings
+    /// `settings.trustedProxies`, which an operator may change; asked once per connection.
+    let trustedProxies: Mutex<TrustedProxies>
     let logger: Logger
     let clock: any NodeClock
     let admission: Admission
@@ -46,6 +49,7 @@ final class NodeContext: Sendable {
 
     init(settings: EdgeSettings, logger: Logger, clock: any NodeClock, local: any LocalHandler) {
         self.settings = settings
+        trustedProxies = Mutex(settings.trustedProxies)
         self.logger = logger
         self.clock = clock
         self.local = local

@@ -36,7 +36,9 @@ final class FakeNode: Sendable {
         reactor.post {
             do {
                 reactor.listeners.append(
-                    try Listener(Descriptor(owning: number), role: .edge, reactor: reactor, node: context))
+                    try Listener(
+                        Descriptor(owning: number), address: ListenAddress(host: "127.0.0.1", port: 0), role: .edge,
+                        reactor: reactor, node: context))
             } catch { Issue.record(error) }
         }
     }
