@@ -22,6 +22,17 @@ private final class GatedStore: StoreService {
     }
 }
 
+/// Reads bodies to their end.
+private final class CollectingStore: StoreService {
+    let byteCount = Atomic<Int>(0)
+    func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply {
+        do {
+            while let piece = try await call.body?.next() { byteCount.wrappingAdd(piece.count, ordering: .relaxed) }
+        } catch { throw CallFailure("\(error)") }
+        return StoreReply(message: [])
+    }
+}
+
 /// Never ends, and counts what was taken of it.
 private final class EndlessSource: BodySource {
     let taken: Atomic<Int>
@@ -151,13 +162,59 @@ extension FakeNode {
             let client = try node.connect()
             client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\nhello")
             let isolate = try worker.nextReadyIsolate()
-            let event = try isolate.receive(.data).header.stream
+            let opened = try isolate.receive(.open).header
+            #expect(opened.flags == .heldBody, "it is not sent before somebody wants it")
+            let event = opened.stream
+            isolate.send(.credit, event, FakeIsolate.credit(1000))
+            #expect(try isolate.receive(.data).payload == Array("hello".utf8))
             isolate.send(.open, event, flags: .end, FakeIsolate.answer(401))
             #expect(try isolate.receive(.reset).header.stream == event)
             let answer = try client.readToEnd()
             #expect(answer.hasPrefix("HTTP/1.1 401"))
             #expect(answer.contains("\r\nConnection: close\r\n"))
             try node.waitForEvents(of: worker)
+        }
+    }
+
+    @Test func `gives a body back that the handler returns unread`() async throws {
+        try await onThread {
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker()
+            let client = try node.connect()
+            let body = String(repeating: "x", count: 100_000)
+            client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + body)
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            isolate.send(.open, event, flags: .end, FakeIsolate.answer(200, hasBody: true, length: 100_000, splice: event))
+            let head = try client.read(to: "\r\n\r\n")
+            #expect(head.hasPrefix("HTTP/1.1 200") && !head.contains("Connection: close"))
+            #expect(try client.read(count: 100_000) == Array(body.utf8))
+            // The connection goes on behind it.
+            client.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n")
+            #expect(try isolate.receive(.open).header.stream == event + 2)
+        }
+    }
+
+    @Test func `gives a request's body to the call that the handler makes with it`() async throws {
+        try await onThread {
+            let store = CollectingStore()
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker(bindings: [.store(store)])
+            let client = try node.connect()
+            client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\n\r\n" + String(repeating: "x", count: 400_000))
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            let call = FakeIsolate.call(.r2Put, binding: 0, parent: event)
+            isolate.send(.open, 2, flags: [.end, .lazyBody, .requestBody], call)
+            #expect(try isolate.receive(.open).header.stream == 2)
+            #expect(store.byteCount.load(ordering: .relaxed) == 400_000)
+            // Only once, and not of an event that is over.
+            isolate.send(.open, 4, flags: [.end, .lazyBody, .requestBody], call)
+            guard case .malformedFrames = try worker.spawner.waitForKill(isolate) else {
+                throw TestFailure("ended for another reason")
+            }
         }
     }
 
@@ -240,7 +297,7 @@ extension FakeNode {
                 isolate.send(.open, stream, flags: [.end, .lazyBody], FakeIsolate.call(.r2Get, binding: 0, parent: event))
                 isolate.send(.credit, stream, FakeIsolate.credit(16 << 20))
             }
-            while store.calls.load(ordering: .relaxed) < 100 { usleep(1000) }
+            // Not all of them are even looked at while so much waits to be read.
             for _ in 0..<300 {
                 node.onReactor {}
                 usleep(1000)

@@ -133,7 +133,7 @@ enum EdgeHeaders {
             // Beyond what is no address nothing can be believed.
             guard let address else { break }
             client = address
-            if !connection.node.settings.trustedProxies.contains(address) { break }
+            if !connection.node.trustedProxies.withLock({ $0.contains(address) }) { break }
         }
         return client?.text
     }

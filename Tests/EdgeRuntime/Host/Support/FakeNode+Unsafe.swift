@@ -320,6 +320,11 @@ final class Client: Sendable {
     func readToEnd() throws -> String { String(decoding: try socket.readToEnd(), as: UTF8.self) }
 
     /// Up to and with `text`.
+    func read(count: Int) throws -> [UInt8] {
+        guard let bytes = try socket.read(exactly: count) else { throw TestFailure("ended too early") }
+        return bytes
+    }
+
     func read(to text: String) throws -> String {
         var received: [UInt8] = []
         while !String(decoding: received, as: UTF8.self).hasSuffix(text) {
