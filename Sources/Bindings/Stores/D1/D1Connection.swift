@@ -6,6 +6,7 @@ internal import System
 /// reader's or the writer's.
 final class D1Connection {
     enum Role { case reader, writer }
+    static let busyMilliseconds: Int32 = 5000
 
     let role: Role
     private let path: String
@@ -45,13 +46,16 @@ final class D1Connection {
         sqlite.setNoCheckpointOnClose()
         // Locks are held by our own threads only, and briefly: by a reader while the writer restarts the log,
         // for one.
-        sqlite.setBusyTimeout(milliseconds: 5000)
+        sqlite.setBusyTimeout(milliseconds: Self.busyMilliseconds)
         if role == .writer {
             try sqlite.execute("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
             sqlite.takeOverCheckpoints()
         }
-        // Bounds each connection's page cache, in KiB; sorts and temporary trees stay out of the file system.
-        try sqlite.execute("PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON")
+        // Bounds each connection's page cache, in KiB. Sorts and temporary trees spill into files without a name: in
+        // memory, one statement could take all there is.
+        try sqlite.execute("PRAGMA cache_size=-4096; PRAGMA temp_store=FILE; PRAGMA foreign_keys=ON")
+        // A log that starts over is cut to this, so that one long transaction doesn't keep the disk for ever.
+        try sqlite.execute("PRAGMA journal_size_limit=\(Int64(limits.logFramesMax) * 4096)")
         pageByteCount = try sqlite.number("PRAGMA page_size")
         if role == .writer {
             try sqlite.execute("PRAGMA max_page_count=\(limits.databaseBytesMax / max(1, pageByteCount))")
@@ -87,8 +91,34 @@ final class D1Connection {
         sqlite.setAuthorizer(authorizer)
         sqlite.setProgressHandler(every: 1000) { [unowned self] in
             whileRunning?()
-            return clock.now() < deadline
+            return clock.now() < deadline && mayGoOnWriting()
         }
+    }
+
+    // MARK: What one call may put on the disk
+
+    /// What this thread had written when the call began; `nil`: no limit.
+    private var bytesWrittenBefore: Int64?
+    private var turns = 0
+    /// Whether the last call was stopped because of what it wrote.
+    private var hasWrittenTooMuch = false
+
+    /// Begins the time and the space of a call.
+    func beginCall(until deadline: Instant, hasWriteLimit: Bool) {
+        self.deadline = deadline
+        turns = 0
+        hasWrittenTooMuch = false
+        bytesWrittenBefore = hasWriteLimit ? ThreadWrites.byteCount() : nil
+    }
+
+    /// Temporary files have no name and no size that can be asked for: what the thread writes tells. Looked at now
+    /// and then, since it costs a few system calls.
+    private func mayGoOnWriting() -> Bool {
+        turns &+= 1
+        guard turns % 256 == 0, let before = bytesWrittenBefore else { return true }
+        guard let written = ThreadWrites.byteCount(), written - before > limits.writtenBytesMax else { return true }
+        hasWrittenTooMuch = true
+        return false
     }
 
     // MARK: Our own statements
@@ -161,9 +191,9 @@ final class D1Connection {
     /// What a tenant is told of an error.
     func failure(_ error: SQLiteError) -> D1Failure {
         switch error.code {
-        case .interrupted: .exceededTime
+        case .interrupted: hasWrittenTooMuch ? .exceededMemory : .exceededTime
         case .busy, .locked: .storageTimeout
-        case .outOfMemory: D1Failure(error)
+        case .outOfMemory: .exceededMemory
         // Full disk or full database? SQLite says the same of both.
         case .full where FileSystem.freeByteCount(at: path) > 1 << 20: .exceededSize
         default: D1Failure(error)

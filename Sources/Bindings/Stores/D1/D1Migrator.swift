@@ -166,7 +166,7 @@ package struct D1Migrator: Sendable {
         try await store.runScript([table], on: database)
         let reply = try await store.run(
             D1Request(.query([.init(sql: "SELECT name FROM \(name) ORDER BY id")], .allRows)), on: database)
-        guard let results = try? D1ReplyReader(decoding: reply).results(columns: false).first?.0.results
+        guard let results = try? D1ReplyReader(decoding: reply.bytes).results(columns: false).first?.0.results
         else {
             throw .closed
         }
