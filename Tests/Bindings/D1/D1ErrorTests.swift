@@ -63,6 +63,7 @@ import Testing
         try await withDatabase { (database, _) async throws in
             let result = try await database.exec("CREATE TABLE t(a);\r\nINSERT INTO t VALUES(1);\r\n\r\nSELECT 1;\r\n")
             #expect(result.count == 3)
+            #expect(try await database.exec(String(repeating: "\r\n", count: 500_000) + "SELECT 1").count == 1)
             #expect(
                 await failure { _ = try await database.exec("SELECT 1;\r\nslect 2;\r\nSELECT 3;") }
                     == "D1_EXEC_ERROR: Error in line 2: slect 2;: near \"slect\": syntax error at offset 0: "

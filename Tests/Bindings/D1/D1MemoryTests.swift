@@ -39,6 +39,17 @@ import Testing
         }
     }
 
+    @Test func `what all statements of a tenant put aside is bounded as well`() async throws {
+        var limits = D1Limits()
+        limits.writtenBytesMaxInAll = 100 << 20
+        try await withDatabase(limits: limits) { (database, _) async throws in
+            let message = "D1_ERROR: D1 DB's isolate exceeded its memory limit and was reset."
+            #expect(await failure { try await database.prepare(distinctRows(100_000)).run() } == message)
+            // What was put aside is gone.
+            #expect(try await database.prepare(distinctRows(1000)).first("n") == 1000)
+        }
+    }
+
     @Test func `answers that nobody reads are bounded`() async throws {
         var limits = D1Limits()
         limits.heldReplyBytesMax = 5 << 20

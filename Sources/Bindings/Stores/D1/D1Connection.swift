@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import SQLite
+internal import Stores
 internal import System
 
 /// A connection as D1 wants it: limits, authorizer, time limit, prepared statements. Belongs to one thread, a
@@ -34,8 +35,11 @@ final class D1Connection {
     private let recursiveTriggers: Bool
 
     /// Opens the file at `path`; the writer makes it and puts it into WAL mode.
-    init(path: String, role: Role, limits: D1Limits, clock: any NodeClock) throws(SQLiteError) {
+    init(
+        path: String, role: Role, limits: D1Limits, clock: any NodeClock, writes: Budget
+    ) throws(SQLiteError) {
         self.role = role
+        self.writes = writes
         authorizer = D1Authorizer(isForReader: role == .reader)
         self.path = path
         self.limits = limits
@@ -99,6 +103,10 @@ final class D1Connection {
 
     /// What this thread had written when the call began; `nil`: no limit.
     private var bytesWrittenBefore: Int64?
+    /// What the call has taken of what all calls of the tenant may write at a time.
+    private let writes: Budget
+    private var writesShare: Budget.Share?
+    private static let freeWriteBytes = 64 << 20
     private var turns = 0
     /// Whether the last call was stopped because of what it wrote.
     private var hasWrittenTooMuch = false
@@ -111,14 +119,30 @@ final class D1Connection {
         bytesWrittenBefore = hasWriteLimit ? ThreadWrites.byteCount() : nil
     }
 
+    /// Temporary files are gone by now.
+    func endCall() {
+        bytesWrittenBefore = nil
+        writesShare = nil
+    }
+
     /// Temporary files have no name and no size that can be asked for: what the thread writes tells. Looked at now
     /// and then, since it costs a few system calls.
     private func mayGoOnWriting() -> Bool {
         turns &+= 1
         guard turns % 256 == 0, let before = bytesWrittenBefore else { return true }
-        guard let written = ThreadWrites.byteCount(), written - before > limits.writtenBytesMax else { return true }
+        guard let now = ThreadWrites.byteCount() else { return true }
+        if now - before <= limits.writtenBytesMax, takeWrites(Int(now - before)) { return true }
         hasWrittenTooMuch = true
         return false
+    }
+
+    private func takeWrites(_ written: Int) -> Bool {
+        guard written > max(Self.freeWriteBytes, writesShare?.amount ?? 0) else { return true }
+        let wanted = written + Self.freeWriteBytes
+        guard wanted <= writes.total else { return false }
+        if let writesShare { return writesShare.grow(to: wanted) }
+        writesShare = writes.tryAcquire(wanted)
+        return writesShare != nil
     }
 
     // MARK: Our own statements

@@ -102,10 +102,18 @@ struct D1Execution {
     /// Runs each line of an `exec`; returns how many held statements.
     private mutating func runLines(_ text: String) throws(D1Failure) -> Int {
         var count = 0
-        // By bytes: to a String, CR and LF together are one character, and not a line's end.
-        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-        for (index, bytes) in lines.enumerated() {
-            let line = String(Substring(bytes.last == UInt8(ascii: "\r") ? bytes.dropLast() : bytes))
+        // By bytes: to a String, CR and LF together are one character, and not a line's end. One by one: a text may have
+        // millions of empty lines.
+        var rest: Substring.UTF8View? = text.utf8[...]
+        var number = 0
+        while let start = rest {
+            let end = start.firstIndex(of: UInt8(ascii: "\n"))
+            rest = end.map { start[start.index(after: $0)...] }
+            number += 1
+            var bytes = end.map { start[..<$0] } ?? start
+            if bytes.last == UInt8(ascii: "\r") { bytes = bytes.dropLast() }
+            if bytes.isEmpty { continue }
+            let line = String(Substring(bytes))
             do throws(D1Failure) {
                 var script = SQLiteScript(line)
                 guard !script.isAtEnd else { continue }
@@ -114,7 +122,7 @@ struct D1Execution {
                 count += 1
             } catch {
                 var failure = error
-                failure.part = .line(index + 1, D1Failure.shortened(line))
+                failure.part = .line(number, D1Failure.shortened(line))
                 throw failure
             }
         }

@@ -41,6 +41,8 @@ package struct D1Limits: Sendable {
     package var incomingBytesMax = 4 * D1Request.bytesMax
     /// What one call may write, its temporary files included: sorts and such of more than memory holds.
     package var writtenBytesMax: Int64 = 2 << 30
+    /// What all calls of a tenant that run at the moment may have written.
+    package var writtenBytesMaxInAll = 8 << 30
     /// Text of the caller's that an error repeats.
     package static let echoedBytesMax = 1024
     /// Calls that share one commit: keeps the delay of the first one short.

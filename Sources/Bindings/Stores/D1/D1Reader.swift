@@ -30,7 +30,8 @@ final class D1Reader {
         self.surroundings = surroundings
         self.engine = engine
         connection = try D1Connection(
-            path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock)
+            path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock,
+            writes: surroundings.writes)
         position = engine.position
         connection.whileRunning = { [unowned self] in lookAround() }
     }
@@ -46,6 +47,7 @@ final class D1Reader {
             return keep(.failure(.waitedTooLong), for: call)
         }
         connection.beginCall(until: now + surroundings.limits.queryDuration, hasWriteLimit: true)
+        defer { connection.endCall() }
         do {
             try refreshSnapshot(opening: hasMore || call.work.hasSeveralStatements)
             if case .atLeast(let bookmark)? = call.session,

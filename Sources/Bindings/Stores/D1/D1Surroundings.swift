@@ -14,6 +14,8 @@ struct D1Surroundings: Sendable {
     let faults: D1Faults
     /// What the answers of all databases hold until they are read.
     let answers: Budget
+    /// What calls that run have written.
+    let writes: Budget
 
     var timelinePath: String { path + ".timeline" }
     var logPath: String { path + "-wal" }

@@ -29,7 +29,8 @@ final class D1Writer {
         if let fault = surroundings.faults.failure(.open) { throw fault }
         timeline = try D1Timeline(path: surroundings.timelinePath)
         connection = try D1Connection(
-            path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock)
+            path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock,
+            writes: surroundings.writes)
         // Also the new file's name is durable before anything in it is acknowledged.
         try FileSystem.synchronizeDirectory(FileSystem.parent(of: surroundings.path))
         try connection.sqlite.checkpoint(.truncate)
@@ -119,6 +120,7 @@ final class D1Writer {
         connection.beginCall(
             until: surroundings.clock.now() + (isScript ? limits.scriptDuration : limits.queryDuration),
             hasWriteLimit: !isScript)
+        defer { connection.endCall() }
         let lastRowID = connection.sqlite.lastInsertRowID
         var execution = D1Execution(connection, answers: surroundings.answers)
         do {
@@ -294,7 +296,8 @@ final class D1Writer {
     private func reopen() {
         do {
             connection = try D1Connection(
-                path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock)
+                path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock,
+                writes: surroundings.writes)
             log = nil
             framesCopied = 0
             lastCommit = 0

@@ -19,6 +19,7 @@ package final class EmbeddedD1Store: D1Store {
     private let faults: D1Faults
     package let incoming: Budget
     private let answers: Budget
+    private let writes: Budget
     private let state = Mutex(State())
 
     /// The format of the directory; raised when an older node could no longer read it.
@@ -41,6 +42,7 @@ package final class EmbeddedD1Store: D1Store {
         self.faults = faults
         incoming = Budget(limits.incomingBytesMax, clock: clock)
         answers = Budget(limits.heldReplyBytesMax, clock: clock)
+        writes = Budget(limits.writtenBytesMaxInAll, clock: clock)
         // The last net below the limits of single calls: what all databases of the process may take together.
         SQLiteProcess.setHeapLimit(byteCount: max(256 << 20, FileSystem.memoryByteCount / 2))
         do {
@@ -126,7 +128,7 @@ package final class EmbeddedD1Store: D1Store {
                 D1Surroundings(
                     path: path(of: database), limits: limits, clock: clock,
                     logger: logger.with("database", database), region: region, faults: faults,
-                    answers: answers))
+                    answers: answers, writes: writes))
             state.engines[database] = engine
             return (engine, true)
         }
