@@ -101,8 +101,11 @@ final class D1Connection {
 
     // MARK: What one call may put on the disk
 
-    /// What this thread had written when the call began; `nil`: no limit.
+    private var hasWriteLimit = false
+    /// What this thread had written when the call had run for a moment: short ones don't pay for the question.
     private var bytesWrittenBefore: Int64?
+    private static let turnsBeforeWrites = 16
+    private static let turnsBetweenLooks = 256
     /// What the call has taken of what all calls of the tenant may write at a time.
     private let writes: Budget
     private var writesShare: Budget.Share?
@@ -116,20 +119,20 @@ final class D1Connection {
         self.deadline = deadline
         turns = 0
         hasWrittenTooMuch = false
-        bytesWrittenBefore = hasWriteLimit ? ThreadWrites.byteCount() : nil
+        self.hasWriteLimit = hasWriteLimit
+        bytesWrittenBefore = nil
     }
 
     /// Temporary files are gone by now.
-    func endCall() {
-        bytesWrittenBefore = nil
-        writesShare = nil
-    }
+    func endCall() { writesShare = nil }
 
     /// Temporary files have no name and no size that can be asked for: what the thread writes tells. Looked at now
     /// and then, since it costs a few system calls.
     private func mayGoOnWriting() -> Bool {
         turns &+= 1
-        guard turns % 256 == 0, let before = bytesWrittenBefore else { return true }
+        guard hasWriteLimit else { return true }
+        if turns == Self.turnsBeforeWrites { bytesWrittenBefore = ThreadWrites.byteCount() }
+        guard turns % Self.turnsBetweenLooks == 0, let before = bytesWrittenBefore else { return true }
         guard let now = ThreadWrites.byteCount() else { return true }
         if now - before <= limits.writtenBytesMax, takeWrites(Int(now - before)) { return true }
         hasWrittenTooMuch = true
