@@ -142,6 +142,7 @@ let package = Package(
             path: "Benchmarks/StoreBenchmark", swiftSettings: strict),
 
         // Tests mirror the sources.
+        tests("ReleasesTests", "Deploy/Releases", ["Releases", "System"]),
         .executableTarget(
             name: "HelloWorker", dependencies: ["Workers"], path: "Tests/Support/HelloWorker",
             swiftSettings: strict),

@@ -193,7 +193,7 @@ package struct D1Migrator: Sendable {
 
     private func rows(_ sql: String) async throws(D1Failure) -> [D1Row] {
         let reply = try await store.run(D1Request(.query([.init(sql: sql)], .allRows)), on: database)
-        guard let results = try? D1ReplyReader(decoding: reply).results(columns: false).first?.0.results
+        guard let results = try? D1ReplyReader(decoding: reply.bytes).results(columns: false).first?.0.results
         else {
             throw .closed
         }
