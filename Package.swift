@@ -142,7 +142,6 @@ let package = Package(
             path: "Benchmarks/StoreBenchmark", swiftSettings: strict),
 
         // Tests mirror the sources.
-        tests("ReleasesTests", "Deploy/Releases", ["Releases", "System"]),
         .executableTarget(
             name: "HelloWorker", dependencies: ["Workers"], path: "Tests/Support/HelloWorker",
             swiftSettings: strict),
@@ -191,6 +190,6 @@ let package = Package(
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
-        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration"]),
+        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration", "System"]),
     ]
 )
