@@ -142,8 +142,9 @@ extension Connection: Dispatchable, EventOwner {
         guard let route = exchange.route else { return }
         phase = .exchanging
         let hasBody = requestBody.isPending
-        // A large body waits until the handler wants it: it may want to pass it on unread, and then never has to see it.
-        let isHeld = hasBody && (requestBody.bytesLeft.map { $0 > Self.eagerBodyBytesMax } ?? true)
+        // A large body waits until the handler wants it: it may want to pass it on unread, and then never has to see it. Not one
+        // in chunks, whose framing is to be judged whether or not somebody reads it.
+        let isHeld = (requestBody.bytesLeft ?? 0) > Self.eagerBodyBytesMax
         let event = channel.open(
             .fetch, flags: hasBody ? (isHeld ? .heldBody : []) : .end,
             make: {
