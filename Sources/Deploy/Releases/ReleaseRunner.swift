@@ -220,7 +220,7 @@ package actor ReleaseRunner {
     // MARK: The switch
 
     /// How long events of a replaced release may go on calling its workers.
-    private static let previousReleaseMax = Duration.seconds(30)
+    private static let previousReleaseMax = Duration.seconds(300)
 
     private func switchTo(
         _ release: ReleaseRuntime, _ description: ReleaseDescription, _ prepared: Prepared

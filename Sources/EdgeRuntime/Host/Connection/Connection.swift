@@ -282,7 +282,7 @@ final class Connection: PollTarget {
         isDirty = false
         guard transport != nil else { return }
         if !output.isEmpty {
-            guard let result = transport?.write(from: &output) else { return }
+            guard let result = transport?.write(from: &output, moreFollows: responseBody.hasFile) else { return }
             switch result {
             case .moved(let count): bytesMoved &+= count
             case .wouldBlock: break
