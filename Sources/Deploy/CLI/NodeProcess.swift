@@ -88,6 +88,17 @@ struct NodeProcess {
         }
     }
 
+    /// Says which walls around isolates this machine lacks: nobody should have to ask for that first.
+    func reportSandbox(tenantCount: Int) {
+        let report = Doctor.examine()
+        guard !report.isSafeForTenants else { return }
+        for finding in report.findings where finding.state == .missing && finding.isWall {
+            logger.log(
+                tenantCount > 1 ? .error : .warning, "a layer of the sandbox is missing: \(finding.detail)",
+                [("layer", finding.layer), ("consequence", finding.consequence)])
+        }
+    }
+
     func flushLog() { log.flush() }
 
     struct Endpoints {

@@ -47,6 +47,7 @@ enum ServeCommand: Command {
                         database: process.state.controlDatabase,
                         keyFile: SecretCommand.keyFile(environment, arguments), tenant: item.configuration.tenant))
         }
+        process.reportSandbox(tenantCount: tenancies.count)
         let started = loaded
         return await process.serve(tenancies) { reload(started, environment, arguments) }
     }
