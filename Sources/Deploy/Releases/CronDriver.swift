@@ -95,7 +95,11 @@ actor CronDriver {
         ScheduledMessage(cron: cron, scheduledTime: time.milliseconds).encode(into: &encoder)
         let fields = [("worker", worker.name), ("cron", cron), ("scheduled", "\(time.milliseconds)")]
         do {
-            _ = try await node.send(.scheduled, encoder.bytes, to: worker, of: release) {
+            // Spec: runtime, section 8. An expression that can't be read was given by hand and is a rare event.
+            let isRare = (try? CronExpression(cron).isAtMostHourly) ?? true
+            _ = try await node.send(
+                .scheduled, encoder.bytes, to: worker, of: release, allowance: isRare ? .extended : .standard
+            ) {
                 decoder throws(WireError) in try decoder.takeBool()
             }
             logger.log(.info, "cron event handled", fields)

@@ -159,10 +159,12 @@ package final class Node: Sendable {
 
     /// Gives `worker` an event and waits for its answer.
     ///
-    /// - Parameter read: Reads the message of the answer, on a reactor. An isolate whose answer can't be read is ended.
+    /// - Parameters:
+    ///   - allowance: CPU time as for a request, or the longer one of events without a client.
+    ///   - read: Reads the message of the answer, on a reactor. An isolate whose answer can't be read is ended.
     package func send<Reply: Sendable>(
         _ kind: CallKind, _ message: [UInt8], to worker: WorkerRuntime, of release: ReleaseRuntime,
-        _ read: @escaping @Sendable (inout WireDecoder) throws(WireError) -> Reply
+        allowance: EventLedger.Allowance = .extended, _ read: @escaping @Sendable (inout WireDecoder) throws(WireError) -> Reply
     ) async throws(EventError) -> Reply {
         let reactor = state.withLock { state -> Reactor in
             state.nextReactor = (state.nextReactor + 1) % reactors.count
@@ -170,7 +172,9 @@ package final class Node: Sendable {
         }
         let result: Result<Reply, EventError> = await withCheckedContinuation { continuation in
             reactor.post {
-                let event = BackgroundEvent(kind, message, worker: worker, release: release, read) {
+                let event = BackgroundEvent(
+                    kind, message, worker: worker, release: release, allowance: allowance, read
+                ) {
                     continuation.resume(returning: $0)
                 }
                 reactor.dispatcher.submit(event, to: worker)
@@ -255,19 +259,21 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
     private let message: [UInt8]
     private let worker: WorkerRuntime
     private let release: ReleaseRuntime
+    private let allowance: EventLedger.Allowance
     private let read: (inout WireDecoder) throws(WireError) -> Reply
     private var completion: ((Result<Reply, Node.EventError>) -> Void)?
     private var itself: BackgroundEvent?
 
     init(
         _ kind: CallKind, _ message: [UInt8], worker: WorkerRuntime, release: ReleaseRuntime,
-        _ read: @escaping (inout WireDecoder) throws(WireError) -> Reply,
+        allowance: EventLedger.Allowance, _ read: @escaping (inout WireDecoder) throws(WireError) -> Reply,
         completion: @escaping (Result<Reply, Node.EventError>) -> Void
     ) {
         self.kind = kind
         self.message = message
         self.worker = worker
         self.release = release
+        self.allowance = allowance
         self.read = read
         self.completion = completion
         itself = self
@@ -294,7 +300,8 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
             kind, flags: .end,
             make: {
                 EventStream(
-                    number: $0, channel: channel, worker: worker, release: release, kind: kind, owner: self)
+                    number: $0, channel: channel, worker: worker, release: release, kind: kind, owner: self,
+                    allowance: allowance)
             },
             { $0.append(message) })
     }

@@ -45,7 +45,7 @@ final class EventStream: ChannelStream {
     init(
         number: UInt32, channel: Channel, worker: WorkerRuntime, release: ReleaseRuntime, kind: CallKind,
         owner: any EventOwner, invocations: Invocations? = nil, started: Instant? = nil,
-        holdsBody: Bool = false
+        holdsBody: Bool = false, allowance: EventLedger.Allowance = .standard
     ) {
         self.worker = worker
         self.release = release
@@ -57,7 +57,7 @@ final class EventStream: ChannelStream {
             receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()
-        ledgerEntry = channel.openLedger(number, kind == .fetch ? .standard : .extended)
+        ledgerEntry = channel.openLedger(number, allowance)
     }
 
     /// When all background work of the event is to end; `nil` while it is being answered.
