@@ -83,6 +83,7 @@ final class Channel: PollTarget {
     private var isOverfull: Bool { output.readableByteCount > Self.overfullByteCount }
     /// Bodies of answers that are in memory and not on their way yet.
     var heldBodyBytes = 0
+    var heldByteCount: Int { output.readableByteCount + heldBodyBytes }
 
     /// What one producer may be told to push before it is asked again: the isolate's credit alone would let it have
     /// gigabytes read for streams that it never takes.
