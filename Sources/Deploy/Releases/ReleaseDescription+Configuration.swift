@@ -57,6 +57,7 @@ extension ReleaseDescription {
             migrations: try sets.values.sorted { ($0.database, $0.directory) < ($1.database, $1.directory) }.map {
                 MigrationSet(database: $0.database, files: try migrations($0.directory))
             })
+        analyticsRetention = configuration.retention.analytics
     }
 
     private static func binding(
@@ -68,8 +69,16 @@ extension ReleaseDescription {
         case .r2(let resource): .r2(bucket: resource)
         case .queue(let queue, let delay): .queue(queue, delaySeconds: delay?.components.seconds)
         case .service(let target, nil, nil): .service(worker: target)
-        case .service, .rateLimit, .analytics, .vectorize, .durableObject, .assets, .workflow, .ai, .versionMetadata,
-            .email, .hyperdrive, .dispatch:
+        case .rateLimit(let limit):
+            .rateLimit(
+                .init(
+                    subject: limit.key == .clientAddress ? .requests : .calls,
+                    // No namespace begins with a slash, and no name has one: the two never meet.
+                    namespace: limit.namespace ?? "/\(worker)/\(binding.name)", limit: limit.limit,
+                    periodSeconds: limit.periodSeconds))
+        case .versionMetadata: .versionMetadata
+        case .analytics(let dataset): .analytics(dataset: dataset)
+        case .service, .vectorize, .durableObject, .assets, .workflow, .ai, .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
         }
     }
