@@ -73,8 +73,8 @@ extension ReleaseDescription {
             .rateLimit(
                 .init(
                     subject: limit.key == .clientAddress ? .requests : .calls,
-                    // No namespace begins with a slash, and no name has one: the two never meet.
-                    namespace: limit.namespace ?? "/\(worker)/\(binding.name)", limit: limit.limit,
+                    // What is named begins with a sign that no worker's name has: the two never meet.
+                    namespace: limit.namespace.map { "=\($0)" } ?? "\(worker)/\(binding.name)", limit: limit.limit,
                     periodSeconds: limit.periodSeconds))
         case .versionMetadata: .versionMetadata
         case .analytics(let dataset): .analytics(dataset: dataset)
