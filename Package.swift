@@ -101,6 +101,9 @@ let package = Package(
             "StoresQueues", "Bindings/Stores/Queues",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
 
+        room("StoresRateLimits", "Bindings/Stores/RateLimits", ["Stores", "Interfaces", "Wire", "System"]),
+        room("StoresAnalytics", "Bindings/Stores/Analytics", ["Stores", "Interfaces", "Wire", "Observability", "System"]),
+
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
         worker("ApiGateway", ["Platform"]),
@@ -121,7 +124,8 @@ let package = Package(
             "Releases", "Deploy/Releases",
             [
                 "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire",
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics", "System",
+                "Wire",
             ]),
         room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
         .executableTarget(
@@ -191,5 +195,11 @@ let package = Package(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration", "System"]),
+        tests(
+            "StoresRateLimitsTests", "Bindings/RateLimits",
+            ["StoresRateLimits", "Stores", "Interfaces", "Wire", "System"]),
+        tests(
+            "StoresAnalyticsTests", "Bindings/Analytics",
+            ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
     ]
 )

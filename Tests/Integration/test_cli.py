@@ -486,12 +486,12 @@ class Starting(unittest.TestCase):
             self.assertIn('the queue "big_jobs" can\'t be opened', text)
 
     def test_a_binding_that_the_node_cannot_serve(self):
-        shape = SHAPE + 'analytics = [{ binding = "METRICS", dataset = "metrics" }]\n'
+        shape = SHAPE + 'vectorize = [{ binding = "SIMILAR", resource = "similar", dimensions = 3, metric = "cosine" }]\n'
         with Project(shape, {"staging": STAGING}) as project:
             for command in (["dev", "--no-build", "--no-watch"],
                             ["serve", "--environment", "staging", "--key-file", project.path("key")]):
                 text = self.refused(*command, code=2, cwd=project.directory)
-                self.assertRegex(text, r'wrangler-like\.toml:7:\d+: error: .*worker "hello" binds "METRICS" \(.+\), which this node '
+                self.assertRegex(text, r'wrangler-like\.toml:7:\d+: error: .*worker "hello" binds "SIMILAR" \(.+\), which this node '
                                  "can't serve yet")
 
 

@@ -146,6 +146,9 @@ struct DevSession {
         case .d1(let resource, _): resource
         case .queue(let queue, _): queue
         case .service(let worker, _, _): worker
+        case .rateLimit(let limit):
+            "\(limit.limit) in \(limit.periodSeconds) s" + (limit.key == .clientAddress ? " for each client" : "")
+        case .analytics(let dataset): dataset
         default: ""
         }
     }

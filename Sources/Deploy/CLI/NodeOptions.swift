@@ -23,6 +23,8 @@ struct NodeOptions {
     var logLevel: LogLevel
     var logFormat: LogWriter.Format
     var settings = EdgeSettings()
+    /// Requests per second and client; 0 is off.
+    var clientRateLimit: Int
 
     /// - Parameters:
     ///   - configuration: what the environment's file says; the command line wins over it.
@@ -38,6 +40,7 @@ struct NodeOptions {
             return address
         }
         self.environment = environment
+        clientRateLimit = configuration?.clientRateLimit ?? 0
         var listen: [Host.ListenAddress] = []
         for text in arguments.all("listen") { listen.append(try address("listen", text)) }
         if listen.isEmpty {

@@ -34,7 +34,9 @@ struct NodeProcess {
         control = ControlPlane.Handler(environment: options.environment, clock: clock)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
-            local: control)
+            local: control,
+            clientLimit: options.clientRateLimit > 0
+                ? ClientRequestLimit(perSecond: options.clientRateLimit, clock: clock) : nil)
         routing = RoutingDirectory(node: node)
         tenants = try TenantRegistry(state: state)
         artifacts = try ArtifactStore(directory: state.artifacts)

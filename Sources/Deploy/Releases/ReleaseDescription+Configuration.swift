@@ -58,6 +58,7 @@ extension ReleaseDescription {
                     name: queue.name, deliveryDelaySeconds: queue.deliveryDelay.components.seconds,
                     retentionSeconds: queue.retention.components.seconds)
             })
+        analyticsRetention = configuration.retention.analytics
     }
 
     private static func binding(
@@ -69,8 +70,16 @@ extension ReleaseDescription {
         case .r2(let resource): .r2(bucket: resource)
         case .queue(let queue, let delay): .queue(queue, delaySeconds: delay?.components.seconds)
         case .service(let target, nil, nil): .service(worker: target)
-        case .service, .rateLimit, .analytics, .vectorize, .durableObject, .assets, .workflow, .ai, .versionMetadata,
-            .email, .hyperdrive, .dispatch:
+        case .rateLimit(let limit):
+            .rateLimit(
+                .init(
+                    subject: limit.key == .clientAddress ? .requests : .calls,
+                    // What is named begins with a sign that no worker's name has: the two never meet.
+                    namespace: limit.namespace.map { "=\($0)" } ?? "\(worker)/\(binding.name)", limit: limit.limit,
+                    periodSeconds: limit.periodSeconds))
+        case .versionMetadata: .versionMetadata
+        case .analytics(let dataset): .analytics(dataset: dataset)
+        case .service, .vectorize, .durableObject, .assets, .workflow, .ai, .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
         }
     }

@@ -12,6 +12,8 @@ package struct ReleaseDescription: Sendable {
     package var migrations: [MigrationSet]
     /// Those with settings; others that workers name keep what they have.
     package var queues: [QueueDescription]
+    /// How long data points are kept.
+    package var analyticsRetention = Duration.seconds(90 * 86_400)
 
     package init(
         name: String, tenant: String, environment: String, workers: [WorkerDescription],
@@ -62,6 +64,30 @@ package struct WorkerDescription: Sendable {
         /// `nil`: the queue's own delay.
         case queue(String, delaySeconds: Int64?)
         case service(worker: String)
+        case rateLimit(RateLimit)
+        case versionMetadata
+        case analytics(dataset: String)
+    }
+
+    package struct RateLimit: Sendable, Equatable {
+        package enum Subject: Sendable, Equatable {
+            /// What the worker says.
+            case calls
+            /// Each request from outside, by client, before the worker sees it.
+            case requests
+        }
+        package var subject: Subject
+        /// Limits of the tenant that have the same one share their counters.
+        package var namespace: String
+        package var limit: Int
+        package var periodSeconds: Int
+
+        package init(subject: Subject = .calls, namespace: String, limit: Int, periodSeconds: Int) {
+            self.subject = subject
+            self.namespace = namespace
+            self.limit = limit
+            self.periodSeconds = periodSeconds
+        }
     }
 
     package struct Consumer: Sendable, Equatable {
@@ -91,6 +117,8 @@ package struct WorkerDescription: Sendable {
     package var name: String
     /// The executable's file.
     package var executable: String
+    /// What its deployer calls this version; empty when nothing.
+    package var tag = ""
     package var bindings: [(name: String, binding: Binding)] = []
     package var variables: [(name: String, value: IsolateConfiguration.Variable)] = []
     /// Names of the secrets it gets, all of which must have a value.

@@ -50,6 +50,17 @@ package actor ReleaseRunner {
         queues = QueueDriver(node: node, store: stores.queues, logger: logger)
     }
 
+    /// Answers a query about the tenant's data points.
+    ///
+    /// - Throws: `SQLError`.
+    package nonisolated func queryAnalytics(_ text: String) async throws -> (contentType: String, body: [UInt8]) {
+        let answer = try await stores.analytics.query(text)
+        return (answer.contentType, answer.body)
+    }
+
+    /// Whose releases it runs.
+    package nonisolated var tenant: String { stores.tenant }
+
     /// The release that serves, with the description it was made from.
     package var active: (description: ReleaseDescription, release: ReleaseRuntime)? {
         current.map { ($0.description, $0.release) }
@@ -152,6 +163,7 @@ package actor ReleaseRunner {
     ) async throws -> WorkerRuntime {
         var bindings: [IsolateConfiguration.Binding] = []
         var targets: [BindingTarget] = []
+        var requestLimits: [any RequestLimit] = []
         for (name, binding) in worker.bindings {
             switch binding {
             case .kv(let namespace):
@@ -169,10 +181,22 @@ package actor ReleaseRunner {
             case .service(let target):
                 bindings.append(.init(name, .service))
                 targets.append(.service(target))
+            case .rateLimit(let limit):
+                let service = try stores.rateLimitService(limit)
+                bindings.append(.init(name, .rateLimit))
+                targets.append(.store(service))
+                if limit.subject == .requests { requestLimits.append(WorkerRequestLimit(service: service)) }
+            case .versionMetadata:
+                bindings.append(.init(name, .versionMetadata))
+                targets.append(.values)
+            case .analytics(let dataset):
+                bindings.append(.init(name, .analytics))
+                targets.append(.store(stores.analyticsService(dataset)))
             }
         }
         let configuration = IsolateConfiguration(
-            tenant: description.tenant, worker: worker.name, version: version,
+            tenant: description.tenant, worker: worker.name, version: version, versionTag: worker.tag,
+            versionTime: try stores.versions.time(of: version, now: clock.wallTime()).milliseconds,
             environment: description.environment, bindings: bindings, variables: worker.variables,
             secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
             subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
@@ -189,7 +213,7 @@ package actor ReleaseRunner {
         let node = node
         return WorkerRuntime(
             configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
-            origin: worker.origin, onUnreachable: { node.release($0) })
+            origin: worker.origin, requestLimits: requestLimits, onUnreachable: { node.release($0) })
     }
 
     /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not
@@ -229,6 +253,7 @@ package actor ReleaseRunner {
         let now = clock.now()
         current = Running(
             description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts)
+        stores.analytics.keepPoints(for: description.analyticsRetention)
         await routing.install(description, release)
         await crons.install(description, release)
         await queues.install(description, release)

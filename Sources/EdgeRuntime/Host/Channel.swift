@@ -322,6 +322,7 @@ final class Channel: PollTarget {
         }
         let rest = unsafe UnsafeRawBufferPointer(rebasing: payload[CallHead.byteCount...])
         guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
+        guard !call.kind.isOneWay else { return try receiveOneWay(call, unsafe Array(rest), from: event) }
         guard let event, call.kind.isForStore else {
             let stream = try makeCallStream(header, event)
             if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
@@ -337,6 +338,18 @@ final class Channel: PollTarget {
         let stream = try makeCallStream(header, event)
         if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
         stream.ask(service, question)
+    }
+
+    /// Takes what is sent to a store without waiting for an answer. An event that is over, or has sent as much as it may, sends
+    /// in vain: the SDK has said so to the one who can do something about it.
+    private func receiveOneWay(_ call: CallHead, _ message: [UInt8], from event: EventStream?) throws(WireError) {
+        guard let event, event.countOneWayCall() else { return }
+        let service = try event.worker.store(call.binding)
+        do throws(CallFailure) {
+            _ = try service.answerInPlace(StoreCall(call.kind, message: message))
+        } catch {
+            if error.isMalformedCall { broken(by: error.message) }
+        }
     }
 
     private func makeCallStream(_ header: FrameHeader, _ event: EventStream?) throws(WireError) -> CallStream {

@@ -26,8 +26,10 @@ package final class Node: Sendable {
     /// - Parameters:
     ///   - reactorCount: One per core is right: reactors never wait.
     ///   - local: Answers on the control listener, and below `/cdn-cgi/` and `/__edge/` on public ones.
+    ///   - clientLimit: How often one client may come, whichever worker it asks; `nil`: as often as it likes.
     package init(
-        settings: EdgeSettings, clock: any NodeClock, logger: Logger, reactorCount: Int, local: any LocalHandler
+        settings: EdgeSettings, clock: any NodeClock, logger: Logger, reactorCount: Int, local: any LocalHandler,
+        clientLimit: (any RequestLimit)? = nil
     ) async throws {
         self.clock = clock
         self.logger = logger
@@ -38,7 +40,8 @@ package final class Node: Sendable {
         }
         var settings = settings
         settings.fitConnections(to: DescriptorLimit.raise())
-        context = NodeContext(settings: settings, logger: logger, clock: clock, local: local)
+        context = NodeContext(
+            settings: settings, logger: logger, clock: clock, local: local, clientLimit: clientLimit)
         let directory = IsolateDirectory()
         supervisor = try await Supervisor(
             logger: logger,

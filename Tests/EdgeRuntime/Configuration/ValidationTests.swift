@@ -151,6 +151,10 @@ import Testing
                 ["6:52: error: workers.a.ratelimits.R.period: unsupported period: 30"]
             ),
             (
+                "[workers.a]\nproduct = \"A\"\nanalytics = [{ binding = \"M\", dataset = \"../m\" }]\n",
+                ["6:41: error: workers.a.analytics.M.dataset: \"../m\" is no name for a dataset"]
+            ),
+            (
                 "[workers.a]\nproduct = \"A\"\nkv = [{ binding = \"1X\", resource = \"r\" }]\n",
                 ["6:19: error: workers.a.kv.1X.binding: \"1X\" is no name for a binding"]
             ),

@@ -33,6 +33,19 @@ private final class CollectingStore: StoreService {
     }
 }
 
+/// Takes what goes one way; an empty message is malformed.
+private final class OneWayStore: StoreService {
+    let calls = Atomic<Int>(0)
+
+    func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply { throw CallFailure("nobody waits for it") }
+
+    func answerInPlace(_ call: StoreCall) throws(CallFailure) -> StoreReply? {
+        guard !call.message.isEmpty else { throw .malformedCall(.truncated(offset: 0)) }
+        calls.wrappingAdd(1, ordering: .relaxed)
+        return StoreReply(message: [1, 2, 3])
+    }
+}
+
 /// Never ends, and counts what was taken of it.
 private final class EndlessSource: BodySource {
     let taken: Atomic<Int>
@@ -370,6 +383,56 @@ extension FakeNode {
                 throw TestFailure("ended for another reason")
             }
             #expect(try client.readToEnd().hasPrefix("HTTP/1.1 500"))
+        }
+    }
+
+    @Test func `answers nothing to what goes one way, and takes as much of it as an event may send`() async throws {
+        try await onThread {
+            let points = OneWayStore()
+            let store = GatedStore { StoreReply(message: [7]) }
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker(bindings: [.store(points), .store(store)])
+            let client = try node.connect()
+            client.send(get)
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            func sendPoint(_ stream: UInt32) {
+                isolate.send(
+                    .open, stream, flags: [.end, .lazyBody], FakeIsolate.call(.analyticsWrite, binding: 0, parent: event) + [1])
+            }
+            for number in 1...260 { sendPoint(UInt32(2 * number)) }
+            isolate.send(.open, 600, flags: .end, FakeIsolate.call(.kvGet, binding: 1, parent: event))
+            let answer = try isolate.receive(.open)
+            #expect(answer.header.stream == 600)
+            #expect(points.calls.load(ordering: .relaxed) == 250)
+            isolate.send(.open, event, flags: .end, FakeIsolate.answer(204))
+            #expect(try client.readToEnd().hasPrefix("HTTP/1.1 204"))
+            // An event that is over sends in vain, and no harm is done.
+            sendPoint(602)
+            let other = try node.connect()
+            other.send(get)
+            let next = try isolate.receive(.open).header.stream
+            isolate.send(.open, next, flags: .end, FakeIsolate.answer(204))
+            #expect(try other.readToEnd().hasPrefix("HTTP/1.1 204"))
+            #expect(points.calls.load(ordering: .relaxed) == 250)
+        }
+    }
+
+    @Test func `ends an isolate whose one-way call can't be read`() async throws {
+        try await onThread {
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker(bindings: [.store(OneWayStore())])
+            let client = try node.connect()
+            client.send(get)
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            isolate.send(.open, 2, flags: [.end, .lazyBody], FakeIsolate.call(.analyticsWrite, binding: 0, parent: event))
+            guard case .malformedFrames = try worker.spawner.waitForKill(isolate) else {
+                throw TestFailure("ended for another reason")
+            }
+            client.close()
         }
     }
 

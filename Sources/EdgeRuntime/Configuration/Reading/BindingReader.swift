@@ -32,6 +32,22 @@ struct BindingReader {
     /// Queues have no `_`, as they have none at Cloudflare.
     static func isQueueName(_ text: String) -> Bool { isResourceName(text) && !text.contains("_") }
 
+    /// The dataset of an analytics binding, which is also the name of a table: by default that of the binding.
+    static func dataset(_ entry: inout TableReader) -> Binding.Target? {
+        let written = entry.name("dataset")
+        guard let name = written?.value ?? entry.table["binding"]?.string else { return nil }
+        guard isDatasetName(name) else {
+            entry.report(
+                .invalidValue, written?.place ?? entry.place, "dataset", "\(JSONText.quoted(name)) is no name for a dataset",
+                fix: datasetNameFix)
+            return nil
+        }
+        return .analytics(dataset: name)
+    }
+
+    static func isDatasetName(_ name: String) -> Bool { isName(name) && name.utf8.count <= 64 }
+    static let datasetNameFix = "at most 64 letters, digits and \"_\", and no digit at the beginning"
+
     static func checkUnique(
         _ named: [(name: String, kind: String, place: SourcePlace)], worker: String, path: String,
         _ collector: DiagnosticCollector
@@ -109,8 +125,7 @@ struct BindingReader {
         for entry in reader.tables("ratelimits", identity: "binding") ?? [] { add(entry, rateLimit) }
         for entry in reader.tables("analytics", identity: "binding") ?? [] {
             add(entry) { entry in
-                let dataset = entry.name("dataset")?.value ?? entry.table["binding"]?.string
-                return dataset.map { .analytics(dataset: $0) }
+                Self.dataset(&entry)
             }
         }
         for entry in reader.tables("vectorize", identity: "binding") ?? [] {

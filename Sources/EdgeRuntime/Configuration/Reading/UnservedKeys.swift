@@ -3,7 +3,7 @@
 enum UnservedKeys {
     private static let ignored: Set<String> = [
         "preview_urls", "cache_ttl", "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks",
-        "retention.logs", "retention.time_travel", "retention.analytics",
+        "retention.logs", "retention.time_travel",
         // Of wrangler's format, whose top level is a worker.
         "cache", "observability", "tail_consumers", "migrations",
     ]
@@ -40,7 +40,6 @@ enum UnservedKeys {
         }
         switch parts[0] {
         case "tls": return ("tls", "tls", true)
-        case "ratelimit_global": return setting.value == "0" ? nil : ("ratelimit_global", "ratelimit_global", true)
         default: break
         }
         for key in [parts[0], parts.prefix(2).joined(separator: ".")] where ignored.contains(key) {
@@ -71,10 +70,8 @@ extension Binding {
     /// Whether this version of the node has an engine for it.
     package var isServed: Bool {
         switch target {
-        case .kv, .d1, .r2, .queue, .service(_, nil, nil): true
-        case .service, .rateLimit, .analytics, .vectorize, .durableObject, .assets, .workflow, .ai, .versionMetadata,
-            .email, .hyperdrive, .dispatch:
-            false
+        case .kv, .d1, .r2, .queue, .service(_, nil, nil), .rateLimit, .analytics, .versionMetadata: true
+        case .service, .vectorize, .durableObject, .assets, .workflow, .ai, .email, .hyperdrive, .dispatch: false
         }
     }
 }

@@ -147,7 +147,15 @@ struct WranglerBindingReader {
                 RateLimit(key: .given, namespace: namespace, limit: limit, periodSeconds: period))
         }
         each("analytics_engine_datasets") { entry in
-            (entry.string("dataset")?.value ?? entry.table["binding"]?.string).map { .analytics(dataset: $0) }
+            let written = entry.string("dataset")
+            guard let name = written?.value ?? entry.table["binding"]?.string else { return nil }
+            guard BindingReader.isDatasetName(name) else {
+                entry.report(
+                    .invalidValue, written?.place ?? entry.place, "dataset",
+                    "\(JSONText.quoted(name)) is no name for a dataset", fix: BindingReader.datasetNameFix)
+                return nil
+            }
+            return .analytics(dataset: name)
         }
         each("vectorize") { entry in
             _ = entry.boolean("remote")

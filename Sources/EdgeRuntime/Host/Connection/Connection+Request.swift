@@ -69,6 +69,7 @@ extension Connection: Dispatchable, EventOwner {
 
     private func route(_ headByteCount: Int) {
         if role == .control || isHostPath { return startLocal(headByteCount) }
+        if let limit = node.clientLimit, isRefused(by: [limit]) { return }
         let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1) }
         switch match {
         case .worker(let route): dispatch(to: route, headByteCount)
@@ -76,6 +77,19 @@ extension Connection: Dispatchable, EventOwner {
         case .unknownHost: answer(.unknownHost)
         case .noRoute: answer(.noRoute)
         }
+    }
+
+    /// Asks the limits before anything is done for the request, and answers when one says no. A request that another isolate
+    /// has to try is still the same request.
+    private func isRefused(by limits: [any RequestLimit]) -> Bool {
+        guard !limits.isEmpty, !exchange.wasRetried, !exchange.wasRerouted else { return false }
+        let client = unsafe input.withReadable { unsafe EdgeHeaders.limitKey(of: self, $0) }
+        for limit in limits {
+            guard let wait = limit.refuse(client) else { continue }
+            answer(.rateLimited, retryAfter: wait)
+            return true
+        }
+        return false
     }
 
     /// Host name and path with query, as the handler will see them.
@@ -103,6 +117,7 @@ extension Connection: Dispatchable, EventOwner {
 
     private func dispatch(to route: RouteTarget, _ headByteCount: Int) {
         exchange.route = route
+        guard !isRefused(by: route.worker.requestLimits) else { return }
         let limits = route.worker.limits
         if case .length(let left) = requestBody, left > Int64(limits.bodyBytesMax) {
             exchange.mustClose = true

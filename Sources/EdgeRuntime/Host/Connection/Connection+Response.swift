@@ -205,7 +205,7 @@ extension Connection: BodyConsumer {
     /// The request's number, as `CF-Ray` and the log have it.
     var rayText: String { RayID.text(exchange.ray, node.settings.colo) }
 
-    func answer(_ error: EdgeError, detail: String? = nil) {
+    func answer(_ error: EdgeError, detail: String? = nil, retryAfter: Duration = .seconds(1)) {
         guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
         phase = .exchanging
         if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
@@ -218,8 +218,13 @@ extension Connection: BodyConsumer {
             ("Content-Type", wantsHTML ? "text/html; charset=utf-8" : "text/plain; charset=utf-8"),
             ("Cache-Control", "private, no-store"),
         ]
-        if error.mayRetry { headers.append(("Retry-After", "1")) }
+        if error.mayRetry { headers.append(("Retry-After", "\(retryAfter.wholeSecondsUp)")) }
         sendHead(status: error.status, headers: headers, bodyLength: body.count)
         startResponseBody(.stored(.bytes(body)))
     }
+}
+
+extension Duration {
+    /// As `Retry-After` has it: whole seconds, rounded up, at least one.
+    fileprivate var wholeSecondsUp: Int64 { max(1, components.seconds + (components.attoseconds > 0 ? 1 : 0)) }
 }

@@ -204,7 +204,7 @@ final class Connection: PollTarget {
         case .idle:
             input.releaseIfEmpty()
             output.releaseIfEmpty()
-            if reactor.isDraining || now >= deadline { close() }
+            if reactor.isDraining || now >= deadline { closeUnlessAsked() }
         case .head:
             guard now >= deadline else { return }
             exchange = Exchange()
@@ -223,6 +223,16 @@ final class Connection: PollTarget {
         case .lingering: if now >= deadline { close() }
         case .closed: break
         }
+    }
+
+    /// Ends a connection that has nothing to do. A request that has just arrived is answered first: closing on it would reset
+    /// it, and its client could not tell whether it was handled.
+    private func closeUnlessAsked() {
+        guard let result = transport?.read(into: &input, upTo: 16 << 10), case .moved(let count) = result else {
+            return close()
+        }
+        bytesMoved &+= count
+        bytesArrived()
     }
 
     private func tickExchange(_ now: Instant) {

@@ -98,6 +98,7 @@ enum EdgeHeaders {
         behind proxy: Client, of connection: Connection, _ bytes: UnsafeRawBufferPointer,
         _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
     ) {
+        // `limitKey` asks the same in the same order.
         if let address = unsafe sent(.cfConnectingIP) ?? sent(.xRealIP) {
             unsafe buffer.append(headerName: "cf-connecting-ip", value: address)
             unsafe buffer.append(headerName: "x-real-ip", value: address)
@@ -116,6 +117,19 @@ enum EdgeHeaders {
             buffer.append(headerName: "cf-ipcountry", value: "XX" as StaticString)
         }
         buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
+    }
+
+    /// What limits per client count a request by: the client as workers see it.
+    ///
+    /// - Parameter bytes: the request's head.
+    static func limitKey(of connection: Connection, _ bytes: UnsafeRawBufferPointer) -> String {
+        let client = connection.client
+        guard client.isTrusted else { return client.limitKey }
+        for header in [KnownHeader.cfConnectingIP, .xRealIP] {
+            guard let field = connection.parser.head.fields.first(header), !field.value.isEmpty else { continue }
+            return ClientKey.text(of: unsafe bytes.bytes.text(field.value))
+        }
+        return unsafe farthestClient(connection, bytes).map { ClientKey.text(of: $0) } ?? client.limitKey
     }
 
     /// The last address of `X-Forwarded-For` that isn't a trusted proxy's: each proxy adds its peer, and only what a trusted

@@ -44,10 +44,16 @@ final class NodeContext: Sendable {
     let admission: Admission
     /// Answers on the control listener and under `/cdn-cgi/`.
     let local: any LocalHandler
+    /// What each client must pass, whichever worker it asks.
+    let clientLimit: (any RequestLimit)?
     /// `settings.idleTimeout`, which each request adds to a time.
     let idleNanoseconds: Int64
 
-    init(settings: EdgeSettings, logger: Logger, clock: any NodeClock, local: any LocalHandler) {
+    init(
+        settings: EdgeSettings, logger: Logger, clock: any NodeClock, local: any LocalHandler,
+        clientLimit: (any RequestLimit)? = nil
+    ) {
+        self.clientLimit = clientLimit
         self.settings = settings
         trustedProxies = Mutex(settings.trustedProxies)
         self.logger = logger

@@ -111,6 +111,14 @@ final class EventStream: ChannelStream {
         return storeCallCount <= max(Self.storeCallsMin, worker.limits.subrequestsMax)
     }
 
+    private var oneWayCallCount = 0
+
+    /// Counts one more call without an answer; false when the limit is reached.
+    func countOneWayCall() -> Bool {
+        oneWayCallCount += 1
+        return oneWayCallCount <= AnalyticsLimits.pointsPerEventMax
+    }
+
     /// Counts one more subrequest; false when the limit is reached.
     func countSubrequest() -> Bool {
         subrequestCount += 1

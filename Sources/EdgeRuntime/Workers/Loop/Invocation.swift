@@ -41,6 +41,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private(set) var isOver = false
     private var callCount: UInt32 = 0
     private var logByteCount = 0
+    /// Data points that its code has written.
+    var dataPointCount = 0
     private var waitUntilCount = 0
     private var waitUntilTasks: [Task<Void, Never>] = []
     private var waitUntilFailure: (any Error)?
