@@ -106,6 +106,9 @@ let package = Package(
             "StoresQueues", "Bindings/Stores/Queues",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
 
+        room("StoresRateLimits", "Bindings/Stores/RateLimits", ["Stores", "Interfaces", "Wire", "System"]),
+        room("StoresAnalytics", "Bindings/Stores/Analytics", ["Stores", "Interfaces", "Wire", "Observability", "System"]),
+
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
         worker("ApiGateway", ["Platform"]),
@@ -126,7 +129,8 @@ let package = Package(
             "Releases", "Deploy/Releases",
             [
                 "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire", "Assets", "Zlib", "Brotli",
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics", "System",
+                "Wire", "Assets", "Zlib", "Brotli",
             ]),
         room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
         .executableTarget(
@@ -196,5 +200,12 @@ let package = Package(
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
+        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration", "System"]),
+        tests(
+            "StoresRateLimitsTests", "Bindings/RateLimits",
+            ["StoresRateLimits", "Stores", "Interfaces", "Wire", "System"]),
+        tests(
+            "StoresAnalyticsTests", "Bindings/Analytics",
+            ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
     ]
 )

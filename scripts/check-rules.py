@@ -26,7 +26,7 @@ LAYERS = {
     "Deploy": {"Releases", "ControlPlane"},
     "Host": {"Host", "Isolates"},
     "Configuration": {"Configuration"},
-    "Engines": {"StoresKV", "StoresD1", "StoresR2", "StoresQueues"},
+    "Engines": {"StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics"},
     "Stores": {"Stores"},
     "Workers": {"Workers", "WorkersCrypto"},
     "Interfaces": {"Interfaces"},

@@ -47,8 +47,10 @@ extension StoreBenchmark {
             // As a reactor asks it.
             try load.blocking(stride: 1000) { number in
                 Self.write(scattered(number, below: Self.keyCount), into: &key)
-                let record = try inPlace.getInPlace(key, cacheTtl: nil)
-                guard record?.value.count == 100 else { throw PeerError(description: "a value is missing") }
+                let found = try inPlace.getInPlace(key, cacheTtl: nil, byteCountMax: 256 << 10)
+                guard case .found(let record) = found, record.value.count == 100 else {
+                    throw PeerError(description: "a value is missing")
+                }
             }
         }
         let held = try await Comparison(rounds: 25, ours: engine) {

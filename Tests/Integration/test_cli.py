@@ -140,6 +140,142 @@ class Configurations(unittest.TestCase):
         self.assertIn("--set works in dev only", done.stderr)
 
 
+    def test_show_and_diff_as_JSON(self):
+        settings = {item["path"]: item for item in json.loads(edge("config", "show", "production", "--json").stdout)}
+        self.assertEqual(set(settings["domain"]), {"path", "value", "file", "line", "column"})
+        self.assertEqual(settings["workers.api-gateway.isolates.max"]["value"], 16)
+        self.assertEqual(settings["workers.api-gateway.isolates.max"]["file"], "environments/production.toml")
+        self.assertEqual(settings["listen"]["value"], ["0.0.0.0:8080"])
+        self.assertIsNone(settings["error_pages"]["file"])
+        changes = {item["path"]: item for item in
+                   json.loads(edge("config", "diff", "staging", "production", "--json").stdout)}
+        self.assertEqual(changes["domain"]["old"]["value"], "staging.mustbeviral.example")
+        self.assertEqual(changes["domain"]["new"]["file"], "environments/production.toml")
+        self.assertIsNone(changes["log.level"]["old"]["line"] if "log.level" in changes else None)
+        self.assertEqual(json.loads(edge("config", "diff", "staging", "staging", "--json").stdout), [])
+
+    def test_a_project_is_found_from_the_folders_below(self):
+        with Project(SHAPE, {"staging": STAGING}) as project:
+            os.makedirs(project.path("deep/er"))
+            for command in (["check"], ["config", "show"], ["config", "diff", "dev", "staging"]):
+                above, below = (edge(*command, cwd=cwd) for cwd in (project.directory, project.path("deep/er")))
+                self.assertEqual((below.returncode, below.stdout), (0, above.stdout), below.stderr)
+            self.assertEqual(edge("config", "check", cwd=project.path("deep/er")).stdout, "no findings\n")
+            # What is nearer counts, and in one folder ours before wrangler's.
+            project.write("deep/wrangler.toml", 'name = "w"\nmain = "W"\nfoo = 1\ncompatibility_date = "2026-08-01"\n')
+            self.assertIn('wrangler.toml:3:1: warning: foo', edge("check", cwd=project.path("deep/er")).stderr)
+            refused = edge("config", "show", cwd=project.path("deep/er"))
+            self.assertEqual(refused.returncode, 64)
+            self.assertIn("edge config import", refused.stderr)
+            project.write("wrangler.toml", "nonsense")
+            self.assertEqual(edge("check", cwd=project.directory).stdout, "no findings\n")
+
+    def test_local_values_are_checked(self):
+        with Project(SHAPE, dev_vars="A=1\nnot a pair\n") as project:
+            for command in (["check"], ["dev", "--no-build"]):
+                done = edge(*command, cwd=project.directory)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(".dev.vars:2:1: error: expected KEY=value", done.stderr)
+                self.assertNotIn("not a pair", done.stderr)
+
+    def test_what_this_version_does_not_serve(self):
+        with Project(SHAPE, {"staging": STAGING + 'tls = { certificate = "c", key = "k" }\nkeep_warm = "1m"\n'}) as project:
+            for command in (["check"], ["serve", "--environment", "staging"]):
+                done = edge(*command, cwd=project.directory)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn('environments/staging.toml:4:23: error: tls: "tls" is not supported by this version',
+                              done.stderr)
+                self.assertIn('environments/staging.toml:5:13: warning: keep_warm: "keep_warm" has no effect', done.stderr)
+
+    def test_a_key_of_very_many_parts(self):
+        with Project("[" + ".".join("a" * 5000) + "]\n") as project:
+            done = edge("check", cwd=project.directory)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("wrangler-like.toml:1:201: error: a key has at most 100 parts", done.stderr)
+
+
+class Wrangler(unittest.TestCase):
+    """Acceptance probes 1 to 5 and 14 of the configuration, by way of the command line."""
+
+    TOP = 'name = "api"\nmain = "HelloWorker"\ncompatibility_date = "2026-08-01"\n'
+
+    def setUp(self):
+        self.project = Project("")
+        os.unlink(self.project.path("wrangler-like.toml"))
+        self.addCleanup(self.project.__exit__)
+
+    def check(self, text, *arguments, code=0):
+        self.project.write("wrangler.toml", text)
+        done = edge("check", "-c", self.project.path("wrangler.toml"), *arguments)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr
+
+    def imported(self, text, *arguments, code=0):
+        self.project.write("wrangler.toml", text)
+        done = edge("config", "import", *arguments, cwd=self.project.directory)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stdout
+
+    def test_probe_1_variables_are_not_inherited(self):
+        text = self.TOP + "[vars]\nA = 1\n[env.staging]\n"
+        self.assertIn('"vars" exists at the top level, but not on "env.staging"', self.check(text, "--env", "staging"))
+        self.assertNotIn("A = 1", self.imported(text, "--env", "staging"))
+        self.assertIn("[workers.api.vars]\nA = 1\n", self.imported(text))
+
+    def test_probe_2_an_environment_is_a_worker_of_its_own(self):
+        text = self.TOP + '[env.staging]\n[env.own]\nname = "x"\n'
+        self.assertIn("[workers.api-staging]\n", self.imported(text, "--env", "staging"))
+        self.assertIn("[workers.x]\n", self.imported(text, "--env", "own"))
+
+    def test_probe_3_an_environment_that_is_not_there(self):
+        expected = 'No environment found in configuration with name "prod".'
+        self.assertIn(expected, self.check(self.TOP + "[env.staging]\n", "--env", "prod", code=2))
+        self.assertIn("warning: env.prod: " + expected, self.check(self.TOP, "--env", "prod"))
+
+    def test_probes_4_and_5_keys_and_names(self):
+        text = self.TOP + 'route = "a.com/*"\nroutes = ["b.com/*"]\n'
+        self.assertIn('Expected exactly one of the following fields ["routes","route"].', self.check(text, code=2))
+        self.assertIn('4:1: warning: foo: Unexpected fields found in top-level field: "foo"',
+                      self.check(self.TOP + "foo = 1\n"))
+        text = self.TOP.replace('"api"', '"Api_Gateway!"')
+        self.assertIn("wrangler.toml:1:8: error: name: ", self.check(text, code=2))
+
+    def test_probe_14_local_values_of_an_environment_stand_alone(self):
+        self.project.write(".dev.vars", "A=of dev\n")
+        self.project.write(".dev.vars.staging", "B=of staging\n")
+        text = self.TOP + '[env.staging]\nvars = { A = "given" }\n'
+        self.project.write("wrangler.toml", text)
+        command = ["dev", "--no-build", "-c", self.project.path("wrangler.toml")]
+        state = self.project.path("state")
+        with Node(*command, "--env", "staging", state=state) as node:
+            host = "api-staging.localhost"
+            self.assertEqual(node.get("/variable/A", host=host).text, "given")
+            self.assertEqual(node.get("/secret-length/B", host=host).text, str(len("of staging")))
+        with Node(*command, state=state) as node:
+            self.assertEqual(node.get("/secret-length/A", host="api.localhost").text, str(len("of dev")))
+            self.assertNotEqual(node.get("/secret-length/B", host="api.localhost").text, str(len("of staging")))
+
+    def test_what_is_imported_serves(self):
+        self.project.write("wrangler.toml", self.TOP + '[vars]\nGREETING = "hi"\n')
+        done = edge("config", "import", "--write", cwd=self.project.directory)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(edge("check", cwd=self.project.directory).stdout, "no findings\n")
+        with self.project.dev() as node:
+            self.assertEqual(node.get("/variable/GREETING", host="api.localhost").text, "hi")
+        again = edge("config", "import", "--write", cwd=self.project.directory)
+        self.assertEqual(again.returncode, 2)
+        self.assertIn("wrangler-like.toml exists", again.stderr)
+
+    def test_options_that_do_not_fit(self):
+        with Project(SHAPE) as ours:
+            done = edge("check", "--env", "staging", cwd=ours.directory)
+            self.assertEqual(done.returncode, 64)
+            self.assertIn("it goes with a file in wrangler's format", done.stderr)
+            self.assertEqual(edge("config", "import", cwd=ours.directory).returncode, 2)
+        self.assertEqual(edge("check", "-c", "a", "--project", "b").returncode, 64)
+        self.assertIn("can't read ./nowhere.toml", edge("check", "-c", "nowhere.toml").stderr)
+
+
 class Secrets(unittest.TestCase):
     VALUE = "correct-horse-battery-staple-0123456789"
 
@@ -148,8 +284,9 @@ class Secrets(unittest.TestCase):
         self.key = os.path.join(self.folder, "keys/staging.key")
         self.state = os.path.join(self.folder, "state")
 
-    def secret(self, *arguments, input=None):
-        return edge("secret", *arguments, "--env", "staging", "--state", self.state, "--key-file", self.key, input=input)
+    def secret(self, *arguments, input=None, cwd=None):
+        return edge("secret", *arguments, "--env", "staging", "--state", self.state, "--key-file", self.key, input=input,
+                    cwd=cwd)
 
     def test_secrets_are_kept_and_never_shown(self):
         self.assertEqual(self.secret("list").stdout, "")
@@ -177,7 +314,49 @@ class Secrets(unittest.TestCase):
         os.chmod(self.key, 0o600)
         with open(self.key, "ab") as file:
             file.write(b"x")
-        self.assertIn("must hold 32 bytes and has 33", self.secret("list").stderr)
+        self.assertIn(f"{self.key} must hold 32 bytes and has 33", self.secret("put", "B", input="value").stderr)
+        # Names are no secret.
+        self.assertEqual(self.secret("list").stdout, "A\t*\n")
+
+    def test_a_lost_or_wrong_key_is_named_and_no_new_one_is_made(self):
+        with Project(SHAPE + 'secrets = ["KEY"]\n', {"staging": STAGING}) as project:
+            self.assertEqual(self.secret("put", "KEY", input="value", cwd=project.directory).returncode, 0)
+            os.rename(self.key, self.key + ".old")
+            command = ["serve", "--environment", "staging", "--products", project.path(".build/debug"), "--state",
+                       self.state, "--key-file", self.key, "--control", "127.0.0.1:0"]
+            for done in (self.secret("put", "OTHER", input="value", cwd=project.directory),
+                         edge(*command, cwd=project.directory)):
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"{self.key}, the key of the stored secrets, does not exist", done.stderr)
+                self.assertFalse(os.path.exists(self.key))
+            with open(self.key, "wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(bytes(32))
+            done = edge(*command, cwd=project.directory)
+            self.assertIn(f"the secret KEY can't be opened with the key in {self.key}", done.stderr)
+
+    def test_mistakes_make_nothing(self):
+        with Project(SHAPE, {"staging": STAGING}) as project:
+            done = edge("secret", "put", "A", "--env", "stagin", "--state", self.state, "--key-file", self.key,
+                        cwd=project.directory, input="x")
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("environments/stagin.toml does not exist", done.stderr)
+            self.assertIn('did you mean "staging"?', done.stderr)
+            done = edge("secret", "put", "A", "--env", "dev", "--state", self.state, cwd=project.directory, input="x")
+            self.assertEqual((done.returncode, done.stderr), (2, "edge secret: in dev, secrets come from .dev.vars\n"))
+            self.assertEqual(self.secret("list", cwd=project.directory).stdout, "")
+            self.assertEqual(self.secret("delete", "A", cwd=project.directory).returncode, 1)
+            self.assertEqual(self.secret("put", "A", input="", cwd=project.directory).returncode, 64)
+            self.assertEqual(self.secret("put", cwd=project.directory).returncode, 64)
+            self.assertEqual(os.listdir(self.folder), [])
+            self.assertEqual(self.secret("put", "A", input="x", cwd=project.directory).returncode, 0)
+            for folder in (self.state, os.path.dirname(self.key)):
+                self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode), 0o700)
+        with tempfile.TemporaryDirectory() as elsewhere:
+            done = self.secret("list", cwd=elsewhere)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("or name the --tenant", done.stderr)
+            self.assertEqual(self.secret("list", "--tenant", "t", cwd=elsewhere).stdout, "A\t*\n")
 
     def test_values_come_from_standard_input_alone(self):
         done = self.secret("put", "NAME", "value", input="")
@@ -201,9 +380,9 @@ class Secrets(unittest.TestCase):
             self.assertIn("ended with 2", str(refused.exception))
             self.assertIn('worker "hello" needs the secrets JWT_KEY, PEM: set with `edge secret put NAME`',
                           str(refused.exception))
-            self.secret("put", "JWT_KEY", input="for all\n")
-            self.secret("put", "JWT_KEY", "--worker", "hello", input="its own\n")
-            self.secret("put", "PEM", input=pem + "\n")
+            self.secret("put", "JWT_KEY", input="for all\n", cwd=project.directory)
+            self.secret("put", "JWT_KEY", "--worker", "hello", input="its own\n", cwd=project.directory)
+            self.secret("put", "PEM", input=pem + "\n", cwd=project.directory)
             with Node(*command, cwd=project.directory, state=self.state) as node:
                 self.assertEqual(node.get("/secret-length/JWT_KEY", host="staging.example").text, str(len("its own")))
                 self.assertEqual(node.get("/secret-length/PEM", host="staging.example").text, str(len(pem)))
@@ -223,7 +402,7 @@ class Secrets(unittest.TestCase):
     def test_a_variable_named_like_a_stored_secret_is_refused(self):
         # Acceptance probe 16 of the configuration.
         with Project(SHAPE + 'vars = { FLAG = "on" }\n', {"staging": STAGING}) as project:
-            self.secret("put", "FLAG", input="secret")
+            self.secret("put", "FLAG", input="secret", cwd=project.directory)
             done = edge("serve", "--environment", "staging", "--products", project.path(".build/debug"), "--state",
                         self.state, "--key-file", self.key, "--control", "127.0.0.1:0", cwd=project.directory)
             self.assertEqual(done.returncode, 2, done.stderr)
@@ -301,14 +480,117 @@ class Starting(unittest.TestCase):
             text = self.refused("dev", "--no-build", "--no-watch", code=2, cwd=project.directory)
             self.assertIn('worker "hello" does not handle scheduled events, but it has crons', text)
 
+    def test_a_queue_that_cannot_be_opened(self):
+        for options in (["--queue", "QUEUE=big_jobs"], ["--consume", "big_jobs"], ["--consume", "jobs=big_jobs"]):
+            text = self.refused("run", product("StoreWorker"), "--kv", "KV", *options, code=2)
+            self.assertIn('the queue "big_jobs" can\'t be opened', text)
+
     def test_a_binding_that_the_node_cannot_serve(self):
-        shape = SHAPE + 'analytics = [{ binding = "METRICS", dataset = "metrics" }]\n'
+        shape = SHAPE + 'vectorize = [{ binding = "SIMILAR", resource = "similar", dimensions = 3, metric = "cosine" }]\n'
         with Project(shape, {"staging": STAGING}) as project:
             for command in (["dev", "--no-build", "--no-watch"],
                             ["serve", "--environment", "staging", "--key-file", project.path("key")]):
                 text = self.refused(*command, code=2, cwd=project.directory)
-                self.assertRegex(text, r'wrangler-like\.toml:7:\d+: worker "hello" binds "METRICS" \(.+\), which this node '
+                self.assertRegex(text, r'wrangler-like\.toml:7:\d+: error: .*worker "hello" binds "SIMILAR" \(.+\), which this node '
                                  "can't serve yet")
+
+
+class Reloading(unittest.TestCase):
+    """Acceptance probe 23 of the configuration: what a running node takes of a changed file, and when."""
+
+    def serve(self, project):
+        return Node("serve", "--environment", "staging", "--products", project.path(".build/debug"), "--key-file",
+                    project.path("key"), cwd=project.directory, state=project.path("state"))
+
+    def reload(self, node):
+        count = node.log_text().count("the configuration was read again")
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: node.log_text().count("the configuration was read again") > count, 20, node.log_text)
+
+    def client(self, node):
+        answer = node.get("/headers", host="staging.example", headers={"X-Real-IP": "1.1.1.1"})
+        return next(line for line in answer.text.splitlines() if line.startswith("cf-connecting-ip: "))
+
+    def test_a_running_node_takes_log_and_proxies_and_names_the_rest(self):
+        staging = STAGING + 'log = { level = "info", format = "text" }\n'
+        with Project(SHAPE, {"staging": staging}) as project, self.serve(project) as node:
+            pids = node.isolate_pids()
+            self.assertEqual(self.client(node), "cf-connecting-ip: 127.0.0.1")
+            changed = staging.replace('"info"', '"error"') + \
+                'trusted_proxies = ["127.0.0.0/8"]\n[workers.hello]\nisolates = { max = 9 }\n'
+            project.write("environments/staging.toml", changed)
+            # Editing alone does nothing.
+            self.assertEqual(self.client(node), "cf-connecting-ip: 127.0.0.1")
+            node.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: self.client(node) == "cf-connecting-ip: 1.1.1.1", what="the trusted proxy")
+            # At the level error, no more is said.
+            node.wait_for_log("applied  setting=log.level level=error")
+            project.write("environments/staging.toml", changed.replace('"error"', '"debug"').replace('"text"', '"json"'))
+            self.reload(node)
+            self.assertIn('"setting":"workers.hello.isolates.max"', node.log_text())
+            self.assertIn("waits for the next start of the node", node.log_text())
+            project.write("environments/staging.toml", "domain = 5\n")
+            node.process.send_signal(signal.SIGHUP)
+            node.wait_for_log("nothing of it is applied")
+            self.assertIn("environments/staging.toml:1:10: error", node.log_text())
+            self.assertEqual(self.client(node), "cf-connecting-ip: 1.1.1.1")
+            self.assertEqual(node.isolate_pids(), pids)
+            self.assertEqual(node.stop(), 0)
+
+    def test_a_running_node_moves_to_another_address(self):
+        with Project(SHAPE, {"staging": STAGING}) as project, tempfile.TemporaryFile("w+") as log:
+            command = [product("edge"), "serve", "--environment", "staging", "--products", project.path(".build/debug"),
+                       "--state", project.path("state"), "--key-file", project.path("key"), "--control", "127.0.0.1:0"]
+            with subprocess.Popen(command, cwd=project.directory, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+                try:
+                    port = int(READY.match(process.stdout.readline()).group(1).rsplit(":", 1)[1])
+                    with socket.create_connection(("127.0.0.1", port)) as kept:
+                        self.assertTrue(self.ask(kept).endswith(b"hello"))
+                        with socket.create_server(("127.0.0.1", 0)) as taken:
+                            busy = f'"127.0.0.1:{taken.getsockname()[1]}"'
+                            project.edit("environments/staging.toml", '"127.0.0.1:0"', busy)
+                            process.send_signal(signal.SIGHUP)
+                            self.wait_for(log, "it goes on listening where it did")
+                        with socket.create_connection(("127.0.0.1", port)) as still:
+                            self.assertTrue(self.ask(still).endswith(b"hello"))
+                        project.edit("environments/staging.toml", busy, '"127.0.0.2:0"')
+                        process.send_signal(signal.SIGHUP)
+                        found = self.wait_for(log, r"setting=listen addresses=127\.0\.0\.2:(\d+)|\"127\.0\.0\.2:(\d+)\"")
+                        fresh = int(found.group(1) or found.group(2))
+                        with socket.create_connection(("127.0.0.2", fresh)) as moved:
+                            self.assertTrue(self.ask(moved).endswith(b"hello"))
+                        with self.assertRaises(ConnectionRefusedError):
+                            socket.create_connection(("127.0.0.1", port))
+                        # What was open stays so.
+                        self.assertTrue(self.ask(kept).endswith(b"hello"))
+                finally:
+                    process.terminate()
+                    process.stdout.read()
+                self.assertEqual(process.wait(20), 0)
+
+    def ask(self, connection):
+        connection.sendall(b"GET /hello HTTP/1.1\r\nHost: staging.example\r\n\r\n")
+        received = b""
+        while not received.endswith(b"hello"):
+            piece = connection.recv(4096)
+            if not piece:
+                break
+            received += piece
+        return received
+
+    def wait_for(self, log, pattern):
+        def text():
+            with open(f"/proc/self/fd/{log.fileno()}") as file:
+                return file.read()
+        wait_until(lambda: re.search(pattern, text()), 20, text)
+        return re.search(pattern, text())
+
+    def test_a_hangup_of_the_terminal_ends_a_node_that_has_no_file(self):
+        with Node("run", product("HelloWorker")) as node:
+            pids = node.isolate_pids()
+            node.process.send_signal(signal.SIGHUP)
+            self.assertEqual(node.process.wait(10), 0)
+            wait_until(lambda: not any(map(is_alive, pids)), what="no orphans")
 
 
 class Running(unittest.TestCase):

@@ -1,16 +1,19 @@
 """`edge dev` following changes: what is new comes into service, what is broken doesn't, and no request is lost.
 
-Nothing is compiled here: with --no-build, executables that somebody else built are the change to follow.
+Most of it compiles nothing: with --no-build, executables that somebody else built are the change to follow; `Building`
+has a stand-in for the compiler, and `Compiling` the compiler itself.
 """
 
 import http.client
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 import unittest
 
-from harness import PRODUCTS, is_alive, wait_until
+from harness import PRODUCTS, ROOT, Node, is_alive, wait_until
 from projects import Project
 
 SHAPE = """format = 1
@@ -247,6 +250,83 @@ class Following(unittest.TestCase):
         node.wait_for_log("migration applied  tenant=t database=db file=0002_more.sql")
         self.assertNotIn("0001_first.sql", node.log_text().split("0002_more.sql", 1)[1])
 
+    def open_back(self):
+        """Lets clients reach the worker of the stores themselves."""
+        self.project.edit("wrangler-like.toml", 'product = "StoreWorker"', 'product = "StoreWorker"\nroutes = ["back.localhost/*"]')
+
+    def count(self, node, table):
+        """The rows of a table; `None` when there is none."""
+        answer = node.get(f"/d1/scalar?sql=SELECT%20count(*)%20FROM%20{table}", host="back.localhost")
+        return int(answer.text.rsplit("integer(", 1)[1].split(")")[0]) if answer.status == 200 else None
+
+    def test_the_migrations_of_a_release_are_applied_together_or_not_at_all(self):
+        self.open_back()
+        node = self.dev()
+        os.makedirs(self.project.path("next"))
+        self.project.write("next/0001_first.sql", FIRST)
+        self.project.write("next/0002_good.sql", "CREATE TABLE good (id INTEGER) STRICT;\n")
+        self.project.write("next/0003_bad.sql", "CREATE TABLE good (id INTEGER) STRICT;\n")
+        self.project.edit("wrangler-like.toml", 'migrations = "migrations"', 'migrations = "next"')
+        node.wait_for_log('migration 0003_bad.sql of database "db" failed')
+        self.assertEqual((self.count(node, "pairs"), self.count(node, "good")), (0, None))
+        self.assertEqual(self.count(node, "d1_migrations"), 1)
+        self.project.write("next/0003_bad.sql", "CREATE TABLE better (id INTEGER) STRICT;\n")
+        node.wait_for_log("migration applied  tenant=t database=db file=0003_bad.sql")
+        self.assertIn("migration applied  tenant=t database=db file=0002_good.sql", node.log_text())
+        self.assertEqual((self.count(node, "good"), self.count(node, "better")), (0, 0))
+
+    def test_an_applied_migration_that_is_edited_is_refused_by_name(self):
+        node = self.dev()
+        self.project.write("migrations/0002_more.sql", "CREATE TABLE more (id INTEGER) STRICT;\n")
+        node.wait_for_log("file=0002_more.sql")
+        self.project.write("migrations/0001_first.sql", FIRST + "-- an afterthought\n")
+        node.wait_for_log('migration 0001_first.sql of database "db" has been applied, and its text is another one now')
+        self.project.write("migrations/0001_first.sql", FIRST)
+        self.project.edit("wrangler-like.toml", '"one"', '"two"')
+        wait_until(lambda: self.text(node, "/variable/GREETING") == "two", what="the release with the old text")
+
+    def test_another_table_and_pattern_for_migrations(self):
+        self.open_back()
+        self.project.edit(
+            "wrangler-like.toml", 'migrations = "migrations"',
+            'migrations = "steps", migrations_table = "done", migrations_pattern = "*/up*"')
+        self.project.write("steps/0001_a/up.sql", FIRST)
+        self.project.write("steps/0001_a/down.sql", "NONSENSE;\n")
+        self.project.write("steps/0002_b/up.sql", "CREATE TABLE b (id INTEGER) STRICT;\n")
+        node = self.dev()
+        self.assertIn("file=0001_a/up.sql", node.log_text())
+        self.assertIn("file=0002_b/up.sql", node.log_text())
+        self.assertEqual((self.count(node, "b"), self.count(node, "done"), self.count(node, "d1_migrations")), (0, 2, None))
+        # Whatever its name, a new one is followed; what lies beside is none.
+        self.project.write("elsewhere/0003_c/up.text", "NONSENSE;\n")
+        self.project.write("steps/0003_c/up.text", "CREATE TABLE c (id INTEGER) STRICT;\n")
+        node.wait_for_log("file=0003_c/up.text")
+        self.assertEqual(self.count(node, "c"), 0)
+
+    # MARK: Queues
+
+    def test_a_queue_has_the_delay_of_its_table(self):
+        self.open_back()
+        self.project.edit(
+            "wrangler-like.toml", 'd1 = [{', 'queues.produce = [{ binding = "QUEUE", queue = "jobs" }]\n'
+            'queues.consume = [{ queue = "jobs", timeout = "0s" }]\nd1 = [{')
+        shape = self.project.read("wrangler-like.toml")
+        self.project.write("wrangler-like.toml", shape + '[queues.jobs]\ndelivery_delay = "12h"\n')
+        node = self.dev()
+
+        def send(text):
+            self.assertEqual(node.request("POST", "/queue", text, host="back.localhost").status, 200)
+
+        def has_come(text):
+            return node.get(f"/kv/seen/jobs/{text}", host="back.localhost").status == 200
+
+        send("late")
+        self.project.write("wrangler-like.toml", shape + '[queues.jobs]\ndelivery_delay = "0s"\n')
+        node.wait_for_log("release=dev-2")
+        send("prompt")
+        wait_until(lambda: has_come("prompt"), what="the message without a delay")
+        self.assertFalse(has_come("late"))
+
     # MARK: The end
 
     def test_ctrl_c_ends_in_order_and_the_second_one_at_once(self):
@@ -284,6 +364,160 @@ class Following(unittest.TestCase):
         for line in ("  front\n", "      route    localhost/*\n", "      binding  SERVICE: service back\n",
                      "      binding  KV: KV namespace kv\n", "      binding  DB: D1 database db\n"):
             self.assertIn(line, node.log_text())
+
+
+STAND_IN = """#!/bin/sh
+# Stands for `swift build`: notes its arguments, and installs what the shelf has for the product.
+echo "$*" >>"$SHELF/record"
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --product) product=$2 ;;
+        --package-path) folder=$2 ;;
+    esac
+    shift
+done
+[ -e "$SHELF/$product" ] || { echo "no such product: $product"; exit 1; }
+cp "$SHELF/$product" "$folder/.build/debug/.$product.new"
+mv "$folder/.build/debug/.$product.new" "$folder/.build/debug/$product"
+"""
+
+
+class Building(unittest.TestCase):
+    """`edge dev` asks for a build when it must, and for no other."""
+
+    def setUp(self):
+        self.project = Project(SHAPE, {"dev": "format = 1\n"}, dev_vars="KEY=12345\n", products=[])
+        self.addCleanup(self.project.__exit__)
+        self.project.write("migrations/0001_first.sql", FIRST)
+        self.project.write("Sources/Front/main.swift", "// one\n")
+        self.project.write("Examples/Extra/main.swift", "// one\n")
+        self.shelf = tempfile.mkdtemp(prefix="edge-shelf-")
+        self.addCleanup(shutil.rmtree, self.shelf)
+        with open(os.path.join(self.shelf, "swift"), "w") as file:
+            file.write(STAND_IN)
+            os.fchmod(file.fileno(), 0o755)
+        self.put("HelloWorker", "HelloWorker")
+        self.put("StoreWorker", "StoreWorker")
+
+    def put(self, product, source):
+        """What the next build makes of a product; `None`: it fails."""
+        path = os.path.join(self.shelf, product)
+        if os.path.lexists(path):
+            os.unlink(path)
+        if source:
+            os.symlink(os.path.abspath(os.path.join(PRODUCTS, source)), path)
+
+    def builds(self):
+        with open(os.path.join(self.shelf, "record")) as file:
+            return [line.split("--product ")[1].split()[0] for line in file]
+
+    def dev(self):
+        node = Node("dev", "--no-log-requests", cwd=self.project.directory, state=self.project.path("state/dev"),
+                    env={**os.environ, "SHELF": self.shelf, "PATH": self.shelf + ":" + os.environ["PATH"]})
+        self.addCleanup(node.__exit__)
+        return node.start()
+
+    def text(self, node, path, host="localhost"):
+        return node.get(path, host=host).text
+
+    def test_the_first_release_is_built_and_a_changed_source_builds_again(self):
+        node = self.dev()
+        self.assertEqual(self.builds(), ["StoreWorker", "HelloWorker"])
+        with open(os.path.join(self.shelf, "record")) as file:
+            self.assertEqual(
+                file.readline(), "build --static-swift-stdlib --configuration debug --product StoreWorker --quiet "
+                "--package-path .\n")
+        # A variable needs no compiler.
+        self.project.edit("wrangler-like.toml", '"one"', '"two"')
+        wait_until(lambda: self.text(node, "/variable/GREETING") == "two", what="the variable")
+        self.assertEqual(len(self.builds()), 2)
+        with Load(node, "/variable/GREETING", "/length") as load:
+            self.put("StoreWorker", "HelloWorker")
+            self.project.write("Sources/Front/main.swift", "// two\n")
+            wait_until(lambda: self.text(node, "/service/hello") == "hello", 30, "what was built")
+        self.assertEqual(load.failures, [])
+        self.assertEqual(len(self.builds()), 4)
+
+    def test_sources_in_other_folders_count_and_other_files_do_not(self):
+        self.put("Extra", "HelloWorker")
+        self.project.write(
+            "wrangler-like.toml",
+            SHAPE + '[workers.extra]\nproduct = "Extra"\nroutes = ["extra.localhost/*"]\nkv = [{ binding = "KV", resource = "kv" }]\n')
+        node = self.dev()
+        self.assertEqual(self.text(node, "/hello", "extra.localhost"), "hello")
+        self.put("Extra", "StoreWorker")
+        self.project.write("Examples/Extra/README.md", "nothing\n")
+        self.project.write("state/notes.swift", "nothing\n")
+        self.project.write("Examples/Extra/main.swift", "// two\n")
+        wait_until(lambda: self.text(node, "/kv-list", "extra.localhost").startswith("{"), 30, "the example, built anew")
+        self.assertEqual(self.builds().count("Extra"), 2)
+        # A folder that comes later, with its files.
+        self.put("Extra", "HelloWorker")
+        self.project.write("More/Extra/main.swift", "// three\n")
+        wait_until(lambda: self.text(node, "/hello", "extra.localhost") == "hello", 30, "the folder that came")
+
+    def test_a_worker_whose_product_was_never_built_is_built(self):
+        node = self.dev()
+        self.put("Extra", "HelloWorker")
+        self.project.write("wrangler-like.toml", SHAPE + '[workers.extra]\nproduct = "Extra"\nroutes = ["extra.localhost/*"]\n')
+        wait_until(lambda: self.text(node, "/hello", "extra.localhost") == "hello", 30, "the new worker")
+        self.assertEqual(self.builds().count("Extra"), 1)
+
+    def test_a_change_of_sources_outlives_what_comes_in_between(self):
+        node = self.dev()
+        self.put("StoreWorker", "HelloWorker")
+        self.project.write("wrangler-like.toml", SHAPE.replace("[workers.back]", "[workers.back"))
+        self.project.write("Sources/Front/main.swift", "// two\n")
+        node.wait_for_log("the configuration has errors: the last good release goes on serving")
+        self.assertEqual(self.text(node, "/variable/GREETING"), "one")
+        wait_until(lambda: "main.swift" in node.log_text(), what="the change of the source")
+        # Only the configuration changes now, and the build fails first.
+        self.put("HelloWorker", None)
+        self.project.write("wrangler-like.toml", SHAPE)
+        node.wait_for_log("the build failed: the last good release goes on serving")
+        self.put("HelloWorker", "HelloWorker")
+        self.project.write("wrangler-like.toml", SHAPE.replace('"one"', '"two"'))
+        wait_until(lambda: self.text(node, "/variable/GREETING") == "two", 30, "the fixed release")
+        self.assertEqual(self.text(node, "/service/hello"), "hello")
+
+    def test_migrations_outside_the_project_are_followed(self):
+        with tempfile.TemporaryDirectory() as elsewhere:
+            with open(os.path.join(elsewhere, "0001_first.sql"), "w") as file:
+                file.write(FIRST)
+            self.project.edit("wrangler-like.toml", 'migrations = "migrations"', f'migrations = "../{os.path.basename(elsewhere)}"')
+            node = self.dev()
+            with open(os.path.join(elsewhere, "0002_more.sql"), "w") as file:
+                file.write("CREATE TABLE more (id INTEGER) STRICT;\n")
+            node.wait_for_log("database=db file=0002_more.sql")
+            self.assertEqual(len(self.builds()), 2)
+
+
+class Compiling(unittest.TestCase):
+    """The whole way: a copy of this package, `edge dev`, the compiler, a change of a source."""
+
+    def test_a_changed_source_is_compiled_and_takes_over(self):
+        self.assertIsNotNone(shutil.which("swift"))
+        project = Project(
+            'format = 1\ntenant = "t"\ncompatibility_date = "2026-08-01"\n[workers.hello]\nproduct = "HelloWorker"\n'
+            'routes = ["{domain}/*"]\n', products=[])
+        self.addCleanup(project.__exit__)
+        os.rmdir(project.path(".build/debug"))
+        shutil.copy(os.path.join(ROOT, "Package.swift"), project.directory)
+        for name in ("Sources", "Tests", "Examples", "Benchmarks"):
+            shutil.copytree(os.path.join(ROOT, name), project.path(name))
+        node = Node("dev", cwd=project.directory, state=project.path("state/dev"), deadline=900)
+        self.addCleanup(node.__exit__)
+        node.start()
+        self.assertEqual(node.get("/hello", host="localhost").text, "hello")
+        with Load(node, "/json") as load:
+            project.edit("Tests/Support/HelloWorker/HelloWorker.swift", '.text("hello")', '.text("hello again")')
+            wait_until(lambda: node.get("/hello", host="localhost").text == "hello again", 600, node.log_text)
+        self.assertEqual(load.failures, [])
+        failures = node.log_text().count("goes on serving")
+        project.edit("Tests/Support/HelloWorker/HelloWorker.swift", '.text("hello again")', '.text("hello again"')
+        wait_until(lambda: node.log_text().count("goes on serving") > failures, 600, node.log_text)
+        self.assertIn("HelloWorker.swift", node.log_text())
+        self.assertEqual(node.get("/hello", host="localhost").text, "hello again")
 
 
 if __name__ == "__main__":

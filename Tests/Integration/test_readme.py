@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 from harness import PRODUCTS, ROOT, Node, edge, product, wait_until
@@ -124,6 +125,11 @@ class Readme(unittest.TestCase):
             nodes[name] = self.start(lines[-1])
             printed = f"ready {nodes[name].url} control {nodes[name].control}"
             if block.expected:
+                # The log has its own thread: its last lines may come after the line that the node is ready.
+                shown = lambda: self.made + nodes[name].log_text() + printed
+                end = time.monotonic() + 5
+                while missing_lines(block.expected, shown()) and time.monotonic() < end:
+                    time.sleep(0.05)
                 self.assertShown(block.expected, self.made + nodes[name].log_text() + printed, block.line)
             return
         self.assertIn(kind, ("", "with", "any exit code"), f"README line {block.line}: unknown mark")

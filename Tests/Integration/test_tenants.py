@@ -1,13 +1,14 @@
 """Several tenants on one node: own hosts, own stores, own users."""
 
 import os
+import sqlite3
 import tempfile
 import unittest
 
 from harness import Node, edge, product
 
 
-def make_project(tenant, domain, worker="StoreWorker"):
+def make_project(tenant, domain, worker="StoreWorker", more="", environment="dev"):
     directory = tempfile.mkdtemp(prefix=f"edge-{tenant}-")
     os.makedirs(os.path.join(directory, "environments"))
     with open(os.path.join(directory, "wrangler-like.toml"), "w") as file:
@@ -18,9 +19,10 @@ compatibility_date = "2026-08-01"
 product = "{worker}"
 routes = ["{{domain}}/*"]
 kv = [{{ binding = "KV", resource = "things" }}]
+{more}
 """)
-    with open(os.path.join(directory, "environments", "dev.toml"), "w") as file:
-        file.write(f'format = 1\ndomain = "{domain}"\n')
+    with open(os.path.join(directory, "environments", f"{environment}.toml"), "w") as file:
+        file.write(f'format = 1\ndomain = "{domain}"\nlisten = ["127.0.0.1:0"]\n')
     return directory
 
 
@@ -56,6 +58,41 @@ class Tenants(unittest.TestCase):
             if os.geteuid() == 0:
                 [worker] = node.status()["workers"]
                 self.assertEqual({os.stat(f"/proc/{pid}").st_uid for pid in worker["pids"]}, {600001})
+
+    def test_a_secret_of_one_is_none_of_another(self):
+        one, two = (make_project(name, f"{name}.example", "HelloWorker", 'secrets = ["KEY"]', "staging")
+                    for name in ("one", "two"))
+        with tempfile.TemporaryDirectory() as folder:
+            state, key = os.path.join(folder, "state"), os.path.join(folder, "staging.key")
+
+            def secret(*arguments, project, input=None):
+                done = edge("secret", *arguments, "--env", "staging", "--state", state, "--key-file", key, "--project",
+                            project, input=input)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return done.stdout
+
+            def node():
+                return Node("serve", "--environment", "staging", "--products", os.path.dirname(product("edge")),
+                            "--project", one, "--project", two, "--key-file", key, state=state)
+
+            secret("put", "KEY", project=one, input="of one")
+            with self.assertRaisesRegex(RuntimeError, 'worker "front" needs the secret KEY'), node():
+                pass
+            # A name of its own is a secret of its own; --tenant names another than the project's.
+            secret("put", "KEY", project=two, input="of the second")
+            secret("put", "OTHER", "--tenant", "two", project=one, input="x")
+            self.assertEqual(secret("list", project=one), "KEY\t*\n")
+            self.assertEqual(secret("list", project=two), "KEY\t*\nOTHER\t*\n")
+            with node() as running:
+                self.assertEqual(running.get("/secret-length/KEY", host="one.example").text, str(len("of one")))
+                self.assertEqual(running.get("/secret-length/KEY", host="two.example").text, str(len("of the second")))
+            # A row that is moved to another tenant opens for nobody.
+            with sqlite3.connect(os.path.join(state, "control.sqlite")) as database:
+                database.execute("DELETE FROM tenant_secrets WHERE tenant = 'two' AND name = 'KEY'")
+                database.execute("UPDATE tenant_secrets SET tenant = 'two' WHERE tenant = 'one'")
+            secret("put", "KEY", project=one, input="of one")
+            with self.assertRaisesRegex(RuntimeError, f"the secret KEY can't be opened with the key in {key}"), node():
+                pass
 
     def test_two_that_want_one_host_are_refused_by_name(self):
         with self.assertRaisesRegex(RuntimeError, r'belongs to the tenant "one"'):

@@ -106,6 +106,12 @@ public final class ByteStream: AsyncSequence, @unchecked Sendable {  // Owner: t
         return source
     }
 
+    /// Somebody else sends the bytes on; this stream has none any more.
+    package func markPassedOn() {
+        isUsed = true
+        state = .finished
+    }
+
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(stream: self) }
 
     public struct AsyncIterator: AsyncIteratorProtocol {

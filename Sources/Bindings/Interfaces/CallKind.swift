@@ -26,6 +26,12 @@ package enum CallKind: UInt16, Sendable {
         r2AbortMultipart
     case queueSend = 128
     case queueMetrics
+    case rateLimit = 144
+    /// A data point: it goes one way, nothing comes back.
+    case analyticsWrite = 160
+
+    /// Whether nobody waits for an answer: the call is a single frame, and none goes back.
+    package var isOneWay: Bool { self == .analyticsWrite }
 
     /// Whether a store answers it.
     package var isForStore: Bool { rawValue >= Self.kvGet.rawValue }

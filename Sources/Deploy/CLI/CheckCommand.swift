@@ -7,16 +7,20 @@ enum CheckCommand: Command {
     static let usage = "[OPTION...]"
     static let discussion = """
         Prints every finding with its place, the line and what to do; nothing is started or changed.
-        Exit code 2 when there is an error.
+        Exit code 2 when there is an error. With -c, checks one worker in wrangler's format.
+
+        example: edge check -c wrangler.toml --env staging
         """
-    static let options: [Option] = Project.options + [.flag("json", "prints the findings as a JSON array")]
+    static let options: [Option] =
+        Project.options + Project.wranglerOptions + [.flag("json", "prints the findings as a JSON array")]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         // `config check` comes here with its own word.
         let words = arguments.positional.first == "check" ? arguments.positional.dropFirst() : arguments.positional[...]
         if let word = words.first { throw UsageError.unexpectedArgument(word) }
-        let project = Project(arguments)
-        let diagnostics = project.loader.checkAll(Project.loadOptions(arguments))
+        let project = try Project(arguments, environment: arguments.value("env"))
+        try project.refuseEnvironment(arguments)
+        let diagnostics = project.check(arguments)
         if arguments.has("json") {
             print(diagnostics.json)
         } else if diagnostics.isEmpty {

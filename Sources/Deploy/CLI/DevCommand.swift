@@ -15,10 +15,10 @@ enum DevCommand: Command {
         serves on http://localhost:8787. When a source, a migration, wrangler-like.toml, environments/dev.toml or .dev.vars
         changes, it builds again and moves traffic without losing a request; what fails to build or to start leaves the
         last good release serving. With --no-build, executables that somebody else built are the change to follow.
-        Ctrl-C finishes open requests and ends, a second Ctrl-C ends at once.
+        With -c, serves one worker in wrangler's format. Ctrl-C finishes open requests and ends, a second Ctrl-C ends at once.
         """
     static let options: [Option] =
-        NodeOptions.options + Project.options + [
+        NodeOptions.options + Project.options + Project.wranglerOptions + [
             .flag("release", "builds optimised (for debugging)"),
             .flag("no-build", "runs what was built before, from .build"),
             .flag("no-watch", "stays with what it started with"),
@@ -26,15 +26,15 @@ enum DevCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
-        let project = Project(arguments)
+        let project = try Project(arguments, environment: arguments.value("env"))
+        try project.refuseEnvironment(arguments)
         let builder = WorkerBuilder(
             directory: project.directory, isOptimised: arguments.has("release"), isEnabled: !arguments.has("no-build"))
         // Before anything is read: what is saved while the first release is built counts as a change.
-        let changes = arguments.has("no-watch") ? nil : try ChangeFeed(project, builder)
+        let changes = arguments.has("no-watch") ? nil : try ChangeFeed(project, builder, state: arguments.value("state"))
         guard let configuration = project.load("dev", arguments) else { return ExitCode.refused }
-        let options = try NodeOptions(arguments, environment: "dev", configuration: configuration)
-        // Assets may lie anywhere, so they are watched once it is known where.
-        changes?.watch(project.assetDirectories(configuration))
+        let options = try NodeOptions(arguments, environment: "dev", configuration: configuration, base: project.base)
+        changes?.watch(configuration, of: project)
         guard try builder.build(configuration) else { return ExitCode.failure }
 
         let process = try await NodeProcess(options)
@@ -50,6 +50,14 @@ struct WorkerBuilder {
     let isEnabled: Bool
 
     var products: String { "\(directory)/.build/\(isOptimised ? "release" : "debug")" }
+
+    /// Whether a worker's executable isn't there yet.
+    func isMissing(_ configuration: EffectiveConfiguration) -> Bool {
+        isEnabled
+            && configuration.workers.contains {
+                $0.isEnabled && !$0.product.isEmpty && !FileTree.exists("\(products)/\($0.product)")
+            }
+    }
 
     /// - Returns: whether all products are there; the compiler has said why not.
     func build(_ configuration: EffectiveConfiguration) throws(SystemError) -> Bool {
@@ -82,7 +90,8 @@ struct DevSession {
     let process: NodeProcess
     let changes: ChangeFeed?
     private let secrets = DevSecrets()
-    private let assetDirectories = AssetDirectories()
+    /// Whether sources changed since the last build that succeeded. The watching thread alone asks and sets it.
+    private let needsBuild = Flag(false)
 
     init(
         project: Project, arguments: CommandLineArguments, builder: WorkerBuilder, process: NodeProcess,
@@ -111,7 +120,6 @@ struct DevSession {
         await process.control.becomeReady()
         Edge.complain(summary(configuration))
         process.announce(endpoints)
-        assetDirectories.add(project.assetDirectories(configuration))
         if let changes { follow(changes, runner) }
         return await process.waitForTheEnd([runner])
     }
@@ -143,6 +151,9 @@ struct DevSession {
         case .d1(let resource, _): resource
         case .queue(let queue, _): queue
         case .service(let worker, _, _): worker
+        case .rateLimit(let limit):
+            "\(limit.limit) in \(limit.periodSeconds) s" + (limit.key == .clientAddress ? " for each client" : "")
+        case .analytics(let dataset): dataset
         default: ""
         }
     }
@@ -158,23 +169,23 @@ struct DevSession {
         }
     }
 
-    /// - Returns: folders that are to be watched from now on.
-    private func changed(_ paths: Set<String>, number: Int, _ runner: ReleaseRunner) -> [String] {
+    private func changed(_ paths: Set<String>, number: Int, _ runner: ReleaseRunner) {
         let logger = process.logger
         let paths = paths.filter(isInput)
-        guard !paths.isEmpty else { return [] }
+        guard !paths.isEmpty else { return }
         logger.log(.info, "changed", [("files", paths.sorted().prefix(3).joined(separator: ", "))])
+        // Kept until a build succeeds: what comes before it, such as a broken configuration, must not lose it.
+        if paths.contains(where: isCode) { needsBuild.set() }
         guard let configuration = project.load("dev", arguments) else {
-            logger.log(.error, "the configuration has errors: the last good release goes on serving")
-            return []
+            return logger.log(.error, "the configuration has errors: the last good release goes on serving")
         }
-        let assets = project.assetDirectories(configuration)
-        assetDirectories.add(assets)
-        let isCode = paths.contains { $0.hasSuffix(".swift") || $0.hasSuffix(".c") || $0.hasSuffix(".h") }
+        changes?.watch(configuration, of: project)
         do {
-            if isCode, try !builder.build(configuration) {
-                logger.log(.error, "the build failed: the last good release goes on serving")
-                return assets
+            if needsBuild.isSet || builder.isMissing(configuration) {
+                guard try builder.build(configuration) else {
+                    return logger.log(.error, "the build failed: the last good release goes on serving")
+                }
+                needsBuild.clear()
             }
             let description = try describe(configuration, number: number)
             let done = Semaphore()
@@ -191,66 +202,118 @@ struct DevSession {
         } catch {
             logger.log(.error, "the last good release goes on serving: \(error)")
         }
-        return assets
-    }
-}
-
-/// The folders with assets that were ever named.
-private final class AssetDirectories: Sendable {
-    private let paths = Mutex<Set<String>>([])
-
-    func add(_ directories: [String]) { paths.withLock { $0.formUnion(directories) } }
-
-    /// Whether `path` is one of them, lies in one, or has one in it.
-    func concern(_ path: String) -> Bool {
-        paths.withLock { $0.contains { path == $0 || path.hasPrefix($0 + "/") || $0.hasPrefix(path + "/") } }
     }
 }
 
 extension DevSession {
     /// Whether a file is one that a release is made of.
     private func isInput(_ path: String) -> Bool {
-        if assetDirectories.concern(path), !path.hasPrefix(builder.directory + "/.build/") { return true }
+        if let changes, changes.isAsset(path) || changes.holdsAssets(path), !path.hasPrefix(builder.directory + "/.build/") {
+            return true
+        }
         // Executables have no extension; all else there belongs to the one who builds.
         if path.hasPrefix(builder.products + "/") { return !path.dropFirst(builder.products.count).contains(".") }
         let relative = path.hasPrefix(project.directory + "/") ? path.dropFirst(project.directory.count + 1) : path[...]
-        guard !relative.contains("/") else { return true }
-        return relative == "wrangler-like.toml" || relative == "Package.swift" || relative.hasPrefix(".dev.vars")
-            || relative.hasPrefix(".env")
+        guard relative.contains("/") else {
+            return relative == project.file || relative == "Package.swift" || relative.hasPrefix(".dev.vars")
+                || relative.hasPrefix(".env") || FileTree.isDirectory(path)
+        }
+        return relative.hasPrefix("environments/") || relative.hasPrefix("Sources/") || isCode(path)
+            || changes?.isMigration(path) == true
+    }
+
+    /// Whether a file is one that products are made of. A folder may have come with such files in it.
+    private func isCode(_ path: String) -> Bool {
+        path.hasSuffix(".swift") || path.hasSuffix(".c") || path.hasSuffix(".h") || path.hasSuffix(".modulemap")
+            || FileTree.isDirectory(path) && changes?.isAsset(path) != true
     }
 }
 
 /// Tells which of a project's files change, from its making on.
 final class ChangeFeed: Sendable {
     private let watcher: Mutex<FileWatcher?>
+    /// Folders outside the project that a configuration named, and those of them that the thread has still to watch.
+    private let extra = Mutex<(known: Set<String>, fresh: [String])>(([], []))
+    /// All folders of migrations that a configuration has named, as the paths of changes begin.
+    private let migrations = Mutex<Set<String>>([])
 
+    /// Folders with assets, which may lie anywhere.
+    private let assets = Mutex<Set<String>>([])
     private let directory: String
 
-    init(_ project: Project, _ builder: WorkerBuilder) throws(SystemError) {
+    /// Folders of a project that hold no sources, and may hold much else.
+    private static let passedOver: Set<String> = ["state", "node_modules", "build"]
+
+    /// - Parameter state: the node's state directory, whose files change all the time.
+    init(_ project: Project, _ builder: WorkerBuilder, state: String?) throws(SystemError) {
         directory = project.directory
         var watcher = try FileWatcher()
-        for folder in ["Sources", "environments", "migrations"] { watcher.watch("\(project.directory)/\(folder)") }
-        watcher.watchFiles(of: project.directory)
+        var passedOver = Self.passedOver
+        if let state {
+            let inside = state.hasPrefix(project.directory + "/") ? state.dropFirst(project.directory.count + 1) : state[...]
+            if let first = inside.split(separator: "/").first, !inside.hasPrefix("/") { passedOver.insert(String(first)) }
+        }
+        // Products may lie in any folder, and so may migrations.
+        watcher.watch(project.directory, except: passedOver)
         // Somebody else builds: what they built is the change.
         if !builder.isEnabled { watcher.watchFiles(of: builder.products) }
         self.watcher = Mutex(watcher)
     }
 
-    /// Watches these folders too; before `follow`.
-    func watch(_ folders: [String]) {
-        watcher.withLock { watcher in
-            for folder in folders { watcher?.watch(folder, below: directory) }
+    /// Whether a file is one of a configuration's migrations.
+    func isMigration(_ path: String) -> Bool {
+        migrations.withLock { $0.contains { path.hasPrefix($0 + "/") } }
+    }
+
+    /// Whether `path` is a folder with assets, or lies in one.
+    func isAsset(_ path: String) -> Bool {
+        assets.withLock { $0.contains { path == $0 || path.hasPrefix($0 + "/") } }
+    }
+
+    /// Whether a folder with assets lies in `path`.
+    func holdsAssets(_ path: String) -> Bool {
+        assets.withLock { $0.contains { $0.hasPrefix(path + "/") } }
+    }
+
+    /// Also follows what a configuration names outside the project's folder, and its assets wherever they are.
+    func watch(_ configuration: EffectiveConfiguration, of project: Project) {
+        for worker in configuration.workers {
+            for binding in worker.bindings {
+                guard case .d1(_, let set?) = binding.target else { continue }
+                let parts = set.directory.split(separator: "/").filter { $0 != "." }
+                let path = "\(project.directory)/\(parts.joined(separator: "/"))"
+                migrations.withLock { _ = $0.insert(path) }
+                guard parts.contains("..") else { continue }
+                guard extra.withLock({ $0.known.insert(path).inserted }) else { continue }
+                watch(path)
+            }
+        }
+        // Each time: one that was made meanwhile, or made anew, has to be found.
+        for path in project.assetDirectories(configuration) {
+            assets.withLock { _ = $0.insert(path) }
+            watch(path)
         }
     }
 
+    private func watch(_ path: String) {
+        let isWatched = watcher.withLock { watcher in
+            watcher?.watch(path, below: directory)
+            return watcher != nil
+        }
+        if !isWatched { extra.withLock { $0.fresh.append(path) } }
+    }
+
     /// Calls `changed` with the paths of each change, one change after the other, on a thread of its own.
-    ///
-    /// - Parameter changed: Returns folders that are to be watched as well.
-    func follow(_ changed: @escaping @Sendable (Set<String>) -> [String]) {
+    func follow(_ changed: @escaping @Sendable (Set<String>) -> Void) {
         SystemThread(name: "edge-watch") { [self] in
             guard var watcher = watcher.withLock({ $0.take() }) else { return }
             while true {
-                for folder in changed(watcher.next(quiet: .milliseconds(200))) { watcher.watch(folder, below: directory) }
+                let fresh = extra.withLock { extra in
+                    defer { extra.fresh = [] }
+                    return extra.fresh
+                }
+                for folder in fresh { watcher.watch(folder, below: directory) }
+                changed(watcher.next(quiet: .milliseconds(200)))
             }
         }.start()
     }

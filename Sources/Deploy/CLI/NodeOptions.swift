@@ -23,10 +23,15 @@ struct NodeOptions {
     var logLevel: LogLevel
     var logFormat: LogWriter.Format
     var settings = EdgeSettings()
+    /// Requests per second and client; 0 is off.
+    var clientRateLimit: Int
 
-    /// - Parameter configuration: what the environment's file says; the command line wins over it.
+    /// - Parameters:
+    ///   - configuration: what the environment's file says; the command line wins over it.
+    ///   - base: what stands before `state/` when no directory is named.
     init(
-        _ arguments: CommandLineArguments, environment: String, configuration: EffectiveConfiguration? = nil
+        _ arguments: CommandLineArguments, environment: String, configuration: EffectiveConfiguration? = nil,
+        base: String = ""
     ) throws(UsageError) {
         func address(_ option: String, _ text: String) throws(UsageError) -> Host.ListenAddress {
             guard let address = Host.ListenAddress(text) else {
@@ -35,6 +40,7 @@ struct NodeOptions {
             return address
         }
         self.environment = environment
+        clientRateLimit = configuration?.clientRateLimit ?? 0
         var listen: [Host.ListenAddress] = []
         for text in arguments.all("listen") { listen.append(try address("listen", text)) }
         if listen.isEmpty {
@@ -42,7 +48,7 @@ struct NodeOptions {
         }
         self.listen = listen.isEmpty ? [Host.ListenAddress(host: "127.0.0.1", port: 8787)] : listen
         control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
-        stateDirectory = arguments.value("state") ?? "state/\(environment)"
+        stateDirectory = arguments.value("state") ?? "\(base)state/\(environment)"
         reactorCount = try arguments.integer("reactors", 1...64) ?? ProcessorCount.online
         let level = arguments.value("log-level") ?? configuration?.log.level.rawValue ?? "info"
         guard let logLevel = LogLevel(name: level) else {

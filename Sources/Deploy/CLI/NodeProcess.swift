@@ -20,7 +20,7 @@ struct NodeProcess {
     private let tenants: TenantRegistry
     private let artifacts: ArtifactStore
     private let assets: AssetStore
-    private let log: LogWriter
+    let log: LogWriter
     private let signals: Signals
 
     /// Opens the state directory and starts reactors; nothing is served yet.
@@ -35,7 +35,9 @@ struct NodeProcess {
         control = ControlPlane.Handler(environment: options.environment, clock: clock)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
-            local: control)
+            local: control,
+            clientLimit: options.clientRateLimit > 0
+                ? ClientRequestLimit(perSecond: options.clientRateLimit, clock: clock) : nil)
         routing = RoutingDirectory(node: node)
         tenants = try TenantRegistry(state: state)
         artifacts = try ArtifactStore(directory: state.artifacts)
@@ -59,8 +61,9 @@ struct NodeProcess {
 
     /// Serves one release of each tenant until a signal ends the process.
     ///
+    /// - Parameter reload: Reads the configuration again, on SIGHUP; `nil` when there is none to read.
     /// - Returns: the exit code.
-    func serve(_ tenancies: [Tenancy]) async -> Int32 {
+    func serve(_ tenancies: [Tenancy], reload: (@Sendable () -> HostReload.Fresh?)? = nil) async -> Int32 {
         do {
             let endpoints = try await listen()
             var runners: [ReleaseRunner] = []
@@ -79,11 +82,24 @@ struct NodeProcess {
             }
             await control.becomeReady()
             announce(endpoints)
-            return await waitForTheEnd(runners)
+            let host = HostReload(self, endpoints.edge)
+            guard let reload else { return await waitForTheEnd(runners) }
+            return await waitForTheEnd(runners) { @Sendable () async -> Void in await host.apply(reload()) }
         } catch {
             log.flush()
             Edge.complain("edge: \(error)")
             return ExitCode.of(error)
+        }
+    }
+
+    /// Says which walls around isolates this machine lacks: nobody should have to ask for that first.
+    func reportSandbox(tenantCount: Int) {
+        let report = Doctor.examine()
+        guard !report.isSafeForTenants else { return }
+        for finding in report.findings where finding.state == .missing && finding.isWall {
+            logger.log(
+                tenantCount > 1 ? .error : .warning, "a layer of the sandbox is missing: \(finding.detail)",
+                [("layer", finding.layer), ("consequence", finding.consequence)])
         }
     }
 
@@ -110,8 +126,22 @@ struct NodeProcess {
     private static let drainMax = Duration.seconds(30)
 
     /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
-    func waitForTheEnd(_ runners: [ReleaseRunner]) async -> Int32 {
+    ///
+    /// - Parameter reload: What SIGHUP asks for; `nil` makes it one of the signals that end the node.
+    func waitForTheEnd(_ runners: [ReleaseRunner], reload: (@Sendable () async -> Void)? = nil) async -> Int32 {
+        let (hangups, hangup) = AsyncStream.makeStream(of: Bool.self, bufferingPolicy: .bufferingNewest(1))
+        // One after the other; ended below.
+        let reloads = Task {
+            guard let reload else { return }
+            for await _ in hangups { await reload() }
+        }
+        if reload == nil {
+            signals.followHangups(nil)
+        } else {
+            signals.followHangups { _ = hangup.yield(true) }
+        }
         await signals.first()
+        reloads.cancel()
         signals.exitAtNext()
         logger.log(.notice, "draining: open requests are finished, new ones are not taken")
         await control.startDraining()
@@ -130,13 +160,14 @@ struct NodeProcess {
     }
 }
 
-/// A truth that one side takes back and the other looks at.
-private final class Flag: Sendable {
+/// A truth that one side sets or takes back and the other looks at.
+final class Flag: Sendable {
     private let value: Atomic<Bool>
 
     init(_ value: Bool) { self.value = Atomic(value) }
 
     var isSet: Bool { value.load(ordering: .acquiring) }
+    func set() { value.store(true, ordering: .releasing) }
     func clear() { value.store(false, ordering: .releasing) }
 }
 

@@ -23,6 +23,9 @@ enum RunCommand: Command {
             .values("r2", "NAME[=BUCKET]", "binds an R2 bucket"),
             .values("queue", "NAME[=QUEUE]", "binds a queue"),
             .values("consume", "QUEUE[=QUEUE]", "delivers a queue to the worker; dead letters go to the second"),
+            .values("ratelimit", "NAME=LIMIT/PERIOD", "binds a rate limit: so many calls in 10 or 60 seconds"),
+            .values("analytics", "NAME[=DATASET]", "binds a dataset of the Analytics Engine"),
+            .values("version-metadata", "NAME", "binds what is known of the worker's version"),
             .values("service", "NAME=EXECUTABLE", "runs another worker, too, and binds it"),
             .values("worker", "HOST=EXECUTABLE", "runs another worker, too, bound alike, for a host name of its own"),
             .values("var", "NAME=VALUE", "sets a variable: env.variable(\"NAME\")"),
@@ -89,6 +92,30 @@ enum RunCommand: Command {
             let (name, resource) = split(pair)
             worker.bindings.append((name, .queue(resource ?? name.lowercased(), delaySeconds: nil)))
         }
+        for pair in arguments.all("ratelimit") {
+            let (name, value) = split(pair)
+            let numbers = (value ?? "").split(separator: "/", omittingEmptySubsequences: false).map { Int($0) }
+            guard numbers.count == 2, let limit = numbers[0], (1...1_000_000_000).contains(limit), let period = numbers[1]
+            else {
+                throw UsageError.invalidValue(
+                    option: "--ratelimit", value: pair, expected: "NAME=LIMIT/PERIOD, such as API=5/10")
+            }
+            worker.bindings.append(
+                (name, .rateLimit(.init(namespace: "/\(name)", limit: limit, periodSeconds: period))))
+        }
+        for pair in arguments.all("analytics") {
+            let (name, dataset) = split(pair)
+            guard
+                (dataset ?? name).utf8.allSatisfy({
+                    $0 == 0x5F || (0x30...0x39).contains($0) || (0x41...0x5A).contains($0 & 0xDF)
+                })
+            else {
+                throw UsageError.invalidValue(
+                    option: "--analytics", value: pair, expected: "NAME[=DATASET] of letters, digits and _")
+            }
+            worker.bindings.append((name, .analytics(dataset: dataset ?? name)))
+        }
+        for name in arguments.all("version-metadata") { worker.bindings.append((name, .versionMetadata)) }
         for pair in arguments.all("consume") {
             let (queue, deadLetters) = split(pair)
             worker.consumers.append(

@@ -1,3 +1,4 @@
+internal import Configuration
 internal import Glibc
 internal import Releases
 internal import System
@@ -6,19 +7,22 @@ internal import System
 enum SecretCommand: Command {
     static let name = "secret"
     static let summary = "Puts, lists and deletes an environment's secrets"
-    static let usage = "put NAME | list | delete NAME  --env ENVIRONMENT [--worker WORKER]"
+    static let usage = "put NAME | list | delete NAME  --env ENVIRONMENT [--worker WORKER] [--tenant TENANT]"
     static let discussion = """
         put     stores standard input, without one line end behind it, under NAME, in the place of an older value
         list    prints the names and the worker that each is for; values are never shown
         delete  removes NAME
 
-        Values are encrypted (AES-256-GCM) under a key file, which is made when it is missing and is kept outside the
-        state directory. A node reads secrets when it starts. In dev, secrets come from .dev.vars instead.
+        Secrets are a tenant's own: of the project's, unless --tenant names another. Values are encrypted (AES-256-GCM)
+        under a key file, which is made with the first secret and is kept outside the state directory. A node reads secrets
+        when it starts. In dev, secrets come from .dev.vars instead.
 
         example: edge secret put JWT_KEY --env staging <key.txt
         """
     static let options: [Option] = [
         .value("env", "ENVIRONMENT", "whose secrets; required"),
+        .value("project", "DIRECTORY", "the folder with wrangler-like.toml (this one, or the next above that has one)"),
+        .value("tenant", "TENANT", "whose secrets (the project's tenant)"),
         .value("worker", "WORKER", "for this worker alone (all workers)"),
         .value("state", "DIRECTORY", "the node's state (state/ENVIRONMENT)"),
         .value("key-file", "FILE", "the key (~/.config/edge/ENVIRONMENT.key)"),
@@ -33,35 +37,64 @@ enum SecretCommand: Command {
         if let name = arguments.positional.dropFirst().first, !isName(name) {
             throw UsageError.invalidValue(option: "NAME", value: name, expected: "letters, digits and _, no digit first")
         }
-        let state = arguments.value("state") ?? "state/\(environment)"
-        try FileTree.makeDirectory(state, mode: 0o711)
-        let store = try SecretStore(
-            database: state + "/control.sqlite", keyFile: keyFile(environment, arguments))
+        switch (arguments.positional.first, arguments.positional.dropFirst().first) {
+        case (nil, _): throw UsageError.missingArgument("put, list or delete")
+        case ("put", nil), ("delete", nil): throw UsageError.missingArgument("NAME")
+        case ("put", _), ("delete", _), ("list", _): break
+        case (let other?, _): throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete"])
+        }
+        let (tenant, base) = try owner(environment, arguments)
+        let state = arguments.value("state") ?? "\(base)state/\(environment)"
+        let database = state + "/control.sqlite"
         let worker = arguments.value("worker") ?? "*"
+        // Only a secret makes anything: a look at a state that isn't there finds nothing.
+        let isNew = !FileTree.exists(database)
+        func open() throws -> SecretStore {
+            try SecretStore(database: database, keyFile: keyFile(environment, arguments), tenant: tenant)
+        }
         switch (arguments.positional.first, arguments.positional.dropFirst().first) {
         case ("put", let name?):
             let value = try standardInput()
             guard !value.isEmpty else { throw UsageError.missingArgument("the value on standard input") }
-            try store.put(name, of: worker, value: value, at: SystemClock().wallTime())
+            try FileTree.makeDirectory(state, mode: 0o700)
+            try open().put(name, of: worker, value: value, at: SystemClock().wallTime())
             print("stored \(name)")
         case ("delete", let name?):
-            guard try store.delete(name, of: worker) else {
+            guard !isNew, try open().delete(name, of: worker) else {
                 Edge.complain("edge secret: there is no secret \(name)")
                 return ExitCode.failure
             }
             print("deleted \(name)")
-        case ("list", _):
-            let names = try store.list()
+        default:
+            let names = isNew ? [] : try open().list()
             if arguments.has("json") {
                 print("[" + names.map { #"{"name":"\#($0.name)","worker":"\#($0.worker)"}"# }.joined(separator: ",") + "]")
             } else {
                 for entry in names { print("\(entry.name)\t\(entry.worker)") }
             }
-        case (nil, _): throw UsageError.missingArgument("put, list or delete")
-        case ("put", nil), ("delete", nil): throw UsageError.missingArgument("NAME")
-        case (let other?, _): throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete"])
         }
         return ExitCode.success
+    }
+
+    /// The tenant, and where the project's paths begin. An environment that the project doesn't have is a mistake.
+    private static func owner(
+        _ environment: String, _ arguments: CommandLineArguments
+    ) throws -> (tenant: String, base: String) {
+        guard EnvironmentKind(name: environment) != .dev else { throw SecretMistake.dev }
+        let project = try Project(arguments)
+        let (files, _) = project.loader.read()
+        guard let files, !project.isWrangler else {
+            if let tenant = arguments.value("tenant"), arguments.value("project") == nil { return (tenant, "") }
+            throw SecretMistake.noProject(project.directory)
+        }
+        guard files.environments[environment] != nil else {
+            throw SecretMistake.noEnvironment(environment, known: files.environments.keys.sorted())
+        }
+        if let tenant = arguments.value("tenant") { return (tenant, project.base) }
+        guard let tenant = (try? ShapeFile(files.shape))?.document["tenant"]?.string else {
+            throw SecretMistake.noTenant(project.directory)
+        }
+        return (tenant, project.base)
     }
 
     private static func isName(_ text: String) -> Bool {
@@ -101,5 +134,25 @@ enum SecretCommand: Command {
         // SAFETY: getenv's result is copied at once.
         let home = unsafe getenv("HOME").map { unsafe String(cString: $0) } ?? "/root"
         return "\(home)/.config/edge/\(environment).key"
+    }
+}
+
+/// Why it isn't known whose secrets are meant.
+enum SecretMistake: Error, CustomStringConvertible {
+    case dev
+    case noProject(String)
+    case noEnvironment(String, known: [String])
+    case noTenant(String)
+
+    var description: String {
+        switch self {
+        case .dev: "in dev, secrets come from .dev.vars"
+        case .noProject(let directory):
+            "can't read \(directory)/wrangler-like.toml: run edge in the project's folder, or name the --tenant"
+        case .noEnvironment(let name, let known):
+            "there is no environment \"\(name)\": environments/\(name).toml does not exist"
+                + (Nearest.name(to: name, among: known).map { "; did you mean \"\($0)\"?" } ?? "")
+        case .noTenant(let directory): "\(directory)/wrangler-like.toml names no tenant: see `edge check`"
+        }
     }
 }

@@ -8,7 +8,8 @@ enum ServeCommand: Command {
     static let usage = "--environment ENVIRONMENT [OPTION...]"
     static let discussion = """
         Serves the platform of wrangler-like.toml with the values of environments/ENVIRONMENT.toml and the executables that
-        were built before. Prints `ready <public URL> control <control URL>` when it serves. SIGTERM drains.
+        were built before. Prints `ready <public URL> control <control URL>` when it serves. SIGTERM drains;
+        SIGHUP takes over changes of listen, log and trusted_proxies, and names those that need a start.
         With several --project, each is a tenant of its own on this node; the first one's file decides where it listens.
         """
     static let options: [Option] =
@@ -23,25 +24,57 @@ enum ServeCommand: Command {
         guard let environment = arguments.value("environment") else {
             throw UsageError.missingArgument("--environment ENVIRONMENT")
         }
-        let projects = arguments.all("project").isEmpty ? ["."] : arguments.all("project")
-        var loaded: [(project: Project, configuration: EffectiveConfiguration)] = []
-        for directory in projects {
-            let project = Project(directory: directory)
+        let folders = arguments.all("project")
+        let projects = folders.isEmpty ? [try Project(arguments)] : folders.map { Project(directory: $0) }
+        var loaded: [Loaded] = []
+        for project in projects {
+            try project.requirePlatform()
             guard let configuration = project.load(environment, arguments) else { return ExitCode.refused }
-            loaded.append((project, configuration))
+            loaded.append(Loaded(project: project, configuration: configuration))
         }
-        let options = try NodeOptions(arguments, environment: environment, configuration: loaded.first?.configuration)
+        let options = try NodeOptions(
+            arguments, environment: environment, configuration: loaded.first?.configuration,
+            base: loaded.first?.project.base ?? "")
         let process = try await NodeProcess(options)
         let products = arguments.value("products") ?? OwnExecutable.directory
-        let tenancies = try loaded.map { project, configuration in
+        let tenancies = try loaded.map { item in
             NodeProcess.Tenancy(
-                description: try project.describe(configuration, name: "\(environment)-1", products: products),
-                secrets: environment == "dev"
-                    ? LocalValues(project, configuration)
+                description: try item.project.describe(
+                    item.configuration, name: "\(environment)-1", products: products),
+                secrets: item.configuration.kind == .dev
+                    ? LocalValues(item.project, item.configuration)
                     : try SecretStore(
                         database: process.state.controlDatabase,
-                        keyFile: SecretCommand.keyFile(environment, arguments)))
+                        keyFile: SecretCommand.keyFile(environment, arguments), tenant: item.configuration.tenant))
         }
-        return await process.serve(tenancies)
+        process.reportSandbox(tenantCount: tenancies.count)
+        let started = loaded
+        return await process.serve(tenancies) { reload(started, environment, arguments) }
+    }
+
+    private struct Loaded: Sendable {
+        var project: Project
+        var configuration: EffectiveConfiguration
+    }
+
+    /// Reads all configurations again; `nil` when one has errors.
+    private static func reload(
+        _ started: [Loaded], _ environment: String, _ arguments: CommandLineArguments
+    ) -> HostReload.Fresh? {
+        var first: EffectiveConfiguration?
+        var pending: [String] = []
+        for item in started {
+            guard let fresh = item.project.load(environment, arguments) else { return nil }
+            // The first one's file decides where the node listens and what it logs.
+            let isFirst = first == nil
+            first = first ?? fresh
+            pending += item.configuration.changes(to: fresh).filter { !isFirst || $0.effect == .byDeploy }.map {
+                started.count > 1 ? "\(fresh.tenant): \($0.path)" : $0.path
+            }
+        }
+        guard let first, let options = try? NodeOptions(arguments, environment: environment, configuration: first) else {
+            return nil
+        }
+        return HostReload.Fresh(options: options, pending: pending)
     }
 }

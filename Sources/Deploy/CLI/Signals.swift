@@ -2,7 +2,8 @@ internal import Glibc
 internal import Synchronization
 internal import System
 
-/// SIGINT and SIGTERM, so that a node ends in order: the first one begins the end, one more makes it short.
+/// SIGINT and SIGTERM, so that a node ends in order: the first one begins the end, one more makes it short. SIGHUP tells a
+/// node to read its configuration again; to one that has none to read it is the end of its terminal.
 final class Signals: Sendable {
     private struct State {
         var waiters: [CheckedContinuation<Void, Never>] = []
@@ -13,11 +14,13 @@ final class Signals: Sendable {
 
     /// Counts them: a handler may do no more than that.
     private let counter = EventCounter()
+    private let hangups = EventCounter()
 
     /// Threads that are running already may get a signal as well: blocking it in this one would not be enough.
     init() {
         counter.countProcessSignal(SIGINT)
         counter.countProcessSignal(SIGTERM)
+        hangups.countProcessSignal(SIGHUP)
         signal(SIGPIPE, SIG_IGN)
         SystemThread(name: "edge-signals") { [self] in
             while true {
@@ -30,6 +33,7 @@ final class Signals: Sendable {
         unsafe sigemptyset(&set)
         unsafe sigaddset(&set, SIGINT)
         unsafe sigaddset(&set, SIGTERM)
+        unsafe sigaddset(&set, SIGHUP)
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
     }
 
@@ -41,6 +45,16 @@ final class Signals: Sendable {
             return state.waiters
         }
         for waiter in waiters { waiter.resume() }
+    }
+
+    /// Calls `changed` on a thread of its own whenever SIGHUP has come, also before now; `nil` takes it as an end. Once.
+    func followHangups(_ changed: (@Sendable () -> Void)?) {
+        SystemThread(name: "edge-hangups") { [self] in
+            while true {
+                _ = hangups.take()
+                if let changed { changed() } else { arrived() }
+            }
+        }.start()
     }
 
     /// Returns when the first signal has come.

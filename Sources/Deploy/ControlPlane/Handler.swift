@@ -43,10 +43,9 @@ package final class Handler: LocalHandler {
         case (_, _, "/cdn-cgi/handler/scheduled"): return await triggerScheduled(request)
         case (.control, "GET", "/status"): return await status()
         case (.control, "GET", "/metrics"): return await metrics()
-        case (.control, _, _):
-            return .json(
-                #"{"success":false,"errors":[{"code":7000,"message":"No route for that URI"}],"messages":[],"result":null}"#,
-                status: 404)
+        case (.control, let method, let path) where environment == "dev" && AnalyticsRoute(path) != nil:
+            return await analytics(request, method)
+        case (.control, _, _): return .failure(404, 7000, "No route for that URI")
         case (.edge, _, _): return .text("not found\n", status: 404)
         }
     }
@@ -82,6 +81,43 @@ package final class Handler: LocalHandler {
             }
         }
         return .text("\(unknown)\n", status: 404)
+    }
+
+    // MARK: Analytics
+
+    /// The body is the query. There are no tokens in dev: who reaches the control listener may ask.
+    private func analytics(_ request: LocalRequest, _ method: String) async -> LocalResponse {
+        guard method == "POST" else { return .failure(405, 10405, "Method not allowed for this authentication scheme") }
+        let runners = state.withLock { $0.runners }
+        guard let account = AnalyticsRoute(request.path)?.account, let runner = runners.first(where: { $0.tenant == account })
+        else {
+            let known = runners.map(\.tenant).sorted().joined(separator: ", ")
+            return .failure(404, 7003, "no such account: the account is a tenant of this node: \(known)")
+        }
+        guard let text = await Self.text(request.body, bytesMax: 64 << 10) else {
+            return .failure(400, 10001, "the body must be a query of at most 64 KiB of UTF-8")
+        }
+        do {
+            let (contentType, body) = try await runner.queryAnalytics(text)
+            return LocalResponse(status: 200, headers: [("content-type", contentType)], body: .bytes(body))
+        } catch {
+            return .failure(400, 10001, "\(error)")
+        }
+    }
+
+    /// - Returns: `nil` when the body is too long, broken off or no text.
+    private static func text(_ body: (any BodySource)?, bytesMax: Int) async -> String? {
+        var bytes: [UInt8] = []
+        do {
+            while let piece = try await body?.next() {
+                bytes += piece
+                guard bytes.count <= bytesMax else {
+                    body?.cancel()
+                    return nil
+                }
+            }
+        } catch { return nil }
+        return String(validating: bytes, as: UTF8.self)
     }
 
     // MARK: Status
@@ -182,6 +218,40 @@ package final class Handler: LocalHandler {
         return LocalResponse(
             status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
             body: .bytes(Array(text.utf8)))
+    }
+}
+
+/// `/client/v4/accounts/ACCOUNT/analytics_engine/sql`
+private struct AnalyticsRoute {
+    let account: String
+
+    init?(_ path: String) {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 7, parts[1...3] == ["client", "v4", "accounts"], parts[5...] == ["analytics_engine", "sql"] else {
+            return nil
+        }
+        account = String(parts[4])
+    }
+}
+
+extension LocalResponse {
+    /// The envelope of the product's API.
+    fileprivate static func failure(_ status: Int, _ code: Int, _ message: String) -> LocalResponse {
+        struct Envelope: Encodable {
+            struct Item: Encodable {
+                var code: Int
+                var message: String
+            }
+            var success = false
+            var errors: [Item]
+            var messages: [Item] = []
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(Envelope(errors: [.init(code: code, message: message)])) else {
+            return .text("\(message)\n", status: status)
+        }
+        return .json(String(decoding: data, as: UTF8.self) + "\n", status: status)
     }
 }
 

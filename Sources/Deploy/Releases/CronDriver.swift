@@ -6,7 +6,8 @@ internal import System
 internal import Wire
 
 /// Fires the crons of the release in service: one event per matching minute and expression. Minutes that passed while the
-/// node was down are not made up.
+/// node was down, or slept, are not made up, and an event that failed is not sent again: `noRetry()` asks for what happens
+/// anyway.
 actor CronDriver {
     private let node: Node
     private let logger: Logger
@@ -52,11 +53,28 @@ actor CronDriver {
             guard let next else { return }
             let wait = Duration.milliseconds(max(0, next.milliseconds - node.clock.wallTime().milliseconds))
             do { try await node.clock.sleep(for: wait) } catch { return }
-            // A wall clock that was set back: wait on.
-            guard node.clock.wallTime() >= next, !Task.isCancelled else { continue }
-            lastFired = next
+            guard !Task.isCancelled else { return }
+            switch Self.turn(next, at: node.clock.wallTime()) {
+            case .notYet: continue
+            case .missed:
+                // Past it, or the loop would come back to it.
+                lastFired = next
+                logger.log(.warning, "a cron's minute was slept through", [("scheduled", "\(next.milliseconds)")])
+                continue
+            case .now: lastFired = next
+            }
             for entry in entries where entry.cron.matches(next) { fire(entry, at: next) }
         }
+    }
+
+    enum Turn { case notYet, now, missed }
+
+    /// What to do about the minute that begins at `minute` when the clock shows `now`.
+    static func turn(_ minute: UnixTime, at now: UnixTime) -> Turn {
+        // A wall clock that was set back: wait on.
+        if now < minute { return .notYet }
+        // One that was set forward, or a machine that slept: an event for another time would be wrong.
+        return now.milliseconds - minute.milliseconds < 60_000 ? .now : .missed
     }
 
     private func fire(_ entry: Entry, at time: UnixTime) {
@@ -77,7 +95,11 @@ actor CronDriver {
         ScheduledMessage(cron: cron, scheduledTime: time.milliseconds).encode(into: &encoder)
         let fields = [("worker", worker.name), ("cron", cron), ("scheduled", "\(time.milliseconds)")]
         do {
-            _ = try await node.send(.scheduled, encoder.bytes, to: worker, of: release) {
+            // Spec: runtime, section 8. An expression that can't be read was given by hand and is a rare event.
+            let isRare = (try? CronExpression(cron).isAtMostHourly) ?? true
+            _ = try await node.send(
+                .scheduled, encoder.bytes, to: worker, of: release, allowance: isRare ? .extended : .standard
+            ) {
                 decoder throws(WireError) in try decoder.takeBool()
             }
             logger.log(.info, "cron event handled", fields)

@@ -18,6 +18,12 @@ actor QueueDriver {
     private var schedulers: [String: ConsumerScheduler] = [:]
     private var batches: [UInt64: Task<Void, Never>] = [:]
     private var nextBatch: UInt64 = 0
+    /// Batches by their queue, from before they are leased until they are settled, whichever settings and release they
+    /// belong to: what `max_concurrency` bounds.
+    private var inFlight: [String: Int] = [:]
+    /// Batches that were delivered and wait for the store to take their settlement.
+    private var settling: Set<UInt64> = []
+    private var isStopping = false
 
     /// Batches of one queue at once that a tenant may have.
     private static let tenantCap = 32
@@ -37,8 +43,9 @@ actor QueueDriver {
         store.onReady { bells.ring($0) }
     }
 
-    /// Batches that start from now on go to `release`.
-    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) async {
+    /// Batches that start from now on go to `release`, whose queues are open.
+    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) {
+        isStopping = false
         var fresh: [String: Target] = [:]
         for worker in description.workers {
             guard let runtime = release.workers[worker.name] else { continue }
@@ -58,8 +65,10 @@ actor QueueDriver {
         }
         for (queue, target) in fresh {
             let isUnchanged = targets[queue]?.consumer == target.consumer
-            if !isUnchanged { schedulers[queue] = ConsumerScheduler(target.settings, tenantCap: Self.tenantCap) }
-            await open(queue, target.settings.deadLetterQueue)
+            if !isUnchanged {
+                schedulers[queue] = ConsumerScheduler(
+                    target.settings, tenantCap: Self.tenantCap, inFlightCount: inFlight[queue] ?? 0)
+            }
         }
         targets = fresh
         // Owned by this actor: cancelled above and by stop.
@@ -70,19 +79,16 @@ actor QueueDriver {
 
     /// No new batches; returns when those on their way are settled.
     func stop() async {
-        for loop in loops.values { loop.cancel() }
+        isStopping = true
+        let ending = Array(loops.values)
+        for loop in ending { loop.cancel() }
         loops = [:]
         targets = [:]
-        for batch in batches.values { await batch.value }
-    }
-
-    private func open(_ queue: String, _ deadLetterQueue: String?) async {
-        do throws(QueueError) {
-            try await store.openQueue(queue, settings: nil)
-            if let deadLetterQueue { try await store.openQueue(deadLetterQueue, settings: nil) }
-        } catch {
-            logger.log(.error, "a queue can't be opened: \(error)", [("queue", queue)])
-        }
+        // One may be in the middle of a lease, which then makes a batch.
+        for loop in ending { await loop.value }
+        // What the store refuses until now is returned when it is opened again.
+        for number in settling { batches[number]?.cancel() }
+        while let batch = batches.first?.value { await batch.value }
     }
 
     private func run(_ queue: String) async {
@@ -97,9 +103,19 @@ actor QueueDriver {
                 switch action {
                 case .lease(let countMax):
                     let request = QueueLeaseRequest(queue, consumer: target.settings, countMax: countMax)
-                    guard let lease = try await store.lease(request) else { continue }
+                    // Counted from here: meanwhile, the settings may be replaced.
                     schedulers[queue]?.batchStarted()
-                    start(lease, to: target)
+                    inFlight[queue, default: 0] += 1
+                    let lease: QueueLease?
+                    do throws(QueueError) { lease = try await store.lease(request) } catch {
+                        withdrawn(queue)
+                        throw error
+                    }
+                    guard let lease else {
+                        withdrawn(queue)
+                        continue
+                    }
+                    start(lease, to: Task.isCancelled ? nil : targets[queue], instead: target)
                 case .wait(let time):
                     let timer = time.map { schedule(queue, at: $0) }
                     _ = await bell.next()
@@ -120,16 +136,35 @@ actor QueueDriver {
 
     // MARK: One batch
 
-    private func start(_ lease: QueueLease, to target: Target) {
+    /// - Parameter target: `nil` when nobody consumes the queue any more: the messages go back unseen.
+    private func start(_ lease: QueueLease, to target: Target?, instead last: Target) {
         nextBatch += 1
         let number = nextBatch
         batches[number] = Task {
-            await self.deliver(lease, to: target)
+            if let target {
+                await self.deliver(lease, number, to: target)
+            } else {
+                await self.release(lease, number, last)
+                self.withdrawn(lease.queue)
+                // Whoever consumes the queue by now may have waited for the place.
+                self.bells.ring(lease.queue)
+            }
             self.batches[number] = nil
         }
     }
 
-    private func deliver(_ lease: QueueLease, to target: Target) async {
+    /// A batch that never was.
+    private func withdrawn(_ queue: String) {
+        finish(queue)
+        if let scheduler = schedulers[queue], scheduler.inFlightCount > 0 { schedulers[queue]?.batchWithdrawn() }
+    }
+
+    private func finish(_ queue: String) {
+        let left = (inFlight[queue] ?? 1) - 1
+        inFlight[queue] = left > 0 ? left : nil
+    }
+
+    private func deliver(_ lease: QueueLease, _ number: UInt64, to target: Target) async {
         var encoder = WireEncoder(capacity: 4096)
         lease.batch.encode(into: &encoder)
         var outcome = ConsumerScheduler.Outcome.failed
@@ -145,36 +180,65 @@ actor QueueDriver {
                 return reply
             }
             if reply.succeeded { outcome = .succeeded }
-            await settle(lease, reply.decisions, target)
+            await settle(lease, number, reply.decisions, target)
         } catch Node.EventError.refused(let reason) {
             // The batch never reached the handler: that costs no attempt.
             logger.log(.warning, "a batch found no isolate: \(reason)", fields(lease, target))
-            do { try await store.release(lease) } catch { logger.log(.error, "a lease stays until restart: \(error)") }
+            await release(lease, number, target)
             do { try await node.clock.sleep(for: .seconds(1)) } catch {}
         } catch {
             logger.log(.error, "a batch failed: \(error)", fields(lease, target))
-            await settle(lease, lease.messages.map { _ in .retry(delaySeconds: nil) }, target)
+            await settle(lease, number, lease.messages.map { _ in .retry(delaySeconds: nil) }, target)
         }
         ended(lease.queue, outcome)
     }
 
-    private func settle(_ lease: QueueLease, _ decisions: [QueueBatchReply.Decision], _ target: Target) async {
+    private func release(_ lease: QueueLease, _ number: UInt64, _ target: Target) async {
+        let fields = fields(lease, target)
+        beginSettling(number)
+        defer { settling.remove(number) }
         do throws(QueueError) {
-            let settlement = try await store.settle(lease, decisions, consumer: target.settings)
+            try await store.releasePatiently(lease, clock: node.clock) { [logger] error in
+                logger.log(.warning, "a batch could not be given back yet: \(error)", fields)
+            }
+        } catch {
+            logger.log(.error, "a batch could not be given back; the next start does it: \(error)", fields)
+        }
+    }
+
+    /// From here on, a stop doesn't wait for the store to get well.
+    private func beginSettling(_ number: UInt64) {
+        settling.insert(number)
+        if isStopping { batches[number]?.cancel() }
+    }
+
+    private func settle(
+        _ lease: QueueLease, _ number: UInt64, _ decisions: [QueueBatchReply.Decision], _ target: Target
+    ) async {
+        beginSettling(number)
+        defer { settling.remove(number) }
+        let fields = fields(lease, target)
+        do throws(QueueError) {
+            let settlement = try await store.settlePatiently(
+                lease, decisions, consumer: target.settings, clock: node.clock
+            ) { [logger] error in
+                logger.log(.warning, "a batch could not be settled yet: \(error)", fields)
+            }
             if settlement.deadLetteredCount + settlement.droppedCount > 0 {
                 logger.log(
                     .warning, "messages failed for the last time",
-                    fields(lease, target) + [
+                    fields + [
                         ("deadLettered", "\(settlement.deadLetteredCount)"), ("dropped", "\(settlement.droppedCount)"),
                     ])
             }
         } catch {
-            // The lease lapses or is returned at the next start: delivered again, never lost.
-            logger.log(.error, "a batch could not be settled: \(error)", fields(lease, target))
+            // The lease is returned at the next start: delivered again, never lost.
+            logger.log(.error, "a batch could not be settled: \(error)", fields)
         }
     }
 
     private func ended(_ queue: String, _ outcome: ConsumerScheduler.Outcome) {
+        finish(queue)
         guard var scheduler = schedulers[queue] else { return }
         do throws(QueueError) {
             let readiness = try store.readiness(of: queue, countMax: scheduler.readyCountMax)

@@ -10,15 +10,15 @@ extension ReleaseDescription {
     /// - Parameters:
     ///   - executable: the file of a product.
     ///   - directory: where a directory is that the configuration names.
-    ///   - migrations: the files of a migration directory, as (name, text).
+    ///   - migrations: the files that are meant, as (name, text).
     /// - Throws: `UnsupportedBinding` for what this node can't serve: it fails here, never at run time.
     package init(
         _ configuration: EffectiveConfiguration, name: String, executable: (String) -> String,
         directory: (String) -> String = { $0 },
-        migrations: (String) throws -> [(name: String, text: String)]
+        migrations: (D1Migrations) throws -> [(name: String, text: String)]
     ) throws {
         var workers: [WorkerDescription] = []
-        var sets: [String: (directory: String, database: String)] = [:]
+        var sets: [String: D1Migrations] = [:]
         for worker in configuration.workers where worker.isEnabled {
             var description = WorkerDescription(
                 name: worker.name, executable: worker.product.isEmpty ? nil : executable(worker.product))
@@ -26,15 +26,11 @@ extension ReleaseDescription {
             for binding in worker.bindings {
                 description.bindings.append((binding.name, try Self.binding(binding, of: worker.name)))
                 if case .d1(let database, let migrations?) = binding.target {
-                    sets["\(database)\n\(migrations.directory)"] = (migrations.directory, database)
+                    // Workers that share a database agree on its migrations: that is checked.
+                    sets[database] = migrations
                 }
             }
-            description.variables = worker.variables.map { variable in
-                switch variable.value {
-                case .text(let text): (variable.name, .text(text))
-                case .json(let text): (variable.name, .json(text))
-                }
-            }
+            description.setVariables(worker.variables.map { ($0.name, $0.value) })
             description.origin = worker.origin
             description.secrets = worker.secrets.map(\.name)
             description.limits = Host.WorkerLimits(
@@ -59,9 +55,15 @@ extension ReleaseDescription {
         }
         self.init(
             name: name, tenant: configuration.tenant, environment: configuration.environment, workers: workers,
-            migrations: try sets.values.sorted { ($0.database, $0.directory) < ($1.database, $1.directory) }.map {
-                MigrationSet(database: $0.database, files: try migrations($0.directory))
+            migrations: try sets.sorted { $0.key < $1.key }.map { database, set in
+                MigrationSet(database: database, table: set.table, files: try migrations(set))
+            },
+            queues: configuration.queues.map { queue in
+                QueueDescription(
+                    name: queue.name, deliveryDelaySeconds: queue.deliveryDelay.components.seconds,
+                    retentionSeconds: queue.retention.components.seconds)
             })
+        analyticsRetention = configuration.retention.analytics
     }
 
     private static func assets(
@@ -103,9 +105,29 @@ extension ReleaseDescription {
         case .queue(let queue, let delay): .queue(queue, delaySeconds: delay?.components.seconds)
         case .service(let target, nil, nil): .service(worker: target)
         case .assets: .assets
-        case .service, .rateLimit, .analytics, .vectorize, .durableObject, .workflow, .ai, .versionMetadata,
-            .email, .hyperdrive, .dispatch:
+        case .rateLimit(let limit):
+            .rateLimit(
+                .init(
+                    subject: limit.key == .clientAddress ? .requests : .calls,
+                    // What is named begins with a sign that no worker's name has: the two never meet.
+                    namespace: limit.namespace.map { "=\($0)" } ?? "\(worker)/\(binding.name)", limit: limit.limit,
+                    periodSeconds: limit.periodSeconds))
+        case .versionMetadata: .versionMetadata
+        case .analytics(let dataset): .analytics(dataset: dataset)
+        case .service, .vectorize, .durableObject, .workflow, .ai, .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
+        }
+    }
+}
+
+extension WorkerDescription {
+    /// Gives the worker these variables, and no others.
+    package mutating func setVariables(_ values: [(name: String, value: Variable.Value)]) {
+        variables = values.map { variable in
+            switch variable.value {
+            case .text(let text): (variable.name, .text(text))
+            case .json(let text): (variable.name, .json(text))
+            }
         }
     }
 }

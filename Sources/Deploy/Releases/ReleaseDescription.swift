@@ -10,26 +10,48 @@ package struct ReleaseDescription: Sendable {
     package var environment: String
     package var workers: [WorkerDescription]
     package var migrations: [MigrationSet]
+    /// Those with settings; others that workers name keep what they have.
+    package var queues: [QueueDescription]
+    /// How long data points are kept.
+    package var analyticsRetention = Duration.seconds(90 * 86_400)
 
     package init(
         name: String, tenant: String, environment: String, workers: [WorkerDescription],
-        migrations: [MigrationSet] = []
+        migrations: [MigrationSet] = [], queues: [QueueDescription] = []
     ) {
         self.name = name
         self.tenant = tenant
         self.environment = environment
         self.workers = workers
         self.migrations = migrations
+        self.queues = queues
+    }
+}
+
+/// A queue with what its own table says about it.
+package struct QueueDescription: Sendable, Equatable {
+    package var name: String
+    /// For messages sent without a delay of their own.
+    package var deliveryDelaySeconds: Int64
+    package var retentionSeconds: Int64
+
+    package init(name: String, deliveryDelaySeconds: Int64, retentionSeconds: Int64) {
+        self.name = name
+        self.deliveryDelaySeconds = deliveryDelaySeconds
+        self.retentionSeconds = retentionSeconds
     }
 }
 
 /// The migrations of one database, in no particular order.
 package struct MigrationSet: Sendable {
     package var database: String
+    /// Where the names of applied ones are kept.
+    package var table: String
     package var files: [(name: String, text: String)]
 
-    package init(database: String, files: [(name: String, text: String)]) {
+    package init(database: String, table: String = "d1_migrations", files: [(name: String, text: String)]) {
         self.database = database
+        self.table = table
         self.files = files
     }
 }
@@ -44,6 +66,30 @@ package struct WorkerDescription: Sendable {
         case service(worker: String)
         /// The worker's own files.
         case assets
+        case rateLimit(RateLimit)
+        case versionMetadata
+        case analytics(dataset: String)
+    }
+
+    package struct RateLimit: Sendable, Equatable {
+        package enum Subject: Sendable, Equatable {
+            /// What the worker says.
+            case calls
+            /// Each request from outside, by client, before the worker sees it.
+            case requests
+        }
+        package var subject: Subject
+        /// Limits of the tenant that have the same one share their counters.
+        package var namespace: String
+        package var limit: Int
+        package var periodSeconds: Int
+
+        package init(subject: Subject = .calls, namespace: String, limit: Int, periodSeconds: Int) {
+            self.subject = subject
+            self.namespace = namespace
+            self.limit = limit
+            self.periodSeconds = periodSeconds
+        }
     }
 
     package struct Consumer: Sendable, Equatable {
@@ -74,6 +120,8 @@ package struct WorkerDescription: Sendable {
     /// The executable's file; `nil`: the worker is its assets alone.
     package var executable: String?
     package var assets: AssetDescription?
+    /// What its deployer calls this version; empty when nothing.
+    package var tag = ""
     package var bindings: [(name: String, binding: Binding)] = []
     package var variables: [(name: String, value: IsolateConfiguration.Variable)] = []
     /// Names of the secrets it gets, all of which must have a value.

@@ -54,6 +54,17 @@ package actor ReleaseRunner {
         queues = QueueDriver(node: node, store: stores.queues, logger: logger)
     }
 
+    /// Answers a query about the tenant's data points.
+    ///
+    /// - Throws: `SQLError`.
+    package nonisolated func queryAnalytics(_ text: String) async throws -> (contentType: String, body: [UInt8]) {
+        let answer = try await stores.analytics.query(text)
+        return (answer.contentType, answer.body)
+    }
+
+    /// Whose releases it runs.
+    package nonisolated var tenant: String { stores.tenant }
+
     /// The release that serves, with the description it was made from.
     package var active: (description: ReleaseDescription, release: ReleaseRuntime)? {
         current.map { ($0.description, $0.release) }
@@ -76,6 +87,7 @@ package actor ReleaseRunner {
         do {
             try await waitUntilHealthy(prepared.fresh)
             try check(description, prepared)
+            try await stores.openQueues(of: description)
         } catch {
             for worker in prepared.fresh { node.retire(worker.pool) }
             throw error
@@ -178,6 +190,7 @@ package actor ReleaseRunner {
     ) async throws -> WorkerRuntime {
         var bindings: [IsolateConfiguration.Binding] = []
         var targets: [BindingTarget] = []
+        var requestLimits: [any RequestLimit] = []
         for (name, binding) in worker.bindings {
             switch binding {
             case .kv(let namespace):
@@ -198,10 +211,22 @@ package actor ReleaseRunner {
             case .assets:
                 bindings.append(.init(name, .assets))
                 targets.append(.assets)
+            case .rateLimit(let limit):
+                let service = try stores.rateLimitService(limit)
+                bindings.append(.init(name, .rateLimit))
+                targets.append(.store(service))
+                if limit.subject == .requests { requestLimits.append(WorkerRequestLimit(service: service)) }
+            case .versionMetadata:
+                bindings.append(.init(name, .versionMetadata))
+                targets.append(.values)
+            case .analytics(let dataset):
+                bindings.append(.init(name, .analytics))
+                targets.append(.store(stores.analyticsService(dataset)))
             }
         }
         let configuration = IsolateConfiguration(
-            tenant: description.tenant, worker: worker.name, version: version,
+            tenant: description.tenant, worker: worker.name, version: version, versionTag: worker.tag,
+            versionTime: try stores.versions.time(of: version, now: clock.wallTime()).milliseconds,
             environment: description.environment, bindings: bindings, variables: worker.variables,
             secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
             subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
@@ -218,7 +243,7 @@ package actor ReleaseRunner {
         let node = node
         return WorkerRuntime(
             configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
-            origin: worker.origin, onUnreachable: { node.release($0) })
+            origin: worker.origin, requestLimits: requestLimits, onUnreachable: { node.release($0) })
     }
 
     /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not
@@ -249,7 +274,7 @@ package actor ReleaseRunner {
     // MARK: The switch
 
     /// How long events of a replaced release may go on calling its workers.
-    private static let previousReleaseMax = Duration.seconds(30)
+    private static let previousReleaseMax = Duration.seconds(300)
 
     private func switchTo(
         _ release: ReleaseRuntime, _ description: ReleaseDescription, _ prepared: Prepared
@@ -259,6 +284,7 @@ package actor ReleaseRunner {
         current = Running(
             description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts,
             assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) })
+        stores.analytics.keepPoints(for: description.analyticsRetention)
         await routing.install(description, release)
         await crons.install(description, release)
         await queues.install(description, release)
@@ -328,6 +354,8 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case failedToStart(worker: String, reason: String)
     case missingHandler(String, worker: String, reason: String)
     case migrationFailed(database: String, file: String, reason: String)
+    case migrationChanged(database: String, file: String)
+    case queueNotOpened(String, reason: String)
 
     package var description: String {
         switch self {
@@ -345,6 +373,10 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
             "worker \"\(worker)\" does not handle \(handler) events, but \(reason)"
         case .migrationFailed(let database, let file, let reason):
             "migration \(file) of database \"\(database)\" failed: \(reason)"
+        case .migrationChanged(let database, let file):
+            "migration \(file) of database \"\(database)\" has been applied, and its text is another one now: put the old "
+                + "text back, and make the change in a new file"
+        case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }
 }

@@ -60,7 +60,8 @@ package actor RoutingDirectory {
             RoutingTable(
                 RouteTable(routes: routes, domains: domains),
                 // Of several workers on one host, one with an origin speaks for it.
-                zones: RouteTable(routes: zones.filter { $0.payload.origin != nil } + zones.filter { $0.payload.origin == nil })))
+                zones: RouteTable(routes: zones.filter { $0.payload.origin != nil } + zones.filter { $0.payload.origin == nil })
+            ))
     }
 }
 

@@ -1,24 +1,36 @@
 package import Observability
+internal import OpenSSL
 internal import Stores
+internal import StoresAnalytics
 internal import StoresD1
 internal import StoresKV
 internal import StoresQueues
 internal import StoresR2
+internal import StoresRateLimits
 package import System
 
 /// The stores of one tenant in one environment: each engine opened once, whatever the number of bindings.
 package final class TenantStores: Sendable {
+    let tenant: String
     private let kv: EmbeddedKVStore
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
+    private let rateLimiter: RateLimiter
+    let analytics: EmbeddedAnalyticsStore
+    let versions: VersionTimes
 
     /// Opens all engines; blocks.
     package init(state: StateDirectory, tenant: String, clock: any NodeClock, logger: Logger) throws {
+        self.tenant = tenant
         kv = try EmbeddedKVStore(directory: state.store("kv", of: tenant), clock: clock, logger: logger)
         d1 = try EmbeddedD1Store(directory: state.store("d1", of: tenant), clock: clock, logger: logger)
         r2 = try EmbeddedR2Store(directory: state.store("r2", of: tenant), clock: clock, logger: logger)
         queues = try EmbeddedQueueStore(directory: state.store("queues", of: tenant), clock: clock, logger: logger)
+        rateLimiter = RateLimiter(clock: clock)
+        analytics = try EmbeddedAnalyticsStore(
+            directory: state.store("analytics", of: tenant), clock: clock, logger: logger)
+        versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")
     }
 
     func kvService(_ namespace: String) throws -> any StoreService { KVService(try kv.openNamespace(namespace)) }
@@ -29,24 +41,66 @@ package final class TenantStores: Sendable {
     }
 
     func queueService(_ queue: String, delaySeconds: Int64?) async throws -> any StoreService {
-        try await queues.openQueue(queue, settings: nil)
+        try await open(queue, nil)
         return QueueService(queues, queue: queue, deliveryDelaySeconds: delaySeconds)
     }
 
-    /// Applies what is pending of each database's migrations.
+    func analyticsService(_ dataset: String) -> any StoreService { AnalyticsService(analytics, dataset: dataset) }
+
+    func rateLimitService(_ limit: WorkerDescription.RateLimit) throws -> RateLimitService {
+        try RateLimitService(
+            rateLimiter, namespace: limit.namespace, limit: limit.limit, periodSeconds: limit.periodSeconds)
+    }
+
+    /// Makes the queues of a release, and gives those that it describes their settings.
+    func openQueues(of description: ReleaseDescription) async throws {
+        for queue in description.queues {
+            let settings = QueueSettings(
+                deliveryDelaySeconds: queue.deliveryDelaySeconds, retentionSeconds: queue.retentionSeconds)
+            try await open(queue.name, settings)
+        }
+        let described = Set(description.queues.map(\.name))
+        for consumer in description.workers.flatMap(\.consumers) {
+            for name in [consumer.queue, consumer.deadLetterQueue].compactMap({ $0 }) where !described.contains(name) {
+                try await open(name, nil)
+            }
+        }
+    }
+
+    private func open(_ queue: String, _ settings: QueueSettings?) async throws {
+        do throws(QueueError) { try await queues.openQueue(queue, settings: settings) } catch {
+            throw ReleaseError.queueNotOpened(queue, reason: "\(error)")
+        }
+    }
+
+    /// Applies what is pending of each database's migrations: all of a database, or none.
     func migrate(_ sets: [MigrationSet], logger: Logger) async throws {
-        for set in sets {
-            let migrator = D1Migrator(store: d1, database: set.database)
-            let report = try await migrator.apply(set.files.map { D1Migration(name: $0.name, text: $0.text) })
+        let jobs = sets.map { set in
+            (
+                set: set, migrator: D1Migrator(store: d1, database: set.database, table: set.table),
+                files: set.files.map { file in
+                    D1Migration(
+                        name: file.name, text: file.text,
+                        digest: Hexadecimal.text(Digest.hash(Array(file.text.utf8), with: .sha256)))
+                }
+            )
+        }
+        // Before anything is applied: what was is not what the files say.
+        for job in jobs {
+            if let file = try await job.migrator.changed(job.files).first {
+                throw ReleaseError.migrationChanged(database: job.set.database, file: file)
+            }
+        }
+        for (set, migrator, files) in jobs {
+            let report = try await migrator.apply(files, as: .all)
             for warning in report.warnings { logger.log(.warning, warning, [("database", set.database)]) }
             for item in report.items {
-                switch item.outcome {
-                case .applied:
-                    logger.log(.info, "migration applied", [("database", set.database), ("file", item.name)])
-                case .failed(let reason):
+                if case .failed(let reason) = item.outcome {
                     throw ReleaseError.migrationFailed(database: set.database, file: item.name, reason: reason)
-                case .skipped: break
                 }
+            }
+            for item in report.items where item.outcome == .applied {
+                logger.log(.info, "migration applied", [("database", set.database), ("file", item.name)])
             }
         }
     }
@@ -56,5 +110,6 @@ package final class TenantStores: Sendable {
         await d1.close()
         await kv.close()
         await r2.close()
+        await analytics.close()
     }
 }

@@ -15,9 +15,10 @@ package struct ConfigurationLoader: Sendable {
     ) -> (configuration: EffectiveConfiguration?, diagnostics: [Diagnostic]) {
         let (project, failures) = read()
         guard let project else { return (nil, failures) }
-        let (configuration, diagnostics) = project.load(environment: environment, options)
-        let migrations = configuration.map { checkMigrations([$0]) } ?? []
-        let all = failures + diagnostics + migrations
+        let collector = ProjectConfiguration.collector(options)
+        let configuration = project.read(environment, options, collector)
+        if let configuration { check(configuration, collector) }
+        let all = failures + collector.sorted
         return (all.hasErrors ? nil : configuration, all)
     }
 
@@ -25,9 +26,9 @@ package struct ConfigurationLoader: Sendable {
     package func checkAll(_ options: ProjectConfiguration.Options = .init()) -> [Diagnostic] {
         let (project, failures) = read()
         guard let project else { return failures }
-        let names = project.environments.isEmpty ? ["dev"] : project.environments.keys.sorted()
-        let configurations = names.compactMap { project.load(environment: $0, options).configuration }
-        return failures + project.checkAll(options) + checkMigrations(configurations)
+        let collector = ProjectConfiguration.collector(options)
+        for configuration in project.readAll(options, collector) { check(configuration, collector) }
+        return failures + collector.sorted
     }
 
     /// The texts, for those who keep them (a release) or compare them. `nil` without `wrangler-like.toml`.
@@ -70,6 +71,12 @@ package struct ConfigurationLoader: Sendable {
         }
     }
 
+    /// As `find`, from the folder that the process is in. `isHere`: it is that very folder.
+    package static func findFromHere() -> (directory: String, file: String, isHere: Bool)? {
+        let here = FileManager.default.currentDirectoryPath
+        return find(from: here).map { ($0.directory, $0.file, $0.directory == here) }
+    }
+
     /// Reads one worker in wrangler's format.
     ///
     /// - Parameter file: A path relative to the directory.
@@ -79,7 +86,33 @@ package struct ConfigurationLoader: Sendable {
         guard let source = source(file) else {
             return (nil, [Diagnostic(.error, .unreadableFile, at: nil, "can't read \(directory)/\(file)")])
         }
-        return WranglerReader.read(source, options)
+        let (configuration, diagnostics) = WranglerReader.read(source, options)
+        let collector = DiagnosticCollector()
+        for diagnostic in diagnostics { collector.add(diagnostic) }
+        if let configuration {
+            UnservedKeys.check(configuration, collector)
+            checkLocalVariables(configuration, collector)
+        }
+        return (collector.hasErrors ? nil : configuration, collector.sorted)
+    }
+
+    /// The files of a folder of migrations that its pattern takes, relative to the folder and in the order of their names;
+    /// `nil` when there is no such folder.
+    package func migrationFiles(_ migrations: D1Migrations) -> [String]? {
+        let root = "\(directory)/\(migrations.directory)"
+        var isDirectory = false
+        guard FileManager.default.fileExists(atPath: root, isDirectory: &isDirectory), isDirectory else { return nil }
+        let pattern = FilePattern(migrations.pattern)
+        // No deeper than the pattern reaches.
+        var folders = [""]
+        for _ in 1..<max(1, pattern.partCount) {
+            folders = folders.flatMap { folder in
+                fileNames(in: "\(migrations.directory)/\(folder)").map { "\(folder)\($0)/" }
+            }
+        }
+        return folders.flatMap { folder in
+            fileNames(in: "\(migrations.directory)/\(folder)").map { folder + $0 }.filter(pattern.matches)
+        }
     }
 
     /// The files whose change changes an environment, relative to the directory.
@@ -101,60 +134,28 @@ package struct ConfigurationLoader: Sendable {
         ((try? FileManager.default.contentsOfDirectory(atPath: "\(directory)/\(path)")) ?? []).sorted()
     }
 
-    private func checkMigrations(_ configurations: [EffectiveConfiguration]) -> [Diagnostic] {
-        let collector = DiagnosticCollector()
-        for configuration in configurations {
-            for worker in configuration.workers {
-                for binding in worker.bindings {
-                    guard case .d1(_, let migrations?) = binding.target else { continue }
-                    var isDirectory = false
-                    let exists = FileManager.default.fileExists(
-                        atPath: "\(directory)/\(migrations.directory)", isDirectory: &isDirectory)
-                    MigrationDirectory.check(
-                        exists && isDirectory ? fileNames(in: migrations.directory) : nil,
-                        migrations.directory,
-                        at: binding.place, path: "workers.\(worker.name).d1.\(binding.name).migrations",
-                        collector)
-                }
-            }
-        }
-        return collector.sorted
+    /// What the texts alone can't tell: the files they name, and what this version does with them.
+    private func check(_ configuration: EffectiveConfiguration, _ collector: DiagnosticCollector) {
+        UnservedKeys.check(configuration, collector)
+        checkMigrations(configuration, collector)
+        if configuration.kind == .dev { checkLocalVariables(configuration, collector) }
     }
-}
 
-/// The names in a folder of D1 migrations: `0001_users.sql`, `0002_content.sql`, … without gaps.
-package enum MigrationDirectory {
-    /// - Parameter names: `nil` when there is no such folder.
-    static func check(
-        _ names: [String]?, _ directory: String, at place: SourcePlace, path: String,
-        _ collector: DiagnosticCollector
-    ) {
-        guard let names else {
-            collector.error(
-                .migration, at: place, path: path, "there is no folder \"\(directory)\"",
-                fix: "mkdir -p \(directory)")
-            return
-        }
-        var last: (number: Int, name: String)?
-        var problems: [String] = []
-        let numbered = names.filter { $0.hasSuffix(".sql") }.map { name in
-            (number: Int(name.prefix { $0.isASCII && $0.isNumber }), name: name)
-        }
-        for file in numbered where file.number == nil {
-            problems.append("\"\(file.name)\" doesn't begin with a number, such as 0001_")
-        }
-        let sorted = numbered.compactMap { file in file.number.map { (number: $0, name: file.name) } }
-            .sorted { ($0.number, $0.name) < ($1.number, $1.name) }
-        for file in sorted {
-            if let last, file.number == last.number {
-                problems.append("\"\(last.name)\" and \"\(file.name)\" have the same number")
-            } else if let last, file.number != last.number + 1 {
-                problems.append("number \(last.number + 1) is missing before \"\(file.name)\"")
+    private func checkMigrations(_ configuration: EffectiveConfiguration, _ collector: DiagnosticCollector) {
+        for worker in configuration.workers {
+            for binding in worker.bindings {
+                guard case .d1(_, let migrations?) = binding.target else { continue }
+                MigrationDirectory.check(
+                    migrationFiles(migrations), migrations, at: binding.place,
+                    path: "workers.\(worker.name).d1.\(binding.name).migrations", collector)
             }
-            last = file
         }
-        guard !problems.isEmpty else { return }
-        collector.error(
-            .migration, at: place, path: path, "\(directory): \(problems.joined(separator: "; "))")
+    }
+
+    private func checkLocalVariables(_ configuration: EffectiveConfiguration, _ collector: DiagnosticCollector) {
+        for worker in configuration.workers {
+            let local = localVariables(worker: worker.name, environment: configuration.environment)
+            for diagnostic in local.diagnostics { collector.add(diagnostic) }
+        }
     }
 }

@@ -35,25 +35,38 @@ package struct ProjectConfiguration: Sendable {
     package func load(
         environment: String, _ options: Options = Options()
     ) -> (configuration: EffectiveConfiguration?, diagnostics: [Diagnostic]) {
-        let collector = DiagnosticCollector(unknownKeySeverity: options.isLenient ? .warning : .error)
-        let configuration = Assembly(self, options, collector).assemble(environment)
+        let collector = Self.collector(options)
+        let configuration = read(environment, options, collector)
         return (collector.hasErrors ? nil : configuration, collector.sorted)
     }
 
     /// The findings of all environments, and of those between them.
     package func checkAll(_ options: Options = Options()) -> [Diagnostic] {
-        let collector = DiagnosticCollector(unknownKeySeverity: options.isLenient ? .warning : .error)
-        var assembled: [EffectiveConfiguration] = []
-        for name in environments.keys.sorted() {
+        let collector = Self.collector(options)
+        _ = readAll(options, collector)
+        return collector.sorted
+    }
+
+    static func collector(_ options: Options) -> DiagnosticCollector {
+        DiagnosticCollector(unknownKeySeverity: options.isLenient ? .warning : .error)
+    }
+
+    /// What can be read of an environment, with errors too: for checks that go on from there.
+    func read(
+        _ environment: String, _ options: Options, _ collector: DiagnosticCollector
+    ) -> EffectiveConfiguration? {
+        Assembly(self, options, collector).assemble(environment)
+    }
+
+    /// As `read`, for all environments; dev is one of them, with or without a file.
+    func readAll(_ options: Options, _ collector: DiagnosticCollector) -> [EffectiveConfiguration] {
+        let assembled = Set(environments.keys).union(["dev"]).sorted().compactMap { name in
             var options = options
             if EnvironmentKind(name: name) != .dev { options.sets = [] }
-            if let configuration = Assembly(self, options, collector).assemble(name) {
-                assembled.append(configuration)
-            }
+            return read(name, options, collector)
         }
-        if environments.isEmpty { _ = Assembly(self, options, collector).assemble("dev") }
         checkHosts(assembled, collector)
-        return collector.sorted
+        return assembled
     }
 
     /// Two environments on one node can't both own a host. They are taken to be on one node when they listen at

@@ -83,6 +83,7 @@ final class Channel: PollTarget {
     private var isOverfull: Bool { output.readableByteCount > Self.overfullByteCount }
     /// Bodies of answers that are in memory and not on their way yet.
     var heldBodyBytes = 0
+    var heldByteCount: Int { output.readableByteCount + heldBodyBytes }
 
     /// What one producer may be told to push before it is asked again: the isolate's credit alone would let it have
     /// gigabytes read for streams that it never takes.
@@ -321,8 +322,11 @@ final class Channel: PollTarget {
         }
         let rest = unsafe UnsafeRawBufferPointer(rebasing: payload[CallHead.byteCount...])
         guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
+        guard !call.kind.isOneWay else { return try receiveOneWay(call, unsafe Array(rest), from: event) }
         guard let event, call.kind.isForStore else {
-            return try unsafe makeCallStream(header, event).start(call, rest)
+            let stream = try makeCallStream(header, event)
+            if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
+            return try unsafe stream.start(call, rest)
         }
         guard event.countStoreCall() else {
             return try makeCallStream(header, event).answer(failure: CallFailure("Too many subrequests."))
@@ -330,8 +334,22 @@ final class Channel: PollTarget {
         let (service, question) = try unsafe (
             event.worker.store(call.binding), StoreCall(call.kind, message: Array(rest))
         )
-        if header.flags.contains(.end), try answerInPlace(question, service, header, event) { return }
-        try makeCallStream(header, event).ask(service, question)
+        if header.flags.contains(.end), !header.flags.contains(.requestBody), try answerInPlace(question, service, header, event) { return }
+        let stream = try makeCallStream(header, event)
+        if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
+        stream.ask(service, question)
+    }
+
+    /// Takes what is sent to a store without waiting for an answer. An event that is over, or has sent as much as it may, sends
+    /// in vain: the SDK has said so to the one who can do something about it.
+    private func receiveOneWay(_ call: CallHead, _ message: [UInt8], from event: EventStream?) throws(WireError) {
+        guard let event, event.countOneWayCall() else { return }
+        let service = try event.worker.store(call.binding)
+        do throws(CallFailure) {
+            _ = try service.answerInPlace(StoreCall(call.kind, message: message))
+        } catch {
+            if error.isMalformedCall { broken(by: error.message) }
+        }
     }
 
     private func makeCallStream(_ header: FrameHeader, _ event: EventStream?) throws(WireError) -> CallStream {
@@ -421,53 +439,6 @@ final class Channel: PollTarget {
         } else if now - lastProgress > Self.unreadMax {
             reactor.logger.log(.error, "isolate doesn't read its channel", isolate.logFields)
             isolate.kill(.unresponsive("its channel stays unread"))
-        }
-    }
-}
-
-/// What stands in front of the message of each call from an isolate.
-struct CallHead {
-    static let byteCount = 8
-    static let noBinding = UInt16.max
-
-    let kind: CallKind
-    let binding: UInt16
-    /// The event that makes the call.
-    let parent: UInt32
-
-    init(reading bytes: RawSpan) throws(WireError) {
-        guard bytes.byteCount >= Self.byteCount else { throw .truncated(offset: bytes.byteCount) }
-        guard let kind = CallKind(rawValue: bytes.littleEndianUInt16(at: 0)), kind.rawValue >= CallKind.log.rawValue
-        else { throw .invalidValue("call kind", offset: 0) }
-        self.kind = kind
-        binding = bytes.littleEndianUInt16(at: 2)
-        parent = bytes.littleEndianUInt32(at: 4)
-    }
-}
-
-extension StreamReset {
-    /// Reads the payload of a `reset` frame. Never fails: what can't be read is an internal error.
-    init(decoding payload: UnsafeRawBufferPointer) {
-        guard payload.count >= 2 else {
-            self.init(.internal, "reset without a code")
-            return
-        }
-        let code = Code(rawValue: unsafe payload.bytes.littleEndianUInt16(at: 0)) ?? .internal
-        self.init(code, unsafe String(decoding: payload.dropFirst(2), as: UTF8.self))
-    }
-
-    /// What the end of an isolate means to one of its streams.
-    init(_ exit: IsolateExit, channel: Int, stream: UInt32) {
-        switch exit.reason {
-        case .exceededCPU(let event, _, _):
-            if let event, event.channel != channel || event.stream != stream {
-                self.init(.internal, "the isolate was ended because of another event")
-            } else {
-                self.init(.exceededCPU, "Worker exceeded CPU time limit.")
-            }
-        case .exceededMemory: self.init(.exceededMemory, "Worker exceeded memory limit.")
-        case .killed, .exited, .crashed, .exceededThreads, .violatedSandbox:
-            self.init(.internal, "the isolate \(exit.reason)")
         }
     }
 }

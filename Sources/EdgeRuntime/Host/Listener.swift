@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import Observability
+internal import Synchronization
 package import System
 
 /// Where a node listens. Reads `host:port`; port 0 lets the kernel choose.
@@ -51,6 +52,7 @@ final class Listener: PollTarget {
     private let role: ListenerRole
     /// `nil` when it isn't for clients.
     let publicPort: UInt16?
+    let address: ListenAddress
     private var descriptor: Descriptor?
     /// The last connection's: many come from one address.
     private var client: Client?
@@ -62,11 +64,12 @@ final class Listener: PollTarget {
     private static let acceptsPerTurn = 64
 
     init(
-        _ descriptor: consuming Descriptor, role: ListenerRole, reactor: Reactor, node: NodeContext
+        _ descriptor: consuming Descriptor, address: ListenAddress, role: ListenerRole, reactor: Reactor, node: NodeContext
     ) throws(SystemError) {
         self.reactor = reactor
         self.node = node
         self.role = role
+        self.address = address
         let rawValue = descriptor.rawValue
         publicPort = role == .edge ? Self.port(of: rawValue) : nil
         self.descriptor = consume descriptor
@@ -132,10 +135,13 @@ final class Listener: PollTarget {
 
     private func client(at address: NetworkAddress) -> Client {
         if let client, client.address == address { return client }
-        let client = Client(address, isTrusted: node.settings.trustedProxies.contains(address))
+        let client = Client(address, isTrusted: node.trustedProxies.withLock { $0.contains(address) })
         self.client = client
         return client
     }
+
+    /// Whether a client is trusted is asked anew.
+    func forgetClient() { client = nil }
 
     /// No new connections from now on. Those that the kernel has taken for us are served: closing would reset them.
     func close() {

@@ -26,8 +26,10 @@ package final class Node: Sendable {
     /// - Parameters:
     ///   - reactorCount: One per core is right: reactors never wait.
     ///   - local: Answers on the control listener, and below `/cdn-cgi/` and `/__edge/` on public ones.
+    ///   - clientLimit: How often one client may come, whichever worker it asks; `nil`: as often as it likes.
     package init(
-        settings: EdgeSettings, clock: any NodeClock, logger: Logger, reactorCount: Int, local: any LocalHandler
+        settings: EdgeSettings, clock: any NodeClock, logger: Logger, reactorCount: Int, local: any LocalHandler,
+        clientLimit: (any RequestLimit)? = nil
     ) async throws {
         self.clock = clock
         self.logger = logger
@@ -38,7 +40,8 @@ package final class Node: Sendable {
         }
         var settings = settings
         settings.fitConnections(to: DescriptorLimit.raise())
-        context = NodeContext(settings: settings, logger: logger, clock: clock, local: local)
+        context = NodeContext(
+            settings: settings, logger: logger, clock: clock, local: local, clientLimit: clientLimit)
         let directory = IsolateDirectory()
         supervisor = try await Supervisor(
             logger: logger,
@@ -70,12 +73,12 @@ package final class Node: Sendable {
             sockets.append(descriptor.release())
         }
         for (reactor, socket) in zip(reactors, sockets) {
-            let context = context
+            let (context, bound) = (context, bound)
             let failure: SystemError? = await reactor.call {
                 do throws(SystemError) {
                     let listener = try Listener(
-                        Descriptor(owning: socket), role: role == .control ? .control : .edge, reactor: reactor,
-                        node: context)
+                        Descriptor(owning: socket), address: bound, role: role == .control ? .control : .edge,
+                        reactor: reactor, node: context)
                     reactor.listeners.append(listener)
                     return nil
                 } catch {
@@ -85,6 +88,24 @@ package final class Node: Sendable {
             if let failure { throw failure }
         }
         return bound
+    }
+
+    /// Takes no more connections at an address that `listen` returned. Open ones go on.
+    package func stopListening(at address: ListenAddress) async {
+        for reactor in reactors {
+            await reactor.call {
+                for listener in reactor.listeners where listener.address == address { listener.close() }
+                reactor.listeners.removeAll { $0.address == address }
+            }
+        }
+    }
+
+    /// Whose word about a client's address counts, for connections that come from now on.
+    package func setTrustedProxies(_ proxies: TrustedProxies) async {
+        context.trustedProxies.withLock { $0 = proxies }
+        for reactor in reactors {
+            await reactor.call { for listener in reactor.listeners { listener.forgetClient() } }
+        }
     }
 
     // MARK: Workers and routes
@@ -141,10 +162,12 @@ package final class Node: Sendable {
 
     /// Gives `worker` an event and waits for its answer.
     ///
-    /// - Parameter read: Reads the message of the answer, on a reactor. An isolate whose answer can't be read is ended.
+    /// - Parameters:
+    ///   - allowance: CPU time as for a request, or the longer one of events without a client.
+    ///   - read: Reads the message of the answer, on a reactor. An isolate whose answer can't be read is ended.
     package func send<Reply: Sendable>(
         _ kind: CallKind, _ message: [UInt8], to worker: WorkerRuntime, of release: ReleaseRuntime,
-        _ read: @escaping @Sendable (inout WireDecoder) throws(WireError) -> Reply
+        allowance: EventLedger.Allowance = .extended, _ read: @escaping @Sendable (inout WireDecoder) throws(WireError) -> Reply
     ) async throws(EventError) -> Reply {
         let reactor = state.withLock { state -> Reactor in
             state.nextReactor = (state.nextReactor + 1) % reactors.count
@@ -152,7 +175,9 @@ package final class Node: Sendable {
         }
         let result: Result<Reply, EventError> = await withCheckedContinuation { continuation in
             reactor.post {
-                let event = BackgroundEvent(kind, message, worker: worker, release: release, read) {
+                let event = BackgroundEvent(
+                    kind, message, worker: worker, release: release, allowance: allowance, read
+                ) {
                     continuation.resume(returning: $0)
                 }
                 reactor.dispatcher.submit(event, to: worker)
@@ -237,19 +262,21 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
     private let message: [UInt8]
     private let worker: WorkerRuntime
     private let release: ReleaseRuntime
+    private let allowance: EventLedger.Allowance
     private let read: (inout WireDecoder) throws(WireError) -> Reply
     private var completion: ((Result<Reply, Node.EventError>) -> Void)?
     private var itself: BackgroundEvent?
 
     init(
         _ kind: CallKind, _ message: [UInt8], worker: WorkerRuntime, release: ReleaseRuntime,
-        _ read: @escaping (inout WireDecoder) throws(WireError) -> Reply,
+        allowance: EventLedger.Allowance, _ read: @escaping (inout WireDecoder) throws(WireError) -> Reply,
         completion: @escaping (Result<Reply, Node.EventError>) -> Void
     ) {
         self.kind = kind
         self.message = message
         self.worker = worker
         self.release = release
+        self.allowance = allowance
         self.read = read
         self.completion = completion
         itself = self
@@ -276,7 +303,8 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
             kind, flags: .end,
             make: {
                 EventStream(
-                    number: $0, channel: channel, worker: worker, release: release, kind: kind, owner: self)
+                    number: $0, channel: channel, worker: worker, release: release, kind: kind, owner: self,
+                    allowance: allowance)
             },
             { $0.append(message) })
     }

@@ -36,12 +36,15 @@ struct Transport: ~Copyable {
     }
 
     /// Writes what it can of `buffer` and consumes it.
-    func write(from buffer: inout ByteBuffer) -> TransferResult {
+    ///
+    /// - Parameter moreFollows: what is written may wait for what comes right behind it, to go out in one packet.
+    func write(from buffer: inout ByteBuffer, moreFollows: Bool = false) -> TransferResult {
         var total = 0
+        let flags = Int32(MSG_NOSIGNAL) | (moreFollows ? Int32(MSG_MORE) : 0)
         while !buffer.isEmpty {
             let written = unsafe buffer.withReadable { bytes -> Int in
                 // SAFETY: send reads only the bytes that the buffer lends.
-                unsafe send(descriptor.rawValue, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+                unsafe send(descriptor.rawValue, bytes.baseAddress, bytes.count, flags)
             }
             if written > 0 {
                 let wasAll = written == buffer.readableByteCount

@@ -15,6 +15,9 @@ package enum Doctor {
         package let detail: String
         /// What an isolate can or can't do because of it.
         package let consequence: String
+
+        /// Whether it keeps tenants apart, rather than only saves resources.
+        package var isWall: Bool { ["seccomp", "landlock", "uid", "proc"].contains(layer) }
     }
 
     package struct Report: Sendable {

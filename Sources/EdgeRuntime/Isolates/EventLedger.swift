@@ -10,8 +10,8 @@ internal import System
 ///
 /// `open` and `close` belong to one thread (the reactor of the channel); the readings are for any.
 package final class EventLedger: @unchecked Sendable {
-    /// Which of the two CPU limits of `IsolateLimits` an event has.
-    package enum Allowance: Sendable { case standard, extended }
+    /// Which CPU limit of `IsolateLimits` an event has.
+    package enum Allowance: Sendable { case standard, extended, startUp }
 
     /// Returned by `open`; to be given to `close` exactly once.
     package struct Entry: Sendable, Equatable {
@@ -24,15 +24,19 @@ package final class EventLedger: @unchecked Sendable {
         package var oldestStream: UInt32
         package var openCount: Int
         package var extendedCount: Int
+        /// Whether the isolate is still being configured.
+        package var isStartingUp: Bool
         /// Events opened since the isolate started.
         package var openedTotal: UInt64
 
         package init(
-            oldestStream: UInt32 = 0, openCount: Int = 0, extendedCount: Int = 0, openedTotal: UInt64 = 0
+            oldestStream: UInt32 = 0, openCount: Int = 0, extendedCount: Int = 0, isStartingUp: Bool = false,
+            openedTotal: UInt64 = 0
         ) {
             self.oldestStream = oldestStream
             self.openCount = openCount
             self.extendedCount = extendedCount
+            self.isStartingUp = isStartingUp
             self.openedTotal = openedTotal
         }
     }
@@ -41,7 +45,7 @@ package final class EventLedger: @unchecked Sendable {
         var stream: UInt32 = 0
         var next: UInt32 = 0
         var previous: UInt32 = 0
-        var isExtended = false
+        var allowance = Allowance.standard
     }
 
     /// A list in the order of opening, through an array. Slot 0 is its head; freed slots form a list of
@@ -55,6 +59,7 @@ package final class EventLedger: @unchecked Sendable {
     /// Published: oldest stream in the upper half, number of open events in the lower.
     private let oldestAndCount = Atomic<UInt64>(0)
     private let extended = Atomic<Int>(0)
+    private let startUp = Atomic<Bool>(false)
     private let opened = Atomic<UInt64>(0)
     private let bell: WatchdogBell
 
@@ -67,7 +72,7 @@ package final class EventLedger: @unchecked Sendable {
     package func open(stream: UInt32, _ allowance: Allowance = .standard) -> Entry {
         let slot = takeSlot()
         let last = slots[0].previous
-        slots[Int(slot)] = Slot(stream: stream, next: 0, previous: last, isExtended: allowance == .extended)
+        slots[Int(slot)] = Slot(stream: stream, next: 0, previous: last, allowance: allowance)
         slots[Int(last)].next = slot
         slots[0].previous = slot
         openCount += 1
@@ -76,6 +81,7 @@ package final class EventLedger: @unchecked Sendable {
             extendedCount += 1
             extended.store(extendedCount, ordering: .relaxed)
         }
+        if allowance == .startUp { startUp.store(true, ordering: .relaxed) }
         publish()
         opened.store(openedTotal, ordering: .releasing)
         bell.ringIfResting()
@@ -92,7 +98,8 @@ package final class EventLedger: @unchecked Sendable {
         slots[Int(slot)] = Slot(next: firstFree)
         firstFree = slot
         openCount -= 1
-        if closed.isExtended {
+        if closed.allowance == .startUp { startUp.store(false, ordering: .relaxed) }
+        if closed.allowance == .extended {
             extendedCount -= 1
             extended.store(extendedCount, ordering: .relaxed)
         }
@@ -106,7 +113,8 @@ package final class EventLedger: @unchecked Sendable {
         let packed = oldestAndCount.load(ordering: .acquiring)
         return Reading(
             oldestStream: UInt32(packed >> 32), openCount: Int(packed & 0xffff_ffff),
-            extendedCount: extended.load(ordering: .relaxed), openedTotal: openedTotal)
+            extendedCount: extended.load(ordering: .relaxed), isStartingUp: startUp.load(ordering: .relaxed),
+            openedTotal: openedTotal)
     }
 
     private func publish() {

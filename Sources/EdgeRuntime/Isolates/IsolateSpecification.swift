@@ -32,6 +32,8 @@ package struct IsolateLimits: Equatable, Sendable {
     /// CPU time while no event is open: start-up, and what a handler leaves running. Host counts
     /// `waitUntil` as open.
     package var backgroundCPU: Duration
+    /// Until it has been configured, its initializer included (product limit).
+    package var startUpCPU: Duration = .seconds(1)
     /// Resident memory.
     package var memoryBytes: UInt64
     /// A worker has one thread for handlers and a few for slow crypto; Dispatch adds some.

@@ -165,6 +165,7 @@ package struct Watchdog: Sendable {
     }
 
     private func eventLimit(_ sample: Sample) -> UInt64 {
+        if sample.channels.contains(where: \.isStartingUp) { return UInt64(clamping: limits.startUpCPU.wholeNanoseconds) }
         let isExtended = sample.channels.contains { $0.extendedCount > 0 }
         return UInt64(clamping: (isExtended ? limits.extendedCPU : limits.cpu).wholeNanoseconds)
     }

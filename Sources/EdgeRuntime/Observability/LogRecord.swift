@@ -1,3 +1,4 @@
+internal import Synchronization
 package import System
 
 package enum LogLevel: Int, Comparable, Sendable, CaseIterable {
@@ -29,14 +30,23 @@ package protocol LogSink: Sendable {
 package struct Logger: Sendable {
     private let sink: any LogSink
     private let clock: any NodeClock
-    package var level: LogLevel
+    private let threshold: Threshold
     package var fields: [(name: String, value: String)] = []
 
     package init(sink: any LogSink, clock: any NodeClock, level: LogLevel) {
         self.sink = sink
         self.clock = clock
-        self.level = level
+        threshold = Threshold(level)
     }
+
+    /// Shared by all loggers that were made from one another.
+    private final class Threshold: Sendable {
+        let level: Atomic<Int>
+        init(_ level: LogLevel) { self.level = Atomic(level.rawValue) }
+    }
+
+    /// Lets records of `level` and above through from now on, for this logger and all that were made from it or it from.
+    package func setLevel(_ level: LogLevel) { threshold.level.store(level.rawValue, ordering: .relaxed) }
 
     package func with(_ name: String, _ value: String) -> Logger {
         var logger = self
@@ -48,7 +58,7 @@ package struct Logger: Sendable {
         _ level: LogLevel, _ message: @autoclosure () -> String,
         _ fields: @autoclosure () -> [(name: String, value: String)] = []
     ) {
-        guard level >= self.level else { return }
+        guard level.rawValue >= threshold.level.load(ordering: .relaxed) else { return }
         sink.write(
             LogRecord(
                 time: clock.wallTime(), level: level, message: message(), fields: self.fields + fields()))

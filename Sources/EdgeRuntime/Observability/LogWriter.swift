@@ -16,7 +16,7 @@ package final class LogWriter: LogSink {
     /// What may wait to be written.
     private static let pendingBytesMax = 1 << 20
 
-    private let format: Format
+    private let isJSON: Atomic<Bool>
     private let descriptor: Int32
     private let state = Mutex(State())
     private let available = Semaphore()
@@ -24,17 +24,16 @@ package final class LogWriter: LogSink {
 
     /// - Parameter descriptor: stays the caller's.
     package init(descriptor: Int32, format: Format) {
-        self.format = format
+        isJSON = Atomic(format == .json)
         self.descriptor = descriptor
         SystemThread(name: "edge-log") { [self] in while true { writeNext() } }.start()
     }
 
+    /// The form of records from now on.
+    package func setFormat(_ format: Format) { isJSON.store(format == .json, ordering: .relaxed) }
+
     package func write(_ record: LogRecord) {
-        let line: String =
-            switch format {
-            case .text: record.text
-            case .json: record.json
-            }
+        let line = isJSON.load(ordering: .relaxed) ? record.json : record.text
         let mustWake = state.withLock { state -> Bool in
             guard state.bytes.count + line.utf8.count <= Self.pendingBytesMax else {
                 state.dropped += 1

@@ -18,7 +18,7 @@ package final class EventCounter: Sendable {
     /// Also signals whenever the process gets the signal `number`, on whichever thread, in place of what that
     /// did before.
     ///
-    /// - Note: One counter per process; it must live as long as the process.
+    /// - Note: One counter per signal; it must live as long as the process.
     package func countProcessSignal(_ number: Int32) { _ = edge_count_signal(number, descriptor.rawValue) }
 
     /// Takes all signals; never blocks.

@@ -2,14 +2,24 @@ internal import Glibc
 
 /// Files and directories that the node owns: made with a mode, replaced as a whole, synced to the disk.
 package enum FileTree {
-    /// Makes a directory and its parents; one that exists is left as it is.
+    /// Makes a directory and its parents, whose names last through a power failure; one that exists is left as it is.
     package static func makeDirectory(_ path: String, mode: UInt32) throws(SystemError) {
-        if unsafe mkdir(path, mode) == 0 || errno == EEXIST { return }
-        guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
-            throw SystemError("mkdir", errno: errno, on: path)
+        if unsafe mkdir(path, mode) == 0 { return try syncDirectory(of: path) }
+        let failure = errno
+        if failure == EEXIST { return }
+        guard failure == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
+            throw SystemError("mkdir", errno: failure, on: path)
         }
         try makeDirectory(String(path[..<slash]), mode: 0o711)
         guard unsafe mkdir(path, mode) == 0 || errno == EEXIST else { throw SystemError("mkdir", errno: errno, on: path) }
+        try syncDirectory(of: path)
+    }
+
+    /// Makes the name of `path` durable in its directory.
+    private static func syncDirectory(of path: String) throws(SystemError) {
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        let opened = try openFile(directory.isEmpty ? "/" : directory, flags: O_RDONLY | O_DIRECTORY)
+        guard fsync(opened.rawValue) == 0 else { throw SystemError("fsync", errno: errno, on: directory) }
     }
 
     package static func openFile(_ path: String, flags: Int32, mode: UInt32 = 0o600) throws(SystemError) -> Descriptor {
@@ -58,9 +68,7 @@ package enum FileTree {
     /// Renames and syncs the directory that now has the name.
     package static func rename(_ source: String, to target: String) throws(SystemError) {
         guard unsafe Glibc.rename(source, target) == 0 else { throw SystemError("rename", errno: errno, on: target) }
-        let directory = target.lastIndex(of: "/").map { String(target[..<$0]) } ?? "."
-        let opened = try openFile(directory.isEmpty ? "/" : directory, flags: O_RDONLY | O_DIRECTORY)
-        guard fsync(opened.rawValue) == 0 else { throw SystemError("fsync", errno: errno, on: directory) }
+        try syncDirectory(of: target)
     }
 
     package static func remove(_ path: String) throws(SystemError) {

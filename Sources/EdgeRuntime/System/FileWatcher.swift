@@ -9,6 +9,8 @@ package struct FileWatcher: ~Copyable {
     private var flat: Set<Int32> = []
     /// Folders that are watched again when they are made anew, as builds do with what they put out.
     private var recurring: Set<String> = []
+    /// Names of folders that don't count, by the folder they are in.
+    private var passedOver: [Int32: Set<String>] = [:]
 
     package init() throws(SystemError) {
         let number = edge_inotify()
@@ -28,6 +30,18 @@ package struct FileWatcher: ~Copyable {
         }
     }
 
+    /// Watches a folder and all below it, but hidden ones and those in it that are named.
+    package mutating func watch(_ path: String, except names: Set<String>) {
+        let number = unsafe edge_inotify_watch(descriptor.rawValue, path)
+        guard number >= 0 else { return }
+        folders[number] = path
+        passedOver[number] = names
+        for name in FileTree.list(path) where !name.hasPrefix(".") && !names.contains(name) {
+            let child = path + "/" + name
+            if FileTree.isDirectory(child) { watch(child) }
+        }
+    }
+
     /// Watches a folder for changes of the files in it, not of what lies below.
     package mutating func watchFiles(of path: String) {
         let number = unsafe edge_inotify_watch(descriptor.rawValue, path)
@@ -42,6 +56,7 @@ package struct FileWatcher: ~Copyable {
     /// - Parameter top: A folder that `path` lies in and that stays; of others, only `path` itself is watched.
     package mutating func watch(_ path: String, below top: String) {
         watch(path)
+        guard !path.contains("/../") else { return }  // It begins with `top` and lies outside.
         var folder = path
         while folder.hasPrefix(top + "/") {
             recurring.insert(folder)
@@ -91,7 +106,9 @@ package struct FileWatcher: ~Copyable {
             guard !name.hasSuffix("~"), !name.hasSuffix(".swp"), isOurs || !name.hasPrefix(".") else { continue }
             let path = "\(folder)/\(name)"
             let isDirectory = FileTree.isDirectory(path)
-            if flat.contains(number), isDirectory, !recurring.contains(path) { continue }
+            // A pass over what doesn't count ends where something in it does.
+            let isSkipped = flat.contains(number) || passedOver[number]?.contains(name) == true
+            if isDirectory, isSkipped, !recurring.contains(path) { continue }
             changed.insert(path)
             if isDirectory { watch(path) }
         }

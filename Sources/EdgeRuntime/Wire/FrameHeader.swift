@@ -18,7 +18,13 @@ public struct FrameFlags: OptionSet, Sendable {
     /// without a detour through the isolate.
     public static let lazyBody = FrameFlags(rawValue: 2)
 
-    static let known: FrameFlags = [.end, .lazyBody]
+    /// On the `open` of an event: its request has a body that is sent only once the isolate gives credit for it.
+    public static let heldBody = FrameFlags(rawValue: 4)
+    /// On the `open` of a call: its body is that of the event's request, which the isolate has not asked for; the node
+    /// passes it on itself.
+    public static let requestBody = FrameFlags(rawValue: 8)
+
+    static let known: FrameFlags = [.end, .lazyBody, .heldBody, .requestBody]
 }
 
 /// The twelve bytes in front of each payload, little-endian:

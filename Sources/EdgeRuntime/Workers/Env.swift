@@ -29,6 +29,24 @@ public struct Env: Sendable {
         Queue(transport: invocation, binding: try binding(name, .queue))
     }
 
+    /// - Throws: `BindingError` when no rate limit is bound under `name`.
+    public func rateLimit(_ name: String) throws -> RateLimit {
+        RateLimit(transport: invocation, binding: try binding(name, .rateLimit))
+    }
+
+    /// - Throws: `BindingError` when no analytics dataset is bound under `name`.
+    public func analytics(_ name: String) throws -> AnalyticsDataset {
+        AnalyticsDataset(transport: invocation, binding: try binding(name, .analytics))
+    }
+
+    /// Which version of the worker this is. There is no call behind it, so `init` may ask too.
+    ///
+    /// - Throws: `BindingError` when no version metadata is bound under `name`.
+    public func versionMetadata(_ name: String) throws -> VersionMetadata {
+        _ = try invocation.isolate.binding(name, .versionMetadata)
+        return VersionMetadata(invocation.isolate.configuration)
+    }
+
     /// - Throws: `BindingError` when no service is bound under `name`.
     public func service(_ name: String) throws -> ServiceBinding {
         ServiceBinding(invocation: invocation, binding: try binding(name, .service))

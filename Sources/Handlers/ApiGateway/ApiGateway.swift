@@ -7,12 +7,10 @@ import Workers
     private let tokens: AccessTokens
     private let cors: CORSPolicy
     private let upstreams: [Upstream]
-    private var limits: GatewayLimits
 
     init(env: Env) throws {
         tokens = try AccessTokens(secret: env.requiredSecret("JWT_KEY"))
         cors = CORSPolicy(env.variable("CORS_ORIGINS") ?? "http://localhost:3000,http://localhost:5173")
-        limits = try GatewayLimits(env)
         upstreams = [
             Upstream("/api/v1/auth", ServiceClient("auth-service", binding: "AUTH")),
             Upstream("/api/v1/users", ServiceClient("user-service", binding: "USERS")),
@@ -24,7 +22,7 @@ import Workers
     func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
         let requestID = RequestID.of(request)
         let origin = request.headers["origin"]
-        var budget: SlidingWindowLimiter.Decision?
+        var budget = RequestBudget()
         var response: Response
         if CORSPolicy.isPreflight(request), let origin {
             response = cors.preflightResponse(origin: origin)
@@ -38,22 +36,18 @@ import Workers
             headers[RequestID.header] = requestID
             SecurityHeaders.write(to: &headers, scheme: request.headers["x-forwarded-proto"])
             cors.write(to: &headers, origin: origin)
-            if let budget {
-                headers["ratelimit-limit"] = String(budget.limit)
-                headers["ratelimit-remaining"] = String(budget.remaining)
-                headers["ratelimit-reset"] = String(budget.resetSeconds)
-            }
+            budget.write(to: &headers)
         }
         return response
     }
 
     private func respond(
-        to request: Request, requestID: String, budget: inout SlidingWindowLimiter.Decision?, _ env: Env,
+        to request: Request, requestID: String, budget: inout RequestBudget, _ env: Env,
         _ context: ExecutionContext
     ) async throws -> Response {
         let path = request.path
         let address = ClientAddress.limitKey(request.headers["cf-connecting-ip"] ?? "unknown")
-        try limits.take(.address(address), now: context.now, &budget)
+        try await budget.take(.address(address), env)
         if path == "/api/health" || path == "/api/v1/health" {
             guard request.method == .get || request.method == .head else {
                 throw APIError.methodNotAllowed("GET, HEAD")
@@ -65,10 +59,10 @@ import Workers
         }
         var identity: Identity?
         if PublicPaths.contains(path) {
-            try limits.take(.credentials(address), now: context.now, &budget)
+            try await budget.take(.credentials(address), env)
         } else {
             let verified = try await verifiedIdentity(request, env, context)
-            try limits.take(.user(verified.userID), now: context.now, &budget)
+            try await budget.take(.user(verified.userID), env)
             identity = verified
         }
         var forwarded = request

@@ -42,6 +42,49 @@ import Testing
         }
     }
 
+    @Test func `errors repeat the beginning of a long text, not all of it`() async throws {
+        try await withDatabase { (database, _) async throws in
+            let long = "SELECT " + String(repeating: "é", count: 200_000)
+            let line = try #require(await failure { _ = try await database.exec("SELECT 1;\n" + long) })
+            #expect(line.hasPrefix("D1_EXEC_ERROR: Error in line 2: SELECT éé"))
+            #expect(line.hasSuffix("statement too long: SQLITE_TOOBIG") && line.utf8.count < 2000)
+            let name = String(repeating: "n", count: 50_000)
+            let table = try #require(await failure { try await database.prepare("SELECT * FROM \(name)").run() })
+            #expect(table.hasPrefix("D1_ERROR: no such table: nnn") && table.utf8.count < 2000)
+            #expect(table.hasSuffix("SQLITE_ERROR"))
+            let bookmark = String(repeating: "0", count: 100_000)
+            let session = try #require(
+                await failure { _ = try await database.withSession(bookmark).prepare("SELECT 1").run() })
+            #expect(session.contains("Invalid bookmark: 000") && session.utf8.count < 2000)
+        }
+    }
+
+    @Test func `exec takes lines that end with CR and LF`() async throws {
+        try await withDatabase { (database, _) async throws in
+            let result = try await database.exec("CREATE TABLE t(a);\r\nINSERT INTO t VALUES(1);\r\n\r\nSELECT 1;\r\n")
+            #expect(result.count == 3)
+            #expect(try await database.exec(String(repeating: "\r\n", count: 500_000) + "SELECT 1").count == 1)
+            #expect(
+                await failure { _ = try await database.exec("SELECT 1;\r\nslect 2;\r\nSELECT 3;") }
+                    == "D1_EXEC_ERROR: Error in line 2: slect 2;: near \"slect\": syntax error at offset 0: "
+                    + "SQLITE_ERROR")
+        }
+    }
+
+    @Test func `texts that differ in bytes only are different statements`() async throws {
+        try await withDatabase { (database, _) async throws in
+            // The same word, with one character and with two.
+            for (text, hex) in [("\u{e9}", "C3A9"), ("e\u{301}", "65CC81"), ("\u{e9}", "C3A9")] {
+                #expect(try await database.prepare("SELECT hex('\(text)') h").first("h") == .text(hex))
+            }
+        }
+    }
+
+    @Test func `a quote is a quote also with an accent behind it`() {
+        #expect(SQLText.quoted(text: "a'\u{301}b") == "'a''\u{301}b'")
+        #expect(SQLText.quoted(identifier: "a\"\u{301}b") == "\"a\"\"\u{301}b\"")
+    }
+
     @Test func `several statements in one text run in one transaction`() async throws {
         try await withDatabase { (database, _) async throws in
             let result = try await database.prepare(

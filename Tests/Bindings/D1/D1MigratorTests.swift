@@ -98,6 +98,33 @@ import Testing
         }
     }
 
+    @Test func `an applied file whose text is another one now is found`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main", table: "steps")
+            let first = D1Migration(name: "1.sql", text: "CREATE TABLE a(x)", digest: "one")
+            #expect(try await migrator.changed([first]).isEmpty)
+            #expect(try await migrator.apply([first], as: .all).succeeded)
+            #expect(try await migrator.changed([first]).isEmpty)
+            let edited = D1Migration(name: "1.sql", text: "CREATE TABLE b(x)", digest: "two")
+            let fresh = D1Migration(name: "2.sql", text: "-- nothing", digest: "three")
+            #expect(try await migrator.changed([edited, fresh]) == ["1.sql"])
+            // It stays found: looking changes nothing.
+            #expect(try await migrator.changed([edited]) == ["1.sql"])
+            // The table itself is as wrangler makes it.
+            let columns = try await database.prepare("SELECT name FROM pragma_table_info('steps')").all().results
+            #expect(columns.compactMap { $0["name"]?.text } == ["id", "name", "applied_at"])
+            // One that was applied without a digest gets the first one seen.
+            #expect(try await migrator.apply([D1Migration(name: "3.sql", text: "--")]).succeeded)
+            let adopted = D1Migration(name: "3.sql", text: "--", digest: "four")
+            #expect(try await migrator.changed([adopted]).isEmpty)
+            #expect(try await migrator.changed([D1Migration(name: "3.sql", text: "-", digest: "five")]) == ["3.sql"])
+            // What failed leaves no digest behind.
+            let bad = D1Migration(name: "4.sql", text: "NONSENSE", digest: "six")
+            #expect(try await !migrator.apply([bad], as: .all).succeeded)
+            #expect(try await migrator.changed([D1Migration(name: "4.sql", text: "--", digest: "x")]).isEmpty)
+        }
+    }
+
     @Test func `another table keeps other names`() async throws {
         try await withDatabase { (database, fixture) async throws in
             let migrator = D1Migrator(store: fixture.store, database: "main", table: "my \"own\"")

@@ -31,6 +31,101 @@ import Testing
         }
     }
 
+    @Test func `bookmarks never go back when nothing is written after a checkpoint`() async throws {
+        var limits = D1Limits()
+        limits.checkpointFrames = 4
+        try await withDatabase(limits: limits) { (database, _) async throws in
+            let session = database.withSession("first-primary")
+            _ = try await session.prepare("CREATE TABLE t(a)").run()
+            for round in 0..<50 {
+                // Enough for a checkpoint, then a write that changes nothing, then one that starts the log over.
+                for _ in 0..<3 {
+                    _ = try await session.prepare("INSERT INTO t VALUES(?)").bind(
+                        String(repeating: "x", count: 9000)
+                    ).run()
+                }
+                let before = try #require(session.getBookmark())
+                _ = try await session.prepare("UPDATE t SET a = 1 WHERE a = 'nobody'").run()
+                let idle = database.withSession("first-primary")
+                _ = try await idle.prepare("UPDATE t SET a = 1 WHERE a = 'nobody'").run()
+                #expect(try #require(idle.getBookmark()) >= before, "round \(round)")
+                let write = database.withSession("first-primary")
+                _ = try await write.prepare("DELETE FROM t WHERE rowid = 1").run()
+                _ = try await write.prepare("INSERT INTO t VALUES(1)").run()
+                #expect(try #require(write.getBookmark()) > before, "round \(round)")
+            }
+        }
+    }
+
+    @Test func `a log that grew long is cut when it starts over`() async throws {
+        var limits = D1Limits()
+        limits.checkpointFrames = 10
+        limits.logFramesMax = 100
+        try await withDatabase(limits: limits) { (database, fixture) async throws in
+            _ = try await database.exec("CREATE TABLE t(a)")
+            let insert = database.prepare("INSERT INTO t VALUES(?)")
+            let blob = [UInt8](repeating: 1, count: 100_000)
+            _ = try await database.batch((0..<30).map { _ in insert.bind(blob) })
+            for _ in 0..<20 { _ = try await insert.bind("small").run() }
+            let log = try FileManager.default.attributesOfItem(atPath: fixture.directory + "/main.sqlite-wal")
+            let size = try #require(log[.size] as? Int)
+            #expect(size <= 100 * 4096, "\(size) bytes")
+        }
+    }
+
+    @Test func `writes go on beside a reader that stays, however long the log`() async throws {
+        var limits = D1Limits()
+        limits.checkpointFrames = 10
+        limits.logFramesMax = 20
+        try await withDatabase(limits: limits) { (database, fixture) async throws in
+            _ = try await database.exec("CREATE TABLE t(a)")
+            let path = fixture.directory + "/main.sqlite"
+            let reader = try SQLiteConnection(path: path, .readOnly)
+            try reader.execute("BEGIN; SELECT * FROM t")
+            let insert = database.prepare("INSERT INTO t VALUES(?)")
+            for _ in 0..<30 { _ = try await insert.bind(String(repeating: "x", count: 9000)).run() }
+            try reader.execute("COMMIT")
+            #expect(try await database.prepare("SELECT count(*) n FROM t").first("n") == 30)
+        }
+    }
+
+    @Test(arguments: ["", "1", "1 x", "one two", "1 2 3"])
+    func `a timeline that can't be read is refused, not begun anew`(text: String) async throws {
+        let fixture = try Fixture()
+        _ = try await fixture.database.exec("CREATE TABLE t(a)")
+        await fixture.store.close()
+        let path = fixture.directory + "/main.sqlite.timeline"
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        let again = try Fixture(directory: fixture.directory)
+        #expect(
+            await failure { try await again.database.prepare("SELECT 1").run() }
+                == "D1_ERROR: Internal error while starting up D1 DB storage caused object to be reset.")
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == text)
+        try "7 100\n".write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(try await again.database.prepare("SELECT count(*) n FROM t").first("n") == 0)
+        await again.store.close()
+        await fixture.close()
+    }
+
+    @Test func `a deletion that is interrupted leaves no half of a database`() async throws {
+        let fixture = try Fixture()
+        _ = try await fixture.database.exec("CREATE TABLE t(a);\nINSERT INTO t VALUES(1);")
+        await fixture.store.close()
+        // A directory in the place of a file can't be unlinked.
+        let timeline = fixture.directory + "/main.sqlite.timeline"
+        let again = try Fixture(directory: fixture.directory)
+        try FileManager.default.removeItem(atPath: timeline)
+        try FileManager.default.createDirectory(atPath: timeline, withIntermediateDirectories: false)
+        await #expect(throws: D1Failure.self) { try await again.store.delete("main") }
+        #expect(!FileManager.default.fileExists(atPath: fixture.directory + "/main.sqlite"))
+        // The engine is gone with it: what comes next is a new database.
+        try FileManager.default.removeItem(atPath: timeline)
+        _ = try await again.database.exec("CREATE TABLE t(a)")
+        #expect(try await again.database.prepare("SELECT count(*) n FROM t").first("n") == 0)
+        await again.store.close()
+        await fixture.close()
+    }
+
     @Test func `bookmarks grow through checkpoints`() async throws {
         var limits = D1Limits()
         limits.checkpointFrames = 5
@@ -166,7 +261,8 @@ import Testing
         try await withDatabase { (_, fixture) async throws in
             let reply = try await fixture.store.run(
                 D1Request(.query([.init(sql: "SELECT 1 a, 'text' b, x'0102' c, 2.5 d, NULL e")], .allRows)),
-                on: "main")
+                on: "main"
+            ).bytes
             let seed = UInt64.random(in: 0 ... .max)
             var generator = SeededGenerator(seed: seed)
             for count in 0..<reply.count {

@@ -78,7 +78,9 @@ final class LoopbackTransport: BindingTransport {
         switch reply.body {
         case nil: return BindingReply(message: reply.message)
         case .bytes(let bytes): return BindingReply(message: reply.message, body: ByteStream(bytes))
-        case .file, .stream: throw CallFailure("unexpected body")
+        case .stream(let source):
+            return BindingReply(message: reply.message, body: ByteStream { try await source.next() })
+        case .file: throw CallFailure("unexpected body")
         }
     }
 }

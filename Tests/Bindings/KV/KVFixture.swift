@@ -14,16 +14,21 @@ final class KVFixture: Sendable {
     /// The seconds since 1970 that the clock shows.
     var now: Int { Int(clock.wallTime().seconds) }
 
-    init(fault: (@Sendable (String) -> LMDBError?)? = nil, at path: String? = nil) throws {
+    init(
+        fault: (@Sendable (String) -> LMDBError?)? = nil, at path: String? = nil,
+        options change: (inout EmbeddedKVStore.Options) -> Void = { _ in }
+    ) throws {
         self.path = path ?? KVFixture.makeDirectory()
-        store = try KVFixture.open(self.path, clock, fault)
+        store = try KVFixture.open(self.path, clock, fault, change)
     }
 
     static func open(
-        _ path: String, _ clock: VirtualClock, _ fault: (@Sendable (String) -> LMDBError?)? = nil
+        _ path: String, _ clock: VirtualClock, _ fault: (@Sendable (String) -> LMDBError?)? = nil,
+        _ change: (inout EmbeddedKVStore.Options) -> Void = { _ in }
     ) throws -> EmbeddedKVStore {
         var options = EmbeddedKVStore.Options()
         options.environment.fault = fault
+        change(&options)
         return try EmbeddedKVStore(
             directory: path + "/kv", clock: clock,
             logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), options: options)
@@ -63,7 +68,9 @@ final class LoopbackTransport: BindingTransport {
         switch reply.body {
         case nil: return BindingReply(message: reply.message)
         case .bytes(let bytes): return BindingReply(message: reply.message, body: ByteStream(bytes))
-        case .file, .stream: throw CallFailure("the engine answers with bytes")
+        case .stream(let source):
+            return BindingReply(message: reply.message, body: ByteStream { try await source.next() })
+        case .file: throw CallFailure("the engine has no files")
         }
     }
 }

@@ -48,6 +48,20 @@ import Testing
         #expect(scheduler.next(readiness(10), now: time(5000)) == .wait(until: nil))
     }
 
+    @Test func `counts batches of earlier settings, and forgets those that never left`() {
+        let settings = QueueConsumerSettings(batchSizeMax: 1, batchTimeout: .zero, concurrencyMax: 1)
+        var scheduler = ConsumerScheduler(settings, tenantCap: 32, inFlightCount: 1)
+        let now = UnixTime(milliseconds: 1000)
+        let ready = QueueReadiness(isPaused: false, readyCount: 2, oldestReady: now, nextReady: nil)
+        #expect(scheduler.next(ready, now: now) == .wait(until: nil))
+        scheduler.batchEnded(.succeeded, ready)
+        #expect(scheduler.next(ready, now: now) == .lease(countMax: 1))
+        scheduler.batchStarted()
+        #expect(scheduler.next(ready, now: now) == .wait(until: nil))
+        scheduler.batchWithdrawn()
+        #expect(scheduler.next(ready, now: now) == .lease(countMax: 1))
+    }
+
     @Test func `is serial with a concurrency of one`() {
         var scheduler = ConsumerScheduler(QueueConsumerSettings(concurrencyMax: 1), tenantCap: 100)
         scheduler.batchStarted()

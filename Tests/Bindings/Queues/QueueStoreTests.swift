@@ -138,6 +138,104 @@ import Testing
         #expect(lease?.messages.map(\.item.attempts) == [1])
     }
 
+    @Test func `settles and gives back what the disk refuses at first`() async throws {
+        let isBroken = Atomic<Bool>(false)
+        let fixture = try QueueFixture(fault: { operation in
+            operation == "commit" && isBroken.load(ordering: .relaxed)
+                ? LMDBError("mdb_txn_commit", .diskFull) : nil
+        })
+        let queue = try await fixture.queue()
+        try await queue.send(1)
+        let consumer = QueueConsumerSettings()
+        let failures = Atomic<Int>(0)
+        let whenFailed: @Sendable (QueueError) -> Void = { _ in
+            if failures.add(1, ordering: .relaxed).newValue % 3 == 0 { isBroken.store(false, ordering: .relaxed) }
+        }
+        // Pauses pass at once.
+        let clock = fixture.clock
+        let time = Task {
+            while !Task.isCancelled {
+                clock.advance(by: .seconds(1))
+                await Task.yield()
+            }
+        }
+        let given = try #require(try await fixture.lease())
+        isBroken.store(true, ordering: .relaxed)
+        try await fixture.store.releasePatiently(given, clock: clock, whenFailed: whenFailed)
+        #expect(failures.load(ordering: .relaxed) == 3)
+        let lease = try #require(try await fixture.lease())
+        isBroken.store(true, ordering: .relaxed)
+        _ = try await fixture.store.settlePatiently(
+            lease, [.acknowledge], consumer: consumer, clock: clock, whenFailed: whenFailed)
+        #expect(failures.load(ordering: .relaxed) == 6)
+        #expect(try fixture.store.metrics(of: "events").backlogCount == 0)
+        time.cancel()
+        await time.value
+    }
+
+    @Test func `gives a settlement up when its task is cancelled, or the queue is gone`() async throws {
+        let isBroken = Atomic<Bool>(false)
+        let fixture = try QueueFixture(fault: { operation in
+            operation == "commit" && isBroken.load(ordering: .relaxed)
+                ? LMDBError("mdb_txn_commit", .diskFull) : nil
+        })
+        try await fixture.queue().send(1)
+        let lease = try #require(try await fixture.lease())
+        isBroken.store(true, ordering: .relaxed)
+        let failures = FailureCount()
+        let (store, clock) = (fixture.store, fixture.clock)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await #expect(throws: QueueError.failed) {
+                    try await store.releasePatiently(lease, clock: clock) { _ in failures.add() }
+                }
+            }
+            while failures.count == 0 { await Task.yield() }
+            group.cancelAll()
+        }
+        isBroken.store(false, ordering: .relaxed)
+        try await store.deleteQueue("events")
+        await #expect(throws: QueueError.noSuchQueue("events")) {
+            try await store.releasePatiently(lease, clock: clock) { _ in }
+        }
+    }
+
+    @Test func `tells the time of the oldest message, wherever it stands`() async throws {
+        let fixture = try QueueFixture()
+        let first = try await fixture.queue("first")
+        let letters = try await fixture.queue("letters")
+        let start = fixture.now
+        try await first.send("old")
+        fixture.clock.advance(by: .seconds(10))
+        try await letters.send("young")
+        #expect(try fixture.store.metrics(of: "letters").oldestMessageTimestamp == start + 10_000)
+        // A dead letter keeps the time of its message, and stands behind all others.
+        let consumer = QueueConsumerSettings(retriesMax: 0, deadLetterQueue: "letters")
+        let lease = try #require(try await fixture.lease("first", consumer))
+        _ = try await fixture.store.settle(lease, [.retry(delaySeconds: nil)], consumer: consumer)
+        #expect(try fixture.store.metrics(of: "letters").oldestMessageTimestamp == start)
+        #expect(try fixture.store.metrics(of: "first").oldestMessageTimestamp == nil)
+        try await fixture.reopen()
+        #expect(try fixture.store.metrics(of: "letters").oldestMessageTimestamp == start)
+    }
+
+    @Test func `tells the oldest message's time also in files that don't say it`() async throws {
+        let fixture = try QueueFixture()
+        let start = fixture.now
+        let queue = try await fixture.queue()
+        for index in 0..<10 { try await queue.send(index) }
+        await fixture.store.close()
+        // As a node left it that knew no index of ages.
+        var options = LMDBEnvironment.Options()
+        options.databasesMax = 8
+        let environment = try LMDBEnvironment(directory: fixture.path + "/queues", options: options)
+        let ages = try environment.openDatabase("ages")
+        try environment.write { try $0.removeAll(in: ages) }
+        environment.close()
+        try await fixture.reopen()
+        #expect(try fixture.store.metrics(of: "events").oldestMessageTimestamp == start)
+    }
+
     @Test func `tells who listens when a queue may have become ready`() async throws {
         let fixture = try QueueFixture()
         let seen = Mutex<[String]>([])
@@ -313,4 +411,10 @@ import Testing
         #expect(deliveredLast.count > 100, "seed \(seed)")
         await fixture.store.close()
     }
+}
+
+private final class FailureCount: Sendable {
+    private let number = Atomic<Int>(0)
+    var count: Int { number.load(ordering: .relaxed) }
+    func add() { number.add(1, ordering: .relaxed) }
 }

@@ -1,4 +1,6 @@
+import Foundation
 import Interfaces
+import Observability
 import Stores
 import StoresR2
 import Synchronization
@@ -250,6 +252,108 @@ final class Faults: Sendable {
         await fixture.store.settle()
         #expect(fixture.blobs.isEmpty)
         #expect(await failure { _ = try await upload.uploadPart(2, "x") }.hasSuffix("(10024)"))
+    }
+
+    @Test func `a sweep that fails waits before it tries again`() async throws {
+        let fresh = try FreshDirectory()
+        let clock = VirtualClock()
+        let faults = Faults()
+        var options = EmbeddedR2Store.Options()
+        options.diskHook = faults.hook
+        options.sweepInterval = nil
+        let first = try EmbeddedR2Store(
+            directory: fresh.path + "/r2", clock: clock, logger: Self.logger(clock), options: options)
+        await first.close()
+        // A temporary file of a dead process, which can't be removed.
+        let stale = fresh.path + "/r2/tmp/" + String(repeating: "0", count: 32)
+        try #require(FileManager.default.createFile(atPath: stale, contents: nil))
+        faults.fail(.removeTemporary)
+        options.sweepInterval = .seconds(3600)
+        let store = try EmbeddedR2Store(
+            directory: fresh.path + "/r2", clock: clock, logger: Self.logger(clock), options: options)
+        func attempts() -> Int { faults.steps.count { $0 == .removeTemporary } }
+        while attempts() == 0 { await Task.yield() }
+        // Much happens, but no time passes.
+        for number in 0..<50 { try await store.createBucket("bucket-\(number)") }
+        #expect(attempts() == 1)
+        while attempts() == 1 {
+            clock.advance(by: .seconds(1))
+            await Task.yield()
+        }
+        await store.close()
+    }
+
+    private static func logger(_ clock: VirtualClock) -> Logger {
+        Logger(sink: DiscardingSink(), clock: clock, level: .error)
+    }
+
+    @Test func `calls after the end are answered with an error`() async throws {
+        let fixture = try await Fixture()
+        let bucket = fixture.bucket
+        try await bucket.put("k", "v")
+        await fixture.store.close()
+        for message in [
+            await failure { _ = try await bucket.list() }, await failure { _ = try await bucket.get("k") },
+            await failure { try await bucket.put("k", pattern(300_000)) },
+            await failure { try await bucket.put("k", pattern(10_000)) },
+        ] { #expect(message.hasSuffix("(10001)")) }
+    }
+
+    @Test func `many objects of many parts are deleted in several transactions`() async throws {
+        var options = EmbeddedR2Store.Options()
+        options.deletedBlobsMax = 3
+        let faults = Faults()
+        options.diskHook = faults.hook
+        let fixture = try await Fixture(options)
+        let keys = (0..<10).map { "k\($0)" }
+        for key in keys { try await fixture.bucket.put(key, pattern(100_000)) }
+        try await fixture.bucket.put("inline", "x")
+        faults.fail(nil)
+        try await fixture.bucket.delete(keys + ["inline", "missing"])
+        #expect(faults.steps.count { $0 == .commit } == 4)
+        #expect(try await fixture.bucket.list().objects.isEmpty)
+        await fixture.store.settle()
+        #expect(fixture.blobs.isEmpty)
+    }
+
+    @Test func `replies hold no more files open than they may, and lose nothing`() async throws {
+        var options = EmbeddedR2Store.Options()
+        options.openFilesMax = 2
+        let fixture = try await Fixture(options)
+        let bytes = pattern(300_000)
+        try await fixture.bucket.put("k", bytes)
+        let message = R2GetMessage(key: "k", range: nil)
+        var held: [R2Found] = []
+        for _ in 0..<5 { held.append(try await fixture.store.get(message, in: "photos")) }
+        let kinds = held.map { found in
+            if case .withBody(_, .file, _) = found { "file" } else { "stream" }
+        }
+        #expect(kinds == ["file", "file", "stream", "stream", "stream"])
+        // Unread, they outlive the object.
+        try await fixture.bucket.put("k", "new")
+        await fixture.store.settle()
+        #expect(fixture.blobs.count == 1)
+        for case .withBody(_, .stream(let source), _) in held {
+            var read: [UInt8] = []
+            while let piece = try await source.next() { read += piece }
+            #expect(read == bytes)
+        }
+        await fixture.store.settle()
+        #expect(fixture.blobs.isEmpty)
+        held = []
+        try await fixture.bucket.put("k", bytes)
+        if case .withBody(_, .file, _) = try await fixture.store.get(message, in: "photos") {
+        } else {
+            Issue.record("files that were given up are there again")
+        }
+    }
+
+    @Test func `keys of an upload are compared byte by byte`() async throws {
+        let fixture = try await Fixture()
+        let upload = try await fixture.bucket.createMultipartUpload("caf\u{e9}")
+        let other = fixture.bucket.resumeMultipartUpload("cafe\u{301}", uploadId: upload.uploadId)
+        #expect(await failure { _ = try await other.uploadPart(1, "x") }.hasSuffix("(10024)"))
+        _ = try await upload.uploadPart(1, "x")
     }
 
     @Test func `a replaced part's blob goes`() async throws {

@@ -90,6 +90,91 @@ import Testing
         }
     }
 
+    @Test func `migrations are looked at even where something else is wrong`() throws {
+        let shape = Self.shape + "foo = 1\n"
+        try project(["wrangler-like.toml": shape, "environments/staging.toml": Example.staging]) { loader in
+            let expected = ["there is no folder \"migrations/d\"", "unknown key \"foo\""]
+            #expect(loader.load(environment: "dev").diagnostics.map(\.message) == expected)
+            #expect(loader.checkAll().map(\.message) == expected)
+        }
+    }
+
+    @Test(arguments: [
+        ("*.sql", ["0001_a.sql", "0002_b.sql"]), ("*/migration.sql", ["0001_x/migration.sql", "0002_y/migration.sql"]),
+        ("000?_*.up", ["0001_c.up"]), ("./*.sql", ["0001_a.sql", "0002_b.sql"]), ("*.up", ["0001_c.up"]),
+        ("nothing", []),
+    ])
+    func `a pattern takes files of the folder`(_ pattern: String, _ expected: [String]) throws {
+        let names = [
+            "0001_a.sql", "0002_b.sql", "0001_x/migration.sql", "0002_y/migration.sql", "0002_y/down.sql", "0001_c.up",
+        ]
+        try project(Dictionary(uniqueKeysWithValues: names.map { ("m/\($0)", "") })) { loader in
+            let migrations = D1Migrations(directory: "m", table: "d1_migrations", pattern: pattern)
+            #expect(loader.migrationFiles(migrations) == expected)
+            #expect(loader.migrationFiles(D1Migrations(directory: "n", table: "t", pattern: pattern)) == nil)
+        }
+    }
+
+    @Test(arguments: [
+        ("tls = { certificate = \"c\", key = \"k\" }", "error tls"), ("ratelimit_global = 10", nil),
+        ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
+        ("preview_urls = true", "warning preview_urls"), ("cache_ttl = \"1s\"", "warning cache_ttl"),
+        ("keep_warm = \"1s\"", "warning keep_warm"), ("websocket_idle_timeout = \"1s\"", "warning websocket_idle_timeout"),
+        ("deploy = { bake = \"1s\", monitor = \"1s\" }", "warning deploy"),
+        ("hooks.rollback = \"true\"", "warning hooks"), ("durable_objects.on_deploy = \"keep\"", "warning durable_objects"),
+        ("workers.api.cache.enabled = true", "warning workers.api.cache"),
+        ("defaults.observability = { sampling = 0.5, logs = true }", "warning workers.api.observability"),
+        ("workers.api.isolates.max = 3", nil),
+    ])
+    func `what this version doesn't do is said`(_ line: String, _ expected: String?) throws {
+        try project([
+            "wrangler-like.toml": Self.shape, "migrations/d/0001_a.sql": "", "environments/dev.toml": line + "\n",
+        ]) { loader in
+            let found = loader.load(environment: "dev").diagnostics
+            #expect(found.map { "\($0.severity) \($0.path)" } == [expected].compactMap { $0 })
+            #expect(found.allSatisfy { $0.location?.file == "environments/dev.toml" && $0.location?.line == 1 })
+            #expect(loader.checkAll() == found)
+        }
+    }
+
+    @Test func `what the shape asks for and this version doesn't do is said once`() throws {
+        let shape = Example.shape(
+            """
+            [defaults]
+            cache = { enabled = true }
+            [workers.a]
+            product = "A"
+            smoke = [{ get = "/" }]
+            tail = ["b"]
+            ai = { binding = "AI" }
+            [workers.b]
+            product = "B"
+            assets = { directory = "public" }
+            services = [{ binding = "A", worker = "a", entrypoint = "E" }]
+            """)
+        try project(["wrangler-like.toml": shape, "environments/staging.toml": Example.staging]) { loader in
+            #expect(
+                loader.checkAll().map { "\($0.location?.line ?? 0) \($0.severity) \($0.path)" } == [
+                    "5 warning workers.a.cache", "8 warning workers.a.smoke", "9 warning workers.a.tail",
+                    "10 error workers.a.AI", "14 error workers.b.A",
+                ])
+        }
+    }
+
+    @Test func `mistakes in local values are found, in dev`() throws {
+        try project([
+            "wrangler-like.toml": Self.shape, "migrations/d/0001_a.sql": "", "environments/staging.toml": Example.staging,
+            ".dev.vars": "KEY=k\nnonsense\n",
+        ]) { loader in
+            #expect(
+                loader.load(environment: "dev").diagnostics.map(\.description) == [
+                    ".dev.vars:2:1: error: expected KEY=value"
+                ])
+            #expect(loader.checkAll().map(\.description) == [".dev.vars:2:1: error: expected KEY=value"])
+            #expect(loader.load(environment: "staging").diagnostics.isEmpty)
+        }
+    }
+
     @Test func `the platform's own files are sound in every environment`() throws {
         var root = URL(fileURLWithPath: #filePath)
         for _ in 0..<4 { root.deleteLastPathComponent() }
@@ -98,6 +183,7 @@ import Testing
         let platform = try #require(project)
         let diagnostics = platform.checkAll()
         #expect(diagnostics.rendered == "")
+        #expect(ConfigurationLoader(directory: root.path).checkAll().rendered == "")
         #expect(Set(platform.environments.keys).isSuperset(of: ["dev", "staging", "production"]))
         let dev = try #require(platform.load(environment: "dev").configuration)
         #expect(

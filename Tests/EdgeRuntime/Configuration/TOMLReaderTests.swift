@@ -136,6 +136,37 @@ import Testing
     }
 }
 
+@Suite struct `Depth of a TOML text` {
+    /// Whatever walks a document recurses on it.
+    private func message(_ text: String) -> String? {
+        do {
+            _ = try TOMLReader.read(SourceText(name: "t", text: text))
+            return nil
+        } catch { return error.diagnostic.description }
+    }
+    private func key(_ count: Int) -> String { Array(repeating: "a", count: count).joined(separator: ".") }
+
+    @Test func `a key has at most 100 parts, in headers and in front of values`() {
+        for (before, after) in [("[", "]\n"), ("[[", "]]\n"), ("", " = 1\n")] {
+            #expect(message("\(before)\(key(100))\(after)") == nil)
+            for count in [101, 5000] {
+                #expect(
+                    message("\(before)\(key(count))\(after)")
+                        == "t:1:\(201 + before.count - 1): error: a key has at most 100 parts")
+            }
+        }
+    }
+
+    @Test func `the parts of keys in inline tables count as the tables they make`() {
+        func nested(_ levels: Int) -> String {
+            (0..<levels).reduce("1") { inner, _ in "{ \(key(20)) = \(inner) }" }
+        }
+        #expect(message("x = \(nested(4))") == nil)
+        #expect(message("x = \(nested(6))")?.hasSuffix("values are nested more than 100 deep") == true)
+        #expect(message("x = \(nested(500))")?.hasSuffix("values are nested more than 100 deep") == true)
+    }
+}
+
 /// SplitMix64: the same numbers for the same seed.
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64

@@ -176,6 +176,10 @@ import Testing
                 ["6:52: error: workers.a.ratelimits.R.period: unsupported period: 30"]
             ),
             (
+                "[workers.a]\nproduct = \"A\"\nanalytics = [{ binding = \"M\", dataset = \"../m\" }]\n",
+                ["6:41: error: workers.a.analytics.M.dataset: \"../m\" is no name for a dataset"]
+            ),
+            (
                 "[workers.a]\nproduct = \"A\"\nkv = [{ binding = \"1X\", resource = \"r\" }]\n",
                 ["6:19: error: workers.a.kv.1X.binding: \"1X\" is no name for a binding"]
             ),
@@ -366,6 +370,64 @@ import Testing
         let diagnostics = Example.project(dev: dev).load(environment: "dev").diagnostics
         #expect(
             diagnostics.map { $0.description.replacing("environments/dev.toml:", with: "") } == [expected])
+    }
+
+    @Test(arguments: [
+        ("ratelimits.PER_IP = { limit = 5, key = \"ip\", namespace = \"n\" }", ["2:34 key", "2:46 namespace"]),
+        ("queues.consume.events = { dead_letter = \"x\", timeout = \"1s\" }", ["2:27 dead_letter"]),
+        ("queues.produce.EVENTS = { queue = \"x\", delivery_delay = \"1s\" }", ["2:27 queue"]),
+    ])
+    func `an environment can't set what is shape only, also where the shape doesn't say it`(
+        _ line: String, _ expected: [String]
+    ) {
+        let shape = Example.shape(
+            """
+            [workers.a]
+            product = "A"
+            ratelimits = [{ binding = "PER_IP", limit = 1, period = 60 }]
+            queues.consume = [{ queue = "events" }]
+            queues.produce = [{ binding = "EVENTS", queue = "events" }]
+            """)
+        let found = Example.project(shape: shape, dev: "[workers.a]\n\(line)\n").load(environment: "dev").diagnostics
+        #expect(
+            found.filter { $0.code == .notAllowedHere }.map {
+                "\($0.location?.line ?? 0):\($0.location?.column ?? 0) \($0.path.split(separator: ".").last ?? "")"
+            } == expected)
+    }
+
+    @Test(arguments: [
+        ("[queues.big_ones]\n", "4:9: error: queues.big_ones: \"big_ones\" is no name for a queue"),
+        (
+            "[workers.a]\nproduct = \"A\"\nqueues.produce = [{ binding = \"Q\", queue = \"a_b\" }]\n",
+            "6:44: error: workers.a.queues.produce.Q.queue: \"a_b\" is no name for a queue"
+        ),
+        (
+            "[workers.a]\nproduct = \"A\"\nqueues.consume = [{ queue = \"a_b\" }]\n",
+            "6:29: error: workers.a.queues.consume.a_b.queue: \"a_b\" is no name for a queue"
+        ),
+        (
+            "[workers.a]\nproduct = \"A\"\nqueues.consume = [{ queue = \"q\", dead_letter = \"q_dead\" }]\n[queues.q]\n",
+            "6:48: error: workers.a.queues.consume.q.dead_letter: \"q_dead\" is no name for a queue"
+        ),
+    ])
+    func `a queue's name is one that the store takes`(_ text: String, _ expected: String) {
+        #expect(Example.findings(text) == [expected])
+    }
+
+    @Test(arguments: ["artifacts", "tenants", "lock", "format"])
+    func `a tenant's name is none that the state directory uses`(_ name: String) {
+        let shape = "tenant = \"\(name)\"\ncompatibility_date = \"2026-08-01\"\n"
+        let found = Example.project(shape: shape, staging: nil, production: nil).load(environment: "dev").diagnostics
+        #expect(
+            found.map(\.description) == [
+                "wrangler-like.toml:1:10: error: tenant: \"\(name)\" is no name for a tenant: the node keeps things of its own under it"
+            ])
+    }
+
+    @Test func `dev is checked with or without a file of its own`() {
+        let shape = Example.shape("[workers.a]\nproduct = \"A\"\n")
+        let project = Example.project(shape: shape, production: nil)
+        #expect(project.checkAll(.init(sets: ["log.level=nonsense"])).map(\.path) == ["log.level"])
     }
 
     @Test func `a wrong value of the shape is found even where an environment replaces it`() {

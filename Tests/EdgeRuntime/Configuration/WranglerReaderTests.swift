@@ -269,6 +269,84 @@ import Testing
         #expect(worker.outbound.allows(host: "example.com", port: 443))
     }
 
+    @Test(arguments: [
+        ("Api", "Api"), (".build/debug/Api", "Api"), ("Sources/Api/main.swift", "Api"), ("src/index.ts", "index"),
+    ])
+    func `main names a product`(_ main: String, _ product: String) {
+        let text = "name = \"a\"\nmain = \"\(main)\"\ncompatibility_date = \"2026-08-01\"\n"
+        #expect(read(text).configuration?.workers.first?.product == product)
+    }
+
+    @Test(arguments: [
+        ("account_id = \"../up\"", "account_id"), ("account_id = \"lock\"", "account_id"),
+        ("d1_databases = [{ binding = \"DB\", database_name = \"../up\" }]", "d1_databases[0].database_name"),
+        ("kv_namespaces = [{ binding = \"KV\", id = \"a/b\" }]", "kv_namespaces[0].id"),
+        ("queues.producers = [{ binding = \"Q\", queue = \"a_b\" }]", "queues.producers[0].queue"),
+    ])
+    func `a name by which the node keeps something is one of its own kind`(_ line: String, _ path: String) {
+        let text = "name = \"a\"\nmain = \"A\"\ncompatibility_date = \"2026-08-01\"\n\(line)\n"
+        let (configuration, diagnostics) = read(text)
+        #expect(configuration == nil)
+        #expect(diagnostics.map(\.path) == [path])
+    }
+
+    @Test func `is written as our format, which reads as the same worker`() throws {
+        let text = #"""
+            name = "api"
+            main = "Api"
+            account_id = "abc"
+            compatibility_date = "2026-08-01"
+            routes = ["example.com/api/*", { pattern = "api.example.com", custom_domain = true }]
+            workers_dev = true
+            kv_namespaces = [{ binding = "KV", id = "cafe" }]
+            d1_databases = [{ binding = "DB", database_name = "main", migrations_table = "done" }, { binding = "NONE", migrations_dir = "gone" }]
+            r2_buckets = [{ binding = "BUCKET", bucket_name = "media" }]
+            queues.producers = [{ binding = "Q", queue = "jobs", delivery_delay = 5 }]
+            queues.consumers = [{ queue = "other", max_batch_size = 7, dead_letter_queue = "dead", retry_delay = 3 }]
+            ratelimits = [{ name = "RL", namespace_id = "1001", simple = { limit = 5, period = 10 } }]
+            durable_objects.bindings = [{ name = "ROOM", class_name = "Room" }]
+            migrations = [{ tag = "v1", new_sqlite_classes = ["Old"] }, { tag = "v2", renamed_classes = [{ from = "Old", to = "Room" }] }]
+            triggers.crons = ["*/5 * * * *"]
+            limits = { cpu_ms = 500 }
+            secrets = { required = ["KEY"] }
+            version_metadata = { binding = "VERSION" }
+            [vars]
+            TEXT = "a \"quoted\" one"
+            N = 5
+            T = { a = [1, { b = true }] }
+            """#
+        let (configuration, diagnostics) = read(text)
+        let wrangler = try #require(configuration, "\(diagnostics.rendered)")
+        let written = ShapeText(wrangler) { $0.directory != "gone" }.text
+        let project = ProjectConfiguration(
+            shape: SourceText(name: "wrangler-like.toml", text: written), environments: [:])
+        let loaded = project.load(environment: "dev")
+        let own = try #require(loaded.configuration, "\(loaded.diagnostics.rendered)\n\(written)")
+        #expect(loaded.diagnostics.isEmpty)
+        #expect(own.tenant == "abc")
+        let (old, new) = (try #require(wrangler.worker("api")), try #require(own.worker("api")))
+        #expect(new.product == old.product)
+        #expect(new.routes.map(\.pattern.text) == old.routes.map(\.pattern.text))
+        #expect(Set(new.customDomains.map(\.domain.host)) == Set(old.customDomains.map(\.domain.host)))
+        for binding in old.bindings where binding.name != "NONE" && binding.name != "RL" {
+            #expect(new.binding(binding.name)?.target == binding.target)
+        }
+        #expect(new.bindings.count == old.bindings.count)
+        // No folder, no migrations; a rate limit is relaxed in dev.
+        #expect(new.binding("NONE")?.target == .d1(resource: "api-none", migrations: nil))
+        let limit = RateLimit(key: .given, namespace: "1001", limit: 50, periodSeconds: 10)
+        #expect(new.binding("RL")?.target == .rateLimit(limit))
+        #expect(new.consumers.map(\.batchCountMax) == [7] && new.consumers.first?.deadLetterQueue == "dead")
+        #expect(new.consumers.first?.retryDelay == .seconds(3))
+        #expect(new.crons == old.crons)
+        #expect(new.secrets.map(\.name) == ["KEY"])
+        #expect(new.migrations == old.migrations)
+        #expect(new.limits.cpu == .seconds(2))
+        #expect(new.outbound == old.outbound)
+        #expect(new.variables.map { "\($0.name) \($0.value)" } == old.variables.map { "\($0.name) \($0.value)" })
+        #expect(own.queues.map(\.name) == wrangler.queues.map(\.name))
+    }
+
     @Test func `a JSON syntax error has its place`() {
         let (configuration, diagnostics) = read("{\n  \"name\": api\n}", name: "wrangler.json")
         #expect(configuration == nil)

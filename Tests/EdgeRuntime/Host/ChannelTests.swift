@@ -22,6 +22,30 @@ private final class GatedStore: StoreService {
     }
 }
 
+/// Reads bodies to their end.
+private final class CollectingStore: StoreService {
+    let byteCount = Atomic<Int>(0)
+    func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply {
+        do {
+            while let piece = try await call.body?.next() { byteCount.wrappingAdd(piece.count, ordering: .relaxed) }
+        } catch { throw CallFailure("\(error)") }
+        return StoreReply(message: [])
+    }
+}
+
+/// Takes what goes one way; an empty message is malformed.
+private final class OneWayStore: StoreService {
+    let calls = Atomic<Int>(0)
+
+    func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply { throw CallFailure("nobody waits for it") }
+
+    func answerInPlace(_ call: StoreCall) throws(CallFailure) -> StoreReply? {
+        guard !call.message.isEmpty else { throw .malformedCall(.truncated(offset: 0)) }
+        calls.wrappingAdd(1, ordering: .relaxed)
+        return StoreReply(message: [1, 2, 3])
+    }
+}
+
 /// Never ends, and counts what was taken of it.
 private final class EndlessSource: BodySource {
     let taken: Atomic<Int>
@@ -151,13 +175,59 @@ extension FakeNode {
             let client = try node.connect()
             client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\nhello")
             let isolate = try worker.nextReadyIsolate()
-            let event = try isolate.receive(.data).header.stream
+            let opened = try isolate.receive(.open).header
+            #expect(opened.flags == .heldBody, "it is not sent before somebody wants it")
+            let event = opened.stream
+            isolate.send(.credit, event, FakeIsolate.credit(1000))
+            #expect(try isolate.receive(.data).payload == Array("hello".utf8))
             isolate.send(.open, event, flags: .end, FakeIsolate.answer(401))
             #expect(try isolate.receive(.reset).header.stream == event)
             let answer = try client.readToEnd()
             #expect(answer.hasPrefix("HTTP/1.1 401"))
             #expect(answer.contains("\r\nConnection: close\r\n"))
             try node.waitForEvents(of: worker)
+        }
+    }
+
+    @Test func `gives a body back that the handler returns unread`() async throws {
+        try await onThread {
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker()
+            let client = try node.connect()
+            let body = String(repeating: "x", count: 100_000)
+            client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + body)
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            isolate.send(.open, event, flags: .end, FakeIsolate.answer(200, hasBody: true, length: 100_000, splice: event))
+            let head = try client.read(to: "\r\n\r\n")
+            #expect(head.hasPrefix("HTTP/1.1 200") && !head.contains("Connection: close"))
+            #expect(try client.read(count: 100_000) == Array(body.utf8))
+            // The connection goes on behind it.
+            client.send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n")
+            #expect(try isolate.receive(.open).header.stream == event + 2)
+        }
+    }
+
+    @Test func `gives a request's body to the call that the handler makes with it`() async throws {
+        try await onThread {
+            let store = CollectingStore()
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker(bindings: [.store(store)])
+            let client = try node.connect()
+            client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\n\r\n" + String(repeating: "x", count: 400_000))
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            let call = FakeIsolate.call(.r2Put, binding: 0, parent: event)
+            isolate.send(.open, 2, flags: [.end, .lazyBody, .requestBody], call)
+            #expect(try isolate.receive(.open).header.stream == 2)
+            #expect(store.byteCount.load(ordering: .relaxed) == 400_000)
+            // Only once, and not of an event that is over.
+            isolate.send(.open, 4, flags: [.end, .lazyBody, .requestBody], call)
+            guard case .malformedFrames = try worker.spawner.waitForKill(isolate) else {
+                throw TestFailure("ended for another reason")
+            }
         }
     }
 
@@ -240,7 +310,7 @@ extension FakeNode {
                 isolate.send(.open, stream, flags: [.end, .lazyBody], FakeIsolate.call(.r2Get, binding: 0, parent: event))
                 isolate.send(.credit, stream, FakeIsolate.credit(16 << 20))
             }
-            while store.calls.load(ordering: .relaxed) < 100 { usleep(1000) }
+            // Not all of them are even looked at while so much waits to be read.
             for _ in 0..<300 {
                 node.onReactor {}
                 usleep(1000)
@@ -313,6 +383,56 @@ extension FakeNode {
                 throw TestFailure("ended for another reason")
             }
             #expect(try client.readToEnd().hasPrefix("HTTP/1.1 500"))
+        }
+    }
+
+    @Test func `answers nothing to what goes one way, and takes as much of it as an event may send`() async throws {
+        try await onThread {
+            let points = OneWayStore()
+            let store = GatedStore { StoreReply(message: [7]) }
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker(bindings: [.store(points), .store(store)])
+            let client = try node.connect()
+            client.send(get)
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            func sendPoint(_ stream: UInt32) {
+                isolate.send(
+                    .open, stream, flags: [.end, .lazyBody], FakeIsolate.call(.analyticsWrite, binding: 0, parent: event) + [1])
+            }
+            for number in 1...260 { sendPoint(UInt32(2 * number)) }
+            isolate.send(.open, 600, flags: .end, FakeIsolate.call(.kvGet, binding: 1, parent: event))
+            let answer = try isolate.receive(.open)
+            #expect(answer.header.stream == 600)
+            #expect(points.calls.load(ordering: .relaxed) == 250)
+            isolate.send(.open, event, flags: .end, FakeIsolate.answer(204))
+            #expect(try client.readToEnd().hasPrefix("HTTP/1.1 204"))
+            // An event that is over sends in vain, and no harm is done.
+            sendPoint(602)
+            let other = try node.connect()
+            other.send(get)
+            let next = try isolate.receive(.open).header.stream
+            isolate.send(.open, next, flags: .end, FakeIsolate.answer(204))
+            #expect(try other.readToEnd().hasPrefix("HTTP/1.1 204"))
+            #expect(points.calls.load(ordering: .relaxed) == 250)
+        }
+    }
+
+    @Test func `ends an isolate whose one-way call can't be read`() async throws {
+        try await onThread {
+            let node = try FakeNode()
+            defer { node.stop() }
+            let worker = try node.addWorker(bindings: [.store(OneWayStore())])
+            let client = try node.connect()
+            client.send(get)
+            let isolate = try worker.nextReadyIsolate()
+            let event = try isolate.receive(.open).header.stream
+            isolate.send(.open, 2, flags: [.end, .lazyBody], FakeIsolate.call(.analyticsWrite, binding: 0, parent: event))
+            guard case .malformedFrames = try worker.spawner.waitForKill(isolate) else {
+                throw TestFailure("ended for another reason")
+            }
+            client.close()
         }
     }
 

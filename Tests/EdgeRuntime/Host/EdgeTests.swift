@@ -95,6 +95,16 @@ import Wire
     }
 }
 
+@Suite struct `What a client is counted by` {
+    @Test(arguments: [
+        ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8::1", "2001:db8:0:0::/64"), ("unknown", "unknown"),
+        (String(repeating: "x", count: 100), String(repeating: "x", count: 64)),
+    ]) func `is the IPv4 address or the IPv6 network`(address: String, key: String) {
+        #expect(ClientKey.text(of: address) == key)
+    }
+}
+
 @Suite struct `Latency histogram` {
     private let start = Instant(nanoseconds: 0)
 

@@ -42,6 +42,18 @@ private let milli: UInt64 = 1_000_000
         )
     }
 
+    @Test func `starting up has a limit of its own, however little an event may use`() {
+        var watchdog = Watchdog(limits: Self.limits)
+        func sample(_ cpu: UInt64) -> Watchdog.Sample {
+            Watchdog.Sample(
+                cpuNanoseconds: cpu * milli,
+                channels: [.init(oldestStream: 1, openCount: 1, isStartingUp: true, openedTotal: 1)])
+        }
+        #expect(watchdog.observe(sample(1)) == nil)
+        #expect(watchdog.observe(sample(800)) == nil)
+        #expect(watchdog.observe(sample(1002)) == .breach(Self.cpu(0, 1, 1001, of: 1000)))
+    }
+
     @Test func `a new turn starts from zero, and an even one is none`() {
         var watchdog = Watchdog(limits: Self.limits)
         let open: (UInt32, Int, Int, UInt64) = (1, 100, 0, 100)

@@ -251,6 +251,65 @@ private struct Refusal: Error, Equatable {}
     }
 }
 
+extension Scratch {
+    /// Takes the descriptor away through which liblmdb writes the last page of a commit: the one for `data.mdb` that
+    /// is opened with O_DSYNC.
+    fileprivate func breakLastCommitStep() -> Bool {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        for number in Int32(0)..<4096 {
+            let count = unsafe readlink("/proc/self/fd/\(number)", &buffer, buffer.count)
+            guard count > 0 else { continue }
+            let target = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            guard target == path + "/env/data.mdb", fcntl(number, F_GETFL) & O_DSYNC != 0 else { continue }
+            let readOnly = unsafe open(target, O_RDONLY)
+            defer { close(readOnly) }
+            return dup2(readOnly, number) == number
+        }
+        return false
+    }
+}
+
+@Suite struct `A commit whose last step fails` {
+    @Test func `leaves an environment that goes on, with what the disk holds`() throws {
+        let scratch = Scratch()
+        let environment = try scratch.environment()
+        let databases = try (0..<3).map { try environment.openDatabase("database \($0)") }
+        for (index, database) in databases.enumerated() {
+            try environment.write { try $0.put([1], [UInt8(index)], in: database) }
+        }
+        try #require(scratch.breakLastCommitStep())
+        let error = #expect(throws: LMDBError.self) {
+            try environment.write { try $0.put([2], [2], in: databases[0]) }
+        }
+        #expect(error?.leavesOutcomeOpen == true)
+        // Reads and writes go on, and databases are who they were.
+        for (index, database) in databases.enumerated() {
+            #expect(try environment.value(of: [1], in: database) == [UInt8(index)])
+        }
+        try environment.write { try $0.put([3], [3], in: databases[2]) }
+        #expect(try environment.value(of: [3], in: databases[2]) == [3])
+        #expect(try environment.openDatabase("database 1") == databases[1])
+        environment.close()
+        let again = try scratch.environment()
+        #expect(try again.value(of: [3], in: again.openDatabase("database 2")) == [3])
+        again.close()
+    }
+
+    @Test func `is no uncertainty when an earlier step fails`() throws {
+        #expect(!LMDBError("mdb_txn_commit", .diskFull).leavesOutcomeOpen)
+        #expect(LMDBError(LMDBError.lastCommitStep, .diskFull).leavesOutcomeOpen)
+    }
+
+    @Test func `an environment whose name may not be durable is not opened`() throws {
+        let scratch = Scratch()
+        #expect(throws: LMDBError("fsync", .inputOutput)) {
+            _ = try scratch.environment { $0.fault = { $0 == "sync" ? LMDBError("fsync", .inputOutput) : nil } }
+        }
+        let environment = try scratch.environment()
+        environment.close()
+    }
+}
+
 @Suite struct `Group commit` {
     @Test func `lets many writers share transactions, and each sees its own result`() async throws {
         let scratch = Scratch()

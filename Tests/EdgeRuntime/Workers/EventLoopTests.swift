@@ -292,6 +292,40 @@ import Wire
         #expect(try await host.answer(7).body == [9, 9])
     }
 
+    @Test func `sends data points one way, from helper threads too`() async throws {
+        let host = try await FakeHost { _, env, _ in
+            let dataset = AnalyticsDataset(transport: env.invocation, binding: 5)
+            dataset.writeDataPoint(doubles: [1])
+            try await Blocking.run { dataset.writeDataPoint(doubles: [2]) }
+            dataset.writeDataPoint(indexes: ["two", "indexes"])
+            return .text("done")
+        }
+        host.fetch(7)
+        for double in [1.0, 2] {
+            let frame = try await host.next()
+            let call = try Call(frame)
+            #expect(frame.isEnd && call.kind == .analyticsWrite && call.binding == 5 && call.parent == 7)
+            var decoder = WireDecoder(call.message)
+            #expect(try AnalyticsPoint(decoding: &decoder) == AnalyticsPoint(doubles: [double]))
+        }
+        #expect(try Call(try await host.next()).log?.text.hasPrefix("writeDataPoint: the point was dropped") == true)
+        // Nobody has answered, and nobody needs to.
+        #expect(try await host.answer(7).text == "done")
+    }
+
+    @Test func `knows its version in the worker's init`() async throws {
+        let host = try FakeHost { env in
+            let version = try env.versionMetadata("VERSION")
+            return FetchWorker { _, _, _ in .text("\(version.id) \(version.tag) \(version.timestamp)") }
+        }
+        var configuration = IsolateConfiguration.test(bindings: [.init("VERSION", .versionMetadata)])
+        configuration.versionTag = "tag"
+        configuration.versionTime = 1_767_225_600_000
+        #expect(try await host.configure(configuration).payload.first == 0)
+        host.fetch(3)
+        #expect(try await host.answer(3).text == "v1 tag 2026-01-01T00:00:00.000Z")
+    }
+
     @Test func `uploads a streamed body under credit`() async throws {
         let host = try await FakeHost { request, env, _ in
             .bytes(try await env.call(.r2Put, body: request.body).message)

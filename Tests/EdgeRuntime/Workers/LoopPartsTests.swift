@@ -158,3 +158,13 @@ import Wire
         #expect(try Response.json([1]).headers["content-type"] == "application/json")
     }
 }
+
+@Suite struct `Internet time` {
+    @Test(arguments: [
+        (0, "1970-01-01T00:00:00.000Z"), (-1, "1969-12-31T23:59:59.999Z"), (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+        (1_767_225_599_123, "2025-12-31T23:59:59.123Z"), (1_709_251_200_007, "2024-03-01T00:00:00.007Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+    ]) func `is RFC 3339 in UTC`(milliseconds: Int64, text: String) {
+        #expect(InternetTime.text(milliseconds: milliseconds) == text)
+    }
+}

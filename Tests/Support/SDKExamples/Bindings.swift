@@ -119,3 +119,22 @@ struct Claims: Codable {
 struct MissingSecret: Error, CustomStringConvertible {
     var description: String { "the secret JWT_KEY is not set" }
 }
+
+func limited(_ env: Env, user: String) async throws -> Response? {
+    let outcome = try await env.rateLimit("PER_USER").limit(key: user)
+    guard !outcome.success else { return nil }
+    let seconds = outcome.retryAfter.components.seconds + 1
+    return try Response(
+        status: 429, headers: Headers([("retry-after", "\(seconds)")]), body: ByteStream("slower, please\n"))
+}
+
+func version(_ env: Env) throws -> Response {
+    let version = try env.versionMetadata("VERSION")
+    return try .json(["id": version.id, "tag": version.tag, "since": version.timestamp])
+}
+
+func measure(_ request: Request, _ env: Env, took milliseconds: Int64) throws {
+    try env.analytics("METRICS").writeDataPoint(
+        indexes: [request.path], blobs: [request.method.rawValue, request.headers["cf-ipcountry"]],
+        doubles: [Double(milliseconds)])
+}

@@ -1,5 +1,5 @@
 // The worker that the store tests and benchmarks drive over HTTP: one route per store operation, thin on purpose.
-// Bindings: KV, DB, R2, QUEUE (any may be absent; a route that needs one then fails).
+// Bindings: KV, DB, R2, QUEUE, LIMIT, POINTS, VERSION (any may be absent; a route that needs one then fails).
 
 import Interfaces
 import Workers
@@ -14,6 +14,7 @@ import Workers
             Self.addR2(&routes)
             Self.addQueue(&routes)
             Self.addBenchmarks(&routes)
+            Self.addSmallBindings(&routes)
         }
     }
 
@@ -135,6 +136,43 @@ import Workers
             let text = try await exchange.request.text()
             _ = try await exchange.env.queue("QUEUE").send(text, contentType: .text)
             return .text("sent")
+        }
+    }
+
+    private struct Point: Decodable {
+        var indexes: [String]?
+        var blobs: [String?]?
+        var doubles: [Double]?
+        /// How often.
+        var count: Int?
+    }
+
+    /// A rate limit, the version, and a dataset of the Analytics Engine.
+    private static func addSmallBindings(_ routes: inout RouteBuilder) {
+        routes.get("/limit/*key") { exchange in
+            let outcome = try await exchange.env.rateLimit("LIMIT").limit(key: exchange.parameters.get("key") ?? "")
+            return .text("\(outcome.success) \(outcome.remaining)")
+        }
+        routes.get("/limit-error/:length") { exchange in
+            do {
+                let key = String(repeating: "k", count: try exchange.parameters.get("length", as: Int.self))
+                return .text("\(try await exchange.env.rateLimit("LIMIT").limit(key: key).success)")
+            } catch let failure as CallFailure { return .text(failure.message) }
+        }
+        routes.get("/version") { exchange in
+            let version = try exchange.env.versionMetadata("VERSION")
+            return try .json([version.id, version.tag, version.timestamp, exchange.context.metadata.version])
+        }
+        routes.post("/points") { exchange in
+            let points: [Point] = try await exchange.request.json()
+            let dataset = try exchange.env.analytics("POINTS")
+            for point in points {
+                for _ in 0..<(point.count ?? 1) {
+                    dataset.writeDataPoint(
+                        indexes: point.indexes ?? [], blobs: point.blobs ?? [], doubles: point.doubles ?? [])
+                }
+            }
+            return .text("written")
         }
     }
 

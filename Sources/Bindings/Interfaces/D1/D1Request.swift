@@ -39,6 +39,11 @@ package struct D1Request: Equatable, Sendable {
     /// One call in all. The largest batch of the limits table would be larger; this bounds the node's memory.
     package static let bytesMax = 32 << 20
 
+    /// Statements of one call, and values of one statement (spec: d1, section 8). Of what is more, one is kept: enough
+    /// for the error to be found, too little to fill the node's memory with a few bytes for each.
+    package static let statementsMax = 10_000
+    package static let parametersMax = 100
+
     /// The message, and the body when it is too large to be inline: the message is then one byte.
     package func encoded() -> (message: [UInt8], body: [UInt8]?) {
         var encoder = WireEncoder(capacity: 128)
@@ -73,10 +78,11 @@ package struct D1Request: Equatable, Sendable {
             guard let take = Take(rawValue: try decoder.takeUInt8()) else {
                 throw .invalidValue("D1 row choice", offset: decoder.offset - 1)
             }
-            let statements = try decoder.takeList { decoder throws(WireError) in
+            let statements = try decoder.takeList(keeping: Self.statementsMax + 1) { decoder throws(WireError) in
                 Statement(
                     sql: try decoder.takeString(),
-                    parameters: try decoder.takeList { decoder throws(WireError) in
+                    parameters: try decoder.takeList(keeping: Self.parametersMax + 1) {
+                        decoder throws(WireError) in
                         try D1Value(decoding: &decoder)
                     })
             }
@@ -85,6 +91,24 @@ package struct D1Request: Equatable, Sendable {
         default: throw .invalidValue("D1 work", offset: decoder.offset - 1)
         }
         try decoder.finish()
+    }
+}
+
+extension WireDecoder {
+    /// A list of which only the first elements are kept. The others are read as well, and must be as valid.
+    fileprivate mutating func takeList<Element>(
+        keeping countMax: Int, _ take: (inout WireDecoder) throws(WireError) -> Element
+    ) throws(WireError) -> [Element] {
+        let start = offset
+        let count = Int(try takeUInt32())
+        guard count <= remainingByteCount else { throw .invalidValue("list length", offset: start) }
+        var list: [Element] = []
+        list.reserveCapacity(min(count, countMax, 1024))
+        for _ in 0..<count {
+            let element = try take(&self)
+            if list.count < countMax { list.append(element) }
+        }
+        return list
     }
 }
 

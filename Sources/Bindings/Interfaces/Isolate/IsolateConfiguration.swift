@@ -4,7 +4,7 @@ package import Wire
 package struct IsolateConfiguration: Equatable, Sendable {
     package enum BindingKind: UInt8, Sendable {
         case kv = 1
-        case d1, r2, queue, service, rateLimit, assets
+        case d1, r2, queue, service, rateLimit, versionMetadata, analytics, assets
     }
 
     /// A capability. Its place in `bindings` is its number in calls.
@@ -26,6 +26,10 @@ package struct IsolateConfiguration: Equatable, Sendable {
     package var tenant: String
     package var worker: String
     package var version: String
+    /// What its deployer called the version; empty when nothing.
+    package var versionTag: String
+    /// When the version first came to be on this node, in milliseconds since 1970.
+    package var versionTime: Int64
     package var environment: String
     /// Three letters, the place in `CF-Ray`.
     package var colo: String
@@ -37,7 +41,8 @@ package struct IsolateConfiguration: Equatable, Sendable {
     package var subrequestsMax: UInt32
 
     package init(
-        tenant: String, worker: String, version: String, environment: String, colo: String = "LOC",
+        tenant: String, worker: String, version: String, versionTag: String = "", versionTime: Int64 = 0,
+        environment: String, colo: String = "LOC",
         bindings: [Binding] = [], variables: [(name: String, value: Variable)] = [],
         secrets: [(name: String, value: String)] = [], cpuLimitNanoseconds: UInt64 = 30_000_000_000,
         subrequestsMax: UInt32 = 1000
@@ -45,6 +50,8 @@ package struct IsolateConfiguration: Equatable, Sendable {
         self.tenant = tenant
         self.worker = worker
         self.version = version
+        self.versionTag = versionTag
+        self.versionTime = versionTime
         self.environment = environment
         self.colo = colo
         self.bindings = bindings
@@ -58,7 +65,8 @@ package struct IsolateConfiguration: Equatable, Sendable {
 
     package func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 512)
-        for text in [tenant, worker, version, environment, colo] { encoder.put(text) }
+        for text in [tenant, worker, version, versionTag, environment, colo] { encoder.put(text) }
+        encoder.put(versionTime)
         encoder.put(list: bindings) { encoder, binding in
             encoder.put(binding.name)
             encoder.put(binding.kind.rawValue)
@@ -87,8 +95,10 @@ package struct IsolateConfiguration: Equatable, Sendable {
         tenant = try decoder.takeString()
         worker = try decoder.takeString()
         version = try decoder.takeString()
+        versionTag = try decoder.takeString()
         environment = try decoder.takeString()
         colo = try decoder.takeString()
+        versionTime = try decoder.takeInt64()
         bindings = try decoder.takeList { decoder throws(WireError) in
             let name = try decoder.takeString()
             let number = try decoder.takeUInt8()

@@ -102,7 +102,7 @@ extension R2StorageClass {
 extension WireEncoder {
     /// In the order of the names' bytes, so that equal metadata has equal bytes.
     package mutating func put(metadata: [String: String]) {
-        put(list: metadata.sorted { $0.key < $1.key }) { encoder, entry in
+        put(list: metadata.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) { encoder, entry in
             encoder.put(entry.key)
             encoder.put(entry.value)
         }

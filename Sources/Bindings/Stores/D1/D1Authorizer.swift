@@ -74,7 +74,8 @@ final class D1Authorizer: SQLiteAuthorizer {
     /// Names of the product's own tables, in any case.
     private func isReserved(_ name: String?) -> Bool {
         guard let name, name.utf8.count >= 4, name.utf8.first == UInt8(ascii: "_") else { return false }
-        return name.prefix(4).lowercased() == "_cf_"
+        // By bytes, as SQLite sees it: an accent behind the prefix would make its last character another one.
+        return name.utf8.prefix(4).map { $0 == UInt8(ascii: "_") ? $0 : $0 | 0x20 } == Array("_cf_".utf8)
     }
 
     /// Tables that the library makes up and that tell of its inside.

@@ -1,11 +1,13 @@
 internal import Interfaces
 internal import SQLite
+internal import Stores
 internal import System
 
 /// A connection as D1 wants it: limits, authorizer, time limit, prepared statements. Belongs to one thread, a
 /// reader's or the writer's.
 final class D1Connection {
     enum Role { case reader, writer }
+    static let busyMilliseconds: Int32 = 5000
 
     let role: Role
     private let path: String
@@ -33,8 +35,11 @@ final class D1Connection {
     private let recursiveTriggers: Bool
 
     /// Opens the file at `path`; the writer makes it and puts it into WAL mode.
-    init(path: String, role: Role, limits: D1Limits, clock: any NodeClock) throws(SQLiteError) {
+    init(
+        path: String, role: Role, limits: D1Limits, clock: any NodeClock, writes: Budget
+    ) throws(SQLiteError) {
         self.role = role
+        self.writes = writes
         authorizer = D1Authorizer(isForReader: role == .reader)
         self.path = path
         self.limits = limits
@@ -45,13 +50,16 @@ final class D1Connection {
         sqlite.setNoCheckpointOnClose()
         // Locks are held by our own threads only, and briefly: by a reader while the writer restarts the log,
         // for one.
-        sqlite.setBusyTimeout(milliseconds: 5000)
+        sqlite.setBusyTimeout(milliseconds: Self.busyMilliseconds)
         if role == .writer {
             try sqlite.execute("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
             sqlite.takeOverCheckpoints()
         }
-        // Bounds each connection's page cache, in KiB; sorts and temporary trees stay out of the file system.
-        try sqlite.execute("PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON")
+        // Bounds each connection's page cache, in KiB. Sorts and temporary trees spill into files without a name: in
+        // memory, one statement could take all there is.
+        try sqlite.execute("PRAGMA cache_size=-4096; PRAGMA temp_store=FILE; PRAGMA foreign_keys=ON")
+        // A log that starts over is cut to this, so that one long transaction doesn't keep the disk for ever.
+        try sqlite.execute("PRAGMA journal_size_limit=\(Int64(limits.logFramesMax) * 4096)")
         pageByteCount = try sqlite.number("PRAGMA page_size")
         if role == .writer {
             try sqlite.execute("PRAGMA max_page_count=\(limits.databaseBytesMax / max(1, pageByteCount))")
@@ -87,8 +95,57 @@ final class D1Connection {
         sqlite.setAuthorizer(authorizer)
         sqlite.setProgressHandler(every: 1000) { [unowned self] in
             whileRunning?()
-            return clock.now() < deadline
+            return clock.now() < deadline && mayGoOnWriting()
         }
+    }
+
+    // MARK: What one call may put on the disk
+
+    private var hasWriteLimit = false
+    /// What this thread had written when the call had run for a moment: short ones don't pay for the question.
+    private var bytesWrittenBefore: Int64?
+    private static let turnsBeforeWrites = 16
+    private static let turnsBetweenLooks = 256
+    /// What the call has taken of what all calls of the tenant may write at a time.
+    private let writes: Budget
+    private var writesShare: Budget.Share?
+    private static let freeWriteBytes = 64 << 20
+    private var turns = 0
+    /// Whether the last call was stopped because of what it wrote.
+    private var hasWrittenTooMuch = false
+
+    /// Begins the time and the space of a call.
+    func beginCall(until deadline: Instant, hasWriteLimit: Bool) {
+        self.deadline = deadline
+        turns = 0
+        hasWrittenTooMuch = false
+        self.hasWriteLimit = hasWriteLimit
+        bytesWrittenBefore = nil
+    }
+
+    /// Temporary files are gone by now.
+    func endCall() { writesShare = nil }
+
+    /// Temporary files have no name and no size that can be asked for: what the thread writes tells. Looked at now
+    /// and then, since it costs a few system calls.
+    private func mayGoOnWriting() -> Bool {
+        turns &+= 1
+        guard hasWriteLimit else { return true }
+        if turns == Self.turnsBeforeWrites { bytesWrittenBefore = ThreadWrites.byteCount() }
+        guard turns % Self.turnsBetweenLooks == 0, let before = bytesWrittenBefore else { return true }
+        guard let now = ThreadWrites.byteCount() else { return true }
+        if now - before <= limits.writtenBytesMax, takeWrites(Int(now - before)) { return true }
+        hasWrittenTooMuch = true
+        return false
+    }
+
+    private func takeWrites(_ written: Int) -> Bool {
+        guard written > max(Self.freeWriteBytes, writesShare?.amount ?? 0) else { return true }
+        let wanted = written + Self.freeWriteBytes
+        guard wanted <= writes.total else { return false }
+        if let writesShare { return writesShare.grow(to: wanted) }
+        writesShare = writes.tryAcquire(wanted)
+        return writesShare != nil
     }
 
     // MARK: Our own statements
@@ -161,9 +218,9 @@ final class D1Connection {
     /// What a tenant is told of an error.
     func failure(_ error: SQLiteError) -> D1Failure {
         switch error.code {
-        case .interrupted: .exceededTime
+        case .interrupted: hasWrittenTooMuch ? .exceededMemory : .exceededTime
         case .busy, .locked: .storageTimeout
-        case .outOfMemory: D1Failure(error)
+        case .outOfMemory: .exceededMemory
         // Full disk or full database? SQLite says the same of both.
         case .full where FileSystem.freeByteCount(at: path) > 1 << 20: .exceededSize
         default: D1Failure(error)

@@ -62,7 +62,7 @@ final class D1Engine: Sendable {
     // MARK: For callers
 
     /// Runs `work` as one transaction.
-    func run(_ work: D1Work, session: D1SessionDemand?) async throws(D1Failure) -> [UInt8] {
+    func run(_ work: D1Work, session: D1SessionDemand?) async throws(D1Failure) -> D1Answer {
         let now = surroundings.clock.now()
         let byteCount = work.byteCount
         let answer = await withCheckedContinuation { continuation in

@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import SQLite
+internal import Stores
 internal import System
 
 /// Runs the work of one call on one connection, inside a transaction that its owner has opened, and writes
@@ -20,9 +21,17 @@ struct D1Execution {
     /// call ends.
     private(set) var setPragmas = false
     private(set) var alteredTables = false
+    /// What a long reply counts against, and its share, taken as the reply grows.
+    private let answers: Budget
+    private(set) var share: Budget.Share?
+    /// A reply up to this size isn't counted.
+    private static let freeReplyBytes = 256 << 10
+    /// Shares grow by this much at a time.
+    private static let shareBytesStep = 1 << 20
 
-    init(_ connection: D1Connection, size: Int64 = 0, lastRowID: Int64 = 0) {
+    init(_ connection: D1Connection, answers: Budget, size: Int64 = 0, lastRowID: Int64 = 0) {
         self.connection = connection
+        self.answers = answers
         self.size = size
         self.lastRowID = lastRowID
     }
@@ -93,16 +102,27 @@ struct D1Execution {
     /// Runs each line of an `exec`; returns how many held statements.
     private mutating func runLines(_ text: String) throws(D1Failure) -> Int {
         var count = 0
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        // By bytes: to a String, CR and LF together are one character, and not a line's end. One by one: a text may have
+        // millions of empty lines.
+        var rest: Substring.UTF8View? = text.utf8[...]
+        var number = 0
+        while let start = rest {
+            let end = start.firstIndex(of: UInt8(ascii: "\n"))
+            rest = end.map { start[start.index(after: $0)...] }
+            number += 1
+            var bytes = end.map { start[..<$0] } ?? start
+            if bytes.last == UInt8(ascii: "\r") { bytes = bytes.dropLast() }
+            if bytes.isEmpty { continue }
+            let line = String(Substring(bytes))
             do throws(D1Failure) {
-                var script = SQLiteScript(String(line))
+                var script = SQLiteScript(line)
                 guard !script.isAtEnd else { continue }
                 guard line.utf8.count <= connection.limits.statementBytesMax else { throw .statementTooLong }
                 _ = try runAll(&script)
                 count += 1
             } catch {
                 var failure = error
-                failure.part = .line(index + 1, String(line))
+                failure.part = .line(number, D1Failure.shortened(line))
                 throw failure
             }
         }
@@ -196,7 +216,21 @@ struct D1Execution {
         var firstInteger: Int64?
     }
 
-    private func writeRows(
+    /// Takes what the reply has come to out of the tenant's budget.
+    private mutating func count(_ reply: D1ReplyWriter) throws(D1Failure) {
+        guard reply.byteCount <= connection.limits.replyBytesMax else { throw .exceededMemory }
+        guard reply.byteCount > max(Self.freeReplyBytes, share?.amount ?? 0) else { return }
+        let wanted = min(reply.byteCount + Self.shareBytesStep, answers.total)
+        guard reply.byteCount <= wanted else { throw .overloadedQueue }
+        if let share {
+            guard share.grow(to: wanted) else { throw .overloadedQueue }
+        } else {
+            guard let first = answers.tryAcquire(wanted) else { throw .overloadedQueue }
+            share = first
+        }
+    }
+
+    private mutating func writeRows(
         _ statement: D1Statement, _ take: D1Request.Take, into reply: inout D1ReplyWriter
     ) throws -> Rows {
         let sqlite = statement.sqlite
@@ -209,9 +243,7 @@ struct D1Execution {
             if rows.count == 1 || take == .allRows {
                 for column in 0..<statement.columnCount { write(sqlite, column, into: &reply) }
                 reply.endRow()
-                guard reply.byteCount <= connection.limits.replyBytesMax else {
-                    throw D1Failure.exceededMemory
-                }
+                try count(reply)
             } else if sqlite.isReadOnly {
                 break  // Nobody looks at the rest, and it has no effect.
             }

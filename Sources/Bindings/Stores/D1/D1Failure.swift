@@ -14,7 +14,23 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     package init(_ text: String) { self.text = text }
-    package init(_ error: SQLiteError) { text = error.description }
+    package init(_ error: SQLiteError) {
+        text =
+            error.message.utf8.count <= D1Limits.echoedBytesMax
+            ? error.description
+            : SQLiteError(
+                extendedCode: error.extendedCode, message: Self.shortened(error.message), offset: error.offset
+            ).description
+    }
+
+    /// What an error repeats of a caller's text: all of it, or its beginning. A text may have megabytes.
+    static func shortened(_ text: String) -> String {
+        guard text.utf8.count > D1Limits.echoedBytesMax else { return text }
+        var end = text.utf8.index(text.utf8.startIndex, offsetBy: D1Limits.echoedBytesMax)
+        // Not inside of a character.
+        while end > text.utf8.startIndex, text.utf8[end] & 0xC0 == 0x80 { end = text.utf8.index(before: end) }
+        return String(text[..<end]) + "…"
+    }
 
     package var description: String { text }
 

@@ -1,3 +1,5 @@
+internal import Interfaces
+
 /// Every limit of a database, with its reason. Durations are measured with the node's clock.
 package struct D1Limits: Sendable {
     package init() {}
@@ -33,6 +35,16 @@ package struct D1Limits: Sendable {
     package var waitingBytesMax = 64 << 20
     /// One answer, which is in memory as a whole.
     package var replyBytesMax = 32 << 20
+    /// What all answers of a tenant may hold until isolates have read them.
+    package var heldReplyBytesMax = 128 << 20
+    /// Requests on their way in, each counted with the most it may become.
+    package var incomingBytesMax = 4 * D1Request.bytesMax
+    /// What one call may write, its temporary files included: sorts and such of more than memory holds.
+    package var writtenBytesMax: Int64 = 2 << 30
+    /// What all calls of a tenant that run at the moment may have written.
+    package var writtenBytesMaxInAll = 8 << 30
+    /// Text of the caller's that an error repeats.
+    package static let echoedBytesMax = 1024
     /// Calls that share one commit: keeps the delay of the first one short.
     package var groupCallsMax = 256
     /// Threads that read one database; more than cores are useful only beside long queries.
@@ -43,6 +55,6 @@ package struct D1Limits: Sendable {
     package var openDatabasesMax = 64
     /// Frames (pages) of log after which it is copied into the file: 4 MiB.
     package var checkpointFrames = 1000
-    /// Frames from which on a checkpoint waits for readers, so that the log can start over.
+    /// Frames from which on a checkpoint makes the log start over if no reader is in the way: 64 MiB.
     package var logFramesMax = 16_000
 }

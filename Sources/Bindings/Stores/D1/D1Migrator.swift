@@ -4,10 +4,13 @@ internal import Interfaces
 package struct D1Migration: Equatable, Sendable {
     package var name: String
     package var text: String
+    /// What tells whether an applied file still has its text; `nil` leaves that unchecked.
+    package var digest: String?
 
-    package init(name: String, text: String) {
+    package init(name: String, text: String, digest: String? = nil) {
         self.name = name
         self.text = text
+        self.digest = digest
     }
 
     /// Whether it comes before another: by the leading number of each part of the path, parts without one
@@ -73,8 +76,10 @@ package struct D1Migrator: Sendable {
     private let store: any D1Store
     private let database: String
     private let table: String
+    /// Beside the table that wrangler knows, which keeps its columns.
+    private var digestTable: String { table + "_digests" }
 
-    /// - Parameter table: Where the names of applied migrations are kept.
+    /// - Parameter table: Where the names of applied migrations are kept; their digests are beside it.
     package init(store: any D1Store, database: String, table: String = "d1_migrations") {
         self.store = store
         self.database = database
@@ -116,7 +121,7 @@ package struct D1Migrator: Sendable {
                     "\(migration.name): BEGIN TRANSACTION and COMMIT were left out: "
                         + "migrations run in a transaction already")
             }
-            texts.append(text + "\n" + record(migration.name))
+            texts.append(text + "\n" + record(migration))
         }
         switch scope {
         case .each: report.items = await applyEach(pending, texts)
@@ -156,25 +161,54 @@ package struct D1Migrator: Sendable {
         }
     }
 
+    /// The names of applied migrations whose digest is another one now. One that was applied without a digest, by an
+    /// older version or by wrangler, gets the present one.
+    package func changed(_ migrations: [D1Migration]) async throws(D1Failure) -> [String] {
+        let applied = try await applied()
+        let candidates = migrations.filter { $0.digest != nil && applied.contains($0.name) }
+        guard !candidates.isEmpty else { return [] }
+        let rows = try await rows("SELECT name, digest FROM \(SQLText.quoted(identifier: digestTable))")
+        var known: [String: String] = [:]
+        for row in rows {
+            if let name = row["name"]?.text, let digest = row["digest"]?.text { known[name] = digest }
+        }
+        let unknown = candidates.filter { known[$0.name] == nil }
+        if !unknown.isEmpty { try await store.runScript([unknown.map(recordDigest).joined()], on: database) }
+        return candidates.filter { known[$0.name] != nil && known[$0.name] != $0.digest }
+            .sorted(by: D1Migration.precedes).map(\.name)
+    }
+
     /// The names in the table, also of files that are no longer there.
     package func applied() async throws(D1Failure) -> Set<String> {
         let name = SQLText.quoted(identifier: table)
         let table = """
             CREATE TABLE IF NOT EXISTS \(name)(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, \
             applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL);
+            CREATE TABLE IF NOT EXISTS \(SQLText.quoted(identifier: digestTable))(\
+            name TEXT PRIMARY KEY, digest TEXT NOT NULL);
             """
         try await store.runScript([table], on: database)
-        let reply = try await store.run(
-            D1Request(.query([.init(sql: "SELECT name FROM \(name) ORDER BY id")], .allRows)), on: database)
-        guard let results = try? D1ReplyReader(decoding: reply).results(columns: false).first?.0.results
+        return Set(try await rows("SELECT name FROM \(name) ORDER BY id").compactMap { $0["name"]?.text })
+    }
+
+    private func rows(_ sql: String) async throws(D1Failure) -> [D1Row] {
+        let reply = try await store.run(D1Request(.query([.init(sql: sql)], .allRows)), on: database)
+        guard let results = try? D1ReplyReader(decoding: reply.bytes).results(columns: false).first?.0.results
         else {
             throw .closed
         }
-        return Set(results.compactMap { $0["name"]?.text })
+        return results
     }
 
-    private func record(_ name: String) -> String {
+    private func record(_ migration: D1Migration) -> String {
         // The semicolon ends a last statement that has none of its own.
-        ";INSERT INTO \(SQLText.quoted(identifier: table)) (name) values (\(SQLText.quoted(text: name)));"
+        ";INSERT INTO \(SQLText.quoted(identifier: table)) (name) values (\(SQLText.quoted(text: migration.name)));"
+            + recordDigest(migration)
+    }
+
+    private func recordDigest(_ migration: D1Migration) -> String {
+        guard let digest = migration.digest else { return "" }
+        return "INSERT OR REPLACE INTO \(SQLText.quoted(identifier: digestTable)) (name, digest) values "
+            + "(\(SQLText.quoted(text: migration.name)), \(SQLText.quoted(text: digest)));"
     }
 }

@@ -30,7 +30,8 @@ final class D1Reader {
         self.surroundings = surroundings
         self.engine = engine
         connection = try D1Connection(
-            path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock)
+            path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock,
+            writes: surroundings.writes)
         position = engine.position
         connection.whileRunning = { [unowned self] in lookAround() }
     }
@@ -45,7 +46,8 @@ final class D1Reader {
         guard now - call.arrival <= surroundings.limits.waitingDuration else {
             return keep(.failure(.waitedTooLong), for: call)
         }
-        connection.deadline = now + surroundings.limits.queryDuration
+        connection.beginCall(until: now + surroundings.limits.queryDuration, hasWriteLimit: true)
+        defer { connection.endCall() }
         do {
             try refreshSnapshot(opening: hasMore || call.work.hasSeveralStatements)
             if case .atLeast(let bookmark)? = call.session,
@@ -53,14 +55,16 @@ final class D1Reader {
             {
                 return keep(.failure(D1Failure("Invalid bookmark: \(bookmark) is in the future")), for: call)
             }
-            var execution = D1Execution(connection, size: position.byteCount, lastRowID: position.lastRowID)
+            var execution = D1Execution(
+                connection, answers: surroundings.answers, size: position.byteCount, lastRowID: position.lastRowID)
             switch try execution.run(call.work) {
             case .needsWriter: engine.handOver(call)
             case .reply(var reply):
                 reply.finish(
                     bookmark: call.session == nil ? nil : position.bookmark.description,
                     region: surroundings.region)
-                keep(.success(reply.bytes), for: call)
+                execution.share?.shrink(to: reply.byteCount)
+                keep(.success(D1Answer(bytes: reply.bytes, share: execution.share)), for: call)
             }
         } catch let failure as D1Failure {
             keep(.failure(failure), for: call)
@@ -108,7 +112,7 @@ final class D1Reader {
     private func keep(_ answer: D1Call.Answer, for call: D1Call) {
         if answers.isEmpty { firstAnswer = callStart }
         answers.append((call, answer))
-        if case .success(let bytes) = answer, bytes.count > 16 << 10 { return giveAnswers() }
+        if case .success(let answer) = answer, answer.bytes.count > 16 << 10 { return giveAnswers() }
         if answers.count >= Self.answersMax || callStart - firstAnswer > Self.answerDelayMax { giveAnswers() }
     }
 

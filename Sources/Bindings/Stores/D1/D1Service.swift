@@ -10,6 +10,9 @@ package struct D1Service: StoreService {
     /// A reply up to this size is the message, a larger one the body behind it.
     private static let inlineBytesMax = 1 << 20
 
+    /// A request up to this size isn't counted: the databases' queues bound how many of them wait.
+    private static let freeRequestBytes = 64 << 10
+
     package init(store: any D1Store, database: String) {
         self.store = store
         self.database = database
@@ -17,22 +20,40 @@ package struct D1Service: StoreService {
 
     package func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply {
         guard call.kind == .d1Query else { throw CallFailure("D1_ERROR: no such operation") }
-        let request = try await request(call)
+        let (request, share) = try await request(call)
+        // A large request counts until it is answered.
+        defer { withExtendedLifetime(share) {} }
         do {
-            let reply = try await store.run(request, on: database)
-            guard reply.count > Self.inlineBytesMax else { return StoreReply(message: reply) }
-            return StoreReply(message: [1], body: .bytes(reply))
+            let answer = try await store.run(request, on: database)
+            guard answer.bytes.count > Self.inlineBytesMax else { return StoreReply(message: answer.bytes) }
+            return StoreReply(message: [1], body: .stream(HeldBytes(answer.bytes, answer.share)))
         } catch {
             throw Self.failure(error, of: request)
         }
     }
 
-    private func request(_ call: StoreCall) async throws(CallFailure) -> D1Request {
+    private func request(_ call: StoreCall) async throws(CallFailure) -> (D1Request, Budget.Share?) {
         var bytes = call.message
-        if D1Request.isInBody(bytes), let body = call.body { bytes = try await collect(body) }
-        do {
-            return try D1Request(decoding: bytes)
-        } catch { throw .malformedCall(error) }
+        var share: Budget.Share?
+        if D1Request.isInBody(bytes), let body = call.body {
+            do throws(Budget.Refused) { share = try await store.incoming.acquire(D1Request.bytesMax) } catch {
+                body.cancel()
+                throw CallFailure("D1_ERROR: \(D1Failure.overloadedQueue)")
+            }
+            bytes = try await collect(body)
+            share?.shrink(to: bytes.count)
+        } else if bytes.count > Self.freeRequestBytes {
+            do throws(Budget.Refused) { share = try await store.incoming.acquire(bytes.count) } catch {
+                throw CallFailure("D1_ERROR: \(D1Failure.overloadedQueue)")
+            }
+        }
+        let request: D1Request
+        do { request = try D1Request(decoding: bytes) } catch { throw .malformedCall(error) }
+        if case .query(let statements, _) = request.work, statements.count > D1Request.statementsMax {
+            throw CallFailure(
+                "D1_ERROR: a batch of more than \(D1Request.statementsMax) statements; send several batches")
+        }
+        return (request, share)
     }
 
     private func collect(_ body: any BodySource) async throws(CallFailure) -> [UInt8] {
@@ -58,7 +79,7 @@ package struct D1Service: StoreService {
             guard case .line(let number, let text)? = failure.part else {
                 return CallFailure("D1_EXEC_ERROR: \(failure.text)")
             }
-            return CallFailure("D1_EXEC_ERROR: Error in line \(number): \(text): \(failure.text)")
+            return CallFailure("D1_EXEC_ERROR: Error in line \(number): \(D1Failure.shortened(text)): \(failure.text)")
         }
     }
 }

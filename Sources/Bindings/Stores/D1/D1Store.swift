@@ -1,15 +1,18 @@
 package import Interfaces
+package import Stores
 
 /// The databases of one tenant, by the name of the resource. A database comes to be with its first call.
 ///
 /// Safe on any thread; nothing here blocks the caller's.
 package protocol D1Store: Sendable {
+    /// What requests on their way in hold in memory.
+    var incoming: Budget { get }
+
     /// Runs one call as one transaction; durable when it returns.
     ///
     /// Not idempotent by itself: after an error that doesn't name the SQL, the transaction may or may not
     /// have happened.
-    /// - Returns: the message that `D1ReplyReader` reads.
-    func run(_ request: D1Request, on database: String) async throws(D1Failure) -> [UInt8]
+    func run(_ request: D1Request, on database: String) async throws(D1Failure) -> D1Answer
 
     /// Runs SQL texts of any length as one transaction, ignoring rows: migrations, imports.
     ///

@@ -1,4 +1,5 @@
 internal import Observability
+internal import Stores
 internal import System
 
 /// What an engine was given by its store.
@@ -11,6 +12,10 @@ struct D1Surroundings: Sendable {
     /// What `served_by_region` says.
     let region: String
     let faults: D1Faults
+    /// What the answers of all databases hold until they are read.
+    let answers: Budget
+    /// What calls that run have written.
+    let writes: Budget
 
     var timelinePath: String { path + ".timeline" }
     var logPath: String { path + "-wal" }

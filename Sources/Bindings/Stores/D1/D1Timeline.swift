@@ -11,14 +11,34 @@ struct D1Timeline {
     private static let reservation: UInt32 = 64
 
     /// Reads the file at `path`, or begins it, and starts a new segment.
-    init(path: String) throws(SystemError) {
+    ///
+    /// - Throws: `Unreadable` when the file holds something else: to begin anew would hand out bookmarks of the past.
+    init(path: String) throws {
         self.path = path
-        let fields = try FileSystem.read(path)?.split { $0 == " " || $0 == "\n" } ?? []
-        generation = fields.count == 2 ? UInt32(fields[0]) ?? 1 : 1
-        // Whatever was reserved may have been used.
-        reserved = fields.count == 2 ? UInt32(fields[1]) ?? 1 : 1
+        generation = 1
+        reserved = 1
+        if let text = try FileSystem.read(path) {
+            let fields = text.split { $0 == " " || $0 == "\n" }
+            guard fields.count == 2, let first = UInt32(fields[0]), let second = UInt32(fields[1]) else {
+                throw Unreadable(path: path, found: text)
+            }
+            generation = first
+            // Whatever was reserved may have been used.
+            reserved = second
+        }
         segment = reserved
         try reserve()
+    }
+
+    struct Unreadable: Error, CustomStringConvertible {
+        let path: String
+        let found: String
+
+        var description: String {
+            "\(path): should hold two numbers, generation and segment, but holds "
+                + "\"\(found.prefix(40).filter { !$0.isNewline })\"; take the file from a backup, or write numbers into "
+                + "it that are larger than those of all bookmarks in use"
+        }
     }
 
     /// Begins the next segment.

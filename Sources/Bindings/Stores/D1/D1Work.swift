@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import SQLite
+package import Stores
 internal import System
 
 /// What an engine is asked to do in one transaction.
@@ -59,9 +60,17 @@ extension D1Value {
     }
 }
 
+/// What a call is answered with.
+package struct D1Answer: Sendable {
+    /// The message that `D1ReplyReader` reads.
+    package let bytes: [UInt8]
+    /// What a long message counts against for as long as somebody holds it.
+    package let share: Budget.Share?
+}
+
 /// A call that waits for its turn, or runs. Answered exactly once.
 final class D1Call: Sendable {
-    typealias Answer = Result<[UInt8], D1Failure>
+    typealias Answer = Result<D1Answer, D1Failure>
 
     let work: D1Work
     /// Whether the answer names the newest bookmark, and the bookmark that it must have reached.
@@ -93,7 +102,7 @@ enum D1SessionDemand: Sendable, Equatable {
         switch text {
         case "first-primary", "first-unconstrained": self = .any
         default:
-            guard let bookmark = D1Bookmark(text) else { throw D1Failure("Invalid bookmark: \(text)") }
+            guard let bookmark = D1Bookmark(text) else { throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))") }
             self = .atLeast(bookmark)
         }
     }

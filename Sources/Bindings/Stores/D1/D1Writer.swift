@@ -1,6 +1,7 @@
 internal import Interfaces
 internal import Observability
 internal import SQLite
+internal import Stores
 internal import System
 
 /// The one connection that changes a database: runs waiting calls as groups, commits each group once, copies
@@ -13,6 +14,9 @@ final class D1Writer {
     private var log: LogFile?
     /// Frames in the log when it was last copied; the log starts over at some commit after that.
     private var framesCopied = 0
+    /// What the connection's commits and the log's frames were at the last commit that changed something.
+    private var lastCommit: UInt64 = 0
+    private var lastFrames = 0
     private(set) var position: D1Position
     /// Makes a new position known to the readers; called before anyone gets an answer.
     private let publish: (D1Position) -> Void
@@ -25,7 +29,8 @@ final class D1Writer {
         if let fault = surroundings.faults.failure(.open) { throw fault }
         timeline = try D1Timeline(path: surroundings.timelinePath)
         connection = try D1Connection(
-            path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock)
+            path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock,
+            writes: surroundings.writes)
         // Also the new file's name is durable before anything in it is acknowledged.
         try FileSystem.synchronizeDirectory(FileSystem.parent(of: surroundings.path))
         try connection.sqlite.checkpoint(.truncate)
@@ -73,7 +78,7 @@ final class D1Writer {
             fail(calls, error, while: "begin")
             return []
         }
-        var replies: [Result<D1ReplyWriter, D1Failure>] = []
+        var replies: [Result<Reply, D1Failure>] = []
         replies.reserveCapacity(calls.count)
         var replyByteCount = 0
         for (index, call) in calls.enumerated() {
@@ -89,7 +94,7 @@ final class D1Writer {
                 }
                 return [Array(calls[(index + 1)...]), Array(calls[..<index])]
             }
-            if case .success(let reply) = result { replyByteCount += reply.byteCount }
+            if case .success(let reply) = result { replyByteCount += reply.writer.byteCount }
             replies.append(result)
             if replyByteCount > limits.replyBytesMax { break }
         }
@@ -97,19 +102,27 @@ final class D1Writer {
         return [rest] + commit(Array(calls[..<replies.count]), replies)
     }
 
+    /// What a call is answered with once it is committed.
+    private struct Reply {
+        var writer: D1ReplyWriter
+        var share: Budget.Share?
+    }
+
     /// Runs one call inside the open transaction. What a failed call did is taken back.
     ///
     /// - Parameter isAlone: Whether no other call is in the transaction, which then needs no savepoint and is
     ///   rolled back as a whole.
-    private func run(_ call: D1Call, isAlone: Bool) -> Result<D1ReplyWriter, D1Failure> {
+    private func run(_ call: D1Call, isAlone: Bool) -> Result<Reply, D1Failure> {
         if case .atLeast(let bookmark)? = call.session, isAhead(bookmark) {
             return .failure(D1Failure("Invalid bookmark: \(bookmark) is in the future"))
         }
         let isScript = if case .script = call.work { true } else { false }
-        connection.deadline =
-            surroundings.clock.now() + (isScript ? limits.scriptDuration : limits.queryDuration)
+        connection.beginCall(
+            until: surroundings.clock.now() + (isScript ? limits.scriptDuration : limits.queryDuration),
+            hasWriteLimit: !isScript)
+        defer { connection.endCall() }
         let lastRowID = connection.sqlite.lastInsertRowID
-        var execution = D1Execution(connection)
+        var execution = D1Execution(connection, answers: surroundings.answers)
         do {
             if !isAlone { try connection.control(connection.savepoint) }
             let outcome = try execution.run(call.work)
@@ -118,7 +131,7 @@ final class D1Writer {
             guard case .reply(let reply) = outcome else {
                 preconditionFailure("the writer's connection may run every statement")
             }
-            return .success(reply)
+            return .success(Reply(writer: reply, share: execution.share))
         } catch {
             connection.knownSize = nil
             takeBack(isAlone: isAlone)
@@ -154,9 +167,9 @@ final class D1Writer {
 
     // MARK: Commit
 
-    private func commit(_ calls: [D1Call], _ replies: [Result<D1ReplyWriter, D1Failure>]) -> [[D1Call]] {
-        // Full text indexes write while they commit; the last call's time is not theirs.
-        connection.deadline = surroundings.clock.now() + limits.queryDuration
+    private func commit(_ calls: [D1Call], _ replies: [Result<Reply, D1Failure>]) -> [[D1Call]] {
+        // Full text indexes write while they commit; the last call's time and space are not theirs.
+        connection.beginCall(until: surroundings.clock.now() + limits.queryDuration, hasWriteLimit: false)
         do throws(SQLiteError) {
             if let fault = surroundings.faults.failure(.commit) { throw fault }
             try connection.control(connection.commit)
@@ -175,10 +188,11 @@ final class D1Writer {
             switch result {
             case .failure(let failure): call.answer(.failure(failure))
             case .success(var reply):
-                reply.finish(
+                reply.writer.finish(
                     bookmark: call.session == nil ? nil : position.bookmark.description,
                     region: surroundings.region)
-                call.answer(.success(reply.bytes))
+                reply.share?.shrink(to: reply.writer.byteCount)
+                call.answer(.success(D1Answer(bytes: reply.writer.bytes, share: reply.share)))
             }
         }
         checkpointWhenDue()
@@ -186,16 +200,30 @@ final class D1Writer {
     }
 
     private func advancePosition() {
-        let frames = connection.sqlite.walFrameCount
         position.lastRowID = connection.sqlite.lastInsertRowID
         position.byteCount = (try? connection.databaseByteCount()) ?? position.byteCount
-        if frames != Int(position.bookmark.frame) || timeline.segment != position.bookmark.segment, frames > 0 {
-            position.bookmark.generation = timeline.generation
-            position.bookmark.segment = timeline.segment
-            position.bookmark.frame = UInt32(clamping: frames)
-            position.bookmark.digest = digest(ofFrame: frames)
+        // A commit that changed nothing leaves the log, and time, where they were.
+        if connection.sqlite.walCommitCount != lastCommit {
+            lastCommit = connection.sqlite.walCommitCount
+            advanceBookmark(frames: connection.sqlite.walFrameCount)
         }
         publish(position)
+    }
+
+    private func advanceBookmark(frames: Int) {
+        defer { lastFrames = frames }
+        do {
+            // The log has started over: frames count from the beginning again, so it must be another segment's.
+            if frames <= lastFrames, timeline.segment == position.bookmark.segment { try timeline.advance() }
+        } catch {
+            // The old bookmark stays, which is never in the future; the next commit tries again.
+            surroundings.logger.log(.warning, "d1: no new segment", [("error", "\(error)")])
+            return
+        }
+        position.bookmark.generation = timeline.generation
+        position.bookmark.segment = timeline.segment
+        position.bookmark.frame = UInt32(clamping: frames)
+        position.bookmark.digest = digest(ofFrame: frames)
     }
 
     private func digest(ofFrame frame: Int) -> [UInt8] {
@@ -213,20 +241,34 @@ final class D1Writer {
         let frames = connection.sqlite.walFrameCount
         if frames < framesCopied { framesCopied = 0 }  // The log has started over.
         guard frames - framesCopied >= limits.checkpointFrames else { return }
-        checkpoint(frames >= limits.logFramesMax ? .restart : .passive)
+        let isCopied = checkpoint(.passive)
         framesCopied = frames
+        guard isCopied, frames >= limits.logFramesMax else { return }
+        // Makes the log start over now. Not worth waiting for a reader, behind whom all writers would wait: a later
+        // turn tries again, and so does each commit by itself.
+        connection.sqlite.setBusyTimeout(milliseconds: 0)
+        defer { connection.sqlite.setBusyTimeout(milliseconds: D1Connection.busyMilliseconds) }
+        do throws(SQLiteError) { try connection.sqlite.checkpoint(.restart) } catch {
+            guard error.code != .busy else { return }
+            surroundings.logger.log(.warning, "d1: the log could not start over", [("error", "\(error)")])
+        }
     }
 
     /// Copies the log into the file. The place to keep a segment of the log before its frames are overwritten
     /// is here, before the call: all of it is durable, and nothing is appended meanwhile.
-    private func checkpoint(_ kind: SQLiteCheckpoint) {
+    ///
+    /// - Returns: whether all of it is in the file now.
+    @discardableResult
+    private func checkpoint(_ kind: SQLiteCheckpoint) -> Bool {
         do {
             try timeline.advance()
             if let fault = surroundings.faults.failure(.checkpoint) { throw fault }
-            try connection.sqlite.checkpoint(kind)
+            let (frames, copied) = try connection.sqlite.checkpoint(kind)
+            return frames == copied
         } catch {
             // Nothing is lost: the log goes on growing, and the next turn tries again.
             surroundings.logger.log(.warning, "d1: checkpoint failed", [("error", "\(error)")])
+            return false
         }
     }
 
@@ -254,9 +296,12 @@ final class D1Writer {
     private func reopen() {
         do {
             connection = try D1Connection(
-                path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock)
+                path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock,
+                writes: surroundings.writes)
             log = nil
             framesCopied = 0
+            lastCommit = 0
+            lastFrames = 0
             try timeline.advance()
             try connection.sqlite.checkpoint(.passive)
         } catch {

@@ -1,5 +1,7 @@
 package import Interfaces
 package import Observability
+internal import SQLite
+package import Stores
 internal import Synchronization
 package import System
 
@@ -15,6 +17,9 @@ package final class EmbeddedD1Store: D1Store {
     private let logger: Logger
     private let region: String
     private let faults: D1Faults
+    package let incoming: Budget
+    private let answers: Budget
+    private let writes: Budget
     private let state = Mutex(State())
 
     /// The format of the directory; raised when an older node could no longer read it.
@@ -35,8 +40,14 @@ package final class EmbeddedD1Store: D1Store {
         self.logger = logger
         self.region = region
         self.faults = faults
+        incoming = Budget(limits.incomingBytesMax, clock: clock)
+        answers = Budget(limits.heldReplyBytesMax, clock: clock)
+        writes = Budget(limits.writtenBytesMaxInAll, clock: clock)
+        // The last net below the limits of single calls: what all databases of the process may take together.
+        SQLiteProcess.setHeapLimit(byteCount: max(256 << 20, FileSystem.memoryByteCount / 2))
         do {
             try FileSystem.makeDirectory(directory)
+            SQLiteProcess.setTemporaryDirectory(directory)
             let formatPath = directory + "/format"
             if let found = try FileSystem.read(formatPath) {
                 guard found.split(separator: "\n").first.map(String.init) == Self.format else {
@@ -53,7 +64,7 @@ package final class EmbeddedD1Store: D1Store {
         }
     }
 
-    package func run(_ request: D1Request, on database: String) async throws(D1Failure) -> [UInt8] {
+    package func run(_ request: D1Request, on database: String) async throws(D1Failure) -> D1Answer {
         var session: D1SessionDemand?
         if let demand = request.session { session = try D1SessionDemand(demand) }
         let work: D1Work =
@@ -70,18 +81,28 @@ package final class EmbeddedD1Store: D1Store {
 
     package func bookmark(of database: String) async throws(D1Failure) -> String {
         let reply = try await engine(for: database).run(.bookmark, session: .any)
-        guard let bookmark = try? D1ReplyReader(decoding: reply).bookmark else { throw .closed }
+        guard let bookmark = try? D1ReplyReader(decoding: reply.bytes).bookmark else { throw .closed }
         return bookmark
     }
 
     package func delete(_ database: String) async throws(D1Failure) {
         let path = path(of: database)
-        await state.withLock { $0.engines[database] }?.close()
+        // Also one that isn't open: calls that come meanwhile must find a closed engine, not open the files.
+        let engine = try engine(for: database)
+        await engine.close()
+        defer {
+            state.withLock { state in
+                if state.engines[database] === engine { state.engines[database] = nil }
+            }
+        }
         do {
-            for suffix in ["-wal", "-shm", ".timeline", ""] { try FileSystem.remove(path + suffix) }
+            // The database is gone once its main file durably is: SQLite removes a log that stands beside no
+            // database. The other way round, an interruption would leave a file without its newest pages.
+            try FileSystem.remove(path)
+            try FileSystem.synchronizeDirectory(directory)
+            for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix) }
             try FileSystem.synchronizeDirectory(directory)
         } catch { throw D1Failure("\(error)") }
-        state.withLock { $0.engines[database] = nil }
     }
 
     package func close() async {
@@ -106,7 +127,8 @@ package final class EmbeddedD1Store: D1Store {
             let engine = D1Engine(
                 D1Surroundings(
                     path: path(of: database), limits: limits, clock: clock,
-                    logger: logger.with("database", database), region: region, faults: faults))
+                    logger: logger.with("database", database), region: region, faults: faults,
+                    answers: answers, writes: writes))
             state.engines[database] = engine
             return (engine, true)
         }

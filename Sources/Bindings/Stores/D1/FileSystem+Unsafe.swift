@@ -78,6 +78,9 @@ enum FileSystem {
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
+    /// The machine's memory.
+    static var memoryByteCount: Int64 { Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE))) }
+
     /// What an ordinary process may still write to the file system of `path`; 0 when it can't be told.
     static func freeByteCount(at path: String) -> Int64 {
         var info = statvfs()

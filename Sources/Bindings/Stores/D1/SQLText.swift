@@ -1,7 +1,7 @@
 /// Small work on SQL as text: quoting, and finding statements without understanding them.
 enum SQLText {
-    static func quoted(identifier: String) -> String { "\"\(doubled("\"", in: identifier))\"" }
-    static func quoted(text: String) -> String { "'\(doubled("'", in: text))'" }
+    static func quoted(identifier: String) -> String { "\"\(doubled(UInt8(ascii: "\""), in: identifier))\"" }
+    static func quoted(text: String) -> String { "'\(doubled(UInt8(ascii: "'"), in: text))'" }
 
     /// The text without one `BEGIN TRANSACTION` and one `COMMIT` that stand as statements of their own, as
     /// dumps have them.
@@ -27,13 +27,14 @@ enum SQLText {
         return (String(decoding: result, as: UTF8.self), true)
     }
 
-    private static func doubled(_ quote: Character, in text: String) -> String {
-        var result = ""
-        for character in text {
-            if character == quote { result.append(quote) }
-            result.append(character)
+    /// By bytes: to a String, a quote with an accent behind it is another character.
+    private static func doubled(_ quote: UInt8, in text: String) -> String {
+        var result: [UInt8] = []
+        for byte in text.utf8 {
+            if byte == quote { result.append(quote) }
+            result.append(byte)
         }
-        return result
+        return String(decoding: result, as: UTF8.self)
     }
 
     /// The pieces between semicolons that stand outside of strings, names and comments, each with its

@@ -1,6 +1,7 @@
 internal import Interfaces
 internal import LMDB
 internal import Observability
+internal import Stores
 internal import System
 
 /// One namespace of the embedded engine.
@@ -10,44 +11,68 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
     let environment: LMDBEnvironment
     let committer: GroupCommitter
     let expiries: ExpiryIndex
+    let memory: KVMemory
+    /// For reads that may take long: a reactor does them neither in place nor in a task of its own.
+    let threads: IOThreads
     let clock: any NodeClock
     let logger: Logger
 
     init(
         name: String, keys: KeySpace, environment: LMDBEnvironment, committer: GroupCommitter,
-        expiries: ExpiryIndex, clock: any NodeClock, logger: Logger
+        expiries: ExpiryIndex, memory: KVMemory, threads: IOThreads, clock: any NodeClock, logger: Logger
     ) {
         self.name = name
         self.keys = keys
         self.environment = environment
         self.committer = committer
         self.expiries = expiries
+        self.memory = memory
+        self.threads = threads
         self.clock = clock
         self.logger = logger
     }
 
     // MARK: Reading
 
-    func get(_ key: [UInt8], cacheTtl: Int64?) throws(KVError) -> KVRecord? {
-        try getInPlace(key, cacheTtl: cacheTtl)
+    func get(
+        _ key: [UInt8], cacheTtl: Int64?, byteCountMax: Int
+    ) async throws(KVError) -> KVLookup<KVRecord> {
+        try await threads.run { [self] () throws(KVError) in
+            try getInPlace(key, cacheTtl: cacheTtl, byteCountMax: byteCountMax)
+        }
     }
 
-    func getInPlace(_ key: [UInt8], cacheTtl: Int64?) throws(KVError) -> KVRecord? {
+    func getInPlace(
+        _ key: [UInt8], cacheTtl: Int64?, byteCountMax: Int
+    ) throws(KVError) -> KVLookup<KVRecord> {
         try KVChecks.check(key: key)
         try KVChecks.check(cacheTtl: cacheTtl)
         do throws(LMDBError) {
-            var found: KVRecord?
+            var found = KVLookup<KVRecord>.missing
             try environment.read { transaction throws(LMDBError) in
                 try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
-                    found = try record(span)
+                    guard let header = try liveHeader(span) else { return }
+                    let byteCount = span.byteCount - header.valueOffset
+                    found =
+                        byteCount > byteCountMax ? .larger(byteCount: byteCount) : .found(record(span, header))
                 }
             }
             return found
         } catch { throw failed("get", error) }
     }
 
-    func getMany(_ request: KVBulkRequest) async throws(KVError) -> [KVRecord?] {
+    func getMany(
+        _ request: KVBulkRequest, byteCountMax: Int
+    ) async throws(KVError) -> KVLookup<[KVRecord?]> {
         try KVChecks.check(request)
+        return try await threads.run { [self] () throws(KVError) in
+            try readMany(request, byteCountMax: byteCountMax)
+        }
+    }
+
+    private func readMany(
+        _ request: KVBulkRequest, byteCountMax: Int
+    ) throws(KVError) -> KVLookup<[KVRecord?]> {
         var records: [KVRecord?] = []
         var byteCount = 0
         do throws(LMDBError) {
@@ -55,14 +80,19 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
                 for key in request.keys {
                     var record: KVRecord?
                     try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
-                        record = try self.record(span)
+                        guard let header = try liveHeader(span) else { return }
+                        byteCount += span.byteCount - header.valueOffset
+                        // What is over the limit is refused below: no need to hold all of it.
+                        guard byteCount <= min(byteCountMax, KVLimits.valueByteCountMax) else { return }
+                        record = self.record(span, header)
                     }
-                    byteCount += record?.value.count ?? 0
-                    // What is over the limit is refused below: no need to hold all of it.
-                    records.append(byteCount > KVLimits.valueByteCountMax ? nil : record)
+                    records.append(record)
                 }
             }
         } catch { throw failed("get", error) }
+        guard byteCount <= byteCountMax || byteCountMax >= KVLimits.valueByteCountMax else {
+            return .larger(byteCount: byteCount)
+        }
         if request.type == "json" {
             for case let record? in records where !JSONGrammar.accepts(record.value[...]) {
                 throw .refused(
@@ -72,13 +102,18 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
         guard byteCount <= KVLimits.valueByteCountMax else {
             throw .refused(status: 413, text: "Total size of request exceeds the limit of 25MB")
         }
-        return records
+        return .found(records)
     }
 
-    /// A copy of what is stored, or `nil` when its time is over.
-    private func record(_ span: RawSpan) throws(LMDBError) -> KVRecord? {
+    /// `nil` when the record's time is over.
+    private func liveHeader(_ span: RawSpan) throws(LMDBError) -> RecordHeader? {
         guard let header = RecordHeader(span) else { throw LMDBError("kv record", .corrupted) }
         if let expiry = header.expiry, expiry.second <= clock.wallTime().seconds { return nil }
+        return header
+    }
+
+    /// A copy of what is stored.
+    private func record(_ span: RawSpan, _ header: RecordHeader) -> KVRecord {
         let metadata =
             header.metadataByteCount == 0
             ? nil : String(decoding: span.bytes(RecordHeader.byteCount..<header.valueOffset), as: UTF8.self)
@@ -91,6 +126,14 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
         let limit = try KVChecks.check(limit: limit, prefix: prefix)
         var start: [UInt8]?
         if let cursor { start = try KVCursor.decode(cursor, prefix: prefix) }
+        let bound = start
+        // Many expired records may stand before the first live one: not for the reactor's thread.
+        return try await threads.run { [self] () throws(KVError) in
+            try page(prefix: prefix, limit: limit, after: bound)
+        }
+    }
+
+    private func page(prefix: [UInt8], limit: Int, after start: [UInt8]?) throws(KVError) -> KVPage {
         let now = clock.wallTime().seconds
         var page = KVPage(keys: [], cursor: nil)
         var hasMore = false

@@ -1,5 +1,7 @@
+internal import Interfaces
 package import LMDB
 package import Observability
+internal import Stores
 internal import Synchronization
 package import System
 
@@ -12,6 +14,10 @@ package final class EmbeddedKVStore: KVStore {
         package var commits = GroupCommitter.Limits()
         /// How often what has expired is removed from the disk. It is invisible before.
         package var sweepInterval = Duration.seconds(60)
+        /// Values on their way in, and values on their way out: what one tenant may have of each in the node's
+        /// memory. Five of the largest.
+        package var incomingBytesMax = 5 * KVLimits.valueByteCountMax
+        package var outgoingBytesMax = 5 * KVLimits.valueByteCountMax
 
         package init() {
             environment.databasesMax = 1024  // Namespaces of an account: 1,000 (spec: kv, section 1).
@@ -21,6 +27,8 @@ package final class EmbeddedKVStore: KVStore {
     private let environment: LMDBEnvironment
     private let committer: GroupCommitter
     private let expiries: ExpiryIndex
+    private let memory: KVMemory
+    private let threads: IOThreads
     private let clock: any NodeClock
     private let logger: Logger
     /// Ends with `close`, or when the store is gone.
@@ -34,6 +42,10 @@ package final class EmbeddedKVStore: KVStore {
         try environment.requireFormat("kv 1")
         expiries = ExpiryIndex(database: try environment.openDatabase("expiry"))
         committer = GroupCommitter(environment, threadName: "kv-commit", limits: options.commits)
+        memory = KVMemory(
+            incoming: Budget(options.incomingBytesMax, clock: clock),
+            outgoing: Budget(options.outgoingBytesMax, clock: clock))
+        threads = IOThreads(count: 2, name: "kv-read")
         self.clock = clock
         self.logger = logger
         let interval = options.sweepInterval
@@ -46,19 +58,23 @@ package final class EmbeddedKVStore: KVStore {
         sweeper.withLock { $0 = task }
     }
 
-    deinit { sweeper.withLock { $0 }?.cancel() }
+    deinit {
+        sweeper.withLock { $0 }?.cancel()
+        threads.close()
+    }
 
     /// Finishes the writes that wait, and refuses everything afterwards.
     package func close() async {
         sweeper.withLock { $0 }?.cancel()
         await committer.close()
+        threads.close()
     }
 
     package func openNamespace(_ name: String) throws -> any KVStoreNamespace {
         EmbeddedKVNamespace(
             name: name, keys: KeySpace(database: try environment.openDatabase(Self.databaseName(name))),
-            environment: environment, committer: committer, expiries: expiries, clock: clock,
-            logger: logger.with("namespace", name))
+            environment: environment, committer: committer, expiries: expiries,
+            memory: memory, threads: threads, clock: clock, logger: logger.with("namespace", name))
     }
 
     private static func databaseName(_ namespace: String) -> String { "namespace/" + namespace }

@@ -17,7 +17,13 @@ package struct KVService: StoreService {
         guard let inPlace, call.kind == .kvGet else { return nil }
         let message = try getMessage(call)
         do throws(KVError) {
-            return Self.reply(try inPlace.getInPlace(message.key, cacheTtl: message.cacheTtl), to: message)
+            let found = try inPlace.getInPlace(
+                message.key, cacheTtl: message.cacheTtl, byteCountMax: KVLimits.inlineByteCountMax)
+            switch found {
+            case .missing: return Self.reply(nil, to: message)
+            case .found(let record): return Self.reply(record, to: message)
+            case .larger: return nil  // Copying it takes a while, and memory that may have to be waited for.
+            }
         } catch { throw Self.failure(.get, error) }
     }
 
@@ -44,8 +50,35 @@ package struct KVService: StoreService {
     private func get(_ call: StoreCall) async throws -> StoreReply {
         let message = try getMessage(call)
         do throws(KVError) {
-            return Self.reply(try await namespace.get(message.key, cacheTtl: message.cacheTtl), to: message)
+            let (found, share) = try await read { byteCountMax throws(KVError) in
+                try await namespace.get(
+                    message.key, cacheTtl: message.cacheTtl, byteCountMax: byteCountMax)
+            }
+            return Self.reply(found, to: message, share)
         } catch { throw Self.failure(.get, error) }
+    }
+
+    /// Reads what is small at once, and what is large when the memory for it was granted.
+    ///
+    /// - Parameter copies: How often the values are in memory before they are sent.
+    private func read<Found>(
+        copies: Int = 1, _ look: (_ byteCountMax: Int) async throws(KVError) -> KVLookup<Found>
+    ) async throws(KVError) -> (Found?, Budget.Share?) {
+        var byteCountMax = KVLimits.inlineByteCountMax
+        var share: Budget.Share?
+        while true {
+            switch try await look(byteCountMax) {
+            case .missing: return (nil, nil)
+            case .found(let found): return (found, share)
+            case .larger(let byteCount):
+                // The second time, it has grown since it was measured: take what it can grow to at most.
+                byteCountMax = share == nil ? min(byteCount, KVLimits.valueByteCountMax) : KVLimits.valueByteCountMax
+                share = nil
+                do throws(Budget.Refused) {
+                    share = try await namespace.memory.outgoing.acquire(copies * byteCountMax)
+                } catch { throw .overloaded }
+            }
+        }
     }
 
     private func getMessage(_ call: StoreCall) throws(CallFailure) -> KVGetMessage {
@@ -55,23 +88,27 @@ package struct KVService: StoreService {
         }
     }
 
-    private static func reply(_ record: KVRecord?, to message: KVGetMessage) -> StoreReply {
+    private static func reply(
+        _ record: KVRecord?, to message: KVGetMessage, _ share: Budget.Share? = nil
+    ) -> StoreReply {
         let reply = KVGetReply.encoded(
             value: record?.value, metadata: message.withMetadata ? record?.metadata : nil)
         guard let value = record?.value, value.count > KVLimits.inlineByteCountMax else {
             return StoreReply(message: reply)
         }
-        return StoreReply(message: reply, body: .bytes(value))
+        return StoreReply(message: reply, body: .stream(HeldBytes(value, share)))
     }
 
     private func getMany(_ call: StoreCall) async throws -> StoreReply {
         var decoder = WireDecoder(call.message)
         let message = try KVGetManyMessage(decoding: &decoder)
         do throws(KVError) {
-            let records = try await namespace.getMany(
-                KVBulkRequest(keys: message.keys, type: message.type, cacheTtl: message.cacheTtl))
+            let request = KVBulkRequest(keys: message.keys, type: message.type, cacheTtl: message.cacheTtl)
+            let (records, share) = try await read(copies: 2) { byteCountMax throws(KVError) in
+                try await namespace.getMany(request, byteCountMax: byteCountMax)
+            }
             let reply = KVGetManyReply(
-                items: records.map { record in
+                items: (records ?? []).map { record in
                     record.map {
                         KVGetManyReply.Item(
                             value: $0.value, metadata: message.withMetadata ? $0.metadata : nil)
@@ -79,7 +116,8 @@ package struct KVService: StoreService {
                 }
             ).encoded()
             guard reply.count > KVLimits.inlineByteCountMax else { return StoreReply(message: reply) }
-            return StoreReply(message: [], body: .bytes(reply))
+            share?.shrink(to: reply.count)
+            return StoreReply(message: [], body: .stream(HeldBytes(reply, share)))
         } catch { throw Self.failure(.getBulk, error) }
     }
 
@@ -87,7 +125,14 @@ package struct KVService: StoreService {
         let message = try KVPutMessage(decoding: call.message)
         var value = message.value ?? []
         var byteCount = value.count
+        var share: Budget.Share?
         if message.value == nil, let body = call.body {
+            do throws(Budget.Refused) {
+                share = try await namespace.memory.incoming.acquire(KVLimits.valueByteCountMax)
+            } catch {
+                body.cancel()
+                throw Self.failure(.put, .overloaded)
+            }
             var bytes: [UInt8] = []
             while let piece = try await body.next() {
                 byteCount += piece.count
@@ -95,7 +140,10 @@ package struct KVService: StoreService {
                 if byteCount > KVLimits.valueByteCountMax { bytes = [] } else { bytes += piece }
             }
             value = bytes[...]
+            share?.shrink(to: bytes.count)
         }
+        // The share lasts until the value is stored.
+        defer { withExtendedLifetime(share) {} }
         do throws(KVError) {
             try await namespace.put(
                 KVWrite(

@@ -1,3 +1,5 @@
+package import Stores
+
 /// A tenant's key-value engine: namespaces by name.
 ///
 /// Every operation may be repeated with the same outcome, so that a caller can retry over a network.
@@ -8,13 +10,18 @@ package protocol KVStore: Sendable {
 
 /// One key space. Keys are UTF-8 bytes; times are whole seconds since 1970.
 package protocol KVStoreNamespace: Sendable {
-    /// Answers in place when the engine can read without waiting.
+    /// What the tenant's calls may hold in memory.
+    var memory: KVMemory { get }
+
+    /// Copies a value of at most `byteCountMax` bytes; of a larger one, says only how large it is.
     ///
     /// - Throws: `.refused` for a key or a `cacheTtl` outside its limits.
-    func get(_ key: [UInt8], cacheTtl: Int64?) async throws(KVError) -> KVRecord?
+    func get(_ key: [UInt8], cacheTtl: Int64?, byteCountMax: Int) async throws(KVError) -> KVLookup<KVRecord>
 
-    /// One answer per key, in order, all from one snapshot.
-    func getMany(_ request: KVBulkRequest) async throws(KVError) -> [KVRecord?]
+    /// One answer per key, in order, all from one snapshot; or only how large the values are together.
+    func getMany(
+        _ request: KVBulkRequest, byteCountMax: Int
+    ) async throws(KVError) -> KVLookup<[KVRecord?]>
 
     /// Replaces all that was stored under the key. Durable when it returns.
     func put(_ write: KVWrite) async throws(KVError)
@@ -31,7 +38,29 @@ package protocol KVStoreNamespace: Sendable {
 /// A namespace whose engine reads without waiting: a reactor asks it in place, without a task.
 package protocol InPlaceKVNamespace: KVStoreNamespace {
     /// As `get`. Microseconds, unless the page has to come from the disk.
-    func getInPlace(_ key: [UInt8], cacheTtl: Int64?) throws(KVError) -> KVRecord?
+    func getInPlace(_ key: [UInt8], cacheTtl: Int64?, byteCountMax: Int) throws(KVError) -> KVLookup<KVRecord>
+}
+
+/// What was found.
+package enum KVLookup<Found: Equatable & Sendable>: Equatable, Sendable {
+    case missing
+    case found(Found)
+    /// More than was asked for: nothing was copied.
+    case larger(byteCount: Int)
+}
+
+/// What one tenant's calls may hold in the node's memory. Two budgets: values that arrive slowly don't keep others
+/// from being read.
+package struct KVMemory: Sendable {
+    /// Values on their way in, each counted with the most it may become until its end is seen.
+    package let incoming: Budget
+    /// Values that were read and that isolates haven't taken yet.
+    package let outgoing: Budget
+
+    package init(incoming: Budget, outgoing: Budget) {
+        self.incoming = incoming
+        self.outgoing = outgoing
+    }
 }
 
 package struct KVRecord: Equatable, Sendable {

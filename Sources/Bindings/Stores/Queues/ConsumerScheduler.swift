@@ -9,7 +9,7 @@ package import System
 /// drains gives one back.
 package struct ConsumerScheduler: Sendable {
     package enum Action: Equatable, Sendable {
-        /// Lease up to so many messages and deliver them; then `batchStarted`, and ask again.
+        /// `batchStarted`, lease up to so many messages, deliver them, and ask again.
         case lease(countMax: Int)
         /// Ask again at this time, or when something happens before. `nil`: only then.
         case wait(until: UnixTime?)
@@ -28,9 +28,12 @@ package struct ConsumerScheduler: Sendable {
     /// When `concurrency` may grow again.
     private var nextEvaluation: UnixTime?
 
-    /// - Parameter tenantCap: The most that the tenant's limits allow.
-    package init(_ settings: QueueConsumerSettings, tenantCap: Int) {
+    /// - Parameters:
+    ///   - tenantCap: The most that the tenant's limits allow.
+    ///   - inFlightCount: Batches that are on their way by earlier settings. They take places like any other.
+    package init(_ settings: QueueConsumerSettings, tenantCap: Int, inFlightCount: Int = 0) {
         self.settings = settings
+        self.inFlightCount = inFlightCount
         concurrencyCap = max(1, min(settings.concurrencyMax ?? 250, tenantCap, 250))
     }
 
@@ -44,8 +47,14 @@ package struct ConsumerScheduler: Sendable {
         return batch(readiness, now: now)
     }
 
-    /// A batch was leased and is on its way.
+    /// A batch is being leased, or on its way.
     package mutating func batchStarted() { inFlightCount += 1 }
+
+    /// Nothing was there to be leased, or it was given back before anyone saw it: as if it had not started.
+    package mutating func batchWithdrawn() {
+        precondition(inFlightCount > 0, "only what started is withdrawn")
+        inFlightCount -= 1
+    }
 
     /// A batch was settled.
     package mutating func batchEnded(_ outcome: Outcome, _ readiness: QueueReadiness) {

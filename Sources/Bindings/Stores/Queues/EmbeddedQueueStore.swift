@@ -32,6 +32,7 @@ package final class EmbeddedQueueStore: QueueStore {
         environment = try LMDBEnvironment(directory: directory, options: options.environment)
         try environment.requireFormat("queues 1")
         tables = try QueueTables(environment)
+        try tables.restoreAges(in: environment)
         committer = GroupCommitter(environment, threadName: "queue-commit", limits: options.commits)
         self.clock = clock
         self.logger = logger

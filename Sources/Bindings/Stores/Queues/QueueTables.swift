@@ -8,12 +8,14 @@ internal import LMDB
 ///     bodies     queue, sequence           → bytes
 ///     ready      queue, time, sequence     → nothing        (every message that isn't leased)
 ///     leases     queue, expiry, sequence   → nothing        (every message that is)
+///     ages       queue, timestamp, sequence → nothing       (every message)
 struct QueueTables: Sendable {
     let queues: LMDBDatabase
     let messages: LMDBDatabase
     let bodies: LMDBDatabase
     let ready: LMDBDatabase
     let leases: LMDBDatabase
+    let ages: LMDBDatabase
 
     init(_ environment: LMDBEnvironment) throws(LMDBError) {
         queues = try environment.openDatabase("queues")
@@ -21,6 +23,43 @@ struct QueueTables: Sendable {
         bodies = try environment.openDatabase("bodies")
         ready = try environment.openDatabase("ready")
         leases = try environment.openDatabase("leases")
+        ages = try environment.openDatabase("ages")
+    }
+
+    /// Makes `ages` anew when a node that doesn't know it has worked on the messages.
+    func restoreAges(in environment: LMDBEnvironment) throws {
+        let agrees = try environment.read { transaction throws(LMDBError) in
+            try transaction.count(of: ages) == transaction.count(of: messages)
+        }
+        if agrees { return }
+        try environment.write { try $0.removeAll(in: ages) }
+        var bound: [UInt8] = []
+        while true {
+            // Some at a time: a transaction has a limit.
+            let start = bound
+            let keys = try environment.read { transaction throws(LMDBError) in
+                try transaction.withCursor(messages) { cursor throws(LMDBError) in
+                    var keys: [(message: [UInt8], age: [UInt8])] = []
+                    var found = try start.isEmpty ? cursor.moveToFirst() : cursor.seek(start)
+                    while found, keys.count < 10_000 {
+                        guard let message = MessageRow(cursor.value) else {
+                            throw LMDBError("message row", .corrupted)
+                        }
+                        let key = cursor.key
+                        var age = Array(key.prefix(4))
+                        age.append(bigEndian: max(0, message.timestamp))
+                        keys.append((key, age + key.dropFirst(4)))
+                        found = try cursor.moveToNext()
+                    }
+                    return keys
+                }
+            }
+            guard let last = keys.last else { return }
+            try environment.write { transaction in
+                for key in keys { try transaction.put(key.age, [], in: ages) }
+            }
+            bound = last.message + [0]
+        }
     }
 
     // MARK: Queues
@@ -74,7 +113,25 @@ struct QueueTables: Sendable {
     ) throws(LMDBError) -> QueueMetrics {
         QueueMetrics(
             backlogCount: queue.backlogCount, backlogBytes: queue.backlogBytes,
-            oldestMessageTimestamp: try first(of: queue, max: 1, transaction).first?.message.timestamp)
+            oldestMessageTimestamp: try oldestTimestamp(in: queue, transaction))
+    }
+
+    /// Not that of the first message: a dead letter keeps its time, and clocks are set back.
+    private func oldestTimestamp(
+        in queue: QueueRow, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> Int64? {
+        let prefix = Self.prefix(queue)
+        return try transaction.withCursor(ages) { cursor throws(LMDBError) -> Int64? in
+            var found = try cursor.seek(prefix)
+            while found, cursor.keyStarts(with: prefix) {
+                let key = cursor.key
+                // An entry without its message is what a node left that doesn't know the index.
+                let message = prefix + key.dropFirst(12)
+                if try transaction.contains(message, in: messages) { return key.bigEndian(at: 4) }
+                found = try cursor.moveToNext()
+            }
+            return nil
+        }
     }
 
     // MARK: Messages
@@ -92,6 +149,7 @@ struct QueueTables: Sendable {
         try transaction.put(key, message.bytes, in: messages)
         try transaction.put(key, body, in: bodies)
         try transaction.put(Self.key(queue, message.readyAt, sequence), [], in: ready)
+        try transaction.put(Self.key(queue, message.timestamp, sequence), [], in: ages)
     }
 
     /// Replaces what is stored about a message, and moves it between the indexes. The body stays.
@@ -117,6 +175,7 @@ struct QueueTables: Sendable {
         let key = Self.key(queue, sequence)
         try transaction.delete(key, in: messages)
         try transaction.delete(key, in: bodies)
+        try transaction.delete(Self.key(queue, message.timestamp, sequence), in: ages)
         queue.backlogCount -= 1
         queue.backlogBytes -= Int64(message.bodyByteCount)
     }

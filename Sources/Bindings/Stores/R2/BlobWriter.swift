@@ -1,4 +1,5 @@
 internal import OpenSSL
+internal import Stores
 internal import Synchronization
 internal import System
 

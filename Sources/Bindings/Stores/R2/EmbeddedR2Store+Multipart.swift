@@ -33,6 +33,8 @@ extension EmbeddedR2Store {
             guard let id = Identifier(hexadecimal: request.uploadId),
                 try upload(id, of: request.key, in: bucket, "uploadPart") != nil
             else { throw R2Failure.noSuchUpload }
+            let share = try await reserveMemory(forBodyOf: request.size)
+            defer { withExtendedLifetime(share) {} }
             return try await storePart(request, of: id, body, bucket)
         } catch {
             body?.cancel()

@@ -51,10 +51,9 @@ extension EmbeddedR2Store {
                     byteCount: Int64(bytes.count))
             case .blob(let object, let range):
                 let (offset, length) = (range?.offset ?? 0, range?.length ?? object.size)
-                guard let file = try openIfPresent(object.version) else { continue }
-                return .withBody(
-                    object.object(key: request.key, range: range),
-                    .file(FileSlice(file, offset: offset, byteCount: Int(length))), byteCount: length)
+                let whole = PiecesSource.Stretch(blob: object.version, offset: offset, byteCount: length)
+                guard let body = try body(of: [whole], object.version) else { continue }
+                return .withBody(object.object(key: request.key, range: range), body, byteCount: length)
             case .pieces(let object, let range, let pieces):
                 guard let body = try body(of: pieces, object, range) else { continue }
                 return .withBody(
@@ -114,13 +113,21 @@ extension EmbeddedR2Store {
                 stretches.append(PiecesSource.Stretch(blob: piece.blob, offset: start, byteCount: count))
             }
         }
-        guard let first = stretches.first else { return .bytes([]) }
-        if stretches.count == 1 {
+        return try body(of: stretches, object.version)
+    }
+
+    /// A file that is open already, for the kernel to send, while there are few of them; otherwise a source that
+    /// opens its files whenever a piece of them is wanted, and holds the version's blobs meanwhile.
+    private func body(
+        of stretches: [PiecesSource.Stretch], _ version: Identifier
+    ) throws(R2Failure) -> StoreBody? {
+        guard let first = stretches.first(where: { $0.byteCount > 0 }) else { return .bytes([]) }
+        if stretches.count == 1, let share = openFiles.tryAcquire(1) {
             guard let file = try openIfPresent(first.blob) else { return nil }
-            return .file(FileSlice(file, offset: first.offset, byteCount: Int(first.byteCount)))
+            return .file(
+                FileSlice(file, offset: first.offset, byteCount: Int(first.byteCount), share: share))
         }
-        guard use.pin(object.version) else { return nil }
-        let version = object.version
+        guard use.pin(version) else { return nil }
         // Pinned after the index was read: the blobs may have gone in between, and then all of them have.
         let isCurrent: Bool
         do throws(R2Failure) {

@@ -20,6 +20,8 @@ extension EmbeddedR2Store {
                 body?.cancel()
                 return nil
             }
+            let share = try await reserveMemory(forBodyOf: request.size)
+            defer { withExtendedLifetime(share) {} }
             return request.size <= options.inlineBytesMax
                 ? try await putInline(request, body, bucket) : try await putBlob(request, body, bucket)
         } catch {
@@ -31,20 +33,31 @@ extension EmbeddedR2Store {
     package func delete(_ keys: [String], in bucket: String) async throws(R2Failure) {
         guard keys.count <= R2Limits.deletedKeysMax else { throw .tooManyKeys(keys.count) }
         for key in keys { try Self.check(key: key) }
-        let byteCount = keys.reduce(0) { $0 + $1.utf8.count }
-        let leftovers = try await commit("delete", byteCount: byteCount) { [index] transaction in
-            guard let bucket = try index.bucket(bucket, transaction.reading) else {
-                throw R2Failure.noSuchBucket
-            }
-            var leftovers: [ObjectIndex.Leftovers] = []
-            for key in keys {
-                if let old = try index.removeObject(key, bucket: bucket, transaction) {
-                    leftovers.append(old)
+        var rest = keys[...]
+        repeat {
+            // A transaction has a limit, and each of these objects may have ten thousand blobs: as many keys as
+            // fit, then the next transaction.
+            let pending = Array(rest)
+            let blobsMax = options.deletedBlobsMax
+            let byteCount = pending.reduce(0) { $0 + $1.utf8.count }
+            let (count, leftovers) = try await commit("delete", byteCount: byteCount) { [index] transaction in
+                guard let bucket = try index.bucket(bucket, transaction.reading) else {
+                    throw R2Failure.noSuchBucket
                 }
+                var leftovers: [ObjectIndex.Leftovers] = []
+                var blobCount = 0
+                for (position, key) in pending.enumerated() {
+                    guard blobCount < blobsMax else { return (position, leftovers) }
+                    if let old = try index.removeObject(key, bucket: bucket, transaction) {
+                        leftovers.append(old)
+                        blobCount += old.blobs.count
+                    }
+                }
+                return (pending.count, leftovers)
             }
-            return leftovers
-        }
-        for old in leftovers { discard(old) }
+            for old in leftovers { discard(old) }
+            rest = rest.dropFirst(count)
+        } while !rest.isEmpty
     }
 
     static func passes(_ onlyIf: R2Conditional?, _ object: StoredObject?) -> Bool {
@@ -131,6 +144,15 @@ extension EmbeddedR2Store {
     }
 
     // MARK: Parts of both
+
+    /// What one body on its way in holds in memory, until the share is let go.
+    func reserveMemory(forBodyOf byteCount: Int64) async throws(R2Failure) -> Budget.Share {
+        // What a writer keeps, and one more piece.
+        let most = Int64(BlobWriter.waitingBytesMax + 64 << 10)
+        do throws(Budget.Refused) {
+            return try await incoming.acquire(Int(min(most, max(0, byteCount) + 4096)))
+        } catch { throw .unavailable }
+    }
 
     /// Hands each piece of the body to `take` and sees to it that there are `size` bytes, neither less nor
     /// more.

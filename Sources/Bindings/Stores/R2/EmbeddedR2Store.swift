@@ -1,6 +1,7 @@
 package import Interfaces
 package import LMDB
 package import Observability
+internal import Stores
 internal import Synchronization
 package import System
 
@@ -21,6 +22,12 @@ package final class EmbeddedR2Store: R2Store {
         package var sweepInterval: Duration? = .seconds(3600)
         /// The product's default lifecycle rule for uploads that are not completed.
         package var uploadLifetime: Duration = .seconds(7 * 86_400)
+        /// Files that replies hold open until an isolate has read them. Further ones are opened piece by piece.
+        package var openFilesMax = 256
+        /// What puts on their way hold in memory, 320 KiB each at most; further puts wait.
+        package var incomingBytesMax = 64 << 20
+        /// A delete of many objects is committed each time it has taken so many blobs out of use.
+        package var deletedBlobsMax = 20_000
         package var index = LMDBEnvironment.Options()
         /// For tests.
         package var diskHook: DiskHook?
@@ -37,6 +44,8 @@ package final class EmbeddedR2Store: R2Store {
     let threads: IOThreads
     let syncs: DirectorySyncs
     let use = BlobUse()
+    let openFiles: Budget
+    let incoming: Budget
     /// A commit failed in a way that leaves open what the disk holds: no orphan may be removed before the
     /// index was opened anew.
     let isIndexUncertain = Atomic<Bool>(false)
@@ -57,6 +66,8 @@ package final class EmbeddedR2Store: R2Store {
         committer = GroupCommitter(environment, threadName: "r2-commit")
         threads = IOThreads(count: options.ioThreads, name: "r2-io")
         syncs = DirectorySyncs(files: files, threads: threads)
+        openFiles = Budget(options.openFilesMax, clock: clock)
+        incoming = Budget(options.incomingBytesMax, waitersMax: 4096, waitingDuration: .seconds(30), clock: clock)
         if let interval = options.sweepInterval { startSweeping(every: interval) }
     }
 
@@ -153,7 +164,7 @@ package final class EmbeddedR2Store: R2Store {
         } catch GroupCommitter.Failure.overloaded {
             throw .unavailable
         } catch {
-            if let error = error as? LMDBError, error.code == .inputOutput || error.code == .panic {
+            if let error = error as? LMDBError, error.leavesOutcomeOpen {
                 isIndexUncertain.store(true, ordering: .relaxed)
             }
             throw report(error, "commit of \(subject)")
@@ -187,12 +198,17 @@ package final class EmbeddedR2Store: R2Store {
 
     private func startSweeping(every interval: Duration) {
         let task = Task { [weak self, clock, logger] in
+            var failures = 0
             while !Task.isCancelled {
-                do {
+                do throws(R2Failure) {
                     guard let report = try await self?.sweep() else { return }
                     if !report.isEmpty { logger.log(.info, "R2 sweep: \(report)") }
-                    try await clock.sleep(for: interval)
-                } catch is CancellationError { return } catch { /* Logged where it happened; the next may do. */  }
+                    failures = 0
+                } catch {
+                    failures += 1  // Logged where it happened.
+                }
+                let pause = failures == 0 ? interval : min(interval, .seconds(1 << min(failures, 10)))
+                do throws(CancellationError) { try await clock.sleep(for: pause) } catch { return }
             }
         }
         sweeper.withLock { $0 = task }

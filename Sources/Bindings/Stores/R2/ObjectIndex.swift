@@ -204,7 +204,8 @@ struct ObjectIndex: Sendable {
     ) throws(LMDBError) -> StoredUpload? {
         guard let record = try transaction.value(of: id.bytes, in: uploads) else { return nil }
         let upload = try StoredUpload(record: record)
-        return upload.bucket == bucket && upload.key == key ? upload : nil
+        // By bytes: `==` takes different spellings of a character for the same.
+        return upload.bucket == bucket && upload.key.utf8.elementsEqual(key.utf8) ? upload : nil
     }
 
     /// All uploads that `isWanted` picks.

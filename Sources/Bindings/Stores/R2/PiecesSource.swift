@@ -2,7 +2,9 @@ internal import Stores
 internal import Synchronization
 internal import System
 
-/// The bytes of an object that has several blobs, read one block at a time on the I/O threads.
+/// The bytes of one blob or several, read one block at a time on the I/O threads.
+///
+/// A file is open only while a block of it is read: a reader that stops costs no descriptor.
 final class PiecesSource: BodySource {
     private static let blockByteCount = 64 << 10
 
@@ -12,10 +14,9 @@ final class PiecesSource: BodySource {
         var offset: Int64
         var byteCount: Int64
     }
-    private struct State: ~Copyable {
+    private struct State {
         var stretches: [Stretch]
         var next = 0
-        var file: Descriptor?
         var isDone = false
     }
     private let state: Mutex<State>
@@ -47,10 +48,7 @@ final class PiecesSource: BodySource {
 
     func cancel() {
         let isFirst = state.withLock { state in
-            defer {
-                state.isDone = true
-                state.file = nil
-            }
+            defer { state.isDone = true }
             return !state.isDone
         }
         if isFirst { done() }
@@ -61,19 +59,15 @@ final class PiecesSource: BodySource {
         try state.withLock { state throws(SystemError) -> [UInt8]? in
             guard !state.isDone, state.next < state.stretches.count else { return nil }
             let stretch = state.stretches[state.next]
-            if state.file == nil { state.file = try files.open(stretch.blob) }
             let wanted = Int(min(stretch.byteCount, Int64(Self.blockByteCount)))
-            let block = try state.file?.read(at: stretch.offset, count: wanted) ?? []
+            let block = try files.open(stretch.blob).read(at: stretch.offset, count: wanted)
             guard block.count == wanted else {
                 // EIO: the blob is too short.
                 throw SystemError("pread", errno: 5, on: stretch.blob.hexadecimal)
             }
             state.stretches[state.next].offset += Int64(wanted)
             state.stretches[state.next].byteCount -= Int64(wanted)
-            if state.stretches[state.next].byteCount == 0 {
-                state.file = nil
-                state.next += 1
-            }
+            if state.stretches[state.next].byteCount == 0 { state.next += 1 }
             return block
         }
     }

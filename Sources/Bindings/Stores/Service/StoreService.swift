@@ -77,10 +77,15 @@ package final class FileSlice: Sendable {
     package let descriptor: Descriptor
     package let offset: Int64
     package let byteCount: Int
+    /// What the open file counts against.
+    private let share: Budget.Share?
 
-    package init(_ descriptor: consuming Descriptor, offset: Int64, byteCount: Int) {
+    package init(
+        _ descriptor: consuming Descriptor, offset: Int64, byteCount: Int, share: Budget.Share? = nil
+    ) {
         self.descriptor = descriptor
         self.offset = offset
         self.byteCount = byteCount
+        self.share = share
     }
 }

@@ -36,12 +36,13 @@ struct CommandLineArguments: Sendable {
     init(_ words: [String], options: [Option]) throws(UsageError) {
         var index = 0
         while index < words.count {
-            let word = words[index]
+            var word = words[index]
             index += 1
             if word == "--" {
                 positional += words[index...]
                 break
             }
+            if word == "-c", options.contains(where: { $0.name == "config" }) { word = "--config" }
             guard word.hasPrefix("--"), word.count > 2 else {
                 guard !word.hasPrefix("-") || word == "-" else { throw .unknownOption(word, nearest: nil) }
                 positional.append(word)
@@ -88,6 +89,7 @@ enum UsageError: Error, CustomStringConvertible {
     case unknownCommand(String, nearest: String?)
     case unexpectedArgument(String)
     case missingArgument(String)
+    case wranglerFile(String)
 
     static func unknownSubcommand(_ word: String, of command: String, among known: [String]) -> UsageError {
         .unknownCommand(
@@ -106,6 +108,8 @@ enum UsageError: Error, CustomStringConvertible {
             "unknown command \"\(name)\"" + (nearest.map { "; did you mean \"\($0)\"?" } ?? "")
         case .unexpectedArgument(let word): "unexpected argument \"\(word)\""
         case .missingArgument(let what): "\(what) is missing"
+        case .wranglerFile(let path):
+            "\(path) is one worker in wrangler's format: make it a platform with `edge config import --write`"
         }
     }
 }

@@ -57,8 +57,14 @@ package struct D1Migrations: Equatable, Sendable {
     /// Relative to the configuration file.
     package let directory: String
     package let table: String
-    /// A glob over file names.
+    /// Which of its files are meant: `*.sql`, or `*/migration.sql`.
     package let pattern: String
+
+    package init(directory: String, table: String, pattern: String) {
+        self.directory = directory
+        self.table = table
+        self.pattern = pattern
+    }
 }
 
 package struct RateLimit: Equatable, Sendable {

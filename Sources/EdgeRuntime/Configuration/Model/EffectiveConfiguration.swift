@@ -90,12 +90,26 @@ package struct Setting: Sendable, Equatable, CustomStringConvertible {
     /// `workers.api-gateway.isolates.max = 16  (environments/production.toml:19:26)`
     package var description: String { "\(path) = \(value)  (\(origin))" }
 
+    /// `{path,value,file,line,column}`, the last three `null` for a built-in value.
+    package var json: String { JSONText.object([("path", JSONText.quoted(path))] + members) }
+
+    fileprivate var members: [(String, String)] {
+        // It was written by `tomlText`, dates apart, which JSON has as texts.
+        let read = try? TOMLReader.readValue(SourceText(name: path, text: value))
+        return [
+            ("value", read?.json ?? JSONText.quoted(value)),
+            ("file", place.map { JSONText.quoted($0.file) } ?? "null"),
+            ("line", place.map { String($0.line) } ?? "null"),
+            ("column", place.map { String($0.column) } ?? "null"),
+        ]
+    }
+
     /// When a change of it takes effect under a running node.
     package enum Effect: Sendable { case onReload, byDeploy }
 
     package var effect: Effect {
         let first = path.prefix { $0 != "." && $0 != "[" }
-        return ["listen", "tls", "log", "trusted_proxies"].contains(String(first)) ? .onReload : .byDeploy
+        return ["listen", "log", "trusted_proxies"].contains(String(first)) ? .onReload : .byDeploy
     }
 }
 
@@ -105,6 +119,12 @@ package struct SettingChange: Sendable, Equatable {
     package let old: Setting?
     package let new: Setting?
     package var effect: Setting.Effect { (new ?? old)?.effect ?? .byDeploy }
+
+    /// `{path,old,new}`: each `{value,file,line,column}`, or `null` where it's absent.
+    package var json: String {
+        func side(_ setting: Setting?) -> String { setting.map { JSONText.object($0.members) } ?? "null" }
+        return JSONText.object([("path", JSONText.quoted(path)), ("old", side(old)), ("new", side(new))])
+    }
 }
 
 extension EffectiveConfiguration {

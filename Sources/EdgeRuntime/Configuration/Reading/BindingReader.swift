@@ -31,6 +31,25 @@ struct BindingReader {
         }
     }
 
+    /// Queues have no `_`, as they have none at Cloudflare.
+    static func isQueueName(_ text: String) -> Bool { isResourceName(text) && !text.contains("_") }
+
+    /// The dataset of an analytics binding, which is also the name of a table: by default that of the binding.
+    static func dataset(_ entry: inout TableReader) -> Binding.Target? {
+        let written = entry.name("dataset")
+        guard let name = written?.value ?? entry.table["binding"]?.string else { return nil }
+        guard isDatasetName(name) else {
+            entry.report(
+                .invalidValue, written?.place ?? entry.place, "dataset", "\(JSONText.quoted(name)) is no name for a dataset",
+                fix: datasetNameFix)
+            return nil
+        }
+        return .analytics(dataset: name)
+    }
+
+    static func isDatasetName(_ name: String) -> Bool { isName(name) && name.utf8.count <= 64 }
+    static let datasetNameFix = "at most 64 letters, digits and \"_\", and no digit at the beginning"
+
     static func checkUnique(
         _ named: [(name: String, kind: String, place: SourcePlace)], worker: String, path: String,
         _ collector: DiagnosticCollector
@@ -109,8 +128,7 @@ struct BindingReader {
         for entry in reader.tables("ratelimits", identity: "binding") ?? [] { add(entry, rateLimit) }
         for entry in reader.tables("analytics", identity: "binding") ?? [] {
             add(entry) { entry in
-                let dataset = entry.name("dataset")?.value ?? entry.table["binding"]?.string
-                return dataset.map { .analytics(dataset: $0) }
+                Self.dataset(&entry)
             }
         }
         for entry in reader.tables("vectorize", identity: "binding") ?? [] {
@@ -202,21 +220,21 @@ struct BindingReader {
         guard var queues = reader.table("queues") else { return }
         for entry in queues.tables("produce", identity: "binding") ?? [] {
             add(entry) { entry in
-                let queue = entry.resource("queue", "queue")
+                let queue = entry.queue("queue")
                 let delay = entry.duration("delivery_delay", in: .zero ... .seconds(43_200))?.value
                 return queue.map { .queue($0, delay: delay) }
             }
         }
         for entry in queues.tables("consume", identity: "queue") ?? [] {
             var entry = entry
-            let queue = entry.resource("queue", "queue")
+            let queue = entry.queue("queue")
             let place = entry.table["queue"]?.location ?? entry.place
             let consumer = QueueConsumer(
                 queue: queue ?? "", batchCountMax: entry.integer("batch", in: 1...100)?.value ?? 10,
                 batchTimeout: entry.duration("timeout", in: .zero ... .seconds(60))?.value ?? .seconds(5),
                 retriesMax: entry.integer("retries", in: 0...100)?.value ?? 3,
                 retryDelay: entry.duration("retry_delay", in: .zero ... .seconds(86_400))?.value ?? .zero,
-                deadLetterQueue: entry.optionalResource("dead_letter"),
+                deadLetterQueue: entry.optionalQueue("dead_letter"),
                 concurrencyMax: entry.integer("concurrency", in: 1...250)?.value, place: place)
             entry.finish()
             guard queue != nil else { continue }
@@ -302,6 +320,23 @@ extension TableReader {
     mutating func resource(_ key: String, _ kind: String) -> String? {
         if table[key] == nil { missing(key, "the name of the \(kind)") }
         return optionalResource(key)
+    }
+
+    /// The name of a queue, which must be there.
+    mutating func queue(_ key: String) -> String? {
+        if table[key] == nil { missing(key, "the name of the queue") }
+        return optionalQueue(key)
+    }
+
+    mutating func optionalQueue(_ key: String) -> String? {
+        guard let text = name(key) else { return nil }
+        guard BindingReader.isQueueName(text.value) else {
+            report(
+                .invalidValue, text.place, key, "\(JSONText.quoted(text.value)) is no name for a queue",
+                fix: "at most 63 lower-case letters, digits and inner \"-\"")
+            return nil
+        }
+        return text.value
     }
 
     mutating func optionalResource(_ key: String) -> String? {

@@ -67,7 +67,7 @@ enum Layers {
                     continue
                 }
                 for fixed in values.entries
-                where !isEnvironmentValue(fixed.key, path) && element[fixed.key] != nil {
+                where isShapeOnly(fixed.key, path) {
                     collector.error(
                         .notAllowedHere, at: fixed.keyLocation, path: "\(keyPath).\(change.key).\(fixed.key)",
                         "\"\(fixed.key)\" of a \(noun(path)) is shape only: an environment can't change it",
@@ -90,11 +90,12 @@ enum Layers {
         }
     }
 
-    private static func isEnvironmentValue(_ key: String, _ path: String) -> Bool {
+    /// Whether the shape alone may say it, and says it or not. Unknown keys are none: their reader reports them.
+    private static func isShapeOnly(_ key: String, _ path: String) -> Bool {
         switch path {
-        case "ratelimits": key == "limit"
-        case "queues.produce": key == "delivery_delay"
-        default: key != "queue" && key != "dead_letter"
+        case "ratelimits": ["binding", "key", "namespace", "period"].contains(key)
+        case "queues.produce": key == "binding" || key == "queue"
+        default: key == "queue" || key == "dead_letter"
         }
     }
 

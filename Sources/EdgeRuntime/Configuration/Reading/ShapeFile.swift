@@ -35,6 +35,9 @@ package struct ShapeFile: Sendable {
         var header = Header()
         Self.checkFormat(&reader)
         header.tenant = reader.resource("tenant", "account that owns the workers") ?? ""
+        if let place = reader.table["tenant"]?.location, TenantName.isReserved(header.tenant) {
+            reader.report(.invalidValue, place, "tenant", TenantName.problem(header.tenant), fix: "choose another name")
+        }
         if let value = reader.value("compatibility_date") {
             header.compatibilityDate =
                 CompatibilityDate.read(value, path: "compatibility_date", today: today, collector)
@@ -59,7 +62,7 @@ package struct ShapeFile: Sendable {
                         "expected a table, got \(entry.value.described)")
                     continue
                 }
-                guard BindingReader.isResourceName(entry.key) else {
+                guard BindingReader.isQueueName(entry.key) else {
                     queues.report(
                         .invalidValue, entry.keyLocation, entry.key,
                         "\(JSONText.quoted(entry.key)) is no name for a queue",
@@ -110,6 +113,15 @@ package struct ShapeFile: Sendable {
                 "\(JSONText.quoted(entry.key)) is no name for a worker: \(problem)")
             return false
         }
+    }
+}
+
+/// A tenant's stores lie in a folder of its name, beside what the node keeps for itself.
+enum TenantName {
+    static func isReserved(_ name: String) -> Bool { ["artifacts", "tenants", "lock", "format"].contains(name) }
+
+    static func problem(_ name: String) -> String {
+        "\(JSONText.quoted(name)) is no name for a tenant: the node keeps things of its own under it"
     }
 }
 

@@ -122,7 +122,14 @@ struct TOMLParser {
         }
         offset += 1
         skipBlanks()
+        // Each part is a table inside the one before, as an inline table would be.
+        let nested = keys.count - 1
+        guard depth + nested <= TOMLReader.depthMax else {
+            throw SyntaxError(at: keys[0].location, "values are nested more than \(TOMLReader.depthMax) deep")
+        }
+        depth += nested
         let value = try parseValue()
+        depth -= nested
         var parent = table
         for (index, key) in keys.dropLast().enumerated() {
             switch parent.entry(key)?.content {
@@ -168,6 +175,9 @@ struct TOMLParser {
             keys.append(try parseSimpleKey())
             skipBlanks()
             guard peek() == UInt8(ascii: ".") else { return keys }
+            guard keys.count < TOMLReader.depthMax else {
+                throw failure("a key has at most \(TOMLReader.depthMax) parts")
+            }
             offset += 1
             skipBlanks()
         }

@@ -2,7 +2,7 @@
 package enum TOMLReader {
     /// A configuration is some kilobytes; a megabyte is a mistake, and time is linear in it.
     package static let byteCountMax = 4 << 20
-    /// Arrays and inline tables inside each other: the parser recurses on them.
+    /// Arrays, inline tables and the parts of keys inside each other: what reads a document recurses on them.
     package static let depthMax = 100
 
     /// - Throws: the first mistake. A text with one has no document.

@@ -48,16 +48,40 @@ struct WranglerBindingReader {
     /// Stores are made when they are missing, under a name of their own.
     private func resource(_ binding: String) -> String { "\(worker)-\(binding.lowercased())" }
 
+    /// A name by which this node keeps a store; others would be no names of files.
+    private static func store(_ name: Located<String>?, _ key: String, _ entry: WranglerTable) -> String? {
+        guard let name else { return nil }
+        guard BindingReader.isResourceName(name.value) else {
+            entry.report(
+                .invalidValue, name.place, key, "\(JSONText.quoted(name.value)) is no name for a store here",
+                fix: "at most 63 lower-case letters, digits, \"_\" and inner \"-\"")
+            return nil
+        }
+        return name.value
+    }
+
+    private static func queue(_ name: Located<String>?, _ key: String, _ entry: WranglerTable) -> String? {
+        guard let name else { return nil }
+        guard BindingReader.isQueueName(name.value) else {
+            entry.report(
+                .invalidValue, name.place, key, "\(JSONText.quoted(name.value)) is no name for a queue",
+                fix: "at most 63 lower-case letters, digits and inner \"-\"")
+            return nil
+        }
+        return name.value
+    }
+
     mutating func read() {
         let own = self
         each("kv_namespaces") { entry in
-            let identifier = entry.string("id")?.value
+            let identifier = entry.string("id")
             _ = entry.string("preview_id")
             _ = entry.boolean("remote")
-            return (identifier ?? entry.table["binding"]?.string.map(own.resource)).map { .kv(resource: $0) }
+            if identifier != nil { return Self.store(identifier, "id", entry).map { .kv(resource: $0) } }
+            return entry.table["binding"]?.string.map { .kv(resource: own.resource($0)) }
         }
         each("d1_databases") { entry in
-            let name = entry.string("database_name")?.value
+            let name = entry.string("database_name")
             _ = entry.string("database_id")
             _ = entry.string("preview_database_id")
             _ = entry.boolean("remote")
@@ -65,7 +89,10 @@ struct WranglerBindingReader {
                 directory: entry.string("migrations_dir")?.value ?? "./migrations",
                 table: entry.string("migrations_table")?.value ?? "d1_migrations",
                 pattern: entry.string("migrations_pattern")?.value ?? "*.sql")
-            return (name ?? entry.table["binding"]?.string.map(own.resource)).map {
+            let resource =
+                name == nil
+                ? entry.table["binding"]?.string.map(own.resource) : Self.store(name, "database_name", entry)
+            return resource.map {
                 .d1(resource: $0, migrations: migrations)
             }
         }
@@ -120,7 +147,15 @@ struct WranglerBindingReader {
                 RateLimit(key: .given, namespace: namespace, limit: limit, periodSeconds: period))
         }
         each("analytics_engine_datasets") { entry in
-            (entry.string("dataset")?.value ?? entry.table["binding"]?.string).map { .analytics(dataset: $0) }
+            let written = entry.string("dataset")
+            guard let name = written?.value ?? entry.table["binding"]?.string else { return nil }
+            guard BindingReader.isDatasetName(name) else {
+                entry.report(
+                    .invalidValue, written?.place ?? entry.place, "dataset",
+                    "\(JSONText.quoted(name)) is no name for a dataset", fix: BindingReader.datasetNameFix)
+                return nil
+            }
+            return .analytics(dataset: name)
         }
         each("vectorize") { entry in
             _ = entry.boolean("remote")
@@ -195,7 +230,7 @@ struct WranglerBindingReader {
         let list = queues.tables("consumers") ?? []
         queues.finish()
         each(in: producers, name: "binding") { entry in
-            let queue = entry.required("queue")?.value
+            let queue = Self.queue(entry.required("queue"), "queue", entry)
             let delay = entry.integer("delivery_delay", in: 0...43_200)
             return queue.map { .queue($0, delay: delay.map { .seconds($0) }) }
         }
@@ -209,13 +244,13 @@ struct WranglerBindingReader {
                 batchTimeout: .seconds(entry.integer("max_batch_timeout", in: 0...60) ?? 5),
                 retriesMax: entry.integer("max_retries", in: 0...100) ?? 3,
                 retryDelay: .seconds(entry.integer("retry_delay", in: 0...86_400) ?? 0),
-                deadLetterQueue: entry.string("dead_letter_queue")?.value,
+                deadLetterQueue: Self.queue(entry.string("dead_letter_queue"), "dead_letter_queue", entry),
                 concurrencyMax: entry.integer("max_concurrency", in: 1...250),
                 place: queue?.place ?? entry.place)
             _ = entry.string("type")
             _ = entry.integer("visibility_timeout_ms", in: 0...43_200_000)
             entry.finish()
-            guard let queue else { continue }
+            guard let queue, Self.queue(queue, "queue", entry) != nil else { continue }
             if let first = seen[queue.value] {
                 collector.error(
                     .duplicateName, at: queue.place, path: entry.prefix + entry.field("queue"),

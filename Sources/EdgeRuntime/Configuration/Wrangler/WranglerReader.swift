@@ -43,12 +43,26 @@ package struct WranglerReader {
         let layers = WranglerLayers(
             document, environment: options.environment, at: SourcePlace(source, 0..<0), collector)
         let worker = WranglerWorkerReader(layers: layers, options: options, collector: collector).read()
-        let configuration = assemble(worker, document, options, collector)
+        let configuration = assemble(worker, document, tenant: tenant(layers, collector), options, collector)
         return (collector.hasErrors ? nil : configuration, collector.sorted)
     }
 
+    /// The account, whose name is also that of a folder.
+    private static func tenant(_ layers: WranglerLayers, _ collector: DiagnosticCollector) -> String {
+        guard let account = layers.effective["account_id"] else { return "local" }
+        let name = account.string ?? ""
+        guard BindingReader.isResourceName(name), !TenantName.isReserved(name) else {
+            collector.error(
+                .invalidValue, at: account.location, path: "\(layers.prefix("account_id"))account_id",
+                "\(account.described) is no name for a tenant",
+                fix: "at most 63 lower-case letters, digits, \"_\" and inner \"-\"")
+            return "local"
+        }
+        return name
+    }
+
     private static func assemble(
-        _ worker: WorkerConfiguration, _ document: DocumentTable, _ options: Options,
+        _ worker: WorkerConfiguration, _ document: DocumentTable, tenant: String, _ options: Options,
         _ collector: DiagnosticCollector
     ) -> EffectiveConfiguration? {
         var defaults = DocumentTable()
@@ -75,7 +89,7 @@ package struct WranglerReader {
         }
         let configuration = EffectiveConfiguration(
             environment: options.environment ?? "dev", kind: .dev,
-            tenant: document["account_id"]?.string ?? "local", domain: options.domain, listen: listen,
+            tenant: tenant, domain: options.domain, listen: listen,
             tls: nil,
             trustedProxies: [], log: settings.log, errorPages: settings.errorPages,
             hasPreviewURLs: settings.hasPreviewURLs,

@@ -44,7 +44,7 @@ struct WranglerWorkerReader {
         let (limits, cache) = (readLimits(), readCache())
         let (crons, keepsCrons) = readCrons()
         let worker = WorkerConfiguration(
-            name: name, product: main?.value ?? "", isEnabled: true, compatibilityDate: readDate(),
+            name: name, product: main.map { Self.product(of: $0.value) } ?? "", isEnabled: true, compatibilityDate: readDate(),
             compatibilityFlags: reader("compatibility_flags").copy { $0.strings("compatibility_flags") }?.map(
                 \.value) ?? [],
             routes: routes, customDomains: hosts, hasDefaultHost: hasDefaultHost, origin: nil,
@@ -60,6 +60,15 @@ struct WranglerWorkerReader {
             place: table["name"]?.location ?? layers.place)
         checkClasses(worker)
         return worker
+    }
+
+    /// `main` names the product, its executable, or a file of its sources: `Api`, `.build/debug/Api`,
+    /// `Sources/Api/main.swift`.
+    static func product(of main: String) -> String {
+        let parts = main.split(separator: "/").map(String.init)
+        guard let last = parts.last else { return main }
+        if last.hasSuffix(".swift"), parts.count > 1 { return parts[parts.count - 2] }
+        return last.split(separator: ".").first.map(String.init) ?? last
     }
 
     private func string(_ key: String) -> Located<String>? { reader(key).copy { $0.string(key) } }

@@ -5,6 +5,7 @@ internal import Wire
 extension Connection: BodyProducer {
     func grant(_ byteCount: Int) {
         guard phase != .closed, requestBody.isPending else { return }
+        continueIfExpected()
         bodyAllowance += byteCount
         pumpRequestBody()
         if phase != .closed { updateInterest() }
@@ -92,4 +93,21 @@ extension Connection: BodyProducer {
         guard !exchange.isHeadSent else { return close() }
         cancelEvent(.cancelled, answering: error)
     }
+}
+
+/// The body of one request, in the hands of whoever it goes to. It outlives its request without touching the next one.
+final class RequestBodyHandle: RedirectableProducer {
+    private weak var connection: Connection?
+    private let ray: UInt64
+
+    init(_ connection: Connection) {
+        self.connection = connection
+        ray = connection.exchange.ray
+    }
+
+    private var present: Connection? { connection?.exchange.ray == ray ? connection : nil }
+
+    func redirect(to consumer: any BodyConsumer) { present?.bodyConsumer = consumer }
+    func grant(_ byteCount: Int) { present?.grant(byteCount) }
+    func cancel(_ reason: StreamReset) { present?.cancel(reason) }
 }

@@ -19,7 +19,6 @@ extension Connection {
         }
         consumeHead()
         if let source {
-            continueIfExpected()
             source.start(from: self)
             retainedConsumer = source
             bodyConsumer = source

@@ -28,6 +28,7 @@ extension Connection: Dispatchable, EventOwner {
                 .none
             }
         bodyAllowance = 0
+        exchange.expectsContinue = parser.head.expectsContinue && requestBody.isPending
         if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
         if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
@@ -68,6 +69,7 @@ extension Connection: Dispatchable, EventOwner {
 
     private func route(_ headByteCount: Int) {
         if role == .control || isHostPath { return startLocal(headByteCount) }
+        if let limit = node.clientLimit, isRefused(by: [limit]) { return }
         let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1) }
         switch match {
         case .worker(let route):
@@ -80,6 +82,19 @@ extension Connection: Dispatchable, EventOwner {
         case .unknownHost: answer(.unknownHost)
         case .noRoute: answer(.noRoute)
         }
+    }
+
+    /// Asks the limits before anything is done for the request, and answers when one says no. A request that another isolate
+    /// has to try is still the same request.
+    private func isRefused(by limits: [any RequestLimit]) -> Bool {
+        guard !limits.isEmpty, !exchange.wasRetried, !exchange.wasRerouted else { return false }
+        let client = unsafe input.withReadable { unsafe EdgeHeaders.limitKey(of: self, $0) }
+        for limit in limits {
+            guard let wait = limit.refuse(client) else { continue }
+            answer(.rateLimited, retryAfter: wait)
+            return true
+        }
+        return false
     }
 
     /// Host name and path with query, as the handler will see them.
@@ -107,6 +122,7 @@ extension Connection: Dispatchable, EventOwner {
 
     private func dispatch(to route: RouteTarget, _ headByteCount: Int) {
         exchange.route = route
+        guard !isRefused(by: route.worker.requestLimits) else { return }
         let limits = route.worker.limits
         if case .length(let left) = requestBody, left > Int64(limits.bodyBytesMax) {
             exchange.mustClose = true
@@ -123,6 +139,9 @@ extension Connection: Dispatchable, EventOwner {
         }
         submit()
     }
+
+    /// A body up to here goes to the isolate with its head.
+    private static let eagerBodyBytesMax: Int64 = 16 << 10
 
     /// Larger bodies, and those whose client waits to be asked, are streamed from the start.
     private static let gatheredBytesMax: Int64 = 32 << 10
@@ -143,20 +162,24 @@ extension Connection: Dispatchable, EventOwner {
         guard let route = exchange.route else { return }
         phase = .exchanging
         let hasBody = requestBody.isPending
+        // A large body waits until the handler wants it: it may want to pass it on unread, and then never has to see it. Not one
+        // in chunks, whose framing is to be judged whether or not somebody reads it.
+        let isHeld = (requestBody.bytesLeft ?? 0) > Self.eagerBodyBytesMax
         let event = channel.open(
-            .fetch, flags: hasBody ? [] : .end,
+            .fetch, flags: hasBody ? (isHeld ? .heldBody : []) : .end,
             make: {
                 EventStream(
                     number: $0, channel: channel, worker: route.worker, release: route.release, kind: .fetch,
-                    owner: self, started: exchange.started)
+                    owner: self, started: exchange.started, holdsBody: isHeld)
             },
             { writeFetch(into: &$0) })
         if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event
         guard hasBody else { return }
         consumeHead()
-        continueIfExpected()
-        event.producer = self
+        let body = RequestBodyHandle(self)
+        exchange.bodyHandle = body
+        event.producer = body
         bodyConsumer = event
         event.requestBody()
         updateInterest()
@@ -178,7 +201,10 @@ extension Connection: Dispatchable, EventOwner {
 
     /// Asks for the body of a client that waits for that (RFC 9110 §10.1.1).
     func continueIfExpected() {
-        guard parser.head.expectsContinue, input.isEmpty else { return }
+        guard exchange.expectsContinue else { return }
+        exchange.expectsContinue = false
+        // What has sent some of it already doesn't wait; and behind an answer there is nothing to ask for.
+        guard input.isEmpty, !exchange.isHeadSent else { return }
         output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
         markDirty()
     }
@@ -281,7 +307,6 @@ extension Connection: Dispatchable, EventOwner {
         let request = makeLocalRequest()
         consumeHead()
         if let source = request.body as? BufferedSource {
-            continueIfExpected()
             source.start(from: self)
             retainedConsumer = source
             bodyConsumer = source
@@ -342,6 +367,7 @@ extension Connection: Dispatchable, EventOwner {
             return answer(.exception)
         }
         if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }
+        if case .redirected(let producer)? = body { exchange.isBodyReturned = producer === exchange.bodyHandle }
         try unsafe sendHead(head, message)
         if let body { startResponseBody(body) } else { completeResponse() }
     }

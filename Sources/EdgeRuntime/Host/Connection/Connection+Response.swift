@@ -56,6 +56,7 @@ extension Connection: BodyConsumer {
                 continue
             }
             guard HeaderRules.isValidValue(value) else { continue }
+            if !named.isEmpty, named.contains(bytes.text(entry.name).lowercased()) { continue }
             if coding != nil {
                 // Of the compressed body nothing can be asked in parts, and it equals no other byte for byte.
                 if known == .other, bytes.text(entry.name).lowercased() == "accept-ranges" { continue }
@@ -66,7 +67,6 @@ extension Connection: BodyConsumer {
                     continue
                 }
             }
-            if !named.isEmpty, named.contains(bytes.text(entry.name).lowercased()) { continue }
             output.appendHeader(name: name, value: value)
         }
         options.subtract(["close", "keep-alive", ""])
@@ -131,7 +131,9 @@ extension Connection: BodyConsumer {
         }
         // An answer that is complete before the request is: what is left of the body is not waited for, and the client
         // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
-        if bodyLength != nil, requestBody.isPending, !canDrainRequestBody { exchange.mustClose = true }
+        if bodyLength != nil, requestBody.isPending, !canDrainRequestBody, !exchange.isBodyReturned {
+            exchange.mustClose = true
+        }
         if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
             exchange.mustClose = true
             output.append("Connection: close\r\n" as StaticString)
@@ -165,7 +167,7 @@ extension Connection: BodyConsumer {
             guard case .length(let left) = responseBody, left == slice.byteCount else { return close() }
             responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left) : .complete
             markDirty()
-        case .stored(.stream), .stream:
+        case .stored(.stream), .stream, .redirected:
             let producer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
             // What had come already may have ended the connection.
             guard phase == .exchanging else { return producer.cancel(.cancelled) }
@@ -234,7 +236,7 @@ extension Connection: BodyConsumer {
     /// The request's number, as `CF-Ray` and the log have it.
     var rayText: String { RayID.text(exchange.ray, node.settings.colo) }
 
-    func answer(_ error: EdgeError, detail: String? = nil) {
+    func answer(_ error: EdgeError, detail: String? = nil, retryAfter: Duration = .seconds(1)) {
         guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
         phase = .exchanging
         if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
@@ -247,8 +249,13 @@ extension Connection: BodyConsumer {
             ("Content-Type", wantsHTML ? "text/html; charset=utf-8" : "text/plain; charset=utf-8"),
             ("Cache-Control", "private, no-store"),
         ]
-        if error.mayRetry { headers.append(("Retry-After", "1")) }
+        if error.mayRetry { headers.append(("Retry-After", "\(retryAfter.wholeSecondsUp)")) }
         sendHead(status: error.status, headers: headers, bodyLength: body.count)
         startResponseBody(.stored(.bytes(body)))
     }
+}
+
+extension Duration {
+    /// As `Retry-After` has it: whole seconds, rounded up, at least one.
+    fileprivate var wholeSecondsUp: Int64 { max(1, components.seconds + (components.attoseconds > 0 ? 1 : 0)) }
 }

@@ -206,7 +206,7 @@ final class Connection: PollTarget {
         case .idle:
             input.releaseIfEmpty()
             output.releaseIfEmpty()
-            if reactor.isDraining || now >= deadline { close() }
+            if reactor.isDraining || now >= deadline { closeUnlessAsked() }
         case .head:
             guard now >= deadline else { return }
             exchange = Exchange()
@@ -227,10 +227,20 @@ final class Connection: PollTarget {
         }
     }
 
+    /// Ends a connection that has nothing to do. A request that has just arrived is answered first: closing on it would reset
+    /// it, and its client could not tell whether it was handled.
+    private func closeUnlessAsked() {
+        guard let result = transport?.read(into: &input, upTo: 16 << 10), case .moved(let count) = result else {
+            return close()
+        }
+        bytesMoved &+= count
+        bytesArrived()
+    }
+
     private func tickExchange(_ now: Instant) {
         // The time to answer, not the time that a body takes: that has limits of its own.
         if let wall = exchange.wallLimit, !exchange.isHeadSent {
-            if requestBody.isPending { exchange.waitsSince = now }
+            if requestBody.isPending, bodyAllowance > 0 { exchange.waitsSince = now }
             if now - exchange.waitsSince >= wall { return cancelEvent(.cancelled, answering: .wallTime) }
         }
         if clientHasClosed {
@@ -288,7 +298,7 @@ final class Connection: PollTarget {
             guard unsafe encoder.flush({ unsafe appendEncoded($0) }) else { return abortResponse() }
         }
         if !output.isEmpty {
-            guard let result = transport?.write(from: &output) else { return }
+            guard let result = transport?.write(from: &output, moreFollows: responseBody.hasFile) else { return }
             switch result {
             case .moved(let count): bytesMoved &+= count
             case .wouldBlock: break

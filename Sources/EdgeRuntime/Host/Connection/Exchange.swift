@@ -15,6 +15,11 @@ struct Exchange {
     var hops = 0
     var wasRetried = false
     var wasRerouted = false
+    /// The client waits to be asked for the body.
+    var expectsContinue = false
+    var bodyHandle: RequestBodyHandle?
+    /// The request's body is the answer's: it is taken to its end.
+    var isBodyReturned = false
     var isHeadSent = false
     var status = 0
     var started = Instant(nanoseconds: 0)
@@ -65,7 +70,12 @@ struct Exchange {
             .info, description,
             [
                 ("status", "\(status)"), ("ms", "\(Double(milliseconds) / 100)"), ("outcome", outcome),
-                ("worker", (site.map { "\($0.worker) (assets)" } ?? route?.worker.name) ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")), ("ray", RayID.text(ray, connection.node.settings.colo)),
+                (
+                    "worker",
+                    site.map { "\($0.worker) (assets)" } ?? route?.worker.name
+                        ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")
+                ),
+                ("ray", RayID.text(ray, connection.node.settings.colo)),
             ])
     }
 }

@@ -205,6 +205,8 @@ final class Dispatcher: Ticker {
 
     /// Streams that are open on all channels.
     var openStreamCount: Int { channels.values.reduce(0) { $0 + $1.openStreamCount } }
+    /// Bytes that wait for isolates to read them.
+    var heldByteCount: Int { channels.values.reduce(0) { $0 + $1.heldByteCount } }
     var waitingCount: Int { lanes.reduce(0) { $0 + ($1?.waiting.count ?? 0) } }
 
     func tick(_ now: Instant) {

@@ -121,7 +121,7 @@ final class ControlStream: ChannelStream {
         super.init(
             number: number, channel: channel, sendCredit: WireLimits.initialCredit,
             receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
-        if kind == .configure { ledgerEntry = channel.openLedger(number, .standard) }
+        if kind == .configure { ledgerEntry = channel.openLedger(number, .startUp) }
     }
 
     override func receivedReply(_ payload: UnsafeRawBufferPointer) throws(WireError) {

@@ -5,39 +5,6 @@ internal import Synchronization
 internal import System
 internal import Wire
 
-/// How many isolates a version may have.
-package struct PoolSize: Sendable, Equatable {
-    /// 0: none while nobody asks.
-    package var min: Int
-    package var max: Int
-    /// An isolate beyond `min` that had nothing to do for so long is ended.
-    package var idleTimeout: Duration
-
-    package init(min: Int, max: Int, idleTimeout: Duration) {
-        self.min = min
-        self.max = max
-        self.idleTimeout = idleTimeout
-    }
-}
-
-/// Starts and ends isolates: the supervisor, or what stands for it in tests.
-protocol IsolateSpawner: Sendable {
-    func reserveID() -> IsolateID
-    func spawn(_ specification: IsolateSpecification, as id: IsolateID?) async throws(SpawnError) -> SpawnedIsolate
-    func kill(_ id: IsolateID, reason: KillReason)
-}
-
-extension Supervisor: IsolateSpawner {}
-
-/// What pools need of their node.
-struct PoolEnvironment: Sendable {
-    let reactors: [Reactor]
-    let spawner: any IsolateSpawner
-    let directory: IsolateDirectory
-    let clock: any NodeClock
-    let logger: Logger
-}
-
 /// The isolates of one version: starts them as they are needed, replaces those that die, ends those that idle.
 /// Safe on any thread; the reactors' part of it is in `Dispatcher`.
 package final class IsolatePool: Sendable {
@@ -467,39 +434,5 @@ package final class IsolatePool: Sendable {
             }
         }
         for isolate in silent { isolate.kill(.unresponsive("it has not answered a health event; \(isolate.activity)")) }
-    }
-}
-
-/// Finds isolates by number when the supervisor reports their end.
-final class IsolateDirectory: Sendable {
-    private struct State {
-        var isolates: [IsolateID: Isolate] = [:]
-        /// Of isolates that died before their pool heard of them.
-        var exits: [IsolateID: IsolateExit] = [:]
-    }
-    // One lock for both: an exit between two looks would be lost, and its isolate run for ever in the books.
-    private let state = Mutex(State())
-
-    func add(_ isolate: Isolate) {
-        let exit = state.withLock { state -> IsolateExit? in
-            if let exit = state.exits.removeValue(forKey: isolate.id) { return exit }
-            state.isolates[isolate.id] = isolate
-            return nil
-        }
-        if let exit { isolate.pool.exited(isolate, exit) }
-    }
-
-    func exited(_ id: IsolateID, _ exit: IsolateExit) {
-        let isolate = state.withLock { state -> Isolate? in
-            if let isolate = state.isolates.removeValue(forKey: id) { return isolate }
-            state.exits[id] = exit
-            return nil
-        }
-        if let isolate { isolate.pool.exited(isolate, exit) }
-    }
-
-    func noticed(_ id: IsolateID, _ notice: Supervisor.Notice) {
-        guard let isolate = state.withLock({ $0.isolates[id] }) else { return }
-        isolate.pool.noticed(isolate, notice)
     }
 }

@@ -60,8 +60,8 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         var body = OutboundRequest.Body.none
         if fetch.hasBody {
             let source = BufferedSource(reactor: call.channel.reactor)
-            source.start(from: call)
-            call.connect(to: source, window: WireLimits.initialCredit)
+            source.start(from: call.bodyProducer)
+            call.connectBody(to: source, window: WireLimits.initialCredit)
             body = .stream(source, length: fetch.bodyLength)
             self.source = source
         }

@@ -25,7 +25,8 @@ enum OwnZone {
         switch match {
         case .worker(let worker): return .worker(worker)
         case .site(let site): return .site(site)
-        case .origin(let origin): return .origin(url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")), host: url.host)
+        case .origin(let origin):
+            return .origin(url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")), host: url.host)
         case .noRoute: return .nothing
         case .unknownHost: return .elsewhere
         }

@@ -26,7 +26,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             throw .invalidValue("service binding number", offset: 2)
         }
         switch event.worker.bindings[Int(binding)] {
-        case .store: throw .invalidValue("service binding number", offset: 2)
+        case .store, .values: throw .invalidValue("service binding number", offset: 2)
         case .assets:
             guard let site = event.release.sites[event.worker.name] else {
                 call.answer(failure: CallFailure("The worker's assets are not in this release."))
@@ -76,7 +76,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
         release = target.release
         worker = target.worker
         self.message = message
-        hasBody = !call.receivedEnd
+        hasBody = call.hasBody
     }
 
     // MARK: Dispatchable
@@ -94,8 +94,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             { $0.append(message) })
         target = stream
         if hasBody {
-            stream.producer = call
-            call.connect(to: stream, window: 0)
+            stream.producer = call.connectBody(to: stream, window: 0)
             stream.requestBody()
         }
     }
@@ -146,6 +145,12 @@ extension EventStream {
     func replyBody(_ head: ReplyHead) throws(WireError) -> ReplyBody? {
         guard head.hasBody else { return nil }
         guard head.spliceStream != 0 else { return .stream(self) }
+        if head.spliceStream == number {
+            guard let body = takeBodyToIsolate() else {
+                throw .invalidValue("number of the stream to pass on", offset: 11)
+            }
+            return .redirected(body)
+        }
         guard let call = channel.call(head.spliceStream), let body = call.takeBody() else {
             throw .invalidValue("number of the stream to pass on", offset: 11)
         }

@@ -33,6 +33,8 @@ package final class WorkerRuntime: Sendable {
     /// Scheme and authority of the server behind the worker: what it lets pass, and paths of its hosts that no worker has, go
     /// there.
     package let origin: String?
+    /// What each request from outside must pass before the worker sees it.
+    let requestLimits: [any RequestLimit]
     /// The pool's place in each reactor's table.
     let slot: Int
     private let onUnreachable: @Sendable (IsolatePool) -> Void
@@ -40,7 +42,7 @@ package final class WorkerRuntime: Sendable {
     /// - Parameter onUnreachable: Called once, on any thread, when nothing can call the worker any more.
     package init(
         configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool,
-        origin: String? = nil,
+        origin: String? = nil, requestLimits: [any RequestLimit] = [],
         onUnreachable: @escaping @Sendable (IsolatePool) -> Void = { _ in }
     ) {
         self.onUnreachable = onUnreachable
@@ -50,6 +52,7 @@ package final class WorkerRuntime: Sendable {
         self.limits = limits
         self.pool = pool
         self.origin = origin
+        self.requestLimits = requestLimits
         slot = pool.slot
     }
 
@@ -75,6 +78,8 @@ package enum BindingTarget: Sendable {
     case service(String)
     /// The worker's own files, as the release has them.
     case assets
+    /// Values that the isolate was told at its start: nobody to call.
+    case values
 }
 
 /// The limits of one worker, as its configuration and the environment's profile set them.

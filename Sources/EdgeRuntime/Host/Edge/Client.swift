@@ -9,10 +9,13 @@ final class Client: Sendable {
     /// The headers that every request of an untrusted client gets, as a fetch message has them.
     let headers: [UInt8]
     static let headerCount = 6
+    /// What limits count it by, unless it is a proxy that speaks for others.
+    let limitKey: String
 
     init(_ address: NetworkAddress, isTrusted: Bool) {
         self.address = address
         self.isTrusted = isTrusted
+        limitKey = ClientKey.text(of: address)
         var block = ByteBuffer()
         block.appendBlockHeader("cf-connecting-ip", address.text)
         block.appendBlockHeader("x-real-ip", address.text)

@@ -95,8 +95,10 @@ enum EdgeHeaders {
 
     /// `Client.headers` for a request that a trusted proxy passes on: what it says of its client comes first.
     private static func appendClient(
-        behind proxy: Client, of connection: Connection, _ bytes: UnsafeRawBufferPointer, _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
+        behind proxy: Client, of connection: Connection, _ bytes: UnsafeRawBufferPointer,
+        _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
     ) {
+        // `limitKey` asks the same in the same order.
         if let address = unsafe sent(.cfConnectingIP) ?? sent(.xRealIP) {
             unsafe buffer.append(headerName: "cf-connecting-ip", value: address)
             unsafe buffer.append(headerName: "x-real-ip", value: address)
@@ -117,6 +119,19 @@ enum EdgeHeaders {
         buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
     }
 
+    /// What limits per client count a request by: the client as workers see it.
+    ///
+    /// - Parameter bytes: the request's head.
+    static func limitKey(of connection: Connection, _ bytes: UnsafeRawBufferPointer) -> String {
+        let client = connection.client
+        guard client.isTrusted else { return client.limitKey }
+        for header in [KnownHeader.cfConnectingIP, .xRealIP] {
+            guard let field = connection.parser.head.fields.first(header), !field.value.isEmpty else { continue }
+            return ClientKey.text(of: unsafe bytes.bytes.text(field.value))
+        }
+        return unsafe farthestClient(connection, bytes).map { ClientKey.text(of: $0) } ?? client.limitKey
+    }
+
     /// The last address of `X-Forwarded-For` that isn't a trusted proxy's: each proxy adds its peer, and only what a trusted
     /// one has added is to be believed.
     private static func farthestClient(_ connection: Connection, _ bytes: UnsafeRawBufferPointer) -> String? {
@@ -132,7 +147,7 @@ enum EdgeHeaders {
             // Beyond what is no address nothing can be believed.
             guard let address else { break }
             client = address
-            if !connection.node.settings.trustedProxies.contains(address) { break }
+            if !connection.node.trustedProxies.withLock({ $0.contains(address) }) { break }
         }
         return client?.text
     }

@@ -1,5 +1,6 @@
 package import HTTP
 internal import Observability
+internal import Synchronization
 internal import System
 
 /// How a node behaves at its edge. Values only; read by every reactor.
@@ -36,16 +37,25 @@ package struct EdgeSettings: Sendable {
 /// What all reactors of a node share.
 final class NodeContext: Sendable {
     let settings: EdgeSettings
+    /// `settings.trustedProxies`, which an operator may change; asked once per connection.
+    let trustedProxies: Mutex<TrustedProxies>
     let logger: Logger
     let clock: any NodeClock
     let admission: Admission
     /// Answers on the control listener and under `/cdn-cgi/`.
     let local: any LocalHandler
+    /// What each client must pass, whichever worker it asks.
+    let clientLimit: (any RequestLimit)?
     /// `settings.idleTimeout`, which each request adds to a time.
     let idleNanoseconds: Int64
 
-    init(settings: EdgeSettings, logger: Logger, clock: any NodeClock, local: any LocalHandler) {
+    init(
+        settings: EdgeSettings, logger: Logger, clock: any NodeClock, local: any LocalHandler,
+        clientLimit: (any RequestLimit)? = nil
+    ) {
+        self.clientLimit = clientLimit
         self.settings = settings
+        trustedProxies = Mutex(settings.trustedProxies)
         self.logger = logger
         self.clock = clock
         self.local = local

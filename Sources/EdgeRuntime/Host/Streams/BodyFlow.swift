@@ -19,6 +19,12 @@ protocol BodyProducer: AnyObject {
     func cancel(_ reason: StreamReset)
 }
 
+/// A producer whose body can be given to somebody else as long as none of it was pushed.
+protocol RedirectableProducer: BodyProducer {
+    /// Nothing is pushed before the new consumer grants something.
+    func redirect(to consumer: any BodyConsumer)
+}
+
 /// Why a stream ended before its time: the payload of a `reset` frame.
 struct StreamReset: Error, Equatable, Sendable {
     enum Code: UInt16, Sendable {

@@ -52,6 +52,7 @@ final class BufferedSource: BodyConsumer, BodySource, @unchecked Sendable {
     private func settle(_ outcome: Result<Void, StreamReset>) {
         producer = nil
         let waiter = state.withLock { state -> CheckedContinuation<[UInt8]?, any Error>? in
+            guard state.outcome == nil else { return nil }
             state.outcome = outcome
             defer { state.waiter = nil }
             return state.waiter

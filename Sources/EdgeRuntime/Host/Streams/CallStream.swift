@@ -13,6 +13,9 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     /// What the reply's body holds in memory until the stream ends.
     private var heldByteCount = 0
     private var flowing: (any BodyProducer)?
+    /// The request's body of the event, when it is the call's as well.
+    private var requestBodyProducer: (any RedirectableProducer)?
+    private weak var requestBodyConsumer: (any BodyConsumer)?
     /// What the call does beyond a single answer: a subrequest, `waitUntil`.
     private var activity: AnyObject?
 
@@ -21,6 +24,38 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         super.init(
             number: number, channel: channel, sendCredit: isLazy ? 0 : WireLimits.initialCredit,
             receiveCredit: WireLimits.initialCredit, hasPeerOpened: true)
+    }
+
+    // MARK: The call's body
+
+    /// Makes the body of the event's request, which the isolate hasn't asked for, the call's.
+    ///
+    /// - Returns: false when the event has ended meanwhile, and the body with it; the call has its answer then.
+    func takeRequestBody() throws(WireError) -> Bool {
+        guard let event, event.isOpen else {
+            answer(failure: CallFailure("Network connection lost."))
+            return false
+        }
+        guard let body = event.takeBodyToIsolate() else { throw .unexpectedFrame(.open, stream: number) }
+        requestBodyProducer = body
+        return true
+    }
+
+    var hasBody: Bool { requestBodyProducer != nil || !receivedEnd }
+    /// What feeds the call's body.
+    var bodyProducer: any BodyProducer { requestBodyProducer ?? self }
+
+    /// Connects the call's body to `consumer`, which can take `window` bytes at once.
+    @discardableResult
+    func connectBody(to consumer: any BodyConsumer, window: Int) -> any BodyProducer {
+        guard let producer = requestBodyProducer else {
+            connect(to: consumer, window: window)
+            return self
+        }
+        requestBodyConsumer = consumer
+        producer.redirect(to: consumer)
+        producer.grant(window)
+        return producer
     }
 
     /// - Parameter message: What stands behind the call's head; valid during the call only.
@@ -43,10 +78,10 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     /// Asks a store for an answer that has to be waited for.
     func ask(_ service: any StoreService, _ call: StoreCall) {
         var source: BufferedSource?
-        if !receivedEnd {
+        if hasBody {
             let buffered = BufferedSource(reactor: channel.reactor)
-            buffered.start(from: self)
-            connect(to: buffered, window: WireLimits.initialCredit)
+            buffered.start(from: bodyProducer)
+            connectBody(to: buffered, window: WireLimits.initialCredit)
             source = buffered
             activity = buffered
         }
@@ -152,8 +187,13 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         flowing = nil
         channel.heldBodyBytes -= heldByteCount
         heldByteCount = 0
+        let consumer = requestBodyConsumer
         (activity as? any CallActivity)?.callEnded(reason)
         activity = nil
+        // Whoever takes the body gets no more of it, and must not wait for that.
+        requestBodyProducer?.cancel(reason)
+        requestBodyProducer = nil
+        consumer?.fail(reason)
     }
 }
 

@@ -6,7 +6,7 @@ internal import Wire
 ///
 /// Both directions are counted the same way. What may be under way never exceeds what its receiver can take: towards the
 /// isolate that is its credit and the channel's budget, from the isolate the allowance of the consumer.
-class ChannelStream: BodyConsumer, BodyProducer {
+class ChannelStream: BodyConsumer, RedirectableProducer {
     final let number: UInt32
     /// A strong reference: a call's task may answer after the isolate and its channel are gone. The circle through the
     /// channel's table ends when the stream leaves it.
@@ -41,6 +41,7 @@ class ChannelStream: BodyConsumer, BodyProducer {
     private final var hasDeliveredEnd = false
     /// What feeds the body to the isolate; `requestBody` sets it to work.
     final weak var producer: (any BodyProducer)?
+    private final var hasBodyBegun = false
     /// Waits for the channel to have room for what the producer could push.
     final var isHungry = false
 
@@ -142,6 +143,8 @@ class ChannelStream: BodyConsumer, BodyProducer {
         grant(window)
     }
 
+    final func redirect(to consumer: any BodyConsumer) { connect(to: consumer, window: 0) }
+
     final func grant(_ byteCount: Int) {
         allowance += byteCount
         deliver()
@@ -202,7 +205,16 @@ class ChannelStream: BodyConsumer, BodyProducer {
         guard wanted > 0, promised == 0 || wanted >= Self.creditStep else { return }
         guard !channel.isCongested else { return channel.waitForRoom(self) }
         promised += wanted
+        hasBodyBegun = true
         producer.grant(wanted)
+    }
+
+    /// Takes the body away that would go to the isolate, which hasn't asked for it. `nil` when it has, or there is none.
+    final func takeBodyToIsolate() -> (any RedirectableProducer)? {
+        guard isOpen, !sentEnd, !hasBodyBegun, let taken = producer as? any RedirectableProducer else { return nil }
+        producer = nil
+        markSentEnd()
+        return taken
     }
 
     final func receive(_ bytes: UnsafeRawBufferPointer) {

@@ -44,7 +44,8 @@ final class EventStream: ChannelStream {
 
     init(
         number: UInt32, channel: Channel, worker: WorkerRuntime, release: ReleaseRuntime, kind: CallKind,
-        owner: any EventOwner, invocations: Invocations? = nil, started: Instant? = nil
+        owner: any EventOwner, invocations: Invocations? = nil, started: Instant? = nil,
+        holdsBody: Bool = false, allowance: EventLedger.Allowance = .standard
     ) {
         self.worker = worker
         self.release = release
@@ -52,11 +53,11 @@ final class EventStream: ChannelStream {
         self.owner = owner
         self.started = started ?? channel.reactor.now
         super.init(
-            number: number, channel: channel, sendCredit: WireLimits.initialCredit,
+            number: number, channel: channel, sendCredit: holdsBody ? 0 : WireLimits.initialCredit,
             receiveCredit: WireLimits.initialCredit, hasPeerOpened: false)
         if let invocations { self.invocations = invocations }
         channel.isolate.eventStarted()
-        ledgerEntry = channel.openLedger(number, kind == .fetch ? .standard : .extended)
+        ledgerEntry = channel.openLedger(number, allowance)
     }
 
     /// When all background work of the event is to end; `nil` while it is being answered.
@@ -108,6 +109,14 @@ final class EventStream: ChannelStream {
     func countStoreCall() -> Bool {
         storeCallCount += 1
         return storeCallCount <= max(Self.storeCallsMin, worker.limits.subrequestsMax)
+    }
+
+    private var oneWayCallCount = 0
+
+    /// Counts one more call without an answer; false when the limit is reached.
+    func countOneWayCall() -> Bool {
+        oneWayCallCount += 1
+        return oneWayCallCount <= AnalyticsLimits.pointsPerEventMax
     }
 
     /// Counts one more subrequest; false when the limit is reached.

@@ -7,6 +7,8 @@ enum ReplyBody {
     case stored(StoreBody)
     /// What another isolate sends.
     case stream(ChannelStream)
+    /// A request's body that its handler gave back unread.
+    case redirected(any RedirectableProducer)
 
     /// Starts to push the body to `consumer`, which can take `window` bytes at once. The caller keeps the producer
     /// for as long as the body flows.
@@ -15,6 +17,10 @@ enum ReplyBody {
         case .stream(let stream):
             stream.connect(to: consumer, window: window)
             return stream
+        case .redirected(let producer):
+            producer.redirect(to: consumer)
+            producer.grant(window)
+            return producer
         case .stored(.bytes(let bytes)):
             let producer = BytesProducer(bytes, to: consumer)
             producer.grant(window)
@@ -33,6 +39,7 @@ enum ReplyBody {
     func cancel(_ reason: StreamReset) {
         switch self {
         case .stream(let stream): stream.cancel(reason)
+        case .redirected(let producer): producer.cancel(reason)
         case .stored(.stream(let source)): source.cancel()
         case .stored: break
         }

@@ -22,8 +22,8 @@ package struct LMDBDatabase: Hashable, Sendable {
         package var databasesMax = 256
         /// Reads that can run at the same moment; more wait for one of them to end.
         package var readersMax = 32
-        /// For tests: called with the name of an operation (`commit`) that is about to begin; what it returns
-        /// is thrown in place of it.
+        /// For tests: called with the name of an operation (`commit`, `sync`) that is about to begin; what it
+        /// returns is thrown in place of it.
         package var fault: (@Sendable (_ operation: String) -> LMDBError?)?
 
         package init() {}
@@ -34,18 +34,23 @@ package struct LMDBDatabase: Hashable, Sendable {
 
     package let directory: String
     private let options: Options
-    private let pointer: OpaquePointer
+    /// Whoever uses it holds a slot or the writer's lock; `reopen`, which replaces it, holds all of them.
+    @exclusivity(unchecked) private var pointer: OpaquePointer
     private let ownerLock: Int32
     private let slots: [ReadSlot]
     /// Counts what read transactions must not miss: commits, new databases, a resized map.
     private let generation = Atomic<UInt64>(1)
     /// Not zero once the map was lost: nothing may touch it any more.
     private let failure = Atomic<Int32>(0)
+    /// How often the file was opened anew.
+    private let reopenings = Atomic<UInt64>(0)
 
     /// What only the thread that may write touches.
     private struct WriterState {
         var mapByteCount: Int
         var databases: [String: LMDBDatabase] = [:]
+        /// The file was closed and could not be opened again: the next write tries once more.
+        var isPointerGone = false
     }
     private let writer: Mutex<WriterState>
 
@@ -56,7 +61,7 @@ package struct LMDBDatabase: Hashable, Sendable {
         }
         let ownerLock = try Self.lock(directory)
         do {
-            unsafe pointer = try Self.open(directory, options)
+            unsafe pointer = try Self.open(directory, options, mapByteCount: options.mapByteCount)
         } catch {
             Glibc.close(ownerLock)
             throw error
@@ -70,15 +75,22 @@ package struct LMDBDatabase: Hashable, Sendable {
         unsafe mdb_env_info(pointer, &info)
         writer = unsafe Mutex(WriterState(mapByteCount: info.me_mapsize))
         // The file's name must survive a power cut as surely as its contents do.
-        Self.sync(directory: directory)
-        Self.sync(directory: directory + "/..")
+        for path in [directory, directory + "/.."] {
+            if let fault = options.fault?("sync") { throw fault }
+            try Self.sync(directory: path)
+        }
     }
 
     /// Ends the use of the environment, once readers and a writer have left it: later calls throw `EBADF`.
     package func close() {
         writer.withLock { writer in
-            let isFirst = failure.exchange(EBADF, ordering: .acquiringAndReleasing) == 0
-            guard isFirst else { return }
+            let before = failure.exchange(EBADF, ordering: .acquiringAndReleasing)
+            if writer.isPointerGone {
+                writer.isPointerGone = false
+                Glibc.close(ownerLock)
+                return
+            }
+            guard before == 0 else { return }
             writer.databases = [:]
             for slot in slots {
                 while !slot.tryAcquire() { sched_yield() }
@@ -99,14 +111,7 @@ package struct LMDBDatabase: Hashable, Sendable {
         try writer.withLock { writer throws(LMDBError) in
             if let known = writer.databases[name] { return known }
             while true {
-                let transaction = unsafe try self.beginWrite()
-                var handle: MDB_dbi = 0
-                var code = unsafe mdb_dbi_open(transaction, name, UInt32(MDB_CREATE), &handle)
-                if code == 0 {
-                    code = unsafe mdb_txn_commit(transaction)
-                } else {
-                    unsafe mdb_txn_abort(transaction)
-                }
+                let (code, handle) = unsafe Self.open(name, try self.beginWrite(&writer))
                 switch code {
                 case 0:
                     self.generation.add(1, ordering: .releasing)
@@ -118,6 +123,17 @@ package struct LMDBDatabase: Hashable, Sendable {
                 }
             }
         }
+    }
+
+    /// Opens a named database in `transaction`, which is gone afterwards.
+    private static func open(_ name: String, _ transaction: OpaquePointer) -> (code: Int32, handle: MDB_dbi) {
+        var handle: MDB_dbi = 0
+        let code = unsafe mdb_dbi_open(transaction, name, UInt32(MDB_CREATE), &handle)
+        guard code == 0 else {
+            unsafe mdb_txn_abort(transaction)
+            return (code, 0)
+        }
+        return (unsafe mdb_txn_commit(transaction), handle)
     }
 
     /// The names of all databases ever made here, in byte order.
@@ -160,6 +176,7 @@ package struct LMDBDatabase: Hashable, Sendable {
 
     private func acquireReader() throws(LMDBError) -> ReadSlot {
         while true {
+            let opening = reopenings.load(ordering: .acquiring)
             let slot = acquireSlot()
             guard failure.load(ordering: .relaxed) == 0 else {
                 slot.release()
@@ -169,10 +186,16 @@ package struct LMDBDatabase: Hashable, Sendable {
             let code = unsafe slot.refresh(pointer, generation: generation.load(ordering: .acquiring))
             if code == 0 { return slot }
             slot.release()
-            guard code == MDB_MAP_RESIZED else {
-                throw LMDBError("mdb_txn_begin", LMDBError.Code(rawValue: code), on: directory)
+            switch code {
+            case MDB_MAP_RESIZED:
+                try writer.withLock { writer throws(LMDBError) in try self.resize(to: 0, &writer) }
+            case MDB_PANIC:
+                try writer.withLock { writer throws(LMDBError) in
+                    // Another may have been faster.
+                    if self.reopenings.load(ordering: .acquiring) == opening { try self.reopen(&writer) }
+                }
+            default: throw LMDBError("mdb_txn_begin", LMDBError.Code(rawValue: code), on: directory)
             }
-            try writer.withLock { writer throws(LMDBError) in try self.resize(to: 0, &writer) }
         }
     }
 
@@ -205,7 +228,7 @@ package struct LMDBDatabase: Hashable, Sendable {
         try writer.withLock { writer in
             while true {
                 let state = WriteState()
-                let transaction = unsafe try beginWrite()
+                let transaction = unsafe try beginWrite(&writer)
                 do {
                     let result = unsafe try body(LMDBWriteTransaction(transaction, state))
                     if !state.isMapFull {
@@ -235,7 +258,7 @@ package struct LMDBDatabase: Hashable, Sendable {
             var isolation = BatchIsolation.none
             while true {
                 let state = WriteState()
-                let transaction = unsafe try beginWrite()
+                let transaction = unsafe try beginWrite(&writer)
                 switch unsafe run(operations, LMDBWriteTransaction(transaction, state), isolation) {
                 case .harmed:
                     unsafe mdb_txn_abort(transaction)
@@ -301,13 +324,23 @@ package struct LMDBDatabase: Hashable, Sendable {
         let code = unsafe mdb_txn_commit(transaction)
         guard code == 0 else {
             if code == MDB_MAP_FULL { state.isMapFull = true }
-            throw CommitError(
-                cause: LMDBError("mdb_txn_commit", LMDBError.Code(rawValue: code), on: directory))
+            // Nothing was committed, unless it was the last step that failed.
+            let step = hasPanicked() ? LMDBError.lastCommitStep : "mdb_txn_commit"
+            throw CommitError(cause: LMDBError(step, LMDBError.Code(rawValue: code), on: directory))
         }
         generation.add(1, ordering: .releasing)
     }
 
-    private func beginWrite() throws(LMDBError) -> OpaquePointer {
+    /// Whether liblmdb has given the environment up. For the writer.
+    private func hasPanicked() -> Bool {
+        var transaction: OpaquePointer?
+        let code = unsafe mdb_txn_begin(pointer, nil, UInt32(MDB_RDONLY), &transaction)
+        if code == 0 { unsafe mdb_txn_abort(transaction) }
+        return code == MDB_PANIC
+    }
+
+    private func beginWrite(_ writer: inout WriterState) throws(LMDBError) -> OpaquePointer {
+        if writer.isPointerGone { try reopen(&writer) }
         let lost = failure.load(ordering: .relaxed)
         guard lost == 0 else { throw LMDBError("mmap", LMDBError.Code(rawValue: lost), on: directory) }
         let current = generation.load(ordering: .acquiring)
@@ -316,7 +349,11 @@ package struct LMDBDatabase: Hashable, Sendable {
             slot.release()
         }
         var transaction: OpaquePointer?
-        let code = unsafe mdb_txn_begin(pointer, nil, 0, &transaction)
+        var code = unsafe mdb_txn_begin(pointer, nil, 0, &transaction)
+        if code == MDB_PANIC {
+            try reopen(&writer)
+            code = unsafe mdb_txn_begin(pointer, nil, 0, &transaction)
+        }
         guard code == 0, let transaction = unsafe transaction else {
             throw LMDBError("mdb_txn_begin", LMDBError.Code(rawValue: code), on: directory)
         }
@@ -351,13 +388,58 @@ package struct LMDBDatabase: Hashable, Sendable {
 
     // MARK: Opening
 
-    private static func open(_ directory: String, _ options: Options) throws(LMDBError) -> OpaquePointer {
+    /// Opens the file anew. When the last step of a commit fails, liblmdb can't tell what the disk holds and refuses
+    /// every transaction from then on (`MDB_PANIC`); what is read now is what the file says.
+    private func reopen(_ writer: inout WriterState) throws(LMDBError) {
+        for slot in slots {
+            while !slot.tryAcquire() { sched_yield() }
+            slot.end()
+        }
+        defer { for slot in slots { slot.release() } }
+        guard failure.load(ordering: .acquiring) != EBADF else {
+            throw LMDBError("mdb_env_open", LMDBError.Code(rawValue: EBADF), on: directory)
+        }
+        if !writer.isPointerGone { unsafe mdb_env_close(pointer) }
+        writer.isPointerGone = true
+        do throws(LMDBError) {
+            unsafe pointer = try Self.open(directory, options, mapByteCount: writer.mapByteCount)
+            do throws(LMDBError) { try openDatabasesAgain(writer) } catch {
+                unsafe mdb_env_close(pointer)
+                throw error
+            }
+        } catch {
+            failure.store(error.code.rawValue, ordering: .releasing)
+            throw error
+        }
+        writer.isPointerGone = false
+        failure.store(0, ordering: .releasing)
+        reopenings.add(1, ordering: .releasing)
+        generation.add(1, ordering: .releasing)
+    }
+
+    /// Gives all databases the numbers that they had: liblmdb counts them in the order in which they are opened.
+    private func openDatabasesAgain(_ writer: WriterState) throws(LMDBError) {
+        for (name, database) in writer.databases.sorted(by: { $0.value.handle < $1.value.handle }) {
+            var transaction: OpaquePointer?
+            let begun = unsafe mdb_txn_begin(pointer, nil, 0, &transaction)
+            guard begun == 0, let transaction = unsafe transaction else {
+                throw LMDBError("mdb_txn_begin", LMDBError.Code(rawValue: begun), on: directory)
+            }
+            let (code, handle) = unsafe Self.open(name, transaction)
+            guard code == 0 else { throw LMDBError("mdb_dbi_open", LMDBError.Code(rawValue: code), on: name) }
+            guard handle == database.handle else { throw LMDBError("mdb_dbi_open", .badTransaction, on: name) }
+        }
+    }
+
+    private static func open(
+        _ directory: String, _ options: Options, mapByteCount: Int
+    ) throws(LMDBError) -> OpaquePointer {
         var environment: OpaquePointer?
         var code = unsafe mdb_env_create(&environment)
         guard code == 0, let environment = unsafe environment else {
             throw LMDBError("mdb_env_create", LMDBError.Code(rawValue: code))
         }
-        unsafe mdb_env_set_mapsize(environment, options.mapByteCount)
+        unsafe mdb_env_set_mapsize(environment, mapByteCount)
         unsafe mdb_env_set_maxdbs(environment, UInt32(options.databasesMax))
         unsafe mdb_env_set_maxreaders(environment, UInt32(slotCount(options) + 8))  // Some for tools such as mdb_stat.
         code = unsafe mdb_env_open(environment, directory, UInt32(MDB_NOTLS), 0o600)
@@ -386,11 +468,13 @@ package struct LMDBDatabase: Hashable, Sendable {
         return descriptor.release()
     }
 
-    private static func sync(directory: String) {
-        let descriptor = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { return }
-        fsync(descriptor)
-        Glibc.close(descriptor)
+    private static func sync(directory: String) throws(LMDBError) {
+        let number = unsafe Glibc.open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard number >= 0 else { throw LMDBError("open", LMDBError.Code(rawValue: errno), on: directory) }
+        let descriptor = Descriptor(owning: number)
+        guard fsync(descriptor.rawValue) == 0 else {
+            throw LMDBError("fsync", LMDBError.Code(rawValue: errno), on: directory)
+        }
     }
 }
 

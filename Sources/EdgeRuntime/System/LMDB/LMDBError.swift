@@ -41,6 +41,14 @@ package struct LMDBError: Error, Equatable, Sendable, CustomStringConvertible {
         self.subject = subject
     }
 
+    /// The commit's last step, after which the transaction counts. Failures of all earlier ones leave nothing behind.
+    package static let lastCommitStep = "mdb_env_write_meta"
+
+    /// Whether it is open what the disk holds of the transaction.
+    package var leavesOutcomeOpen: Bool {
+        operation == Self.lastCommitStep || code == .inputOutput || code == .panic
+    }
+
     package var description: String {
         let what = subject.isEmpty ? operation : "\(operation) \(subject)"
         if code == .inUse { return "\(what): another node has it open" }

@@ -13,6 +13,8 @@ internal import CSQLite
     private var preupdateHook: ((SQLiteChange) -> Void)?
     /// Frames in the write-ahead log after the last commit of this connection; 0 before one.
     package private(set) var walFrameCount = 0
+    /// Commits of this connection that appended to the log: those that changed something.
+    package private(set) var walCommitCount: UInt64 = 0
 
     /// Opens `path`. SQLite reads nothing of the file before the first statement.
     package init(path: String, _ access: Access) throws(SQLiteError) {
@@ -184,6 +186,7 @@ internal import CSQLite
                 guard let context = unsafe context else { return SQLITE_OK }
                 let connection = unsafe Unmanaged<SQLiteConnection>.fromOpaque(context).takeUnretainedValue()
                 connection.walFrameCount = Int(frames)
+                connection.walCommitCount &+= 1
                 return SQLITE_OK
             }, Unmanaged.passUnretained(self).toOpaque())
     }

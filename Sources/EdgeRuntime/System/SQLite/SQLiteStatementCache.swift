@@ -1,11 +1,12 @@
-/// Prepared statements by their text, the least recently used one forgotten first. `Entry` is what the owner
-/// keeps of a statement, usually an object that holds it. Belongs to the connection's thread.
+/// Prepared statements by the bytes of their text, the least recently used one forgotten first. (Equal strings may
+/// differ in bytes, and SQL means bytes.) `Entry` is what the owner keeps of a statement, usually an object that holds
+/// it. Belongs to the connection's thread.
 package struct SQLiteStatementCache<Entry> {
     private struct Slot {
         var entry: Entry
         var lastUse: UInt64
     }
-    private var slots: [String: Slot] = [:]
+    private var slots: [[UInt8]: Slot] = [:]
     private var uses: UInt64 = 0
     private let capacity: Int
 
@@ -16,22 +17,23 @@ package struct SQLiteStatementCache<Entry> {
     package var count: Int { slots.count }
 
     package mutating func entry(for text: String) -> Entry? {
-        guard let index = slots.index(forKey: text) else { return nil }
+        guard let index = slots.index(forKey: Array(text.utf8)) else { return nil }
         uses &+= 1
         slots.values[index].lastUse = uses
         return slots.values[index].entry
     }
 
     package mutating func insert(_ entry: Entry, for text: String) {
-        if slots.count >= capacity, slots[text] == nil,
+        let key = Array(text.utf8)
+        if slots.count >= capacity, slots[key] == nil,
             let oldest = slots.min(by: { $0.value.lastUse < $1.value.lastUse })
         {
             slots[oldest.key] = nil
         }
         uses &+= 1
-        slots[text] = Slot(entry: entry, lastUse: uses)
+        slots[key] = Slot(entry: entry, lastUse: uses)
     }
 
-    package mutating func remove(_ text: String) { slots[text] = nil }
+    package mutating func remove(_ text: String) { slots[Array(text.utf8)] = nil }
     package mutating func removeAll() { slots = [:] }
 }

@@ -331,7 +331,8 @@ final class EventLoop: @unchecked Sendable {
         let invocation = try begin(.fetch, header, channel)
         var body: ByteStream?
         if layout.hasBody, !header.flags.contains(.end) {
-            let incoming = IncomingBody(channel: channel, stream: header.stream, isReply: false)
+            let incoming = IncomingBody(
+                channel: channel, stream: header.stream, isReply: false, isHeld: header.flags.contains(.heldBody))
             invocation.incoming = incoming
             body = ByteStream(source: incoming, length: layout.bodyLength)
         }

@@ -22,19 +22,21 @@ final class IncomingBody: ByteStreamSource, @unchecked Sendable {  // Owner: the
     private var isStarted: Bool
     private var waiter: Waiter?
     /// Whether giving the body up also gives up its call.
-    private let isReply: Bool
+    let isReply: Bool
 
-    init(channel: Channel, stream: UInt32, isReply: Bool) {
+    /// - Parameter isHeld: Whether the node waits to be asked for it; a reply's body always does.
+    init(channel: Channel, stream: UInt32, isReply: Bool, isHeld: Bool = true) {
         self.channel = channel
         self.stream = stream
         self.isReply = isReply
-        isStarted = !isReply
-        creditLeft = isReply ? 0 : WireLimits.initialCredit
+        isStarted = !isHeld
+        creditLeft = isHeld ? 0 : WireLimits.initialCredit
     }
 
+    /// Whether the node has all of it, so that it can send it somewhere else itself.
     var canSplice: Bool {
         guard case .open = state else { return false }
-        return isReply && !isStarted
+        return !isStarted
     }
 
     // MARK: From the node
@@ -97,10 +99,11 @@ final class IncomingBody: ByteStreamSource, @unchecked Sendable {  // Owner: the
         call.abandon()
     }
 
-    /// Leaves the rest to the node, which sends it to the client itself.
+    /// Leaves it to the node, which sends it on itself.
     func splice() {
         state = .ended
-        channel.streams[stream]?.close(incoming: CancellationError())
+        // The event of a request's body goes on, or ends by its own answer.
+        if isReply { channel.streams[stream]?.close(incoming: CancellationError()) }
     }
 
     /// Credit goes out in steps of a quarter window: fewer frames, and the sender never runs dry meanwhile.

@@ -41,6 +41,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private(set) var isOver = false
     private var callCount: UInt32 = 0
     private var logByteCount = 0
+    /// Data points that its code has written.
+    var dataPointCount = 0
     private var waitUntilCount = 0
     private var waitUntilTasks: [Task<Void, Never>] = []
     private var waitUntilFailure: (any Error)?
@@ -179,7 +181,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             }
         case .stream(let body):
             guard let source = body.unreadSource as? IncomingBody, source.channel === channel,
-                source.canSplice
+                canPassOn(source)
             else { return false }
             respond(
                 response, bodyLength: body.length, hasBody: true, end: true, splice: source.stream)
@@ -187,6 +189,9 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         }
         return true
     }
+
+    /// Whether the node can send the body on by itself: a reply that this isolate holds, or its own request's body.
+    private func canPassOn(_ body: IncomingBody) -> Bool { body.canSplice && (body.isReply || body.stream == stream) }
 
     private func respondStreaming(_ response: Response) async throws {
         guard let body = response.body else { return }
@@ -406,6 +411,15 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         callCount += 1
         let outgoing = OutgoingCall(channel: channel, stream: channel.takeStream())
         channel.streams.insert(outgoing.stream, outgoing)
+        if let body = call.body?.unreadSource as? IncomingBody, body.channel === channel, !body.isReply, canPassOn(body) {
+            // The request's body goes to where the call leads without a detour through this process.
+            channel.appendCall(
+                call.kind, stream: outgoing.stream, binding: call.binding, parent: stream,
+                flags: [.lazyBody, .requestBody, .end], call.message)
+            call.body?.markPassedOn()
+            body.splice()
+            return outgoing
+        }
         let inMemory = call.body.map { $0.isUsed ? [] : $0.bytesInMemory } ?? []
         let isWhole = inMemory.map { $0.isEmpty } ?? false
         channel.appendCall(
@@ -452,46 +466,5 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         channel.appendCall(
             .log, stream: channel.takeStream(), binding: CallPrefix.noBinding, parent: stream,
             flags: [.end, .lazyBody], encoder.bytes)
-    }
-}
-
-/// Open as long as `waitUntil` work of an answered event is.
-final class WaitUntilStream: StreamEndpoint, @unchecked Sendable {
-    private let invocation: Invocation
-
-    init(_ invocation: Invocation, channel: Channel, stream: UInt32) {
-        self.invocation = invocation
-        super.init(channel: channel, stream: stream)
-    }
-
-    func finish() {
-        guard !isClosed else { return }
-        channel.appendEnd(stream: stream)
-        close(incoming: CancellationError())
-    }
-
-    // The node need not answer; should it, there is nothing to learn from it.
-    override func receivedOpen(_ flags: FrameFlags, _ payload: UnsafeRawBufferPointer) throws(WireError) {}
-
-    override func receivedReset(code: UInt16, message: String) {
-        close(incoming: CancellationError())
-        invocation.cancelWaitUntil()
-    }
-}
-
-/// Something that isn't Sendable in the hands of the one thread that may touch it: all code of an isolate runs there.
-struct Confined<Value>: @unchecked Sendable {
-    let value: Value
-    init(_ value: Value) { self.value = value }
-}
-
-extension CallFailure {
-    /// Any error, as it crosses to the node: the name of its type and its description.
-    init(describing error: any Error) {
-        if let failure = error as? CallFailure {
-            self = failure
-        } else {
-            self.init(String(describing: error), name: String(describing: type(of: error)))
-        }
     }
 }

@@ -38,6 +38,8 @@ extension IsolateConfiguration.BindingKind {
         case .queue: "queue"
         case .service: "service"
         case .rateLimit: "rate limit"
+        case .versionMetadata: "version metadata"
+        case .analytics: "analytics dataset"
         case .assets: "assets"
         }
     }

@@ -36,7 +36,9 @@ final class FakeNode: Sendable {
         reactor.post {
             do {
                 reactor.listeners.append(
-                    try Listener(Descriptor(owning: number), role: .edge, reactor: reactor, node: context))
+                    try Listener(
+                        Descriptor(owning: number), address: ListenAddress(host: "127.0.0.1", port: 0), role: .edge,
+                        reactor: reactor, node: context))
             } catch { Issue.record(error) }
         }
     }
@@ -318,6 +320,11 @@ final class Client: Sendable {
     func readToEnd() throws -> String { String(decoding: try socket.readToEnd(), as: UTF8.self) }
 
     /// Up to and with `text`.
+    func read(count: Int) throws -> [UInt8] {
+        guard let bytes = try socket.read(exactly: count) else { throw TestFailure("ended too early") }
+        return bytes
+    }
+
     func read(to text: String) throws -> String {
         var received: [UInt8] = []
         while !String(decoding: received, as: UTF8.self).hasSuffix(text) {

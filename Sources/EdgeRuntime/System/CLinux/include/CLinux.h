@@ -51,7 +51,7 @@ static inline ssize_t edge_sendfile(int out, int in, int64_t *offset, size_t cou
     return sent;
 }
 
-#include "spawn.h"
+#include "isolate_spawn.h"
 #include "landlock.h"
 #include "process.h"
 static inline int edge_inotify(void) { return inotify_init1(IN_CLOEXEC); }

@@ -11,6 +11,11 @@ static inline int edge_sqlite_configure(sqlite3 *database, int option, int value
     return sqlite3_db_config(database, option, value, &current);
 }
 
+// A global variable of the library, whose value must come from its own allocator. A copy without room stays NULL.
+static inline void edge_sqlite_set_temporary_directory(const char *path) {
+    sqlite3_temp_directory = sqlite3_mprintf("%s", path);
+}
+
 // SQLITE_TRANSIENT is a cast macro: SQLite copies the bytes before the call returns.
 static inline int edge_sqlite_bind_text(sqlite3_stmt *statement, int index, const void *bytes, uint64_t count) {
     return sqlite3_bind_text64(statement, index, (const char *)bytes, count, SQLITE_TRANSIENT, SQLITE_UTF8);

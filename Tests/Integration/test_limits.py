@@ -1,0 +1,127 @@
+"""What the node counts and says by itself: rate limits and the version of a worker."""
+
+import json
+import os
+import unittest
+
+from harness import Node, edge, product
+from projects import Project
+
+SHAPE = """format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+[workers.store]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+ratelimits = [{ binding = "LIMIT", limit = 5, period = 60, namespace = "shared" }]
+version_metadata = { binding = "VERSION" }
+isolates = { min = 2, max = 2, concurrency = 1 }
+[workers.other]
+product = "StoreWorker"
+routes = ["other.{domain}/*"]
+ratelimits = [
+    { binding = "LIMIT", limit = 5, period = 60, namespace = "shared" },
+    { binding = "PER_IP", key = "ip", limit = 7, period = 60 },
+]
+"""
+DEV = """format = 1
+[workers.store]
+ratelimits.LIMIT.limit = 5
+[workers.other]
+ratelimits.LIMIT.limit = 5
+ratelimits.PER_IP.limit = 7
+"""
+
+
+class RateLimitBinding(unittest.TestCase):
+    def test_probe_17_the_sixth_of_five_is_refused(self):
+        with Node("run", product("StoreWorker"), "--ratelimit", "LIMIT=5/10") as node:
+            answers = [node.get("/limit/a").text for _ in range(6)]
+            self.assertEqual(answers, ["true 4", "true 3", "true 2", "true 1", "true 0", "false 0"])
+            self.assertEqual(node.get("/limit/b").text, "true 4")
+            self.assertEqual(node.get("/limit-error/513").text, "invalid key: it has 513 bytes, at most 512 are allowed")
+            self.assertEqual(node.get("/limit-error/512").text, "true")
+
+    def test_probe_17_other_periods_are_refused(self):
+        ended = edge("run", product("StoreWorker"), "--ratelimit", "LIMIT=5/30", "--listen", "127.0.0.1:0",
+                     "--state", os.path.join(self.enterContext(Project(SHAPE)).directory, "state"))
+        self.assertNotEqual(ended.returncode, 0)
+        self.assertIn("unsupported period: 30", ended.stderr)
+
+    def test_a_namespace_is_shared_by_all_isolates_workers_and_releases(self):
+        with Project(SHAPE, {"dev": DEV}) as project, project.dev() as node:
+            first = [node.get("/limit/k").text for _ in range(3)]
+            second = [node.get("/limit/k", host="other.localhost").text for _ in range(3)]
+            self.assertEqual(first + second, ["true 4", "true 3", "true 2", "true 1", "true 0", "false 0"])
+            # A new release begins no new window.
+            project.edit("environments/dev.toml", "PER_IP.limit = 7", "PER_IP.limit = 8")
+            node.wait_for_log("previous=dev-1")
+            self.assertEqual(node.get("/limit/k").text, "false 0")
+            self.assertEqual(node.get("/limit/other").text, "true 4")
+
+
+class RequestLimits(unittest.TestCase):
+    def assertLimited(self, answer):
+        self.assertEqual(answer.status, 429, answer.text)
+        self.assertIn("error code: 1015", answer.text)
+        self.assertIn(int(answer.header("Retry-After")), range(1, 61))
+        self.assertEqual(answer.header("Cache-Control"), "private, no-store")
+
+    def test_the_node_refuses_a_client_before_the_worker_sees_it(self):
+        with Project(SHAPE, {"dev": DEV}) as project, project.dev("--no-watch") as node:
+            statuses = [node.get("/nothing", host="other.localhost").status for _ in range(7)]
+            self.assertEqual(statuses, [404] * 7)
+            self.assertLimited(node.get("/nothing", host="other.localhost"))
+            # A body that was never asked for is no reason to answer otherwise, and no header makes another client.
+            forged = {"CF-Connecting-IP": "9.9.9.9", "X-Forwarded-For": "9.9.9.9"}
+            self.assertLimited(
+                node.request("POST", "/points", body=b"x" * 100_000, host="other.localhost", headers=forged))
+            # Other workers have no such limit, and the node's own paths have none.
+            self.assertEqual(node.get("/nothing").status, 404)
+            self.assertEqual(node.get("/__edge/health/live", host="other.localhost").status, 200)
+
+    def test_a_trusted_proxy_speaks_for_its_clients(self):
+        dev = DEV.replace("format = 1", 'format = 1\ntrusted_proxies = ["127.0.0.1"]')
+        with Project(SHAPE, {"dev": dev}) as project, project.dev("--no-watch") as node:
+            def status(client):
+                return node.get("/nothing", host="other.localhost", headers={"X-Forwarded-For": client}).status
+            self.assertEqual([status("192.0.2.1") for _ in range(8)], [404] * 7 + [429])
+            self.assertEqual(status("192.0.2.2"), 404)
+            # One who has an IPv6 address has all of its network.
+            self.assertEqual([status(f"2001:db8::{number}") for number in range(1, 9)], [404] * 7 + [429])
+            self.assertEqual(status("2001:db8:0:1::1"), 404)
+
+    def test_a_client_has_a_limit_for_the_whole_node(self):
+        dev = DEV.replace("format = 1", "format = 1\nratelimit_global = 3")
+        with Project(SHAPE, {"dev": dev}) as project, project.dev("--no-watch") as node:
+            answers = [node.get("/nothing") for _ in range(200)]
+            refused = [answer for answer in answers if answer.status == 429]
+            self.assertTrue(refused)
+            self.assertEqual(refused[0].header("Retry-After"), "1")
+            self.assertIn("error code: 1015", refused[0].text)
+            self.assertEqual([answer.status for answer in answers[:3]], [404] * 3)
+            self.assertEqual(node.get("/__edge/health/live").status, 200)
+            self.assertEqual(node.request("GET", "/status", port=node.control_port).status, 200)
+
+
+class VersionMetadata(unittest.TestCase):
+    def test_version_metadata_is_that_of_the_version_and_outlives_the_node(self):
+        with Project(SHAPE, {"dev": DEV}) as project:
+            with project.dev("--no-watch") as node:
+                first = json.loads(node.get("/version").text)
+                self.assertEqual(first[0], first[3])
+                self.assertEqual(first[0], next(w["version"] for w in node.status()["workers"] if w["name"] == "store"))
+                self.assertEqual(first[1], "")
+                self.assertRegex(first[2], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ$")
+                node.kill()
+            with project.dev("--no-watch") as node:
+                self.assertEqual(json.loads(node.get("/version").text), first)
+            project.edit("environments/dev.toml", "[workers.store]\n", "[workers.store]\nvars.A = \"b\"\n")
+            with project.dev("--no-watch") as node:
+                second = json.loads(node.get("/version").text)
+                self.assertNotEqual(second[0], first[0])
+                self.assertGreater(second[2], first[2])
+
+
+if __name__ == "__main__":
+    unittest.main()
