@@ -73,6 +73,7 @@ let package = Package(
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
         room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
+        room("Caching", "EdgeRuntime/Caching", ["HTTP", "Wire"]),
         room("Configuration", "EdgeRuntime/Configuration", ["HTTP", "System"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
@@ -190,6 +191,7 @@ let package = Package(
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
+        tests("CachingTests", "EdgeRuntime/Caching", ["Caching", "HTTP", "Wire"]),
         tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration"]),
     ]
 )

@@ -30,7 +30,7 @@ LAYERS = {
     "Stores": {"Stores"},
     "Workers": {"Workers", "WorkersCrypto"},
     "Interfaces": {"Interfaces"},
-    "HTTP": {"HTTP"},
+    "HTTP": {"HTTP", "Caching"},
     "Observability": {"Observability"},
     "Wire": {"Wire"},
     "System": {"System", "SQLite", "LMDB", "OpenSSL", "Curl", "Crypt", "Seccomp"},
