@@ -88,7 +88,10 @@ let package = Package(
 
         // Bindings.
         room("Interfaces", "Bindings/Interfaces", ["Wire", "HTTP"]),
-        room("Stores", "Bindings/Stores/Service", ["Interfaces", "Observability", "System"]),
+        room("Stores", "Bindings/Stores/Service", ["Interfaces", "Caching", "HTTP", "Observability", "System"]),
+        room(
+            "StoresCache", "Bindings/Stores/Cache",
+            ["Stores", "Interfaces", "Caching", "HTTP", "Wire", "Observability", "System"]),
         room(
             "StoresKV", "Bindings/Stores/KV",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
@@ -192,6 +195,9 @@ let package = Package(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests("CachingTests", "EdgeRuntime/Caching", ["Caching", "HTTP", "Wire"]),
+        tests(
+            "StoresCacheTests", "Bindings/Cache",
+            ["StoresCache", "Stores", "Interfaces", "Caching", "HTTP", "Wire", "Observability", "System"]),
         tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration"]),
     ]
 )

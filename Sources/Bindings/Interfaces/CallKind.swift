@@ -26,7 +26,12 @@ package enum CallKind: UInt16, Sendable {
         r2AbortMultipart
     case queueSend = 128
     case queueMetrics
+    /// The caches are nobody's binding: these have none.
+    case cachePut = 144
+    case cacheMatch, cacheDelete
 
+    /// Whether the tenant's cache answers it.
+    package var isForCache: Bool { self == .cachePut || self == .cacheMatch || self == .cacheDelete }
     /// Whether a store answers it.
     package var isForStore: Bool { rawValue >= Self.kvGet.rawValue }
 }
