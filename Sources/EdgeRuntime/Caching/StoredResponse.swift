@@ -47,6 +47,9 @@ package struct CacheKey: Hashable, Sendable {
     /// The URL without its fragment, or what was named instead.
     package var text: String
 
+    /// Longer ones help nobody.
+    package static let textBytesMax = 32 << 10
+
     package init(_ scope: CacheScope, _ text: String) {
         self.scope = scope
         self.text = text
@@ -104,6 +107,15 @@ package struct StoredResponse: Equatable, Sendable {
         var kept = headers
         for name in passing.union(terms.dropped) { kept.delete(name) }
         return kept
+    }
+
+    /// What it holds in memory, about.
+    package var memoryByteCount: Int {
+        var count = 512 + key.text.utf8.count + url.utf8.count
+        headers.forEachOnWire { count += $0.utf8.count + $1.utf8.count + 8 }
+        for tag in tags { count += tag.utf8.count + 16 }
+        for field in variant.fields { count += field.name.utf8.count + (field.value?.utf8.count ?? 0) + 32 }
+        return count
     }
 
     /// In whole seconds.

@@ -220,6 +220,8 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         #expect(store.find(CacheKey(.zone, "http://1/"), for: Headers()) == nil)
         #expect(store.usage.entries == 10 && fixture.files.count == 10)
         #expect(try fixture.open { $0.entriesMax = 3 }.usage.entries == 3)
+        // Long headers are in memory.
+        #expect(try fixture.open { $0.descriptionByteCountMax = 1200 }.usage.entries == 2)
     }
 
     @Test func `keeps small bodies that are asked for in memory`() async throws {
@@ -263,6 +265,36 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         #expect(fixture.files.count == 1)
     }
 
+    @Test(arguments: [1, 2, 3] as [UInt64])
+    func `agrees with a simple model over restarts`(_ seed: UInt64) async throws {
+        let fixture = Fixture()
+        var store = try fixture.open()
+        var numbers = Numbers(state: seed)
+        var model: [String: [UInt8]] = [:]
+        for step in 0..<400 {
+            let url = "http://\(UInt8.random(in: 0..<3, using: &numbers))/\(UInt8.random(in: 0..<5, using: &numbers))"
+            switch UInt8.random(in: 0..<20, using: &numbers) {
+            case 0..<9:
+                let body = pattern(Int.random(in: 0..<90_000, using: &numbers), UInt8(truncatingIfNeeded: step))
+                #expect(try await fixture.put(store, url, body), "seed \(seed), step \(step)")
+                model[url] = body
+            case 9..<13:
+                #expect(await store.remove(CacheKey(.zone, url)) == (model[url] != nil), "seed \(seed), step \(step)")
+                model[url] = nil
+            case 13:
+                var purge = CachePurge()
+                purge.hosts = ["0"]
+                _ = await store.purge(purge)
+                for url in model.keys where url.hasPrefix("http://0/") { model[url] = nil }
+            case 14: store = try fixture.open()
+            default: #expect(try await fixture.get(store, url) == model[url], "seed \(seed), step \(step)")
+            }
+        }
+        #expect(store.usage.entries == model.count)
+        #expect(fixture.files.filter { $0.hasSuffix(".e") }.count == model.count)
+        #expect(fixture.files.filter { $0.hasSuffix(".b") }.count == model.values.filter { $0.count > 65_536 }.count)
+    }
+
     @Test(arguments: [10, 100_000])
     func `a refresh keeps the body`(_ count: Int) async throws {
         let fixture = Fixture()
@@ -304,6 +336,19 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
             // Those that came after the end were the next to get it.
             #expect(count <= 50)
         }
+        // Nobody waits for ever.
+        let slow = try #require(store.tryClaim(key))
+        let patient = Task { await store.claim(key) == nil }
+        // A timer that is set behind an advance waits for the next one.
+        let advancing = Task {
+            while !Task.isCancelled {
+                fixture.clock.advance(by: EmbeddedResponseCache.waitMax)
+                await Task.yield()
+            }
+        }
+        #expect(await patient.value)
+        advancing.cancel()
+        slow.end()
         #expect(store.tryClaim(key) != nil)
         // Dropping it ends it.
         #expect(store.tryClaim(key) != nil)

@@ -48,6 +48,7 @@ final class CacheFill: CacheFilling {
         case .done: break
         case .tooLarge: abort()
         case .write:
+            guard store.reserve(piece.count, for: id) else { return abort() }
             do throws(SystemError) {
                 try await store.pool.run { () throws(SystemError) in try self.spill() }
             } catch { fail(error) }

@@ -12,12 +12,20 @@ struct CacheIndex {
 
         /// What the entry costs on disk, about.
         var byteCount: Int64 { response.bodyByteCount + 1024 }
+        /// What the entry holds in memory apart from `bytes`; set by the index.
+        fileprivate(set) var descriptionByteCount = 0
+
+        init(response: StoredResponse, inlineByteCount: Int?) {
+            self.response = response
+            self.inlineByteCount = inlineByteCount
+        }
     }
 
     private(set) var entries: [UInt64: Entry] = [:]
     private var keys: [CacheKey: [UInt64]] = [:]
     private var recency = RecencyList()
     private(set) var byteCount: Int64 = 0
+    private(set) var descriptionByteCount = 0
     /// Those whose bodies are in memory.
     private var memory = RecencyList()
     private(set) var memoryByteCount = 0
@@ -46,6 +54,9 @@ struct CacheIndex {
             remove(oldest)
             replaced.append(oldest)
         }
+        var entry = entry
+        entry.descriptionByteCount = entry.response.memoryByteCount
+        descriptionByteCount += entry.descriptionByteCount
         entries[id] = entry
         keys[entry.response.key, default: []].append(id)
         byteCount += entry.byteCount
@@ -58,14 +69,17 @@ struct CacheIndex {
         guard let entry = entries.removeValue(forKey: id) else { return }
         recency.remove(id)
         byteCount -= entry.byteCount
+        descriptionByteCount -= entry.descriptionByteCount
         let left = ids(entry.response.key).filter { $0 != id }
         keys[entry.response.key] = left.isEmpty ? nil : left
     }
 
     /// Takes the least recently used out until the rest fits.
-    mutating func evict(byteCountMax: Int64, countMax: Int) -> [UInt64] {
+    mutating func evict(_ options: EmbeddedResponseCache.Options) -> [UInt64] {
         var evicted: [UInt64] = []
-        while byteCount > byteCountMax || entries.count > countMax, let oldest = recency.oldest {
+        while byteCount > options.byteCountMax || entries.count > options.entriesMax
+            || descriptionByteCount > options.descriptionByteCountMax, let oldest = recency.oldest
+        {
             remove(oldest)
             evicted.append(oldest)
         }
@@ -75,6 +89,9 @@ struct CacheIndex {
     /// - Returns: false when it is gone.
     mutating func update(_ id: UInt64, _ response: StoredResponse) -> Bool {
         guard entries[id] != nil else { return false }
+        let count = response.memoryByteCount
+        descriptionByteCount += count - (entries[id]?.descriptionByteCount ?? 0)
+        entries[id]?.descriptionByteCount = count
         entries[id]?.response = response
         return true
     }

@@ -12,9 +12,7 @@ package struct CacheService: StoreService {
     private let clock: any NodeClock
     private let logger: Logger
 
-    /// Longer names and keys help nobody.
     private static let nameBytesMax = 512
-    private static let keyBytesMax = 32 << 10
 
     package init(_ store: any ResponseCache, clock: any NodeClock, logger: Logger) {
         self.store = store
@@ -131,8 +129,9 @@ package struct CacheService: StoreService {
         guard let text = message.key ?? url(message) else {
             throw CallFailure("Invalid URL: \(message.url.prefix(200))", name: "TypeError")
         }
-        guard text.utf8.count <= keyBytesMax else {
-            throw CallFailure("The key of a cached response may have at most \(keyBytesMax) bytes.", name: "TypeError")
+        guard text.utf8.count <= CacheKey.textBytesMax else {
+            throw CallFailure(
+                "The key of a cached response may have at most \(CacheKey.textBytesMax) bytes.", name: "TypeError")
         }
         return CacheKey(message.cache.map { .named($0) } ?? .zone, text)
     }

@@ -10,8 +10,9 @@ package final class EmbeddedResponseCache: ResponseCache {
     package struct Options: Sendable {
         /// On disk.
         package var byteCountMax: Int64 = 1 << 30
-        /// Each costs about a kibibyte of memory.
         package var entriesMax = 65_536
+        /// What their headers and keys may hold in memory, all together.
+        package var descriptionByteCountMax = 64 << 20
         /// Of bodies in memory.
         package var memoryByteCountMax = 32 << 20
         /// When the machine was started, in seconds since 1970; `nil`: as the clock has it.
@@ -24,12 +25,19 @@ package final class EmbeddedResponseCache: ResponseCache {
         var index = CacheIndex()
         var nextID: UInt64 = 1
         /// Fills that a purge has to reach.
-        var fills: [UInt64: StoredResponse] = [:]
+        var fills: [UInt64: Filling] = [:]
+        /// What they have on disk.
+        var fillingByteCount: Int64 = 0
         /// Those that were purged before they were complete.
         var purged: Set<UInt64> = []
         /// Those who wait for a claimed key, by a number of their own.
         var claims: [CacheKey: [UInt64: CheckedContinuation<Void, Never>]] = [:]
         var nextWaiter: UInt64 = 0
+    }
+
+    struct Filling {
+        var response: StoredResponse
+        var byteCount: Int64 = 0
     }
 
     let state: Mutex<State>
@@ -41,6 +49,8 @@ package final class EmbeddedResponseCache: ResponseCache {
 
     /// More who wait for the same fill go on their own.
     private static let waitersMax = 4096
+    /// Nobody waits longer: who fills may have a slow client, or a slow origin (nginx's `proxy_cache_lock_timeout`).
+    package static let waitMax = Duration.seconds(5)
 
     /// Opens the store, or makes it; reads the description of each entry, and blocks as long.
     package init(
@@ -61,7 +71,7 @@ package final class EmbeddedResponseCache: ResponseCache {
             gone += initial.index.insert(found.id, entry)
             initial.nextID = found.id + 1
         }
-        gone += initial.index.evict(byteCountMax: options.byteCountMax, countMax: options.entriesMax)
+        gone += initial.index.evict(options)
         state = Mutex(initial)
         for id in gone { files.remove(id) }
     }
@@ -125,7 +135,7 @@ package final class EmbeddedResponseCache: ResponseCache {
         let id = state.withLock { state in
             let id = state.nextID
             state.nextID += 1
-            state.fills[id] = response
+            state.fills[id] = Filling(response: response)
             return id
         }
         return CacheFill(id, response, length: length, byteCountMax: max, claim: claim, store: self)
@@ -136,20 +146,38 @@ package final class EmbeddedResponseCache: ResponseCache {
     /// - Returns: false when it was purged meanwhile.
     func insert(_ id: UInt64, _ response: StoredResponse, inlineByteCount: Int?) -> Bool {
         let (gone, isKept) = state.withLock { state -> ([UInt64], Bool) in
-            state.fills[id] = nil
+            Self.forgetFill(id, &state)
             guard state.purged.remove(id) == nil else { return ([id], false) }
             var gone = state.index.insert(id, CacheIndex.Entry(response: response, inlineByteCount: inlineByteCount))
-            gone += state.index.evict(byteCountMax: options.byteCountMax, countMax: options.entriesMax)
+            gone += state.index.evict(options)
             return (gone, true)
         }
         for id in gone { files.remove(id) }
         return isKept
     }
 
+    /// Makes room on the disk for more of a fill; all of them together may have as much as what is stored.
+    ///
+    /// - Returns: false when there is none.
+    func reserve(_ byteCount: Int, for id: UInt64) -> Bool {
+        state.withLock { state in
+            guard state.fills[id] != nil, state.fillingByteCount + Int64(byteCount) <= options.byteCountMax else {
+                return false
+            }
+            state.fills[id]?.byteCount += Int64(byteCount)
+            state.fillingByteCount += Int64(byteCount)
+            return true
+        }
+    }
+
+    private static func forgetFill(_ id: UInt64, _ state: inout State) {
+        state.fillingByteCount -= state.fills.removeValue(forKey: id)?.byteCount ?? 0
+    }
+
     /// The fill has ended without being kept.
     func endFill(_ id: UInt64) {
         state.withLock { state in
-            state.fills[id] = nil
+            Self.forgetFill(id, &state)
             state.purged.remove(id)
         }
         let files = files
@@ -188,7 +216,7 @@ package final class EmbeddedResponseCache: ResponseCache {
     package func purge(_ purge: CachePurge) async -> Int {
         let ids = state.withLock { state in
             // What is on its way was asked for before, and is as old.
-            for (id, response) in state.fills where purge.covers(response) { state.purged.insert(id) }
+            for (id, filling) in state.fills where purge.covers(filling.response) { state.purged.insert(id) }
             let ids = state.index.entries.filter { purge.covers($0.value.response) }.map(\.key)
             for id in ids { state.index.remove(id) }
             return ids
@@ -236,6 +264,11 @@ package final class EmbeddedResponseCache: ResponseCache {
             state.nextWaiter += 1
             return state.nextWaiter
         }
+        let giveUp: @Sendable () -> Void = { [weak self] in
+            self?.state.withLock { $0.claims[key]?.removeValue(forKey: number) }?.resume()
+        }
+        let timer = clock.schedule(at: clock.now() + Self.waitMax, giveUp)
+        defer { timer.cancel() }
         await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
                 let isWaiting = state.withLock { state in
@@ -248,7 +281,7 @@ package final class EmbeddedResponseCache: ResponseCache {
                 if !isWaiting { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.claims[key]?.removeValue(forKey: number) }?.resume()
+            giveUp()
         }
         return nil
     }

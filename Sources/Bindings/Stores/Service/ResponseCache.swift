@@ -32,7 +32,7 @@ package protocol ResponseCache: Sendable {
     func purge(_ purge: CachePurge) async -> Int
 
     /// Asks to be the one who fills `key`: of those who want it at the same time one gets a claim, at once; the others get
-    /// `nil`, when that claim has ended, and look again.
+    /// `nil`, when that claim has ended or they have waited for some seconds, and look again.
     func claim(_ key: CacheKey) async -> CacheClaim?
 
     /// A claim if nobody has one; never waits.
