@@ -80,10 +80,10 @@ let package = Package(
         room(
             "Host", "EdgeRuntime/Host",
             [
-                "System", "CLinux", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
+                "System", "CLinux", "Wire", "HTTP", "Caching", "Isolates", "Observability", "Interfaces", "Curl",
                 "Stores",
             ]),
-        room("Workers", "EdgeRuntime/Workers", ["Interfaces", "HTTP", "Wire", "System"]),
+        room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
 
         // Bindings.
@@ -125,9 +125,11 @@ let package = Package(
             "Releases", "Deploy/Releases",
             [
                 "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire",
+                "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "System", "Wire",
             ]),
-        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
+        room(
+            "ControlPlane", "Deploy/ControlPlane",
+            ["Releases", "Host", "Caching", "HTTP", "Stores", "Observability", "System"]),
         .executableTarget(
             name: "edge",
             dependencies: [

@@ -7,7 +7,7 @@ package import System
 ///     lock                        held by the running node
 ///     control.sqlite              versions, releases, secrets
 ///     artifacts/<sha256>          executables, immutable
-///     <tenant>/{kv,d1,r2,queues}  the tenant's stores
+///     <tenant>/{kv,d1,r2,queues,cache}  the tenant's stores
 package final class StateDirectory: Sendable {
     package let path: String
     private let lock: Descriptor

@@ -1,6 +1,7 @@
 package import Observability
 internal import OpenSSL
-internal import Stores
+package import Stores
+internal import StoresCache
 internal import StoresD1
 internal import StoresKV
 internal import StoresQueues
@@ -13,6 +14,8 @@ package final class TenantStores: Sendable {
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
+    package let cache: any ResponseCache
+    let cacheService: any StoreService
 
     /// Opens all engines; blocks.
     package init(state: StateDirectory, tenant: String, clock: any NodeClock, logger: Logger) throws {
@@ -20,6 +23,8 @@ package final class TenantStores: Sendable {
         d1 = try EmbeddedD1Store(directory: state.store("d1", of: tenant), clock: clock, logger: logger)
         r2 = try EmbeddedR2Store(directory: state.store("r2", of: tenant), clock: clock, logger: logger)
         queues = try EmbeddedQueueStore(directory: state.store("queues", of: tenant), clock: clock, logger: logger)
+        cache = try EmbeddedResponseCache(directory: state.store("cache", of: tenant), clock: clock, logger: logger)
+        cacheService = CacheService(cache, clock: clock, logger: logger)
     }
 
     func kvService(_ namespace: String) throws -> any StoreService { KVService(try kv.openNamespace(namespace)) }

@@ -14,6 +14,7 @@ extension WorkerDescription {
         add("\(limits)")
         add("\(size)")
         add(origin ?? "")
+        if let frontCache { add("\(frontCache)") }
         return Hexadecimal.text(Digest.hash(bytes, with: .sha256))
     }
 }

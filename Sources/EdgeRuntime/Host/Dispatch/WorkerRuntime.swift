@@ -30,6 +30,8 @@ package final class WorkerRuntime: Sendable {
     /// Scheme and authority of the server behind the worker: what it lets pass, and paths of its hosts that no worker has, go
     /// there.
     package let origin: String?
+    /// The tenant's cache; `nil`: it has none.
+    package let cache: WorkerCache?
     /// The pool's place in each reactor's table.
     let slot: Int
     private let onUnreachable: @Sendable (IsolatePool) -> Void
@@ -37,7 +39,7 @@ package final class WorkerRuntime: Sendable {
     /// - Parameter onUnreachable: Called once, on any thread, when nothing can call the worker any more.
     package init(
         configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool,
-        origin: String? = nil,
+        origin: String? = nil, cache: WorkerCache? = nil,
         onUnreachable: @escaping @Sendable (IsolatePool) -> Void = { _ in }
     ) {
         self.onUnreachable = onUnreachable
@@ -47,6 +49,7 @@ package final class WorkerRuntime: Sendable {
         self.limits = limits
         self.pool = pool
         self.origin = origin
+        self.cache = cache
         slot = pool.slot
     }
 
@@ -57,7 +60,11 @@ package final class WorkerRuntime: Sendable {
     func takeOutboundSlot() -> OutboundSlot? { OutboundSlot(outboundCount) }
 
     /// The store behind a binding's number, which an isolate sent.
-    func store(_ binding: UInt16) throws(WireError) -> any StoreService {
+    func store(_ binding: UInt16, for kind: CallKind) throws(WireError) -> any StoreService {
+        if kind.isForCache {
+            guard binding == CallHead.noBinding, let cache else { throw .invalidValue("binding number", offset: 2) }
+            return cache.service
+        }
         guard Int(binding) < bindings.count, case .store(let service) = bindings[Int(binding)] else {
             throw .invalidValue("binding number", offset: 2)
         }
