@@ -402,6 +402,20 @@ class InFrontOfWorkers(unittest.TestCase):
         self.assertEqual(get().body, body)
         self.assertEqual(get(Range="bytes=500000-500009").body, body[500000:500010])
 
+    def test_a_client_that_leaves_holds_nobody_up(self):
+        path = "/counted/left"
+        with self.node.connect() as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.node.port}\r\nx-pieces: 400\r\n\r\n".encode())
+            self.assertTrue(client.recv(100))
+        self.assertEqual(self.get("left").status, 200)
+        wait_until(lambda: self.get("left").header("cf-cache-status") == "HIT", what="a whole answer")
+
+    def test_long_answers_without_a_length(self):
+        first, second = [self.get("long", x_pieces="40") for _ in range(2)]
+        self.assertEqual(first.header("cf-cache-status"), "MISS")
+        self.assertEqual((second.header("cf-cache-status"), second.header("content-length")), ("HIT", str(40 << 16)))
+        self.assertEqual(first.body, second.body)
+
     def test_the_worker_decides(self):
         for number, (control, expected) in enumerate([
             ("max-age=60", ("MISS", "HIT", False)), ("no-store", ("BYPASS", "BYPASS", True)),
@@ -434,6 +448,8 @@ class InFrontOfWorkers(unittest.TestCase):
             wait_until(lambda: self.get(path, x_status=failure).header("cf-cache-status") == "STALE", what="the end of its time")
             stale = self.get(path, x_status=failure)
             self.assertEqual((stale.status, stale.body), (200, first.body))
+            long = self.get(path, x_status="503", x_pieces="40")
+            self.assertEqual((long.status, long.body), (200, first.body))
             renewed = self.get(path)
             self.assertEqual((renewed.status, renewed.header("cf-cache-status")), (200, "EXPIRED"))
 

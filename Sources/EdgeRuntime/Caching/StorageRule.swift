@@ -103,7 +103,7 @@ package struct StorageRule: Sendable {
             lifetime: 0, initialAge: headers["age"].flatMap(DeltaSeconds.parse) ?? 0, dropped: personal)
         if let seconds = forced(status) {
             guard seconds > 0 else { return .skip(.option) }
-            terms.lifetime = Int64(seconds)
+            terms.lifetime = min(Int64(seconds), DeltaSeconds.max)
             terms.initialAge = 0
             return .store(terms)
         }

@@ -186,10 +186,16 @@ package struct StoredResponse: Equatable, Sendable {
         url = try decoder.takeString()
         variant = try Variant(decoding: &decoder)
         status = Int(try decoder.takeUInt16())
+        guard (200...599).contains(status) else { throw .invalidValue("stored status", offset: decoder.offset - 2) }
         terms = StorageTerms(
             lifetime: try decoder.takeInt64(), initialAge: try decoder.takeInt64(),
             staleWhileRevalidate: try decoder.takeInt64(), staleIfError: try decoder.takeInt64())
         storedAt = try decoder.takeInt64()
+        // Whatever the disk says, sums of these must not overflow.
+        let times = [terms.lifetime, terms.initialAge, terms.staleWhileRevalidate, terms.staleIfError, storedAt]
+        guard times.allSatisfy({ (0...Int64.max / 4).contains($0) }) else {
+            throw .invalidValue("stored time", offset: decoder.offset)
+        }
         tags = try decoder.takeList { d throws(WireError) in try d.takeString() }
         bodyByteCount = try decoder.takeInt64()
         headers = Headers()

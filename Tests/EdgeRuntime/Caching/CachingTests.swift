@@ -237,6 +237,14 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
         #expect(fresh.terms.lifetime == 30 && fresh.age(at: (now + 101) * 1000) == 1 && fresh.bodyByteCount == 10)
         #expect(refresh([("cache-control", "no-store")]) == nil)
         #expect(try StoredResponse(decoding: fresh.encoded()) == fresh)
+        for change in [
+            { $0.status = 199 }, { $0.status = 600 }, { $0.terms.lifetime = .min }, { $0.terms.initialAge = .max },
+            { $0.storedAt = -1 }, { $0.terms.staleIfError = .max },
+        ] as [(inout StoredResponse) -> Void] {
+            var broken = fresh
+            change(&broken)
+            #expect(throws: WireError.self) { try StoredResponse(decoding: broken.encoded()) }
+        }
         let bytes = fresh.encoded()
         for count in 0..<bytes.count {
             #expect(throws: WireError.self) { try StoredResponse(decoding: Array(bytes[..<count])) }

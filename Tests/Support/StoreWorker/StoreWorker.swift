@@ -202,6 +202,15 @@ import Workers
             if wanted == "throw" { throw CallFailure("as asked") }
             var response = Response.text(
                 "\(counts.value)", status: (wanted ?? query(exchange, "status")).flatMap(Int.init) ?? 200)
+            // Longer than what fits on the way at once.
+            if var left = exchange.request.headers["x-pieces"].flatMap(Int.init) {
+                let piece = [UInt8](repeating: UInt8(ascii: "x"), count: 64 << 10)
+                let body = ByteStream {
+                    left -= 1
+                    return left < 0 ? nil : piece
+                }
+                response = try Response(status: response.status, headers: response.headers, body: body)
+            }
             for (name, value) in exchange.request.headers where name.hasPrefix("x-put-") {
                 try response.headers.append(String(name.dropFirst(6)), value)
             }

@@ -82,6 +82,9 @@ package struct CacheService: StoreService {
     private func put(_ call: StoreCall) async throws(CallFailure) {
         let message = try Self.decode(call) { d throws(WireError) in try CachePutMessage(decoding: &d) }
         if let flaw = Self.flaw(message) { throw CallFailure(flaw, name: "TypeError") }
+        guard (200...599).contains(message.status) else {
+            throw .malformedCall(.invalidValue("HTTP status", offset: 0))
+        }
         let key = try Self.key(message.request)
         guard message.status != 304 else {
             logger.log(.warning, "a response with status 304 is not cached")

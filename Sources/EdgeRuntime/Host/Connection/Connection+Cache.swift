@@ -129,7 +129,11 @@ extension Connection {
             case .stale(_, mayServeOnError: true) = stale.response.freshness(at: node.clock.wallTime().milliseconds)
         else { return false }
         exchange.cacheFill = nil
+        // What becomes of the worker's own answer is nothing to this exchange any more.
+        let event = event
+        self.event = nil
         body?.cancel(.cancelled)
+        event?.abandon(.cancelled)
         serve(stale, fill.question, as: .stale)
         return true
     }
