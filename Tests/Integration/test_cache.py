@@ -1,5 +1,6 @@
 """The Cache API, the cache around `fetch`, and the one in front of workers, as clients and handlers meet them."""
 
+import http.client
 import http.server
 import os
 import shutil
@@ -158,6 +159,44 @@ class CacheAPI(unittest.TestCase):
             self.assertEqual(self.match("http://zone/large", node=node).body, large)
             self.assertEqual(self.match("http://zone/half", node=node).status, 404)
             self.assertEqual(os.listdir(tmp), [])
+
+
+    def test_kills_in_the_middle_of_writing_leave_whole_responses(self):
+        state = tempfile.mkdtemp(prefix="edge-cache-")
+        self.addCleanup(shutil.rmtree, state, True)
+        urls = [f"http://zone/kill/{number}" for number in range(8)]
+        found = 0
+        for _ in range(4):
+            with Node("run", product("StoreWorker"), state=state) as node:
+                for url in urls:
+                    answer = self.match(url, node=node)
+                    if answer.status == 200:
+                        found += 1
+                        self.assertEqual(len(answer.body), int(answer.header("x-size")), url)
+                        self.assertEqual(len(set(answer.body)), 1, url)
+                written = threading.Semaphore(0)
+
+                def write(number):
+                    try:
+                        for step in range(1000):
+                            size = (1000, 300_000, 2_000_000)[(number + step) % 3]
+                            self.put(urls[number], bytes([65 + step % 26]) * size, node=node, cache_control="max-age=600",
+                                     x_size=str(size))
+                            written.release()
+                    except OSError:
+                        pass  # The node is dead.
+                    except http.client.HTTPException:
+                        pass
+
+                threads = [threading.Thread(target=write, args=(number,)) for number in range(len(urls))]
+                for thread in threads:
+                    thread.start()
+                for _ in range(30):
+                    self.assertTrue(written.acquire(timeout=30))
+                node.kill()
+                for thread in threads:
+                    thread.join(30)
+        self.assertGreater(found, 0)
 
 
 class AroundFetch(unittest.TestCase):
