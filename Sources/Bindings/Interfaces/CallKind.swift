@@ -27,7 +27,7 @@ package enum CallKind: UInt16, Sendable {
     case queueSend = 128
     case queueMetrics
     /// The caches are nobody's binding: these have none.
-    case cachePut = 144
+    case cachePut = 176
     case cacheMatch, cacheDelete
 
     /// Whether the tenant's cache answers it.
