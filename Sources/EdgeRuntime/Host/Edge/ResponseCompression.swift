@@ -12,6 +12,10 @@ struct ResponseCompression {
 
     static let asIs = ResponseCompression()
 
+    var headers: [(name: String, value: String)] {
+        (coding.map { [("Content-Encoding", $0.rawValue)] } ?? []) + (varies ? [("Vary", "Accept-Encoding")] : [])
+    }
+
     func appendHeaders(to output: inout ByteBuffer) {
         if let coding {
             output.append("Content-Encoding: " as StaticString)
@@ -33,17 +37,37 @@ struct CompressionFacts {
     init(_ head: ReplyHead, _ bytes: RawSpan) throws(WireError) {
         var cursor = HeaderBlockCursor(count: head.headerCount, from: ReplyHead.byteCount)
         while let entry = try cursor.next(bytes) {
-            switch KnownHeader.identify(bytes.extracting(entry.name.range)) {
-            case .contentType: isCompressibleType = MediaType(bytes.text(entry.value))?.isCompressible ?? false
-            case .contentLength: announced = Int(bytes.text(entry.value))
-            // It is encoded already, or a part of something.
-            case .contentEncoding, .contentRange: mayTransform = false
-            case .cacheControl: if Self.members(bytes.text(entry.value)).contains("no-transform") { mayTransform = false }
-            case .vary:
-                let names = Self.members(bytes.text(entry.value))
-                if names.contains("*") || names.contains("accept-encoding") { variesAlready = true }
+            let known = KnownHeader.identify(bytes.extracting(entry.name.range))
+            switch known {
+            case .contentType, .contentLength, .contentEncoding, .contentRange, .cacheControl, .vary:
+                add(known, bytes.text(entry.value))
             default: break
             }
+        }
+    }
+
+    init(_ headers: Headers) {
+        for (name, known) in Self.names {
+            for value in headers.getAll(name) { add(known, value) }
+        }
+    }
+
+    private static let names: [(String, KnownHeader)] = [
+        ("content-type", .contentType), ("content-length", .contentLength), ("content-encoding", .contentEncoding),
+        ("content-range", .contentRange), ("cache-control", .cacheControl), ("vary", .vary),
+    ]
+
+    private mutating func add(_ name: KnownHeader, _ value: String) {
+        switch name {
+        case .contentType: isCompressibleType = MediaType(value)?.isCompressible ?? false
+        case .contentLength: announced = Int(value)
+        // It is encoded already, or a part of something.
+        case .contentEncoding, .contentRange: mayTransform = false
+        case .cacheControl: if Self.members(value).contains("no-transform") { mayTransform = false }
+        case .vary:
+            let names = Self.members(value)
+            if names.contains("*") || names.contains("accept-encoding") { variesAlready = true }
+        default: break
         }
     }
 
@@ -64,20 +88,32 @@ extension Connection {
     /// Decides what becomes of the body of a worker's answer, and makes its compressor.
     func compression(of head: ReplyHead, _ bytes: RawSpan) throws(WireError) -> ResponseCompression {
         responseEncoder = nil
+        // Most answers are short and end here.
         guard head.hasBody || exchange.isHead, !head.isEncoded else { return .asIs }
-        switch head.status {
+        if head.hasBody, let length = head.bodyLength, length < AssetLimits.compressedBytesMin { return .asIs }
+        return compression(
+            of: try CompressionFacts(head, bytes), status: head.status, hasBody: head.hasBody, bodyLength: head.bodyLength,
+            isEncoded: false)
+    }
+
+    /// The same for an answer that comes from somewhere else.
+    ///
+    /// - Parameter bodyLength: `nil`: not known before the body ends.
+    func compression(
+        of facts: CompressionFacts, status: Int, hasBody: Bool, bodyLength: Int?, isEncoded: Bool
+    ) -> ResponseCompression {
+        responseEncoder = nil
+        guard hasBody || exchange.isHead, !isEncoded, facts.isCandidate else { return .asIs }
+        switch status {
         case 101, 204, 205, 206, 304: return .asIs
         default: break
         }
-        // Most answers are short and end here.
-        if head.hasBody, let length = head.bodyLength, length < AssetLimits.compressedBytesMin { return .asIs }
-        let facts = try CompressionFacts(head, bytes)
-        guard facts.isCandidate else { return .asIs }
+        if hasBody, let length = bodyLength, length < AssetLimits.compressedBytesMin { return .asIs }
         // What a HEAD says nothing of can't be promised for a GET either.
-        if !head.hasBody, facts.announced ?? 0 < AssetLimits.compressedBytesMin { return .asIs }
+        if !hasBody, facts.announced ?? 0 < AssetLimits.compressedBytesMin { return .asIs }
         guard exchange.minorVersion >= 1, let coding = acceptedCodings().preferred() else { return facts.compression(nil) }
         if !exchange.isHead {
-            responseEncoder = BodyEncoder(coding, byteCount: head.bodyLength, on: reactor)
+            responseEncoder = BodyEncoder(coding, byteCount: bodyLength, on: reactor)
             guard responseEncoder != nil else { return facts.compression(nil) }
         }
         return facts.compression(coding)
