@@ -262,7 +262,9 @@ struct AssetDirectory {
     private func checkLink(_ location: String, _ status: FileStatus) throws {
         guard status.isLink else { return }
         let target = try FileTree.realPath(location)
-        guard target == root || target.hasPrefix(root == "/" ? root : root + "/") else { throw AssetError.leadsOutside(location, target: target) }
+        guard target == root || target.hasPrefix(root == "/" ? root : root + "/") else {
+            throw AssetError.leadsOutside(location, target: target)
+        }
     }
 
     /// - Parameter folders: those on the way down, by identity.

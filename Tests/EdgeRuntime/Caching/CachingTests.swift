@@ -237,6 +237,12 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
         #expect(fresh.terms.lifetime == 30 && fresh.age(at: (now + 101) * 1000) == 1 && fresh.bodyByteCount == 10)
         #expect(refresh([("cache-control", "no-store")]) == nil)
         #expect(try StoredResponse(decoding: fresh.encoded()) == fresh)
+        var plain = Self.response()
+        plain.isEncoded = true
+        #expect(try StoredResponse(decoding: plain.encoded()).isEncoded)
+        let replaced = plain.refreshed(
+            by: headers([("cache-control", "max-age=30")]), { rule.verdict(status: 200, headers: $0) }, at: now)
+        #expect(replaced?.isEncoded == true)
         for change in [
             { $0.status = 199 }, { $0.status = 600 }, { $0.terms.lifetime = .min }, { $0.terms.initialAge = .max },
             { $0.storedAt = -1 }, { $0.terms.staleIfError = .max },

@@ -186,7 +186,8 @@ import Workers
         for method in [Method.get, .head, .post] {
             routes.on(method, "/prose/:count") { exchange in
                 let count = try exchange.parameters.get("count", as: Int.self)
-                let text = Array(String(repeating: "All work and no play makes a dull page. ", count: count / 40 + 1).utf8.prefix(count))
+                let line = "All work and no play makes a dull page. "
+                let text = Array(String(repeating: line, count: count / 40 + 1).utf8.prefix(count))
                 var pieces = stride(from: 0, to: count, by: 10_000).map { Array(text[$0..<min(count, $0 + 10_000)]) }[...]
                 let parameters = exchange.request.url.searchParameters
                 var response =

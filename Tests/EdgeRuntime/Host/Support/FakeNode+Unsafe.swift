@@ -99,7 +99,9 @@ extension RoutingTable {
     static func everything(to worker: WorkerRuntime, of release: ReleaseRuntime) -> RoutingTable {
         do throws(RoutePatternError) {
             return RoutingTable(
-                RouteTable(routes: [(try RoutePattern("h/*", for: "worker"), .worker(RouteTarget(release: release, worker: worker)))]))
+                RouteTable(routes: [
+                    (try RoutePattern("h/*", for: "worker"), .worker(RouteTarget(release: release, worker: worker)))
+                ]))
         } catch { preconditionFailure("the pattern is a constant: \(error)") }
     }
 }
