@@ -50,6 +50,10 @@ package final class EmbeddedD1Store: D1Store {
         do {
             try FileSystem.makeDirectory(directory)
             SQLiteProcess.setTemporaryDirectory(directory)
+            // What was to take another file's place when the process ended.
+            for name in try FileSystem.names(in: directory) where name.hasSuffix(".new") {
+                try FileSystem.remove("\(directory)/\(name)")
+            }
             let formatPath = directory + "/format"
             if let found = try FileSystem.read(formatPath) {
                 guard found.split(separator: "\n").first.map(String.init) == Self.format else {
@@ -116,7 +120,12 @@ package final class EmbeddedD1Store: D1Store {
         defer { forget(reserved, target) }
         guard !FileSystem.exists(path) else { throw D1Failure("there is a database \(target) already") }
         let image = path + ".new"
-        try await engine(for: database).perform { try $0.branch(at: point, to: image) }
+        do throws(D1Failure) {
+            try await engine(for: database).perform { try $0.branch(at: point, to: image) }
+        } catch {
+            try? FileSystem.remove(image)
+            throw error
+        }
         do {
             // What an interrupted deletion left behind must not be taken for the new database's.
             try removeCompanions(of: path)
