@@ -454,7 +454,9 @@ final class D1Archive {
                     first: commits.first, last: last,
                     byteCount: D1LogReader.headerByteCount + Int(last.frameCount) * log.frameByteCount))
         }
-        try FileSystem.remove(restorePath)
+        for name in names where name.hasPrefix("restore") || name.hasSuffix(".new") {
+            try FileSystem.remove("\(directory)/\(name)")
+        }
     }
 
     private static func encode(_ floor: D1Commit, _ first: UInt32) -> String {
