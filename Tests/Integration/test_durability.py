@@ -243,6 +243,17 @@ class KillTheNode(unittest.TestCase):
         self.assertEqual({text for text in self.names(node, "seen/jobs/") if text.startswith("fail")}, set())
 
 
+STORE = """format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+[workers.store]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+kv = [{ binding = "KV", resource = "kv" }]
+d1 = [{ binding = "DB", resource = "db", migrations = "migrations" }]
+"""
+
+
 class KillTheHistory(unittest.TestCase):
     """A database's archive, read by other means than the node's, leads through all its states, whatever was killed."""
 
@@ -252,16 +263,7 @@ class KillTheHistory(unittest.TestCase):
 
     def test_the_archive_holds_each_commit_after_kill_9(self):
         generator = random.Random(SEED)
-        shape = """format = 1
-tenant = "t"
-compatibility_date = "2026-08-01"
-[workers.store]
-product = "StoreWorker"
-routes = ["{domain}/*"]
-kv = [{ binding = "KV", resource = "kv" }]
-d1 = [{ binding = "DB", resource = "db", migrations = "migrations" }]
-"""
-        with Project(shape, {"dev": "format = 1\n"}) as project:
+        with Project(STORE, {"dev": "format = 1\n"}) as project:
             project.write("migrations/0001_first.sql", "CREATE TABLE rows (id INTEGER PRIMARY KEY, v);\n")
             node = project.dev("--no-log-requests")
             self.addCleanup(node.__exit__)
@@ -281,6 +283,15 @@ d1 = [{ binding = "DB", resource = "db", migrations = "migrations" }]
             except BaseException:
                 print(f"\nEDGE_SEED={SEED}\n{node.log_text()[-3000:]}")
                 raise
+
+    def test_an_event_has_as_many_queries_as_subrequests(self):
+        for limits, count in [("", 1000), ('limits = { profile = "cloudflare-free" }\n', 50)]:
+            with Project(STORE + limits, {"dev": "format = 1\n"}) as project:
+                project.write("migrations/0001_first.sql", "CREATE TABLE bench (id INTEGER PRIMARY KEY, value);\n")
+                with project.dev("--no-log-requests") as node:
+                    for number, status in [(count, 200), (count + 1, 500), (count, 200)]:
+                        answer = node.get(f"/bench/d1-select/{number}/1", host="localhost")
+                        self.assertEqual(answer.status, status, answer.text)
 
     def last(self, node):
         text = node.get("/d1/scalar?sql=SELECT%20coalesce(max(id),0)%20FROM%20rows", host="localhost").text

@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import Isolates
+internal import Stores
 internal import System
 internal import Wire
 
@@ -110,6 +111,9 @@ final class EventStream: ChannelStream {
         storeCallCount += 1
         return storeCallCount <= max(Self.storeCallsMin, worker.limits.subrequestsMax)
     }
+
+    /// D1 queries (spec: d1, section 8): a worker of the free table has 50, and so has one that is to make no subrequests.
+    private(set) lazy var queries = QueryAllowance(max(50, worker.limits.subrequestsMax))
 
     /// Counts one more subrequest; false when the limit is reached.
     func countSubrequest() -> Bool {
