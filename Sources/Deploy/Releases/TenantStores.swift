@@ -67,11 +67,12 @@ package final class TenantStores: Sendable {
         let jobs = sets.map { set in
             (
                 set: set, migrator: D1Migrator(store: d1, database: set.database, table: set.table),
-                files: D1Migration.paired(set.files.map { file in
-                    D1Migration(
-                        name: file.name, text: file.text,
-                        digest: Hexadecimal.text(Digest.hash(Array(file.text.utf8), with: .sha256)))
-                })
+                files: D1Migration.paired(
+                    set.files.map { file in
+                        D1Migration(
+                            name: file.name, text: file.text,
+                            digest: Hexadecimal.text(Digest.hash(Array(file.text.utf8), with: .sha256)))
+                    })
             )
         }
         // Before anything is applied: what was is not what the files say.

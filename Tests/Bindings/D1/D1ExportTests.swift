@@ -7,7 +7,9 @@ import Testing
 @testable import StoresD1
 
 @Suite struct `D1 export and import` {
-    private func dump(_ fixture: Fixture, _ options: D1DumpOptions = D1DumpOptions(), of name: String = "main") async throws -> String {
+    private func dump(_ fixture: Fixture, _ options: D1DumpOptions = D1DumpOptions(), of name: String = "main") async throws
+        -> String
+    {
         let path = fixture.directory + "/dump.sql"
         let exported = try await fixture.store.export(name, options, to: path)
         let data = try Data(contentsOf: URL(filePath: path))
@@ -60,7 +62,8 @@ import Testing
 
                     """#)
             let schema = try await dump(fixture, D1DumpOptions(.schema, tables: ["child"]))
-            #expect(schema.split(separator: "\n").count == 4 && !schema.contains("INSERT INTO \"") && schema.contains("TRIGGER tr"))
+            #expect(
+                schema.split(separator: "\n").count == 4 && !schema.contains("INSERT INTO \"") && schema.contains("TRIGGER tr"))
             let data = try await dump(fixture, D1DumpOptions(.data, tables: ["parent"]))
             #expect(!data.contains("CREATE") && data.contains("VALUES('parent',11)"))
             #expect(await message { _ = try await dump(fixture, D1DumpOptions(tables: ["nope"])) } == "no such table: nope")
@@ -83,11 +86,13 @@ import Testing
                 """)
             var statements: [D1PreparedStatement] = []
             for index in 0..<300 {
-                let text = String((0..<Int.random(in: 0...40, using: &generator)).compactMap { _ in
-                    "ab'\"\\n\n\r;-/*\u{0}\u{301}é😀".randomElement(using: &generator)
-                })
+                let text = String(
+                    (0..<Int.random(in: 0...40, using: &generator)).compactMap { _ in
+                        "ab'\"\\n\n\r;-/*\u{0}\u{301}é😀".randomElement(using: &generator)
+                    })
                 let values: [D1Value] = [
-                    .null, .integer(.min), .integer(.max), .real(.random(in: -1e300...1e300, using: &generator)), .real(.leastNonzeroMagnitude),
+                    .null, .integer(.min), .integer(.max), .real(.random(in: -1e300...1e300, using: &generator)),
+                    .real(.leastNonzeroMagnitude),
                     .real(0.1), .real(3), .text(text), .blob(Array(text.utf8)), .blob([]), .text(""), .real(-.infinity),
                 ]
                 statements.append(
@@ -132,16 +137,22 @@ import Testing
                 ("INSERT INTO t VALUES(1, NULL); SELEC 2; INSERT INTO t VALUES(3, NULL);", "statement 2: near \"SELEC\""),
                 ("INSERT INTO t VALUES(1, NULL); INSERT INTO t VALUES(1, NULL)", "statement 2: UNIQUE constraint failed"),
                 ("PRAGMA defer_foreign_keys=TRUE; INSERT INTO t VALUES(1, 2);", "FOREIGN KEY constraint failed"),
-                ("CREATE TABLE _cf_x(a);", "not authorized"), ("ATTACH 'x' AS y;", "not authorized"), ("VACUUM", "not authorized"),
+                ("CREATE TABLE _cf_x(a);", "not authorized"), ("ATTACH 'x' AS y;", "not authorized"),
+                ("VACUUM", "not authorized"),
                 ("CREATE TABLE x(a); ALTER TABLE x RENAME TO _cf_y", "not authorized"), ("-- nothing", "No SQL statements"),
-                ("INSERT INTO t VALUES(1, NULL); INSERT OR ROLLBACK INTO t VALUES(1, NULL); CREATE TABLE z(a);", "statement 2: UNIQUE"),
-                ("INSERT INTO t VALUES(?, NULL)", "Wrong number of parameter"), ("INSERT INTO t VALUES('never closed", "unrecognized token"),
+                (
+                    "INSERT INTO t VALUES(1, NULL); INSERT OR ROLLBACK INTO t VALUES(1, NULL); CREATE TABLE z(a);",
+                    "statement 2: UNIQUE"
+                ),
+                ("INSERT INTO t VALUES(?, NULL)", "Wrong number of parameter"),
+                ("INSERT INTO t VALUES('never closed", "unrecognized token"),
                 ("INSERT INTO t VALUES(1, NULL); ROLLBACK; INSERT INTO t VALUES(2, NULL);", "To execute a transaction"),
             ] {
                 let found = await message { _ = try await load(text, fixture, into: "main") }
                 #expect(found.contains(expected), "\(text): \(found)")
                 #expect(try await database.prepare("SELECT count(*) n FROM t").first("n") == 0)
-                #expect(try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name IN ('x','z')").first("n") == 0)
+                #expect(
+                    try await database.prepare("SELECT count(*) n FROM sqlite_master WHERE name IN ('x','z')").first("n") == 0)
             }
             let dump = """
                 PRAGMA foreign_keys=OFF;
@@ -158,16 +169,20 @@ import Testing
     @Test func `statements and files may be longer than memory likes`() async throws {
         try await withDatabase { (database, fixture) async throws in
             let big = [UInt8](repeating: 7, count: 2_000_000)
-            _ = try await database.exec("CREATE TABLE t(a)\nCREATE TRIGGER g AFTER DELETE ON t BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; END")
+            _ = try await database.exec(
+                "CREATE TABLE t(a)\nCREATE TRIGGER g AFTER DELETE ON t BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; END")
             for _ in 0..<4 { try await database.prepare("INSERT INTO t VALUES(?)").bind(big).run() }
             let text = try await dump(fixture)
             #expect(try await load(text, fixture, into: "copy").statementCount == 7)
             #expect(
-                try await fixture.database("copy").prepare("SELECT count(*) n FROM t WHERE length(a) = 2000000").first("n") == 4)
+                try await fixture.database("copy").prepare("SELECT count(*) n FROM t WHERE length(a) = 2000000").first("n") == 4
+            )
             // The limit of ordinary statements is back.
             #expect(
-                await failure { try await fixture.database("copy").prepare("SELECT '\(String(repeating: "x", count: 100_001))'").run() }?
-                    .contains("too long") == true)
+                await failure {
+                    try await fixture.database("copy").prepare("SELECT '\(String(repeating: "x", count: 100_001))'").run()
+                }?
+                .contains("too long") == true)
         }
     }
 
@@ -176,7 +191,9 @@ import Testing
             _ = try await database.exec("CREATE TABLE a(n)\nCREATE TABLE b(n)")
             let isDone = Shared(false)
             let writer = Task {
-                while !isDone.value { _ = try await database.exec("INSERT INTO a VALUES(zeroblob(2000))\nINSERT INTO b VALUES(1)") }
+                while !isDone.value {
+                    _ = try await database.exec("INSERT INTO a VALUES(zeroblob(2000))\nINSERT INTO b VALUES(1)")
+                }
             }
             for _ in 0..<20 {
                 let text = try await dump(fixture)

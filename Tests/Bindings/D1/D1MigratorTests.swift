@@ -187,7 +187,9 @@ import Testing
     }
 
     @Test func `files named down belong to their migration`() {
-        let files = ["1_a.sql", "1_a.down.sql", "2_b.sql", "x/3.down.sql", "x/3.sql"].map { D1Migration(name: $0, text: "text of \($0)") }
+        let files = ["1_a.sql", "1_a.down.sql", "2_b.sql", "x/3.down.sql", "x/3.sql"].map {
+            D1Migration(name: $0, text: "text of \($0)")
+        }
         let paired = D1Migration.paired(files)
         #expect(paired.map(\.name) == ["1_a.sql", "2_b.sql", "x/3.sql"])
         #expect(paired.map(\.down) == ["text of 1_a.down.sql", nil, "text of x/3.down.sql"])
@@ -198,7 +200,10 @@ import Testing
             let migrator = D1Migrator(store: fixture.store, database: "main")
             _ = try await database.exec("CREATE TABLE b(y)\nINSERT INTO b VALUES(1)")
             let report = try await migrator.dryRun(Self.steps)
-            #expect(report.items.map(\.outcome) == [.applied, .failed("table b already exists at offset 13: SQLITE_ERROR"), .skipped])
+            #expect(
+                report.items.map(\.outcome) == [
+                    .applied, .failed("table b already exists at offset 13: SQLITE_ERROR"), .skipped,
+                ])
             #expect(try await tables(database) == ["b"])
             #expect(try await migrator.dryRun(Self.steps, upTo: "1_a.sql").succeeded)
             #expect(try await tables(database) == ["b"])
@@ -213,7 +218,10 @@ import Testing
             let migrator = D1Migrator(store: fixture.store, database: "main")
             _ = try await database.exec("CREATE TABLE c(y)\nINSERT INTO c VALUES(1)")
             let report = try await migrator.apply(Self.steps, onFailure: .restores)
-            #expect(report.items.map(\.outcome) == [.skipped, .skipped, .failed("table c already exists at offset 13: SQLITE_ERROR")])
+            #expect(
+                report.items.map(\.outcome) == [
+                    .skipped, .skipped, .failed("table c already exists at offset 13: SQLITE_ERROR"),
+                ])
             #expect(try #require(report.restoredBookmark) > (try #require(report.bookmark)))
             #expect(try await tables(database) == ["c"])
             #expect(try await migrator.pending(Self.steps).count == 3)

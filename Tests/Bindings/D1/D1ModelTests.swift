@@ -41,7 +41,9 @@ import Testing
         let mayFail = Shared(false)
         let dice = Shared(SeededGenerator(seed: seed &+ number &+ 100))
         let faults = D1Faults { operation in
-            guard mayFail.value, operation != .open, dice.update({ Int.random(in: 0..<12, using: &$0) }) == 0 else { return nil }
+            guard mayFail.value, operation != .open, dice.update({ Int.random(in: 0..<12, using: &$0) }) == 0 else {
+                return nil
+            }
             return SQLiteError(extendedCode: 10 | 4 << 8, message: "disk I/O error")
         }
         var limits = D1Limits()
@@ -60,7 +62,9 @@ import Testing
             mayFail.value = false
             #expect(try await Self.rows(world.fixture.database) == world.rows, "seed \(seed), case \(number), step \(step)")
             let bookmark = try await world.fixture.store.bookmark(of: "main")
-            if let last = world.history.last { #expect(bookmark >= last.bookmark, "seed \(seed), case \(number), step \(step)") }
+            if let last = world.history.last {
+                #expect(bookmark >= last.bookmark, "seed \(seed), case \(number), step \(step)")
+            }
             world.history.append((bookmark, world.rows))
             mayFail.value = true
         }
@@ -69,8 +73,10 @@ import Testing
         // Nothing is left of branches and of what was interrupted.
         let names = try FileManager.default.contentsOfDirectory(atPath: world.fixture.directory)
         #expect(
-            Set(names).subtracting(["format", "main.sqlite", "main.sqlite-wal", "main.sqlite-shm", "main.sqlite.timeline",
-                "main.sqlite.archive", "x.sql"]) == [], "seed \(seed), case \(number)")
+            Set(names).subtracting([
+                "format", "main.sqlite", "main.sqlite-wal", "main.sqlite-shm", "main.sqlite.timeline",
+                "main.sqlite.archive", "x.sql",
+            ]) == [], "seed \(seed), case \(number)")
         await world.fixture.store.close()
         for directory in world.directories { try? FileManager.default.removeItem(atPath: directory) }
     }
@@ -112,7 +118,8 @@ import Testing
             // All or nothing: a good file and one that ends badly.
             let isGood = Bool.random(using: &generator)
             let id = Int64.random(in: 0..<30, using: &generator)
-            let text = "REPLACE INTO t VALUES(\(id), 'a;b'); REPLACE INTO t VALUES(\(id + 1), '\(step)');" + (isGood ? "" : "SELEC 1")
+            let text =
+                "REPLACE INTO t VALUES(\(id), 'a;b'); REPLACE INTO t VALUES(\(id + 1), '\(step)');" + (isGood ? "" : "SELEC 1")
             try Data(text.utf8).write(to: URL(filePath: path))
             let isDone = (try? await store.importFile(path, into: "main")) != nil
             if !isGood { #expect(!isDone, "\(place)") }
@@ -124,7 +131,8 @@ import Testing
             let id = Int64.random(in: 0..<30, using: &generator)
             let replace = database.prepare("REPLACE INTO t VALUES(?, ?)")
             #expect(
-                await failure { _ = try await database.batch([replace.bind(id, "lost"), replace.bind(id, nil as String?)]) } != nil,
+                await failure { _ = try await database.batch([replace.bind(id, "lost"), replace.bind(id, nil as String?)]) }
+                    != nil,
                 "\(place)")
         case 7:
             #expect((try? await store.verify("main"))?.isEmpty != false, "\(place)")
@@ -136,7 +144,9 @@ import Testing
         default:
             let id = Int64.random(in: 0..<30, using: &generator)
             let value = String(repeating: "\(step)\n", count: Int.random(in: 0...3000, using: &generator))
-            if (try? await database.prepare("REPLACE INTO t VALUES(?, ?)").bind(id, value).run()) != nil { world.rows[id] = value }
+            if (try? await database.prepare("REPLACE INTO t VALUES(?, ?)").bind(id, value).run()) != nil {
+                world.rows[id] = value
+            }
         }
     }
 }

@@ -106,7 +106,10 @@ import Testing
             let now = fixture.clock.wallTime()
             let refused: [(D1PointInTime, String)] = [
                 (.bookmark("nonsense"), "Invalid bookmark: nonsense"),
-                (.bookmark("00000000-00000000-00000000-" + String(repeating: "0", count: 32)), "history of this database begins"),
+                (
+                    .bookmark("00000000-00000000-00000000-" + String(repeating: "0", count: 32)),
+                    "history of this database begins"
+                ),
                 (.bookmark("00000001-00000001-00000001-" + String(repeating: "7", count: 32)), "not of this database"),
                 (.bookmark("ffffffff-00000001-00000001-" + String(repeating: "7", count: 32)), "not of this database"),
                 (.time(now + .seconds(1)), "in the future"), (.time(UnixTime(milliseconds: 0)), "begins at"),
@@ -119,14 +122,18 @@ import Testing
             #expect(try await rows(database) == [1: "a"])
         }
         try await withDatabase { (_, fixture) async throws in
-            #expect(await failure { _ = try await fixture.store.timeTravelInfo(of: "main", at: nil) }?.contains("keeps no history") == true)
+            #expect(
+                await failure { _ = try await fixture.store.timeTravelInfo(of: "main", at: nil) }?.contains("keeps no history")
+                    == true)
         }
         var limits = Self.limits()
         limits.restoresMax = 2
         try await withDatabase(limits: limits) { (_, fixture) async throws in
             let bookmark = try await fixture.store.bookmark(of: "main")
             for _ in 0..<2 { _ = try await fixture.store.restore("main", to: .bookmark(bookmark)) }
-            #expect(await failure { _ = try await fixture.store.restore("main", to: .bookmark(bookmark)) }?.contains("10 times") == true)
+            #expect(
+                await failure { _ = try await fixture.store.restore("main", to: .bookmark(bookmark)) }?.contains("10 times")
+                    == true)
             fixture.clock.advance(by: .seconds(600))
             _ = try await fixture.store.restore("main", to: .bookmark(bookmark))
         }
@@ -186,7 +193,9 @@ import Testing
         try await withDatabase(limits: small) { (database, fixture) async throws in
             _ = try await database.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
             for round in 0..<300 {
-                try await database.prepare("INSERT OR REPLACE INTO t VALUES(1,?)").bind(String(repeating: "\(round)", count: 999)).run()
+                try await database.prepare("INSERT OR REPLACE INTO t VALUES(1,?)").bind(
+                    String(repeating: "\(round)", count: 999)
+                ).run()
             }
             #expect(try await fixture.store.timeTravelInfo(of: "main", at: nil).archiveByteCount < 400_000)
         }
@@ -238,11 +247,14 @@ import Testing
                 plan.seen += 1
                 guard !plan.directory.isEmpty, [1, 2, 5].contains(plan.seen) else { return }
                 let copy = "\(plan.directory)-\(plan.seen)"
-                if (try? FileManager.default.copyItem(atPath: plan.directory, toPath: copy)) != nil { plan.copies.append((copy, acknowledged.value)) }
+                if (try? FileManager.default.copyItem(atPath: plan.directory, toPath: copy)) != nil {
+                    plan.copies.append((copy, acknowledged.value))
+                }
             }
             return nil
         }
-        try await withDatabase(limits: Self.limits(retention: .seconds(20)), faults: faults) { (database, fixture) async throws in
+        try await withDatabase(limits: Self.limits(retention: .seconds(20)), faults: faults) {
+            (database, fixture) async throws in
             plan.update { $0.directory = fixture.directory }
             var history = try await self.fill(fixture, from: 0, count: 40, acknowledged)
             _ = try await fixture.store.restore("main", to: .bookmark(history[history.count - 3].bookmark))
@@ -268,12 +280,17 @@ import Testing
                 return seen % 2 == 1 ? SQLiteError(extendedCode: 10 | 4 << 8, message: "disk I/O error") : nil
             }
         }
-        try await withDatabase(limits: Self.limits(retention: .seconds(20)), faults: faults) { (database, fixture) async throws in
+        try await withDatabase(limits: Self.limits(retention: .seconds(20)), faults: faults) {
+            (database, fixture) async throws in
             let history = try await self.fill(fixture, from: 0, count: 40)
             for index in (history.count - 4)..<history.count {
-                var message = await failure { _ = try await fixture.store.restore("main", to: .bookmark(history[index].bookmark)) }
+                var message = await failure {
+                    _ = try await fixture.store.restore("main", to: .bookmark(history[index].bookmark))
+                }
                 if message != nil {
-                    message = await failure { _ = try await fixture.store.restore("main", to: .bookmark(history[index].bookmark)) }
+                    message = await failure {
+                        _ = try await fixture.store.restore("main", to: .bookmark(history[index].bookmark))
+                    }
                 }
                 #expect(message == nil)
                 #expect(try await rows(database) == history[index].rows)

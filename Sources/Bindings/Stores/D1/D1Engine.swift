@@ -147,7 +147,8 @@ final class D1Engine: Sendable {
     /// When the last call arrived; `nil` when no thread runs or something waits.
     var idleSince: Instant? {
         state.withLock { state in
-            state.phase == .ready && !state.isRetiring && state.longReadCount == 0 && state.reads.isEmpty && state.writes.isEmpty
+            state.phase == .ready && !state.isRetiring && state.longReadCount == 0 && state.reads.isEmpty
+                && state.writes.isEmpty
                 ? state.lastUse : nil
         }
     }
