@@ -3,7 +3,7 @@
 enum UnservedKeys {
     private static let ignored: Set<String> = [
         "preview_urls", "cache_ttl", "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks",
-        "retention.logs", "retention.time_travel",
+        "retention.logs",
         // Of wrangler's format, whose top level is a worker.
         "cache", "observability", "tail_consumers", "migrations",
     ]
