@@ -73,21 +73,25 @@ let package = Package(
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
         room("HTTP", "EdgeRuntime/HTTP", ["Wire"]),
+        room("Caching", "EdgeRuntime/Caching", ["HTTP", "Wire"]),
         room("Configuration", "EdgeRuntime/Configuration", ["HTTP", "System"]),
         room("Observability", "EdgeRuntime/Observability", ["System"]),
         room("Isolates", "EdgeRuntime/Isolates", ["System", "CLinux", "Seccomp", "Wire", "Observability"]),
         room(
             "Host", "EdgeRuntime/Host",
             [
-                "System", "CLinux", "Wire", "HTTP", "Isolates", "Observability", "Interfaces", "Curl",
+                "System", "CLinux", "Wire", "HTTP", "Caching", "Isolates", "Observability", "Interfaces", "Curl",
                 "Stores",
             ]),
-        room("Workers", "EdgeRuntime/Workers", ["Interfaces", "HTTP", "Wire", "System"]),
+        room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
 
         // Bindings.
         room("Interfaces", "Bindings/Interfaces", ["Wire", "HTTP"]),
-        room("Stores", "Bindings/Stores/Service", ["Interfaces", "Observability", "System"]),
+        room("Stores", "Bindings/Stores/Service", ["Interfaces", "Caching", "HTTP", "Observability", "System"]),
+        room(
+            "StoresCache", "Bindings/Stores/Cache",
+            ["Stores", "Interfaces", "Caching", "HTTP", "Wire", "Observability", "System"]),
         room(
             "StoresKV", "Bindings/Stores/KV",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
@@ -124,10 +128,12 @@ let package = Package(
             "Releases", "Deploy/Releases",
             [
                 "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
-                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics", "System",
-                "Wire",
+                "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics",
+                "System", "Wire",
             ]),
-        room("ControlPlane", "Deploy/ControlPlane", ["Releases", "Host", "Stores", "Observability", "System"]),
+        room(
+            "ControlPlane", "Deploy/ControlPlane",
+            ["Releases", "Host", "Caching", "HTTP", "Stores", "Observability", "System"]),
         .executableTarget(
             name: "edge",
             dependencies: [
@@ -201,5 +207,9 @@ let package = Package(
         tests(
             "StoresAnalyticsTests", "Bindings/Analytics",
             ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
+        tests("CachingTests", "EdgeRuntime/Caching", ["Caching", "HTTP", "Wire"]),
+        tests(
+            "StoresCacheTests", "Bindings/Cache",
+            ["StoresCache", "Stores", "Interfaces", "Caching", "HTTP", "Wire", "Observability", "System"]),
     ]
 )

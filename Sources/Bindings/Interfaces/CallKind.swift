@@ -30,9 +30,15 @@ package enum CallKind: UInt16, Sendable {
     /// A data point: it goes one way, nothing comes back.
     case analyticsWrite = 160
 
+    /// The caches are nobody's binding: these have none.
+    case cachePut = 176
+    case cacheMatch, cacheDelete
+
     /// Whether nobody waits for an answer: the call is a single frame, and none goes back.
     package var isOneWay: Bool { self == .analyticsWrite }
 
+    /// Whether the tenant's cache answers it.
+    package var isForCache: Bool { self == .cachePut || self == .cacheMatch || self == .cacheDelete }
     /// Whether a store answers it.
     package var isForStore: Bool { rawValue >= Self.kvGet.rawValue }
 }

@@ -36,6 +36,9 @@ package final class Handler: LocalHandler {
     package func startDraining() async { state.withLock { $0.isDraining = true } }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
+        if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
+            return await PurgeRequest.answer(request, zone: zone, state.withLock { $0.runners })
+        }
         switch (request.listener, request.method, request.path) {
         case (_, "GET", "/__edge/health/live"), (_, "HEAD", "/__edge/health/live"): return .text("live\n")
         case (_, "GET", "/__edge/health/ready"), (_, "HEAD", "/__edge/health/ready"): return readiness

@@ -39,6 +39,7 @@ extension ReleaseDescription {
                 min: worker.isolates.countMin, max: worker.isolates.countMax, idleTimeout: worker.isolates.idleTimeout)
             description.routes = configuration.routes.filter { $0.worker == worker.name }.map(\.pattern)
             description.domains = configuration.customDomains.filter { $0.worker == worker.name }.map(\.domain)
+            description.frontCache = FrontCache(worker.cache)
             description.crons = worker.crons
             description.consumers = worker.consumers.map { consumer in
                 WorkerDescription.Consumer(

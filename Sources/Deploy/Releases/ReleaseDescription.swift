@@ -129,6 +129,8 @@ package struct WorkerDescription: Sendable {
     /// The server behind it: `http://HOST[:PORT]`.
     package var origin: String?
     package var domains: [CustomDomain] = []
+    /// `nil`: each request reaches the worker.
+    package var frontCache: FrontCache?
     package var crons: [CronExpression] = []
     package var consumers: [Consumer] = []
 

@@ -3,6 +3,7 @@ package import Host
 internal import Interfaces
 package import Isolates
 package import Observability
+package import Stores
 package import System
 
 /// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
@@ -60,6 +61,9 @@ package actor ReleaseRunner {
 
     /// Whose releases it runs.
     package nonisolated var tenant: String { stores.tenant }
+
+    /// The tenant's cache, for purges.
+    package nonisolated var cache: any ResponseCache { stores.cache }
 
     /// The release that serves, with the description it was made from.
     package var active: (description: ReleaseDescription, release: ReleaseRuntime)? {
@@ -213,7 +217,9 @@ package actor ReleaseRunner {
         let node = node
         return WorkerRuntime(
             configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
-            origin: worker.origin, requestLimits: requestLimits, onUnreachable: { node.release($0) })
+            origin: worker.origin, requestLimits: requestLimits,
+            cache: WorkerCache(store: stores.cache, service: stores.cacheService, front: worker.frontCache),
+            onUnreachable: { node.release($0) })
     }
 
     /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not

@@ -7,7 +7,7 @@ package import System
 ///     lock                        held by the running node
 ///     control.sqlite              versions, releases, secrets
 ///     artifacts/<sha256>          executables, immutable
-///     <tenant>/{kv,d1,r2,queues,analytics}  the tenant's stores
+///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores
 ///     <tenant>/versions           when each version of its workers first came
 package final class StateDirectory: Sendable {
     package let path: String

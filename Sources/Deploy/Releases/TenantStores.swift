@@ -1,7 +1,8 @@
 package import Observability
 internal import OpenSSL
-internal import Stores
+package import Stores
 internal import StoresAnalytics
+internal import StoresCache
 internal import StoresD1
 internal import StoresKV
 internal import StoresQueues
@@ -19,6 +20,8 @@ package final class TenantStores: Sendable {
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
     let versions: VersionTimes
+    package let cache: any ResponseCache
+    let cacheService: any StoreService
 
     /// Opens all engines; blocks.
     ///
@@ -38,6 +41,8 @@ package final class TenantStores: Sendable {
         analytics = try EmbeddedAnalyticsStore(
             directory: state.store("analytics", of: tenant), clock: clock, logger: logger)
         versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")
+        cache = try EmbeddedResponseCache(directory: state.store("cache", of: tenant), clock: clock, logger: logger)
+        cacheService = CacheService(cache, clock: clock, logger: logger)
     }
 
     func kvService(_ namespace: String) throws -> any StoreService { KVService(try kv.openNamespace(namespace)) }

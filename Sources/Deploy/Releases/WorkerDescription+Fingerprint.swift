@@ -15,6 +15,7 @@ extension WorkerDescription {
         add("\(size)")
         add(origin ?? "")
         add(tag)
+        if let frontCache { add("\(frontCache)") }
         return Hexadecimal.text(Digest.hash(bytes, with: .sha256))
     }
 }

@@ -332,7 +332,7 @@ final class Channel: PollTarget {
             return try makeCallStream(header, event).answer(failure: CallFailure("Too many subrequests."))
         }
         let (service, question) = try unsafe (
-            event.worker.store(call.binding),
+            event.worker.store(call.binding, for: call.kind),
             StoreCall(call.kind, message: Array(rest), queries: call.kind == .d1Query ? event.queries : nil)
         )
         if header.flags.contains(.end), !header.flags.contains(.requestBody),
@@ -349,7 +349,7 @@ final class Channel: PollTarget {
     /// in vain: the SDK has said so to the one who can do something about it.
     private func receiveOneWay(_ call: CallHead, _ message: [UInt8], from event: EventStream?) throws(WireError) {
         guard let event, event.countOneWayCall() else { return }
-        let service = try event.worker.store(call.binding)
+        let service = try event.worker.store(call.binding, for: call.kind)
         do throws(CallFailure) {
             _ = try service.answerInPlace(StoreCall(call.kind, message: message))
         } catch {

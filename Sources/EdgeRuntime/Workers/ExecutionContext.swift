@@ -35,6 +35,9 @@ public struct ExecutionContext: Sendable {
     /// - Throws: `CancellationError` when the task was cancelled.
     public func sleep(for duration: Duration) async throws { try await invocation.sleep(for: duration) }
 
+    /// Responses that the node keeps for later requests.
+    public var cache: CacheStorage { CacheStorage(invocation: invocation) }
+
     public var log: Log { Log(invocation) }
 
     /// The time, in milliseconds since 1970.

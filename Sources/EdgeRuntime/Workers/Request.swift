@@ -1,3 +1,4 @@
+public import Caching
 internal import Interfaces
 
 /// An HTTP request: one that came in, or one to be sent with `context.fetch` or a service binding.
@@ -9,6 +10,8 @@ public struct Request: BodyMessage, Sendable {
     /// What the node does with a redirect when this request is sent. The incoming request has `manual`, so that
     /// proxying it hands 3xx responses on.
     public var redirect: RedirectMode
+    /// How the node's cache treats this request when it is sent to the outside, and what it is looked up by in `Cache`.
+    public var cache = CacheOptions()
 
     /// - Throws: when the URL can't be parsed, or a GET or HEAD request is given a body.
     public init(
@@ -41,6 +44,7 @@ public struct Request: BodyMessage, Sendable {
         headers = request.headers
         self.body = body
         redirect = request.redirect
+        cache = request.cache
     }
 
     init(_ storage: RequestStorage, headers: Headers, body: ByteStream?) {

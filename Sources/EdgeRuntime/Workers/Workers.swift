@@ -2,5 +2,6 @@
 // It links nothing of the host: it opens no file and no socket, and all that a handler may do leaves
 // through the channels it was started with.
 
+@_exported public import Caching
 @_exported public import HTTP
 @_exported public import Interfaces

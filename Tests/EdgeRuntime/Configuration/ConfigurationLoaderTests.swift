@@ -118,11 +118,11 @@ import Testing
     @Test(arguments: [
         ("tls = { certificate = \"c\", key = \"k\" }", "error tls"), ("ratelimit_global = 10", nil),
         ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
-        ("preview_urls = true", "warning preview_urls"), ("cache_ttl = \"1s\"", "warning cache_ttl"),
+        ("preview_urls = true", "warning preview_urls"), ("cache_ttl = \"1s\"", nil),
         ("keep_warm = \"1s\"", "warning keep_warm"), ("websocket_idle_timeout = \"1s\"", "warning websocket_idle_timeout"),
         ("deploy = { bake = \"1s\", monitor = \"1s\" }", "warning deploy"),
         ("hooks.rollback = \"true\"", "warning hooks"), ("durable_objects.on_deploy = \"keep\"", "warning durable_objects"),
-        ("workers.api.cache.enabled = true", "warning workers.api.cache"),
+        ("workers.api.cache.enabled = true", nil),
         ("defaults.observability = { sampling = 0.5, logs = true }", "warning workers.api.observability"),
         ("workers.api.isolates.max = 3", nil),
     ])
@@ -155,7 +155,7 @@ import Testing
         try project(["wrangler-like.toml": shape, "environments/staging.toml": Example.staging]) { loader in
             #expect(
                 loader.checkAll().map { "\($0.location?.line ?? 0) \($0.severity) \($0.path)" } == [
-                    "5 warning workers.a.cache", "8 warning workers.a.smoke", "9 warning workers.a.tail",
+                    "8 warning workers.a.smoke", "9 warning workers.a.tail",
                     "10 error workers.a.AI", "13 error workers.b.assets", "14 error workers.b.A",
                 ])
         }

@@ -169,6 +169,15 @@ import Testing
                 ]
             ),
             (
+                "[workers.a]\nproduct = \"A\"\ncache.rules = [{ path = \"api\" }, { ttl = \"1s\" }, { path = \"/a*b\", tll = \"1s\" }]\n",
+                [
+                    "6:25: error: workers.a.cache.rules[0].path: a path starts with a slash and may have a * at its end, got \"api\"",
+                    "6:34: error: workers.a.cache.rules[1].path: \"path\" is missing: a path such as \"/api/*\"",
+                    "6:59: error: workers.a.cache.rules[2].path: a path starts with a slash and may have a * at its end, got \"/a*b\"",
+                    "6:67: error: workers.a.cache.rules[2].tll: unknown key \"tll\"; did you mean \"ttl\"?",
+                ]
+            ),
+            (
                 "[workers.a]\nproduct = \"A\"\noutbound.allow = [\"https://x.com\"]\n",
                 ["6:19: error: workers.a.outbound.allow[0]: \"https://x.com\" names no host"]
             ),

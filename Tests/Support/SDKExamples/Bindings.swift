@@ -97,6 +97,24 @@ func callOutside(_ context: ExecutionContext) async throws -> Response {
     return Response(body: answer.body)
 }
 
+func render(_ request: Request, _ env: Env, _ context: ExecutionContext) async throws -> Response {
+    if let kept = try await context.cache.default.match(request) { return kept }
+    let text = try await env.kv("SESSIONS").get("greeting") ?? "hello"
+    func page() throws -> Response {
+        var page = Response.html("<h1>\(text)</h1>")
+        try page.headers.set("cache-control", "public, max-age=60")
+        return page
+    }
+    context.waitUntil { try await context.cache.default.put(request, try page()) }
+    return try page()
+}
+
+func rates(_ context: ExecutionContext) async throws -> Response {
+    var request = try Request("https://api.example.com/rates.json")
+    request.cache = CacheOptions(ttlByStatus: [.init(200, ttl: 300), .init(404, ttl: 1)], tags: ["rates"])
+    return try await context.fetch(request)
+}
+
 func signIn(_ env: Env, _ context: ExecutionContext, password: String, hash: String) async throws -> Response {
     guard try await Bcrypt.verify(password, hash) else { return .text("wrong password\n", status: 401) }
     guard let secret = env.secret("JWT_KEY") else { throw MissingSecret() }

@@ -13,6 +13,7 @@ import Workers
             Self.addD1(&routes)
             Self.addR2(&routes)
             Self.addQueue(&routes)
+            Self.addCache(&routes)
             Self.addBenchmarks(&routes)
             Self.addSmallBindings(&routes)
         }
@@ -175,6 +176,89 @@ import Workers
             return .text("written")
         }
     }
+
+    /// `url` and `cache` of the query say what is meant; request headers `x-put-NAME` are the put response's.
+    private static func addCache(_ routes: inout RouteBuilder) {
+        func request(_ exchange: Exchange) throws -> Request {
+            var request = try Request(
+                query(exchange, "url") ?? "", method: Method(rawValue: query(exchange, "method") ?? "GET"))
+            for name in ["range", "if-none-match", "if-modified-since", "accept-language", "cache-control"] {
+                if let value = exchange.request.headers[name] { try request.headers.set(name, value) }
+            }
+            request.cache.key = query(exchange, "key")
+            return request
+        }
+        func cache(_ exchange: Exchange) -> Cache {
+            query(exchange, "cache").map { exchange.context.cache.open($0) } ?? exchange.context.cache.default
+        }
+        routes.post("/cache") { exchange in
+            var headers = Headers()
+            for (name, value) in exchange.request.headers where name.hasPrefix("x-put-") {
+                try headers.append(String(name.dropFirst(6)), value)
+            }
+            let response = try Response(
+                status: query(exchange, "status").flatMap(Int.init) ?? 200, headers: headers, body: exchange.request.body)
+            do {
+                try await cache(exchange).put(try request(exchange), response)
+                return .text("stored")
+            } catch let failure as CallFailure { return .text(failure.message, status: 400) }
+        }
+        routes.get("/cache") { exchange in
+            try await cache(exchange).match(try request(exchange), ignoreMethod: query(exchange, "ignore") != nil)
+                ?? .text("nothing", status: 404)
+        }
+        // Reads the body inside the isolate.
+        routes.get("/cache-length") { exchange in
+            guard let found = try await cache(exchange).match(try request(exchange)) else { return .text("nothing") }
+            return .text("\(try await found.bytes().count)")
+        }
+        routes.delete("/cache") { exchange in .text("\(try await cache(exchange).delete(try request(exchange)))") }
+        // A request to the outside with options for the cache.
+        routes.get("/fetch") { exchange in
+            var request = try request(exchange)
+            request.redirect = query(exchange, "redirect") == "manual" ? .manual : .follow
+            if let value = exchange.request.headers["authorization"] { try request.headers.set("authorization", value) }
+            request.cache = CacheOptions(
+                mode: query(exchange, "mode").flatMap(Int.init).flatMap { CacheOptions.Mode(rawValue: UInt8($0)) },
+                ttl: query(exchange, "ttl").flatMap(Int.init), everything: query(exchange, "everything") != nil,
+                key: query(exchange, "key"),
+                tags: query(exchange, "tags").map { $0.split(separator: ",").map(String.init) } ?? [])
+            return try await exchange.context.fetch(request)
+        }
+        // An object that the cache in front may keep.
+        routes.get("/r2-cached/*key") { exchange in
+            let object = try await exchange.env.r2("R2").get(exchange.parameters.get("key") ?? "")
+            return Response(body: object?.body, headers: try Headers([("cache-control", "max-age=60")]))
+        }
+        // Says how many requests have come here; `x-put-NAME` as above.
+        routes.get("/counted/*path") { exchange in
+            counts.value += 1
+            if let wait = query(exchange, "wait").flatMap(Int.init) {
+                try await exchange.context.sleep(for: .milliseconds(wait))
+            }
+            let wanted = exchange.request.headers["x-status"]
+            if wanted == "throw" { throw CallFailure("as asked") }
+            var response = Response.text(
+                "\(counts.value)", status: (wanted ?? query(exchange, "status")).flatMap(Int.init) ?? 200)
+            // Longer than what fits on the way at once.
+            if var left = exchange.request.headers["x-pieces"].flatMap(Int.init) {
+                let piece = [UInt8](repeating: UInt8(ascii: "x"), count: 64 << 10)
+                let body = ByteStream {
+                    left -= 1
+                    return left < 0 ? nil : piece
+                }
+                response = try Response(status: response.status, headers: response.headers, body: body)
+            }
+            for (name, value) in exchange.request.headers where name.hasPrefix("x-put-") {
+                try response.headers.append(String(name.dropFirst(6)), value)
+            }
+            return response
+        }
+    }
+
+    /// All code of an isolate runs on one thread.
+    private final class Counts: @unchecked Sendable { var value = 0 }
+    private static let counts = Counts()
 
     /// Many operations inside one event, so that what is measured is the binding and not HTTP.
     private static func addBenchmarks(_ routes: inout RouteBuilder) {

@@ -79,9 +79,19 @@ package struct IsolateSettings: Equatable, Sendable {
 }
 
 package struct CacheSettings: Equatable, Sendable {
+    /// What holds for some paths; the first that matches counts.
+    package struct Rule: Equatable, Sendable {
+        /// Starts with a slash; with a `*` at its end, all that start so.
+        package var path: String
+        /// `nil`: the worker's.
+        package var timeToLive: Duration?
+        /// Whether these always reach the worker.
+        package var bypasses: Bool
+    }
     package var isEnabled: Bool
     package var timeToLive: Duration
     package var isSharedByVersions: Bool
+    package var rules: [Rule] = []
 }
 
 package struct ObservabilitySettings: Equatable, Sendable {

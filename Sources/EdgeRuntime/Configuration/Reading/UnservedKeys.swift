@@ -2,13 +2,12 @@
 /// is refused; the rest has no effect, and whoever wrote it should know. Built-in values are nobody's words.
 enum UnservedKeys {
     private static let ignored: Set<String> = [
-        "preview_urls", "cache_ttl", "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks",
-        "retention.logs",
+        "preview_urls", "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks", "retention.logs",
         // Of wrangler's format, whose top level is a worker.
-        "cache", "observability", "tail_consumers", "migrations",
+        "observability", "tail_consumers", "migrations",
     ]
     private static let ignoredOfWorkers: Set<String> = [
-        "cache", "observability", "smoke", "tail", "migrations", "compatibility_flags",
+        "observability", "smoke", "tail", "migrations", "compatibility_flags",
     ]
 
     static func check(_ configuration: EffectiveConfiguration, _ collector: DiagnosticCollector) {

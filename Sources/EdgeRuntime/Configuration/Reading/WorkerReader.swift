@@ -329,12 +329,35 @@ struct WorkerReader {
         return settings
     }
 
+    private func readCacheRules(_ cache: inout TableReader?) -> [CacheSettings.Rule] {
+        (cache?.tables("rules") ?? []).compactMap { table in
+            var table = table
+            defer { table.finish() }
+            let path = table.string("path")
+            let rule = CacheSettings.Rule(
+                path: path?.value ?? "",
+                timeToLive: table.duration("ttl", in: .zero ... .seconds(365 * 86_400))?.value,
+                bypasses: table.boolean("bypass")?.value ?? false)
+            guard let path else {
+                table.missing("path", "a path such as \"/api/*\"")
+                return nil
+            }
+            guard path.value.hasPrefix("/"), !path.value.dropLast().contains("*") else {
+                table.report(
+                    .invalidValue, path.place, "path",
+                    "a path starts with a slash and may have a * at its end, got \"\(path.value)\"")
+                return nil
+            }
+            return rule
+        }
+    }
+
     private func readCache(_ reader: inout TableReader) -> CacheSettings {
         var cache = reader.table("cache")
         let settings = CacheSettings(
             isEnabled: cache?.boolean("enabled")?.value ?? false,
             timeToLive: cache?.duration("ttl", in: .zero ... .seconds(365 * 86_400))?.value ?? .zero,
-            isSharedByVersions: cache?.boolean("cross_version")?.value ?? false)
+            isSharedByVersions: cache?.boolean("cross_version")?.value ?? false, rules: readCacheRules(&cache))
         cache?.finish()
         return settings
     }

@@ -9,6 +9,7 @@ extension Connection {
     /// Sends the request, whose head is still in the input, to `origin`, and the client what comes back.
     func forward(to target: OriginTarget) {
         phase = .exchanging
+        exchange.cacheFill = nil
         exchange.bodyBytesMax = target.bodyBytesMax
         if case .length(let left) = requestBody, left > Int64(target.bodyBytesMax) {
             exchange.mustClose = true

@@ -132,6 +132,7 @@ extension Connection: Dispatchable, EventOwner {
         {
             return gather()
         }
+        if startFromCache(route) { return }
         submit()
     }
 
@@ -361,9 +362,11 @@ extension Connection: Dispatchable, EventOwner {
             return answer(.exception)
         }
         if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }
+        if replaceByStale(status: head.status, body) { return }
         if case .redirected(let producer)? = body { exchange.isBodyReturned = producer === exchange.bodyHandle }
+        let sent = exchange.cacheFill == nil ? body : try fillCache(head, unsafe Array(message), body)
         try unsafe sendHead(head, message)
-        if let body { startResponseBody(body) } else { completeResponse() }
+        if let body = sent { startResponseBody(body) } else { completeResponse() }
     }
 
     func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) {
@@ -372,6 +375,7 @@ extension Connection: Dispatchable, EventOwner {
         node.logger.log(
             .error, "uncaught error in fetch: \(failure)",
             event.channel.isolate.logFields + [("ray", rayText)])
+        if replaceByStale() { return }
         if passThrough, exchange.unconsumedHead > 0, let origin = exchange.route?.worker.origin {
             return forward(to: OriginTarget(url: origin, bodyBytesMax: exchange.bodyBytesMax))
         }
@@ -393,6 +397,7 @@ extension Connection: Dispatchable, EventOwner {
         node.logger.log(
             .error, "event ended without an answer: \(reason.message)",
             event.channel.isolate.logFields + event.logFields(reason) + [("ray", rayText)])
+        if replaceByStale() { return }
         switch reason.code {
         case .exceededCPU, .exceededMemory: answer(.exceededLimits, detail: reason.message)
         case .overloaded: answer(.noIsolate)

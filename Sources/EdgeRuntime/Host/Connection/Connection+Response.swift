@@ -25,7 +25,7 @@ extension Connection: BodyConsumer {
             exchange.isHeadSent = false
             throw error
         }
-        output.append("CF-Cache-Status: DYNAMIC\r\n" as StaticString)
+        appendCacheStatus()
         // What a HEAD would have got as GET, the handler may know (RFC 9110 §8.6); without its word nothing is said.
         let bodyLength = head.hasBody ? head.bodyLength : exchange.isHead ? exchange.announced : head.bodyLength ?? 0
         finishHead(status: head.status, bodyLength: bodyLength)
@@ -44,7 +44,7 @@ extension Connection: BodyConsumer {
             let value = bytes.extracting(entry.value.range)
             let known = KnownHeader.identify(name)
             if known == .other {
-                guard HeaderRules.isValidName(name), !isInternalName(name) else { continue }
+                guard HeaderRules.isValidName(name), !isInternalName(name), !takesCacheStatus(name, value) else { continue }
             } else if known.isHopByHop || isNodeHeader(known) {
                 if known == .connection { options.formUnion(HopByHop.options([bytes.text(entry.value)])) }
                 if known == .contentLength { exchange.announced = Int(bytes.text(entry.value)) }
@@ -79,7 +79,7 @@ extension Connection: BodyConsumer {
     @inline(__always)
     private func isNodeHeader(_ header: KnownHeader) -> Bool {
         switch header {
-        case .contentLength, .cfRay, .date, .server: true  // `CF-Cache-Status` is dropped by name.
+        case .contentLength, .cfRay, .date, .server: true
         default: false
         }
     }
@@ -208,6 +208,7 @@ extension Connection: BodyConsumer {
     func answer(_ error: EdgeError, detail: String? = nil, retryAfter: Duration = .seconds(1)) {
         guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
         phase = .exchanging
+        exchange.cacheFill = nil
         if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
         let page = ErrorPage(
             error: error, ray: rayText, host: exchange.host, time: reactor.cachedDate.text,

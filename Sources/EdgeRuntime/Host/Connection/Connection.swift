@@ -413,6 +413,7 @@ final class Connection: PollTarget {
         node.admission.leave(client.address, isExempt: client.isTrusted)
         if wasExchanging { exchange.aborted(on: self) }
         exchange.origin = nil
+        exchange.cacheFill = nil
         let event = event
         self.event = nil
         event?.abandon(.cancelled)

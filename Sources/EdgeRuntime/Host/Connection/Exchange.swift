@@ -1,3 +1,4 @@
+internal import Caching
 internal import HTTP
 internal import Stores
 internal import System
@@ -35,6 +36,10 @@ struct Exchange {
     var isLocal = false
     /// The call to the server behind the workers that answers this request.
     var origin: OriginCall?
+    /// What is told of the cache; `nil`: it had no part in the answer.
+    var cacheStatus: CacheStatus?
+    /// What the answer fills when it can be kept.
+    var cacheFill: PendingCacheFill?
     /// Whom the client asked, for error pages.
     var host = ""
     /// Whether an error is best shown as a page.

@@ -1,3 +1,4 @@
+internal import Caching
 internal import HTTP
 internal import Interfaces
 internal import Stores
@@ -10,6 +11,9 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     private let request: OutboundRequest
     private let policy: OutboundPolicy
     private let slot: OutboundSlot
+    /// What the response is known by: the URL that the handler asked for, wherever that leads.
+    private let cacheURL: String
+    private let options: CacheOptions
     private var task: Task<Void, Never>?
     private var isOver = false
 
@@ -18,11 +22,14 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     ) throws(WireError) -> AnyObject? {
         let fetch = try FetchMessage(unsafe Array(message))
         switch OwnZone.target(of: fetch.url, for: event, on: call.channel.reactor) {
-        case .elsewhere: return start(call, of: event, fetch, OutboundPolicy(event.worker.limits.outbound))
-        case .worker(let worker): return unsafe Subrequest.start(call, of: event, to: worker, message)
+        case .elsewhere: return try start(call, of: event, fetch, OutboundPolicy(event.worker.limits.outbound))
+        case .worker(let worker):
+            // Where the options stand a worker would read its client's Accept-Encoding.
+            let message = fetch.withoutOptions(unsafe Array(message))
+            return unsafe message.withUnsafeBytes { unsafe Subrequest.start(call, of: event, to: worker, $0) }
         case .origin(let origin, let host):
             // Its configuration names the origin: whatever address that is, it is meant.
-            return start(
+            return try start(
                 call, of: event, fetch, OutboundPolicy(privateAddresses: .allowed) { _, _ in true }, url: origin, host: host)
         case .nothing:
             call.answer(body: .stored(.bytes(Array("error code: 1042\n".utf8)))) { buffer in
@@ -36,12 +43,12 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     private static func start(
         _ call: CallStream, of event: EventStream, _ fetch: FetchMessage, _ policy: OutboundPolicy,
         url: String? = nil, host: String? = nil
-    ) -> AnyObject? {
+    ) throws(WireError) -> AnyObject? {
         guard let slot = event.worker.takeOutboundSlot() else {
             call.answer(failure: CallFailure("Too many connections are open at once."))
             return nil
         }
-        let activity = OutboundCall(call, of: event, fetch, policy, slot, url: url ?? fetch.url, host: host)
+        let activity = try OutboundCall(call, of: event, fetch, policy, slot, url: url ?? fetch.url, host: host)
         event.whenConnectionIsFree { activity.send() }
         return activity
     }
@@ -49,11 +56,13 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     private init(
         _ call: CallStream, of event: EventStream, _ fetch: FetchMessage, _ policy: OutboundPolicy,
         _ slot: OutboundSlot, url: String, host: String?
-    ) {
+    ) throws(WireError) {
         self.call = call
         self.event = event
         self.policy = policy
         self.slot = slot
+        cacheURL = fetch.url
+        options = fetch.optionBytes.isEmpty ? CacheOptions() : try CacheOptions(decoding: fetch.optionBytes)
         var body = OutboundRequest.Body.none
         if fetch.hasBody {
             let source = BufferedSource(reactor: call.channel.reactor)
@@ -79,8 +88,10 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         let policy = policy
         task = Task(executorPreference: reactor) {
             do throws(OutboundError) {
-                let response = try await reactor.outbound.fetch(self.request, policy: policy)
-                self.answer(response)
+                let fetch = CachedFetch(
+                    self.request, url: self.cacheURL, options: self.options, cache: self.event.worker.cache?.store,
+                    clock: reactor.clock, policy: policy, outbound: reactor.outbound)
+                self.answer(try await fetch.answer())
             } catch {
                 self.fail(error)
             }
@@ -88,14 +99,18 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         }
     }
 
-    private func answer(_ response: OutboundResponse) {
+    private func answer(_ response: CachedFetch.Answer) {
+        let body = response.body.map { body in
+            // What comes out of a file holds no transfer.
+            if case .stream(let source) = body { return ReplyBody.stored(.stream(SlottedSource(source, slot))) }
+            return .stored(body)
+        }
         guard !isOver else {
-            response.body?.cancel()
+            body?.cancel(.cancelled)
             return
         }
         isOver = true
         let headers = response.headers
-        let body = response.body.map { ReplyBody.stored(.stream(SlottedSource($0, slot))) }
         call.answer(body: body) { buffer in
             ReplyHead.write(
                 status: response.status, hasBody: body != nil, bodyLength: response.bodyLength.map(Int.init(clamping:)),
@@ -133,6 +148,15 @@ struct FetchMessage {
     let bodyLength: Int64?
     let url: String
     let headers: Headers
+    /// A client's `Accept-Encoding`, or, on the way out, what the handler says about the cache.
+    let optionBytes: [UInt8]
+    private let optionsEnd: Int
+
+    func withoutOptions(_ message: [UInt8]) -> [UInt8] {
+        guard !optionBytes.isEmpty else { return message }
+        let start = optionsEnd - optionBytes.count
+        return message[..<(start - 4)] + [0, 0, 0, 0] + message[optionsEnd...]
+    }
 
     init(_ message: [UInt8]) throws(WireError) {
         var decoder = WireDecoder(message)
@@ -154,7 +178,8 @@ struct FetchMessage {
         let length = try decoder.takeInt64()
         bodyLength = length >= 0 ? length : nil
         url = try decoder.takeString()
-        _ = try decoder.takeBytes()  // The client's Accept-Encoding means nothing on the way out.
+        optionBytes = try decoder.takeBytes()
+        optionsEnd = decoder.offset
         let count = Int(try decoder.takeUInt16())
         var offset = decoder.offset
         headers = try Headers(message: message, count: count, from: &offset)

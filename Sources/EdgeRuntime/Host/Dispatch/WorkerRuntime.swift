@@ -32,6 +32,8 @@ package final class WorkerRuntime: Sendable {
     package let origin: String?
     /// What each request from outside must pass before the worker sees it.
     let requestLimits: [any RequestLimit]
+    /// The tenant's cache; `nil`: it has none.
+    package let cache: WorkerCache?
     /// The pool's place in each reactor's table.
     let slot: Int
     private let onUnreachable: @Sendable (IsolatePool) -> Void
@@ -39,7 +41,7 @@ package final class WorkerRuntime: Sendable {
     /// - Parameter onUnreachable: Called once, on any thread, when nothing can call the worker any more.
     package init(
         configuration: IsolateConfiguration, bindings: [BindingTarget], limits: WorkerLimits, pool: IsolatePool,
-        origin: String? = nil, requestLimits: [any RequestLimit] = [],
+        origin: String? = nil, requestLimits: [any RequestLimit] = [], cache: WorkerCache? = nil,
         onUnreachable: @escaping @Sendable (IsolatePool) -> Void = { _ in }
     ) {
         self.onUnreachable = onUnreachable
@@ -50,6 +52,7 @@ package final class WorkerRuntime: Sendable {
         self.pool = pool
         self.origin = origin
         self.requestLimits = requestLimits
+        self.cache = cache
         slot = pool.slot
     }
 
@@ -60,7 +63,11 @@ package final class WorkerRuntime: Sendable {
     func takeOutboundSlot() -> OutboundSlot? { OutboundSlot(outboundCount) }
 
     /// The store behind a binding's number, which an isolate sent.
-    func store(_ binding: UInt16) throws(WireError) -> any StoreService {
+    func store(_ binding: UInt16, for kind: CallKind) throws(WireError) -> any StoreService {
+        if kind.isForCache {
+            guard binding == CallHead.noBinding, let cache else { throw .invalidValue("binding number", offset: 2) }
+            return cache.service
+        }
         guard Int(binding) < bindings.count, case .store(let service) = bindings[Int(binding)] else {
             throw .invalidValue("binding number", offset: 2)
         }

@@ -1,3 +1,4 @@
+internal import Caching
 internal import Interfaces
 internal import System
 internal import Wire
@@ -387,7 +388,10 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
 
     func subrequest(_ request: Request, redirect: RedirectMode?, binding: UInt16) async throws -> Response {
         if let body = request.body, body.isUsed { throw WorkersError.bodyUsed }
-        let message = request.encodedForSubrequest(redirect: redirect ?? request.redirect)
+        let goesOut = binding == CallPrefix.noBinding
+        if goesOut, let flaw = request.cache.contradiction { throw CallFailure(flaw, name: "TypeError") }
+        let message = request.encodedForSubrequest(
+            redirect: redirect ?? request.redirect, options: goesOut ? request.cache : nil)
         let reply = try await begin(
             BindingCall(.subrequest, binding: binding, message: message, body: request.body)
         ).reply()

@@ -1,3 +1,4 @@
+internal import Caching
 internal import Interfaces
 internal import Wire
 
@@ -129,7 +130,9 @@ extension ByteBuffer {
 
 extension Request {
     /// The message of a `subrequest` call, behind its prefix.
-    func encodedForSubrequest(redirect: RedirectMode) -> [UInt8] {
+    ///
+    /// - Parameter options: stand where a client's `Accept-Encoding` would: `nil` on the way to another worker.
+    func encodedForSubrequest(redirect: RedirectMode, options: CacheOptions? = nil) -> [UInt8] {
         var message = WireEncoder(capacity: 256)
         message.put(redirect.rawValue)
         // Bit 1: made of bytes, which a redirect may want once more.
@@ -154,7 +157,7 @@ extension Request {
         } else {
             message.put(Array(storage.block[storage.urlRange]))
         }
-        message.put(0 as UInt32)
+        message.put(options.map { $0.isDefault ? [] : $0.encoded() } ?? [])
         message.put(UInt16(truncatingIfNeeded: headers.wireCount))
         message.putRest(headers.wireBytes)
         return message.bytes
