@@ -3,15 +3,22 @@
 Each suite prints its seed when it fails; EDGE_SEED repeats the choices (not the timing).
 """
 
+import glob
 import hashlib
 import os
 import random
+import re
+import shutil
+import sqlite3
+import struct
+import tempfile
 import threading
 import time
 import unittest
 
 from harness import Node, product, wait_until
 from load import Requester, in_threads
+from projects import Project
 
 SEED = int(os.environ.get("EDGE_SEED", random.randrange(1 << 32)))
 BINDINGS = ["--kv", "KV", "--d1", "DB", "--r2", "R2=bucket", "--queue", "QUEUE=jobs", "--consume", "jobs=dead",
@@ -234,6 +241,137 @@ class KillTheNode(unittest.TestCase):
         self.assertGreater(len(bad), 0)
         self.assertEqual(self.names(node, "seen/jobs/") - set(ledger.begun), set(), "never sent")
         self.assertEqual({text for text in self.names(node, "seen/jobs/") if text.startswith("fail")}, set())
+
+
+STORE = """format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+[workers.store]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+kv = [{ binding = "KV", resource = "kv" }]
+d1 = [{ binding = "DB", resource = "db", migrations = "migrations" }]
+"""
+
+
+class KillTheHistory(unittest.TestCase):
+    """A database's archive, read by other means than the node's, leads through all its states, whatever was killed."""
+
+    rounds = 6
+    # Enough for a checkpoint every few writes.
+    row = 100_000
+
+    def test_the_archive_holds_each_commit_after_kill_9(self):
+        generator = random.Random(SEED)
+        with Project(STORE, {"dev": "format = 1\n"}) as project:
+            project.write("migrations/0001_first.sql", "CREATE TABLE rows (id INTEGER PRIMARY KEY, v);\n")
+            node = project.dev("--no-log-requests")
+            self.addCleanup(node.__exit__)
+            acknowledged = 0
+            try:
+                for _ in range(self.rounds):
+                    node.start()
+                    known = self.last(node)
+                    self.assertGreaterEqual(known, acknowledged, "lost")
+                    acknowledged = self.write(node, known, generator)
+                    [database] = glob.glob(project.path("state") + "/**/db.sqlite", recursive=True)
+                    self.check(database, acknowledged, isWhole=False)
+                node.start()
+                self.assertGreaterEqual(self.last(node), acknowledged, "lost")
+                self.assertEqual(node.stop(), 0)
+                self.check(database, acknowledged, isWhole=True)
+            except BaseException:
+                print(f"\nEDGE_SEED={SEED}\n{node.log_text()[-3000:]}")
+                raise
+
+    def test_an_event_has_as_many_queries_as_subrequests(self):
+        for limits, count in [("", 1000), ('limits = { profile = "cloudflare-free" }\n', 50)]:
+            with Project(STORE + limits, {"dev": "format = 1\n"}) as project:
+                project.write("migrations/0001_first.sql", "CREATE TABLE bench (id INTEGER PRIMARY KEY, value);\n")
+                with project.dev("--no-log-requests") as node:
+                    for number, status in [(count, 200), (count + 1, 500), (count, 200)]:
+                        answer = node.get(f"/bench/d1-select/{number}/1", host="localhost")
+                        self.assertEqual(answer.status, status, answer.text)
+
+    def last(self, node):
+        text = node.get("/d1/scalar?sql=SELECT%20coalesce(max(id),0)%20FROM%20rows", host="localhost").text
+        return int(re.search(r"integer\((\d+)\)", text).group(1))
+
+    def write(self, node, known, generator):
+        """Rows 1, 2, 3 and so on, until the node is gone; returns the last that was acknowledged."""
+        killer = threading.Timer(generator.uniform(0.2, 1.5), node.process.kill)
+        killer.start()
+        acknowledged = known
+        while node.process.poll() is None:
+            text = f"INSERT INTO rows VALUES ({acknowledged + 1}, zeroblob({self.row}))"
+            try:
+                if node.request("POST", "/d1/exec", body=text, host="localhost").status == 200:
+                    acknowledged += 1
+            except Exception:
+                break
+        killer.join()
+        node.kill()
+        return acknowledged
+
+    def check(self, database, acknowledged, isWhole):
+        """Lays the kept pieces of the log over the base, commit by commit."""
+        archive = database + ".archive"
+        with open(archive + "/manifest") as file:
+            first = int(file.read().split()[-1])
+        with tempfile.TemporaryDirectory() as folder:
+            image = folder + "/image"
+            shutil.copy(archive + "/base", image)
+            rows = self.rows(image)
+            for path in sorted(glob.glob(archive + "/segment-*.commits")):
+                number = int(os.path.basename(path)[8:18])
+                if number < first:
+                    continue
+                with open(path, "rb") as file:
+                    commits = [record for record in struct.iter_unpack("<7I16sI", self.whole(file.read(), 48))]
+                with open(path.replace(".commits", ".wal"), "rb") as file:
+                    log = file.read()
+                done = 0
+                for _, _, _, frames, pages, *_ in commits:
+                    with open(image, "r+b") as file:
+                        for frame in range(done, frames):
+                            start = 32 + frame * 4120
+                            [page] = struct.unpack_from(">I", log, start)
+                            file.seek((page - 1) * 4096)
+                            file.write(log[start + 24:start + 4120])
+                        file.truncate(pages * 4096)
+                    done = frames
+                    found = self.rows(image, frames == commits[-1][3])
+                    self.assertIn(found, (rows, rows + 1), "not the next state")
+                    rows = found
+            # What the database's own log still holds comes after that.
+            for name in ("", "-wal"):
+                if os.path.exists(database + name):
+                    shutil.copy(database + name, folder + "/now" + name)
+            present = self.rows(folder + "/now")
+            self.assertGreaterEqual(present, acknowledged)
+            self.assertLessEqual(rows, present)
+            if isWhole:
+                self.assertEqual(rows, present)
+
+    def whole(self, data, size):
+        return data[:len(data) // size * size]
+
+    def rows(self, path, isChecked=True):
+        """How many rows there are, which are the first ones; none before there is a table."""
+        connection = sqlite3.connect(path)
+        try:
+            if isChecked:
+                self.assertEqual(connection.execute("PRAGMA quick_check").fetchone(), ("ok",))
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone():
+                return 0
+            count, last = connection.execute("SELECT count(*), coalesce(max(id), 0) FROM rows").fetchone()
+            self.assertEqual(count, last)
+            return count
+        finally:
+            connection.close()
+            for suffix in ("-wal", "-shm"):
+                if os.path.exists(path + suffix) and not path.endswith("/now"):
+                    os.remove(path + suffix)
 
 
 class KillIsolates(unittest.TestCase):

@@ -29,6 +29,7 @@ package enum CallKind: UInt16, Sendable {
     case rateLimit = 144
     /// A data point: it goes one way, nothing comes back.
     case analyticsWrite = 160
+
     /// The caches are nobody's binding: these have none.
     case cachePut = 176
     case cacheMatch, cacheDelete

@@ -45,8 +45,11 @@ struct NodeProcess {
     }
 
     /// Opens the tenant's stores and makes the runner of its releases.
-    func makeRunner(tenant: String, secrets: any SecretSource) throws -> ReleaseRunner {
-        let stores = try TenantStores(state: state, tenant: tenant, clock: clock, logger: logger)
+    ///
+    /// - Parameter timeTravel: How far back its databases can go.
+    func makeRunner(tenant: String, timeTravel: Duration, secrets: any SecretSource) throws -> ReleaseRunner {
+        let stores = try TenantStores(
+            state: state, tenant: tenant, timeTravel: timeTravel, clock: clock, logger: logger)
         return ReleaseRunner(
             node: node, stores: stores, artifacts: artifacts, assets: assets, routing: routing, secrets: secrets,
             identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
@@ -56,6 +59,8 @@ struct NodeProcess {
     /// A tenant's release, and where its secrets come from.
     struct Tenancy {
         var description: ReleaseDescription
+        /// `retention.time_travel`; zero where no configuration speaks of it.
+        var timeTravel: Duration = .zero
         var secrets: any SecretSource
     }
 
@@ -68,7 +73,8 @@ struct NodeProcess {
             let endpoints = try await listen()
             var runners: [ReleaseRunner] = []
             for tenancy in tenancies {
-                let runner = try makeRunner(tenant: tenancy.description.tenant, secrets: tenancy.secrets)
+                let runner = try makeRunner(
+                    tenant: tenancy.description.tenant, timeTravel: tenancy.timeTravel, secrets: tenancy.secrets)
                 await control.attach(node: node, runner: runner)
                 runners.append(runner)
                 do {

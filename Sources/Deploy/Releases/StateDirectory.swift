@@ -8,7 +8,7 @@ package import System
 ///     control.sqlite              versions, releases, secrets
 ///     artifacts/<sha256>          executables, immutable
 ///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
-///     <tenant>/{kv,d1,r2,queues,analytics,cache}  the tenant's stores
+///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores
 ///     <tenant>/versions           when each version of its workers first came
 package final class StateDirectory: Sendable {
     package let path: String

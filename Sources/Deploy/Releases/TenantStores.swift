@@ -24,10 +24,17 @@ package final class TenantStores: Sendable {
     let cacheService: any StoreService
 
     /// Opens all engines; blocks.
-    package init(state: StateDirectory, tenant: String, clock: any NodeClock, logger: Logger) throws {
+    ///
+    /// - Parameter timeTravel: How far back databases can go; zero keeps no history.
+    package init(
+        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, clock: any NodeClock, logger: Logger
+    ) throws {
         self.tenant = tenant
         kv = try EmbeddedKVStore(directory: state.store("kv", of: tenant), clock: clock, logger: logger)
-        d1 = try EmbeddedD1Store(directory: state.store("d1", of: tenant), clock: clock, logger: logger)
+        var limits = D1Limits()
+        limits.timeTravel = timeTravel
+        d1 = try EmbeddedD1Store(
+            directory: state.store("d1", of: tenant), clock: clock, logger: logger, limits: limits)
         r2 = try EmbeddedR2Store(directory: state.store("r2", of: tenant), clock: clock, logger: logger)
         queues = try EmbeddedQueueStore(directory: state.store("queues", of: tenant), clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
@@ -83,11 +90,12 @@ package final class TenantStores: Sendable {
         let jobs = sets.map { set in
             (
                 set: set, migrator: D1Migrator(store: d1, database: set.database, table: set.table),
-                files: set.files.map { file in
-                    D1Migration(
-                        name: file.name, text: file.text,
-                        digest: Hexadecimal.text(Digest.hash(Array(file.text.utf8), with: .sha256)))
-                }
+                files: D1Migration.paired(
+                    set.files.map { file in
+                        D1Migration(
+                            name: file.name, text: file.text,
+                            digest: Hexadecimal.text(Digest.hash(Array(file.text.utf8), with: .sha256)))
+                    })
             )
         }
         // Before anything is applied: what was is not what the files say.

@@ -332,9 +332,14 @@ final class Channel: PollTarget {
             return try makeCallStream(header, event).answer(failure: CallFailure("Too many subrequests."))
         }
         let (service, question) = try unsafe (
-            event.worker.store(call.binding, for: call.kind), StoreCall(call.kind, message: Array(rest))
+            event.worker.store(call.binding, for: call.kind),
+            StoreCall(call.kind, message: Array(rest), queries: call.kind == .d1Query ? event.queries : nil)
         )
-        if header.flags.contains(.end), !header.flags.contains(.requestBody), try answerInPlace(question, service, header, event) { return }
+        if header.flags.contains(.end), !header.flags.contains(.requestBody),
+            try answerInPlace(question, service, header, event)
+        {
+            return
+        }
         let stream = try makeCallStream(header, event)
         if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
         stream.ask(service, question)

@@ -50,6 +50,29 @@ import Testing
         }
     }
 
+    @Test func `an event has so many queries, and each statement of a batch is one`() async throws {
+        try await withDatabase { (_, fixture) async throws in
+            let service = D1Service(store: fixture.store, database: "main")
+            let queries = QueryAllowance(10)
+            func ask(_ work: D1Request.Work) async -> String? {
+                await failure {
+                    _ = try await service.answer(
+                        StoreCall(.d1Query, message: D1Request(work).encoded().message, queries: queries))
+                }
+            }
+            let one = D1Request.Statement(sql: "SELECT 1")
+            let refused = "D1_ERROR: Too many API requests by single worker invocation."
+            #expect(await ask(.query([one, one, one], .allRows)) == nil)
+            #expect(await ask(.exec("CREATE TABLE t(a)\n\n  \nINSERT INTO t VALUES(1)\n")) == nil)
+            #expect(await ask(.query([.init(sql: "SELEC")], .allRows))?.contains("syntax error") == true)
+            // What would be too much takes nothing.
+            #expect(await ask(.query([one, one, one, one, one], .allRows)) == refused)
+            #expect(await ask(.exec("SELECT 1")) == nil)
+            #expect(await ask(.query([one, one, one], .firstRow)) == nil)
+            #expect(await ask(.query([one], .firstRow)) == refused)
+        }
+    }
+
     @Test func `answers that nobody reads are bounded`() async throws {
         var limits = D1Limits()
         limits.heldReplyBytesMax = 5 << 20

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Testing
 
 @testable import Interfaces
@@ -142,6 +143,88 @@ import Testing
             ])
             #expect(report.succeeded, "\(report)")
             #expect(try await database.prepare("SELECT count(*) n FROM t").first("n") == 4000)
+        }
+    }
+
+    private static let steps = ["a", "b", "c"].enumerated().map { (index: Int, name: String) in
+        D1Migration(
+            name: "\(index + 1)_\(name).sql", text: "CREATE TABLE \(name)(x);", digest: name, down: "DROP TABLE \(name)")
+    }
+
+    private func tables(_ database: D1Database) async throws -> [String] {
+        try await database.prepare("SELECT name FROM sqlite_schema WHERE length(name) = 1 ORDER BY 1").all().results
+            .compactMap { $0["name"]?.text }
+    }
+
+    @Test func `a part of them is applied, and taken back by down files`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main")
+            let first = try await migrator.apply(Self.steps, upTo: "2_b.sql")
+            #expect(first.items.map(\.name) == ["1_a.sql", "2_b.sql"] && first.succeeded)
+            #expect(try await migrator.apply(Self.steps, upTo: "1_a.sql").items.isEmpty)
+            #expect(try await tables(database) == ["a", "b"])
+            await #expect(throws: D1Failure.self) { try await migrator.apply(Self.steps, upTo: "9.sql") }
+            #expect(try await migrator.apply(Self.steps).items.map(\.name) == ["3_c.sql"])
+            let back = try await migrator.revert(Self.steps, downTo: "1_a.sql")
+            #expect(back.items == ["3_c.sql", "2_b.sql"].map { .init(name: $0, outcome: .reverted) } && back.succeeded)
+            #expect(try await tables(database) == ["a"])
+            #expect(try await names(fixture) == ["1_a.sql"])
+            #expect(try await migrator.revert(Self.steps, downTo: "1_a.sql").items.isEmpty)
+            #expect(try await migrator.apply(Self.steps, as: .all).succeeded)
+            // One without a way back stops all, and one that fails keeps its row.
+            var steps = Self.steps
+            steps[0].down = nil
+            await #expect(throws: D1Failure("1_a.sql has no down file: nothing was taken back")) {
+                try await migrator.revert(steps, downTo: nil)
+            }
+            #expect(try await tables(database) == ["a", "b", "c"])
+            steps[1].down = "DROP TABLE b; DROP TABLE nowhere"
+            let stopped = try await migrator.revert(steps, downTo: "1_a.sql")
+            #expect(stopped.items.map(\.name) == ["3_c.sql", "2_b.sql"] && !stopped.succeeded)
+            #expect(try await tables(database) == ["a", "b"])
+            #expect(try await migrator.changed(Self.steps).isEmpty)
+        }
+    }
+
+    @Test func `files named down belong to their migration`() {
+        let files = ["1_a.sql", "1_a.down.sql", "2_b.sql", "x/3.down.sql", "x/3.sql"].map {
+            D1Migration(name: $0, text: "text of \($0)")
+        }
+        let paired = D1Migration.paired(files)
+        #expect(paired.map(\.name) == ["1_a.sql", "2_b.sql", "x/3.sql"])
+        #expect(paired.map(\.down) == ["text of 1_a.down.sql", nil, "text of x/3.down.sql"])
+    }
+
+    @Test func `a dry run finds the mistake and changes nothing`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main")
+            _ = try await database.exec("CREATE TABLE b(y)\nINSERT INTO b VALUES(1)")
+            let report = try await migrator.dryRun(Self.steps)
+            #expect(
+                report.items.map(\.outcome) == [
+                    .applied, .failed("table b already exists at offset 13: SQLITE_ERROR"), .skipped,
+                ])
+            #expect(try await tables(database) == ["b"])
+            #expect(try await migrator.dryRun(Self.steps, upTo: "1_a.sql").succeeded)
+            #expect(try await tables(database) == ["b"])
+            #expect(try FileManager.default.contentsOfDirectory(atPath: fixture.directory).allSatisfy { !$0.contains("dry") })
+        }
+    }
+
+    @Test func `a failure goes back to the state before, if wanted`() async throws {
+        var limits = D1Limits()
+        limits.timeTravel = .seconds(3600)
+        try await withDatabase(limits: limits) { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main")
+            _ = try await database.exec("CREATE TABLE c(y)\nINSERT INTO c VALUES(1)")
+            let report = try await migrator.apply(Self.steps, onFailure: .restores)
+            #expect(
+                report.items.map(\.outcome) == [
+                    .skipped, .skipped, .failed("table c already exists at offset 13: SQLITE_ERROR"),
+                ])
+            #expect(try #require(report.restoredBookmark) > (try #require(report.bookmark)))
+            #expect(try await tables(database) == ["c"])
+            #expect(try await migrator.pending(Self.steps).count == 3)
         }
     }
 

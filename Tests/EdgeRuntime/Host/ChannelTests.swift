@@ -216,7 +216,8 @@ extension FakeNode {
             defer { node.stop() }
             let worker = try node.addWorker(bindings: [.store(store)])
             let client = try node.connect()
-            client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\n\r\n" + String(repeating: "x", count: 400_000))
+            client.send(
+                "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\n\r\n" + String(repeating: "x", count: 400_000))
             let isolate = try worker.nextReadyIsolate()
             let event = try isolate.receive(.open).header.stream
             let call = FakeIsolate.call(.r2Put, binding: 0, parent: event)

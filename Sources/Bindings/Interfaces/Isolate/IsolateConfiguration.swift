@@ -63,8 +63,13 @@ package struct IsolateConfiguration: Equatable, Sendable {
 
     package static func == (left: Self, right: Self) -> Bool { left.encoded() == right.encoded() }
 
+    /// Goes up with every change of what node and isolate say to each other, so that a worker that was linked with another SDK
+    /// is told apart at its start.
+    private static let formatVersion: UInt32 = 0x6564_0002
+
     package func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 512)
+        encoder.put(Self.formatVersion)
         for text in [tenant, worker, version, versionTag, environment, colo] { encoder.put(text) }
         encoder.put(versionTime)
         encoder.put(list: bindings) { encoder, binding in
@@ -92,6 +97,9 @@ package struct IsolateConfiguration: Equatable, Sendable {
     }
 
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
+        guard try decoder.takeUInt32() == Self.formatVersion else {
+            throw .invalidValue("version of the SDK: build the worker again, as it is older or newer than the node", offset: 0)
+        }
         tenant = try decoder.takeString()
         worker = try decoder.takeString()
         version = try decoder.takeString()

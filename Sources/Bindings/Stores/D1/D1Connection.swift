@@ -11,6 +11,9 @@ final class D1Connection {
 
     let role: Role
     private let path: String
+    private let cancellation: D1Cancellation
+    private var cancellationBefore: UInt64 = 0
+    private var isCancelled: Bool { cancellation.current != cancellationBefore }
     let sqlite: SQLiteConnection
     let authorizer: D1Authorizer
     let limits: D1Limits
@@ -36,8 +39,10 @@ final class D1Connection {
 
     /// Opens the file at `path`; the writer makes it and puts it into WAL mode.
     init(
-        path: String, role: Role, limits: D1Limits, clock: any NodeClock, writes: Budget
+        path: String, role: Role, limits: D1Limits, clock: any NodeClock, writes: Budget,
+        cancellation: D1Cancellation
     ) throws(SQLiteError) {
+        self.cancellation = cancellation
         self.role = role
         self.writes = writes
         authorizer = D1Authorizer(isForReader: role == .reader)
@@ -95,7 +100,7 @@ final class D1Connection {
         sqlite.setAuthorizer(authorizer)
         sqlite.setProgressHandler(every: 1000) { [unowned self] in
             whileRunning?()
-            return clock.now() < deadline && mayGoOnWriting()
+            return clock.now() < deadline && !isCancelled && mayGoOnWriting()
         }
     }
 
@@ -117,6 +122,7 @@ final class D1Connection {
     /// Begins the time and the space of a call.
     func beginCall(until deadline: Instant, hasWriteLimit: Bool) {
         self.deadline = deadline
+        cancellationBefore = cancellation.current
         turns = 0
         hasWrittenTooMuch = false
         self.hasWriteLimit = hasWriteLimit
@@ -218,6 +224,7 @@ final class D1Connection {
     /// What a tenant is told of an error.
     func failure(_ error: SQLiteError) -> D1Failure {
         switch error.code {
+        case .interrupted where isCancelled: .closed
         case .interrupted: hasWrittenTooMuch ? .exceededMemory : .exceededTime
         case .busy, .locked: .storageTimeout
         case .outOfMemory: .exceededMemory

@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import Observability
+internal import SQLite
 internal import Synchronization
 internal import System
 
@@ -32,6 +33,8 @@ final class D1Engine: Sendable {
         /// Threads that have not ended.
         var threadCount = 0
         var isRetiring = false
+        /// Exports and such, each on a thread of its own.
+        var longReadCount = 0
         /// No new calls.
         var isClosed = false
         var waitingForEnd: [CheckedContinuation<Void, Never>] = []
@@ -73,10 +76,79 @@ final class D1Engine: Sendable {
         return try answer.get()
     }
 
+    /// Runs `job` on the writer's thread between two transactions, in its turn.
+    func perform<Outcome: Sendable>(
+        _ job: @escaping @Sendable (D1Writer) throws -> Outcome
+    ) async throws(D1Failure) -> Outcome {
+        let outcome = Mutex<Outcome?>(nil)
+        _ = try await run(
+            .job(
+                D1Job { writer in
+                    let result = try job(writer)
+                    outcome.withLock { $0 = result }
+                }), session: nil)
+        guard let result = outcome.withLock({ $0 }) else { throw .closed }
+        return result
+    }
+
+    /// Runs `body` with a connection that sees one snapshot, on a thread of its own: nobody waits for it. `body` is given
+    /// the state that it sees, and a question to ask now and then: whether it may go on.
+    func read<Outcome: Sendable>(
+        _ body: @escaping @Sendable (SQLiteConnection, D1Bookmark, @escaping () -> Bool) throws -> Outcome
+    ) async throws(D1Failure) -> Outcome {
+        // Opens the database, and makes the file of one that nobody has used yet.
+        try await perform { _ in }
+        let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<Outcome, D1Failure>, Never>) in
+            let mayRun = state.withLock { state -> Bool in
+                guard state.phase == .ready, !state.isRetiring else { return false }
+                state.longReadCount += 1
+                state.threadCount += 1
+                return true
+            }
+            guard mayRun else { return continuation.resume(returning: .failure(.closed)) }
+            SystemThread(name: "edge-d1-export") {
+                let result = self.runRead(body)
+                self.state.withLock { $0.longReadCount -= 1 }
+                self.threadEnded()
+                continuation.resume(returning: result)
+            }.start()
+        }
+        return try result.get()
+    }
+
+    private func runRead<Outcome>(
+        _ body: (SQLiteConnection, D1Bookmark, @escaping () -> Bool) throws -> Outcome
+    ) -> Result<Outcome, D1Failure> {
+        do {
+            let connection = try D1Connection(
+                path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock,
+                writes: surroundings.writes, cancellation: surroundings.cancellation)
+            connection.beginCall(
+                until: surroundings.clock.now() + surroundings.limits.importDuration, hasWriteLimit: false)
+            connection.authorizer.isTrusted = true
+            do {
+                let bookmark = try beginSnapshot(on: connection.sqlite)
+                return .success(
+                    try body(connection.sqlite, bookmark) { !self.state.withLock { $0.isRetiring } })
+            } catch let error as SQLiteError { return .failure(connection.failure(error)) }
+        } catch { return .failure(error as? D1Failure ?? D1Failure("\(error)")) }
+    }
+
+    /// Begins a snapshot and finds out which state it shows: the one that was the newest before and after.
+    private func beginSnapshot(on connection: SQLiteConnection) throws -> D1Bookmark {
+        while true {
+            let before = position.bookmark
+            try connection.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
+            if position.bookmark == before { return before }
+            try connection.execute("ROLLBACK")
+        }
+    }
+
     /// When the last call arrived; `nil` when no thread runs or something waits.
     var idleSince: Instant? {
         state.withLock { state in
-            state.phase == .ready && !state.isRetiring && state.reads.isEmpty && state.writes.isEmpty
+            state.phase == .ready && !state.isRetiring && state.longReadCount == 0 && state.reads.isEmpty
+                && state.writes.isEmpty
                 ? state.lastUse : nil
         }
     }

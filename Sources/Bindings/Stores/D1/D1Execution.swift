@@ -67,6 +67,7 @@ struct D1Execution {
             }
             return .reply(D1ReplyWriter(execCount: count, duration: 0))
         case .bookmark: return .reply(D1ReplyWriter())
+        case .job: return .needsWriter
         }
     }
 

@@ -27,6 +27,10 @@ package struct D1Limits: Sendable {
 
     /// A migration file or an import.
     package var scriptDuration: Duration = .seconds(600)
+    /// An import: its file, the longest statement in it (a value in hexadecimal), and its time.
+    package var importBytesMax = 5_000_000_000
+    package var importStatementBytesMax = 16 << 20
+    package var importDuration: Duration = .seconds(3600)
     /// A call that waited longer is answered as overload: its caller has given up by then.
     package var waitingDuration: Duration = .seconds(30)
     /// Calls waiting for one database: some seconds of work.
@@ -53,6 +57,15 @@ package struct D1Limits: Sendable {
     package var preparedStatementsMax = 128
     /// Databases of one tenant that are open at a time: each costs up to five threads and some files.
     package var openDatabasesMax = 64
+    /// How far back a database can go; zero keeps no history. A node takes it from `retention.time_travel`.
+    package var timeTravel: Duration = .zero
+    /// What the history may take on the disk besides its base: so many times the database, and at least so much. What is
+    /// older goes, however young it is.
+    package var archiveSizes: Int64 = 4
+    package var archiveBytesMin: Int64 = 256 << 20
+    /// Restores of one database in `restoresPeriod` (spec: d1, section 8).
+    package var restoresMax = 10
+    package var restoresPeriod: Duration = .seconds(600)
     /// Frames (pages) of log after which it is copied into the file: 4 MiB.
     package var checkpointFrames = 1000
     /// Frames from which on a checkpoint makes the log start over if no reader is in the way: 64 MiB.

@@ -6,11 +6,28 @@ package struct D1Migration: Equatable, Sendable {
     package var text: String
     /// What tells whether an applied file still has its text; `nil` leaves that unchecked.
     package var digest: String?
+    /// What takes it back; `nil` when nothing does.
+    package var down: String?
 
-    package init(name: String, text: String, digest: String? = nil) {
+    package init(name: String, text: String, digest: String? = nil, down: String? = nil) {
         self.name = name
         self.text = text
         self.digest = digest
+        self.down = down
+    }
+
+    /// Gives each migration `x.sql` the text of the file `x.down.sql`, which is none itself.
+    package static func paired(_ files: [D1Migration]) -> [D1Migration] {
+        let suffix = ".down.sql"
+        var downs: [String: String] = [:]
+        for file in files where file.name.hasSuffix(suffix) {
+            downs[file.name.dropLast(suffix.utf8.count) + ".sql"] = file.text
+        }
+        return files.filter { !$0.name.hasSuffix(suffix) }.map { file in
+            var file = file
+            file.down = downs[file.name]
+            return file
+        }
     }
 
     /// Whether it comes before another: by the leading number of each part of the path, parts without one
@@ -38,6 +55,8 @@ package struct D1Migration: Equatable, Sendable {
 package struct D1MigrationReport: Equatable, Sendable, CustomStringConvertible {
     package enum Outcome: Equatable, Sendable {
         case applied
+        /// Taken back by its down file.
+        case reverted
         /// Rolled back as a whole; the reason is SQLite's.
         case failed(String)
         /// Not tried, or taken back with the one that failed.
@@ -51,9 +70,11 @@ package struct D1MigrationReport: Equatable, Sendable, CustomStringConvertible {
     package var warnings: [String] = []
     /// The state before the first of them, to go back to; `nil` when nothing was pending.
     package var bookmark: String?
+    /// The state after going back to `bookmark` because one failed; `nil` when that didn't happen.
+    package var restoredBookmark: String?
 
     package var succeeded: Bool {
-        items.allSatisfy { $0.outcome == .applied }
+        items.allSatisfy { $0.outcome == .applied || $0.outcome == .reverted }
     }
 
     /// As wrangler prints it.
@@ -63,6 +84,7 @@ package struct D1MigrationReport: Equatable, Sendable, CustomStringConvertible {
         for item in items {
             switch item.outcome {
             case .applied: lines.append("✅ \(item.name)")
+            case .reverted: lines.append("↩️ \(item.name)")
             case .failed(let reason): lines.append("❌ \(item.name): \(reason)")
             case .skipped: lines.append("🕒 \(item.name)")
             }
@@ -102,15 +124,31 @@ package struct D1Migrator: Sendable {
         case all
     }
 
+    /// What a failure does to the migrations before it that were transactions of their own.
+    package enum Failure: Sendable {
+        case keepsEarlier
+        /// The database goes back to the state before the first. What others wrote meanwhile goes with it; restoring
+        /// the state before that brings it back. Needs a history.
+        case restores
+    }
+
     /// Applies what is pending, each migration together with its row in the table. The first one that fails
     /// ends the run.
     ///
+    /// - Parameter last: The name of the last one to apply; `nil` applies all.
     /// - Throws: only when the database itself doesn't answer; a bad migration is in the report.
     package func apply(
-        _ migrations: [D1Migration], as scope: Scope = .each
+        _ migrations: [D1Migration], as scope: Scope = .each, upTo last: String? = nil,
+        onFailure failure: Failure = .keepsEarlier
     ) async throws(D1Failure) -> D1MigrationReport {
         var report = D1MigrationReport()
-        let pending = try await pending(migrations)
+        var pending = try await pending(migrations)
+        if let last {
+            guard migrations.contains(where: { $0.name == last }) else { throw noMigration(last) }
+            // One that was applied already leaves those before it.
+            let end = D1Migration(name: last, text: "")
+            pending = pending.filter { !D1Migration.precedes(end, $0) }
+        }
         guard !pending.isEmpty else { return report }
         report.bookmark = try await store.bookmark(of: database)
         var texts: [String] = []
@@ -127,7 +165,68 @@ package struct D1Migrator: Sendable {
         case .each: report.items = await applyEach(pending, texts)
         case .all: report.items = await applyAll(pending, texts)
         }
+        if failure == .restores, !report.succeeded, report.items.contains(where: { $0.outcome == .applied }),
+            let bookmark = report.bookmark
+        {
+            report.restoredBookmark = try await store.restore(database, to: .bookmark(bookmark)).bookmark
+            report.items = report.items.map { $0.outcome == .applied ? .init(name: $0.name, outcome: .skipped) : $0 }
+        }
         return report
+    }
+
+    private func noMigration(_ name: String) -> D1Failure {
+        D1Failure("no migration is named \(D1Failure.shortened(name))")
+    }
+
+    /// Applies what is pending to a copy of the database, which is gone afterwards.
+    package func dryRun(
+        _ migrations: [D1Migration], upTo last: String? = nil
+    ) async throws(D1Failure) -> D1MigrationReport {
+        // No binding's database has such a name.
+        let copy = database + "/dry-run"
+        try await store.delete(copy)
+        try await store.branch(database, at: nil, to: copy)
+        let result: Result<D1MigrationReport, D1Failure>
+        do {
+            result = .success(try await D1Migrator(store: store, database: copy, table: table).apply(migrations, upTo: last))
+        } catch { result = .failure(error) }
+        try await store.delete(copy)
+        return try result.get()
+    }
+
+    /// Takes back, last first, what was applied after `first` (`nil`: everything), each in one transaction with its row
+    /// in the table. The first one that fails ends the run.
+    ///
+    /// - Throws: when one of them has no down file, or no file at all: before anything is taken back.
+    package func revert(
+        _ migrations: [D1Migration], downTo first: String?
+    ) async throws(D1Failure) -> D1MigrationReport {
+        let applied = try await applied()
+        if let first, !applied.contains(first) { throw noMigration(first) }
+        let all = applied.map { name in
+            migrations.first { $0.name == name } ?? D1Migration(name: name, text: "")
+        }.sorted(by: D1Migration.precedes)
+        let start = first.flatMap { first in all.firstIndex { $0.name == first } }.map { $0 + 1 } ?? 0
+        let due = Array(all[start...].reversed())
+        for migration in due where migration.down == nil {
+            throw D1Failure("\(migration.name) has no down file: nothing was taken back")
+        }
+        var report = D1MigrationReport()
+        guard !due.isEmpty else { return report }
+        report.bookmark = try await store.bookmark(of: database)
+        let texts = due.map { migration in
+            SQLText.withoutTransaction(migration.down ?? "").text + "\n" + unrecord(migration)
+        }
+        report.items = await applyEach(due, texts).map { item in
+            item.outcome == .applied ? .init(name: item.name, outcome: .reverted) : item
+        }
+        return report
+    }
+
+    private func unrecord(_ migration: D1Migration) -> String {
+        [table, digestTable].map { table in
+            ";DELETE FROM \(SQLText.quoted(identifier: table)) WHERE name = \(SQLText.quoted(text: migration.name))"
+        }.joined() + ";"
     }
 
     private func applyEach(_ pending: [D1Migration], _ texts: [String]) async -> [D1MigrationReport.Item] {

@@ -53,6 +53,9 @@ package struct D1Service: StoreService {
             throw CallFailure(
                 "D1_ERROR: a batch of more than \(D1Request.statementsMax) statements; send several batches")
         }
+        guard call.queries?.take(request.work.queryCount) ?? true else {
+            throw CallFailure("D1_ERROR: Too many API requests by single worker invocation.")
+        }
         return (request, share)
     }
 
@@ -80,6 +83,16 @@ package struct D1Service: StoreService {
                 return CallFailure("D1_EXEC_ERROR: \(failure.text)")
             }
             return CallFailure("D1_EXEC_ERROR: Error in line \(number): \(D1Failure.shortened(text)): \(failure.text)")
+        }
+    }
+}
+
+extension D1Request.Work {
+    /// What it counts as: each statement of a batch, each line of an `exec` that says something.
+    fileprivate var queryCount: Int {
+        switch self {
+        case .query(let statements, _): statements.count
+        case .exec(let text): max(1, text.utf8.split(separator: 10).count { !$0.allSatisfy { $0 <= 0x20 } })
         }
     }
 }

@@ -22,6 +22,41 @@ package protocol D1Store: Sendable {
     /// The newest state. Bookmarks of one database are ordered as texts.
     func bookmark(of database: String) async throws(D1Failure) -> String
 
+    /// The newest state of `database` with `nil`, or the one at `point`; and how far back it can go.
+    ///
+    /// - Throws: for a point outside of the history, and where none is kept.
+    func timeTravelInfo(
+        of database: String, at point: D1PointInTime?
+    ) async throws(D1Failure) -> D1TimeTravelInfo
+
+    /// Makes an old state the newest. What runs is cancelled; what comes waits. Later history stays: restoring
+    /// `previousBookmark` undoes it.
+    ///
+    /// - Throws: as `timeTravelInfo`; the database is then as it was.
+    func restore(_ database: String, to point: D1PointInTime) async throws(D1Failure) -> D1Restored
+
+    /// Makes a new database `target` with the content that `database` had at `point` (`nil`: has now).
+    ///
+    /// - Throws: as `timeTravelInfo`, and when there is a database of that name already.
+    func branch(_ database: String, at point: D1PointInTime?, to target: String) async throws(D1Failure)
+
+    /// Writes `database` as SQL to the file `path`, which is replaced when the dump is whole. Calls go on meanwhile.
+    ///
+    /// - Throws: for a full text table whose content was never stored, and for a table that isn't there.
+    func export(
+        _ database: String, _ options: D1DumpOptions, to path: String
+    ) async throws(D1Failure) -> D1Exported
+
+    /// Runs all SQL of the file at `path` as one transaction, whatever its length: all of it or nothing. Writers wait
+    /// meanwhile, readers don't.
+    ///
+    /// - Throws: with the number of the statement at fault.
+    func importFile(_ path: String, into database: String) async throws(D1Failure) -> D1Imported
+
+    /// Looks for what is wrong with a database and its history, in sentences; none when all is well. Writers wait while the
+    /// history is compared with the database.
+    func verify(_ database: String) async throws(D1Failure) -> [String]
+
     /// Closes the database and removes it with all that belongs to it.
     func delete(_ database: String) async throws(D1Failure)
 

@@ -16,9 +16,12 @@ struct D1Surroundings: Sendable {
     let answers: Budget
     /// What calls that run have written.
     let writes: Budget
+    /// Ends what runs, before a restore.
+    let cancellation = D1Cancellation()
 
     var timelinePath: String { path + ".timeline" }
     var logPath: String { path + "-wal" }
+    var archivePath: String { path + ".archive" }
 }
 
 /// Where a database is: what the writer has made durable last.

@@ -47,6 +47,16 @@ struct D1Timeline {
         segment += 1
     }
 
+    /// Begins the next generation: bookmarks from now on are greater than all before.
+    mutating func raiseGeneration() throws(SystemError) {
+        generation += 1
+        do throws(SystemError) { try reserve() } catch {
+            generation -= 1
+            throw error
+        }
+        segment = reserved - Self.reservation
+    }
+
     private mutating func reserve() throws(SystemError) {
         let end = max(reserved, segment) &+ Self.reservation
         try FileSystem.replace(path, with: "\(generation) \(end)\n")

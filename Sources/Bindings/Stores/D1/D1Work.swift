@@ -10,6 +10,8 @@ enum D1Work: Sendable {
     case script([String])
     /// Nothing: its answer is the bookmark.
     case bookmark
+    /// Something that is done between transactions, on the writer's thread.
+    case job(D1Job)
 
     /// What it holds in memory while it waits.
     var byteCount: Int {
@@ -20,7 +22,7 @@ enum D1Work: Sendable {
             }
         case .exec(let text): text.utf8.count + 64
         case .script(let texts): texts.reduce(64) { $0 + $1.utf8.count }
-        case .bookmark: 64
+        case .bookmark, .job: 64
         }
     }
 
@@ -30,9 +32,11 @@ enum D1Work: Sendable {
         switch self {
         case .query(let statements, _): statements.allSatisfy { Self.looksReadOnly($0.sql) }
         case .bookmark: true
-        case .exec, .script: false
+        case .exec, .script, .job: false
         }
     }
+
+    var isJob: Bool { if case .job = self { true } else { false } }
 
     private static func looksReadOnly(_ sql: String) -> Bool {
         for byte in sql.utf8 {
@@ -47,6 +51,12 @@ enum D1Work: Sendable {
         }
         return ["SELECT", "WITH", "VALUES", "EXPLAIN", "PRAGMA"].contains(SQLiteScript(sql).nextKeyword)
     }
+}
+
+/// A job for the writer's thread, and its outcome.
+final class D1Job: Sendable {
+    let run: @Sendable (D1Writer) throws -> Void
+    init(_ run: @escaping @Sendable (D1Writer) throws -> Void) { self.run = run }
 }
 
 extension D1Value {

@@ -7,17 +7,21 @@ internal import System
 /// The one connection that changes a database: runs waiting calls as groups, commits each group once, copies
 /// the log into the file. Belongs to the writer's thread.
 final class D1Writer {
-    private let surroundings: D1Surroundings
+    let surroundings: D1Surroundings
     private let limits: D1Limits
-    private var connection: D1Connection
-    private var timeline: D1Timeline
+    private(set) var connection: D1Connection
+    var timeline: D1Timeline
+    /// The past; `nil` when none is kept.
+    private(set) var archive: D1Archive?
     private var log: LogFile?
     /// Frames in the log when it was last copied; the log starts over at some commit after that.
     private var framesCopied = 0
     /// What the connection's commits and the log's frames were at the last commit that changed something.
     private var lastCommit: UInt64 = 0
     private var lastFrames = 0
-    private(set) var position: D1Position
+    var position: D1Position
+    /// Frames of the log that are committed, also after the connection was opened again.
+    private var committedFrames = 0
     /// Makes a new position known to the readers; called before anyone gets an answer.
     private let publish: (D1Position) -> Void
 
@@ -28,16 +32,49 @@ final class D1Writer {
         limits = surroundings.limits
         if let fault = surroundings.faults.failure(.open) { throw fault }
         timeline = try D1Timeline(path: surroundings.timelinePath)
-        connection = try D1Connection(
-            path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock,
-            writes: surroundings.writes)
+        let start = D1Bookmark(generation: timeline.generation, segment: timeline.segment, frame: 0)
+        // Before there is a connection: what the log holds is what SQLite is about to find.
+        archive = try Self.openArchive(surroundings, start)
+        if archive == nil, limits.timeTravel > .zero {
+            // SQLite's locks on the file go when anybody closes it: so it is copied while no connection is open.
+            try Self.copyLog(surroundings)
+            try D1Archive.begin(surroundings, at: start)
+            archive = try D1Archive(surroundings)
+        }
+        connection = try Self.connect(surroundings)
         // Also the new file's name is durable before anything in it is acknowledged.
         try FileSystem.synchronizeDirectory(FileSystem.parent(of: surroundings.path))
         try connection.sqlite.checkpoint(.truncate)
+        // Commits that nobody had noted are in this segment: what comes is in a later one.
+        try timeline.advance()
         position = D1Position(
             bookmark: D1Bookmark(generation: timeline.generation, segment: timeline.segment, frame: 0),
             lastRowID: 0, byteCount: try connection.databaseByteCount())
         publish(position)
+    }
+
+    /// Makes the file when it is missing, and brings all of the log into it.
+    private static func copyLog(_ surroundings: D1Surroundings) throws(SQLiteError) {
+        try connect(surroundings).sqlite.checkpoint(.truncate)
+    }
+
+    private static func connect(_ surroundings: D1Surroundings) throws(SQLiteError) -> D1Connection {
+        try D1Connection(
+            path: surroundings.path, role: .writer, limits: surroundings.limits, clock: surroundings.clock,
+            writes: surroundings.writes, cancellation: surroundings.cancellation)
+    }
+
+    /// The past as it was left, with all that the log holds.
+    private static func openArchive(_ surroundings: D1Surroundings, _ start: D1Bookmark) throws -> D1Archive? {
+        guard surroundings.limits.timeTravel > .zero, FileSystem.exists(surroundings.path) else {
+            // A past with a gap is none; that of another database of this name neither.
+            try D1Archive.remove(surroundings.archivePath)
+            return nil
+        }
+        guard let archive = try D1Archive(surroundings) else { return nil }
+        try archive.takeUp(upTo: nil, fallback: start)
+        try archive.prune(most: .max)
+        return archive
     }
 
     /// Copies what is left of the log. The connection closes with the object.
@@ -61,7 +98,11 @@ final class D1Writer {
             }
         }
         // The last group of the list is the next to run.
-        var groups = [live]
+        var groups: [[D1Call]] = live.reduce(into: []) { groups, call in
+            if call.work.isJob || groups.last?.last?.work.isJob != false { groups.append([]) }
+            groups[groups.count - 1].append(call)
+        }
+        groups.reverse()
         while let group = groups.popLast() {
             if !group.isEmpty { groups += runGroup(group) }
         }
@@ -71,6 +112,13 @@ final class D1Writer {
     ///
     /// - Returns: groups of calls that still have to run, the next one last.
     private func runGroup(_ calls: [D1Call]) -> [[D1Call]] {
+        if case .job(let job) = calls[0].work {
+            do {
+                try job.run(self)
+                calls[0].answer(.success(D1Answer(bytes: [], share: nil)))
+            } catch { calls[0].answer(.failure(failure(error))) }
+            return []
+        }
         do throws(SQLiteError) {
             if let fault = surroundings.faults.failure(.begin) { throw fault }
             try connection.control(connection.begin)
@@ -199,7 +247,7 @@ final class D1Writer {
         return []
     }
 
-    private func advancePosition() {
+    func advancePosition() {
         position.lastRowID = connection.sqlite.lastInsertRowID
         position.byteCount = (try? connection.databaseByteCount()) ?? position.byteCount
         // A commit that changed nothing leaves the log, and time, where they were.
@@ -224,6 +272,8 @@ final class D1Writer {
         position.bookmark.segment = timeline.segment
         position.bookmark.frame = UInt32(clamping: frames)
         position.bookmark.digest = digest(ofFrame: frames)
+        committedFrames = frames
+        archive?.note(position.bookmark)
     }
 
     private func digest(ofFrame frame: Int) -> [UInt8] {
@@ -237,7 +287,12 @@ final class D1Writer {
 
     // MARK: Checkpoints
 
-    private func checkpointWhenDue() {
+    /// Brings the archive up to what is committed.
+    func takeUp() throws {
+        try archive?.takeUp(upTo: committedFrames, fallback: position.bookmark)
+    }
+
+    func checkpointWhenDue() {
         let frames = connection.sqlite.walFrameCount
         if frames < framesCopied { framesCopied = 0 }  // The log has started over.
         guard frames - framesCopied >= limits.checkpointFrames else { return }
@@ -254,8 +309,7 @@ final class D1Writer {
         }
     }
 
-    /// Copies the log into the file. The place to keep a segment of the log before its frames are overwritten
-    /// is here, before the call: all of it is durable, and nothing is appended meanwhile.
+    /// Copies the log into the file, once the archive has it: all of it is durable, and nothing is appended meanwhile.
     ///
     /// - Returns: whether all of it is in the file now.
     @discardableResult
@@ -263,12 +317,26 @@ final class D1Writer {
         do {
             try timeline.advance()
             if let fault = surroundings.faults.failure(.checkpoint) { throw fault }
+            try keepLog()
             let (frames, copied) = try connection.sqlite.checkpoint(kind)
+            do { try archive?.prune(most: 2) } catch {
+                surroundings.logger.log(.warning, "d1: old history was not let go", [("error", "\(error)")])
+            }
             return frames == copied
         } catch {
             // Nothing is lost: the log goes on growing, and the next turn tries again.
             surroundings.logger.log(.warning, "d1: checkpoint failed", [("error", "\(error)")])
             return false
+        }
+    }
+
+    /// Takes up the log. A disk that refuses that must not make the log grow without end: then the past is let go.
+    private func keepLog() throws {
+        do { try takeUp() } catch {
+            guard connection.sqlite.walFrameCount >= 4 * limits.logFramesMax else { throw error }
+            surroundings.logger.log(.error, "d1: the history can't be kept and begins anew", [("error", "\(error)")])
+            try D1Archive.remove(surroundings.archivePath)
+            archive = nil
         }
     }
 
@@ -293,17 +361,14 @@ final class D1Writer {
         if error.code == .inputOutput || !connection.sqlite.isAutocommit { reopen() }
     }
 
-    private func reopen() {
+    func reopen() {
         do {
-            connection = try D1Connection(
-                path: surroundings.path, role: .writer, limits: limits, clock: surroundings.clock,
-                writes: surroundings.writes)
+            connection = try Self.connect(surroundings)
             log = nil
             framesCopied = 0
             lastCommit = 0
             lastFrames = 0
             try timeline.advance()
-            try connection.sqlite.checkpoint(.passive)
         } catch {
             surroundings.logger.log(.error, "d1: could not be opened again", [("error", "\(error)")])
         }

@@ -9,6 +9,8 @@ package import System
 package final class EmbeddedD1Store: D1Store {
     private struct State {
         var engines: [String: D1Engine] = [:]
+        /// When databases were restored lately.
+        var restores: [String: [Instant]] = [:]
         var isClosed = false
     }
     private let directory: String
@@ -48,6 +50,10 @@ package final class EmbeddedD1Store: D1Store {
         do {
             try FileSystem.makeDirectory(directory)
             SQLiteProcess.setTemporaryDirectory(directory)
+            // What was to take another file's place when the process ended.
+            for name in try FileSystem.names(in: directory) where name.hasSuffix(".new") {
+                try FileSystem.remove("\(directory)/\(name)")
+            }
             let formatPath = directory + "/format"
             if let found = try FileSystem.read(formatPath) {
                 guard found.split(separator: "\n").first.map(String.init) == Self.format else {
@@ -85,23 +91,109 @@ package final class EmbeddedD1Store: D1Store {
         return bookmark
     }
 
+    package func timeTravelInfo(
+        of database: String, at point: D1PointInTime?
+    ) async throws(D1Failure) -> D1TimeTravelInfo {
+        try await engine(for: database).perform { try $0.timeTravelInfo(point) }
+    }
+
+    package func restore(_ database: String, to point: D1PointInTime) async throws(D1Failure) -> D1Restored {
+        let engine = try engine(for: database)
+        let now = clock.now()
+        let mayRestore = state.withLock { state -> Bool in
+            let recent = state.restores[database, default: []].filter { now - $0 < limits.restoresPeriod }
+            guard recent.count < limits.restoresMax else { return false }
+            state.restores[database] = recent + [now]
+            return true
+        }
+        guard mayRestore else { throw .tooManyRestores }
+        return try await engine.perform { try $0.restore(point) }
+    }
+
+    package func branch(
+        _ database: String, at point: D1PointInTime?, to target: String
+    ) async throws(D1Failure) {
+        let path = path(of: target)
+        // Calls that come meanwhile find a closed engine and don't make the file.
+        let reserved = try engine(for: target)
+        await reserved.close()
+        defer { forget(reserved, target) }
+        guard !FileSystem.exists(path) else { throw D1Failure("there is a database \(target) already") }
+        let image = path + ".new"
+        do throws(D1Failure) {
+            try await engine(for: database).perform { try $0.branch(at: point, to: image) }
+        } catch {
+            try? FileSystem.remove(image)
+            throw error
+        }
+        do {
+            // What an interrupted deletion left behind must not be taken for the new database's.
+            try removeCompanions(of: path)
+            try FileSystem.rename(image, to: path)
+            try FileSystem.synchronizeDirectory(directory)
+        } catch { throw D1Failure("\(error)") }
+    }
+
+    package func export(
+        _ database: String, _ options: D1DumpOptions, to path: String
+    ) async throws(D1Failure) -> D1Exported {
+        let temporary = path + ".new"
+        do throws(D1Failure) {
+            let exported = try await engine(for: database).read { connection, bookmark, mayContinue in
+                var export = D1Export(
+                    connection, to: try D1File.openToWrite(temporary, .empty), options, mayContinue: mayContinue)
+                try export.run()
+                return D1Exported(bookmark: bookmark.description, byteCount: export.byteCount)
+            }
+            do { try FileSystem.rename(temporary, to: path) } catch { throw D1Failure("\(error)") }
+            return exported
+        } catch {
+            try? FileSystem.remove(temporary)
+            throw error
+        }
+    }
+
+    package func importFile(_ path: String, into database: String) async throws(D1Failure) -> D1Imported {
+        try await engine(for: database).perform { try $0.importFile(path) }
+    }
+
+    package func verify(_ database: String) async throws(D1Failure) -> [String] {
+        let engine = try engine(for: database)
+        let problems = try await engine.read { connection, _, _ in
+            let statement = try connection.prepare("PRAGMA quick_check(100)")
+            var found: [String] = []
+            while try statement.step() { if let text = statement.text(0), text != "ok" { found.append(text) } }
+            return found
+        }
+        return problems + (try await engine.perform { try $0.archiveProblems() })
+    }
+
+    /// Lets a closed engine's name go.
+    private func forget(_ engine: D1Engine, _ database: String) {
+        state.withLock { state in
+            if state.engines[database] === engine { state.engines[database] = nil }
+        }
+    }
+
+    /// Removes what stands beside a database that isn't there.
+    private func removeCompanions(of path: String) throws {
+        try D1Archive.remove(path + ".archive")
+        for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix) }
+        try FileSystem.synchronizeDirectory(directory)
+    }
+
     package func delete(_ database: String) async throws(D1Failure) {
         let path = path(of: database)
         // Also one that isn't open: calls that come meanwhile must find a closed engine, not open the files.
         let engine = try engine(for: database)
         await engine.close()
-        defer {
-            state.withLock { state in
-                if state.engines[database] === engine { state.engines[database] = nil }
-            }
-        }
+        defer { forget(engine, database) }
         do {
             // The database is gone once its main file durably is: SQLite removes a log that stands beside no
             // database. The other way round, an interruption would leave a file without its newest pages.
             try FileSystem.remove(path)
             try FileSystem.synchronizeDirectory(directory)
-            for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix) }
-            try FileSystem.synchronizeDirectory(directory)
+            try removeCompanions(of: path)
         } catch { throw D1Failure("\(error)") }
     }
 

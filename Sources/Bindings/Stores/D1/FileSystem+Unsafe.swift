@@ -54,7 +54,7 @@ enum FileSystem {
             throw SystemError("fdatasync", errno: errno, on: temporary)
         }
         try file.close()
-        guard unsafe rename(temporary, path) == 0 else { throw SystemError("rename", errno: errno, on: path) }
+        try rename(temporary, to: path)
         try synchronizeDirectory(parent(of: path))
     }
 

@@ -28,8 +28,13 @@ package struct StoreCall: Sendable {
     package var message: [UInt8]
     /// The bytes that follow the message, if any.
     package var body: (any BodySource)?
+    /// What the event may still ask of databases; `nil` without a limit.
+    package var queries: QueryAllowance?
 
-    package init(_ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil) {
+    package init(
+        _ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil, queries: QueryAllowance? = nil
+    ) {
+        self.queries = queries
         self.kind = kind
         self.message = message
         self.body = body

@@ -2,8 +2,7 @@
 /// is refused; the rest has no effect, and whoever wrote it should know. Built-in values are nobody's words.
 enum UnservedKeys {
     private static let ignored: Set<String> = [
-        "preview_urls", "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks",
-        "retention.logs", "retention.time_travel",
+        "preview_urls", "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks", "retention.logs",
         // Of wrangler's format, whose top level is a worker.
         "observability", "tail_consumers", "migrations",
     ]

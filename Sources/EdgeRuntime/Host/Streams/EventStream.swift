@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import Isolates
+internal import Stores
 internal import System
 internal import Wire
 
@@ -118,6 +119,9 @@ final class EventStream: ChannelStream {
         oneWayCallCount += 1
         return oneWayCallCount <= AnalyticsLimits.pointsPerEventMax
     }
+
+    /// D1 queries (spec: d1, section 8): a worker of the free table has 50, and so has one that is to make no subrequests.
+    private(set) lazy var queries = QueryAllowance(max(50, worker.limits.subrequestsMax))
 
     /// Counts one more subrequest; false when the limit is reached.
     func countSubrequest() -> Bool {

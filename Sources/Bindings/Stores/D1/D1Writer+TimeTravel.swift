@@ -1,0 +1,88 @@
+internal import SQLite
+internal import System
+
+/// Going back: what runs on the writer's thread between two groups of calls.
+extension D1Writer {
+    /// What can be had, and the state at `point` (`nil`: now).
+    func timeTravelInfo(_ point: D1PointInTime?) throws -> D1TimeTravelInfo {
+        let archive = try upToDateArchive()
+        let state = try archive.state(at: point ?? .bookmark(position.bookmark.description))
+        return D1TimeTravelInfo(
+            bookmark: point == nil ? position.bookmark.description : state.commit.bookmark.description,
+            time: state.commit.time, earliestBookmark: archive.floor.bookmark.description,
+            earliestTime: archive.floor.time, archiveByteCount: archive.byteCount)
+    }
+
+    /// Makes the state at `point` the newest one, in one commit: readers go on with the state before until then, and a
+    /// process that ends in the middle has changed nothing. What runs is cancelled.
+    func restore(_ point: D1PointInTime) throws -> D1Restored {
+        let archive = try upToDateArchive()
+        let previous = position.bookmark
+        let image = archive.restorePath
+        defer { removeImage(image) }
+        try archive.build(try archive.state(at: point), at: image)
+        surroundings.cancellation.cancel()
+        try timeline.raiseGeneration()
+        if let fault = surroundings.faults.failure(.restore) { throw fault }
+        do throws(SQLiteError) {
+            let source = try SQLiteConnection(path: image, .readWrite)
+            try source.backUp(to: connection.sqlite)
+            // The library tells of a commit when the next statement ends.
+            connection.knownSize = nil
+            try connection.sqlite.execute("SELECT 1")
+        } catch {
+            reopen()
+            throw error
+        }
+        position.lastRowID = 0
+        advancePosition()
+        // Statements and full text indexes remember what was.
+        checkpointWhenDue()
+        reopen()
+        return D1Restored(
+            bookmark: position.bookmark.description, previousBookmark: previous.description)
+    }
+
+    /// Writes the database file of the state at `point` to `path`.
+    func branch(at point: D1PointInTime?, to path: String) throws {
+        guard let point else { return try copy(to: path) }
+        let archive = try upToDateArchive()
+        try archive.build(try archive.state(at: point), at: path)
+    }
+
+    /// Writes the database as it is to a file of its own, which needs no history.
+    private func copy(to path: String) throws {
+        try FileSystem.remove(path)
+        try connection.sqlite.backUp(to: try SQLiteConnection(path: path, .create))
+        try D1File.openToWrite(path, .keeping).synchronize()
+    }
+
+    /// What is wrong with the archive; also when it leads to another database than the one that is there.
+    func archiveProblems() throws -> [String] {
+        guard archive != nil else { return [] }
+        let archive = try upToDateArchive()
+        let problems = try archive.problems()
+        guard problems.isEmpty else { return problems }
+        let image = archive.restorePath
+        let present = image + ".present"
+        defer {
+            removeImage(image)
+            removeImage(present)
+        }
+        try archive.build(try archive.state(at: .bookmark(position.bookmark.description)), at: image)
+        try copy(to: present)
+        return try D1Archive.difference(image, present).map {
+            ["\(surroundings.archivePath): leads to another database than the present one, from page \($0) on"]
+        } ?? []
+    }
+
+    private func removeImage(_ path: String) {
+        for suffix in ["", "-wal", "-shm"] { try? FileSystem.remove(path + suffix) }
+    }
+
+    private func upToDateArchive() throws -> D1Archive {
+        guard let archive else { throw D1Failure.noHistory }
+        try takeUp()
+        return archive
+    }
+}
