@@ -229,7 +229,7 @@ final class Channel: PollTarget {
         }
         if isOverfull {
             // Nothing is read for now; that the socket has failed must not be reported again and again.
-            if events.contains(.failure) { fail() }
+            if events.isFailure { fail() }
             return watch()
         }
         guard events.isReadable, transport != nil else { return }

@@ -10,8 +10,6 @@ internal import Glibc
         package static let write = Interest(rawValue: EDGE_EPOLLOUT)
         package static let peerClosed = Interest(rawValue: EDGE_EPOLLRDHUP)
         package static let edgeTriggered = Interest(rawValue: EDGE_EPOLLET)
-        package static let failure = Interest(
-            rawValue: EDGE_EPOLLERR | EDGE_EPOLLHUP)
 
         /// Reading will tell: there are bytes, the end, or an error. (In place of set algebra, which is slow for a
         /// type of another module.)

@@ -203,6 +203,7 @@ final class EventLoop: @unchecked Sendable {
     private func watchForHang() {
         guard runningCount > 0 else {
             quietSince = nil
+            if !resetEvents.isEmpty { resetEvents = [] }  // None of them runs any more.
             return
         }
         let now = clock.now()
