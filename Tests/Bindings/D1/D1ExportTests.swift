@@ -195,7 +195,7 @@ import Testing
                     _ = try await database.exec("INSERT INTO a VALUES(zeroblob(2000))\nINSERT INTO b VALUES(1)")
                 }
             }
-            for _ in 0..<20 {
+            for _ in 0..<8 {
                 let text = try await dump(fixture)
                 let lines = text.split(separator: "\n")
                 #expect(

@@ -59,7 +59,7 @@ private final class GrantCounter: BodyProducer {
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct `Buffered source` {
+@Suite(.timeLimit(.minutes(5))) struct `Buffered source` {
     @Test func `grants each byte once, whether its reader waited or not`() async throws {
         let node = try FakeNode()
         defer { node.stop() }

@@ -76,7 +76,7 @@ extension FakeNode {
     fileprivate func openEvents(of worker: FakeWorker) -> Int { worker.runtime.pool.openEvents }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(2))) struct `Channel to an isolate` {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct `Channel to an isolate` {
     @Test func `carries a request to an isolate and its answer back`() async throws {
         try await onThread {
             let node = try FakeNode()

@@ -164,7 +164,7 @@ import Wire
     }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(1))) struct `Edge headers` {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct `Edge headers` {
     /// The headers that an isolate gets, by name.
     private func received(_ lines: [String], _ settings: EdgeSettings) throws -> [String: [String]] {
         let node = try FakeNode(settings: settings)

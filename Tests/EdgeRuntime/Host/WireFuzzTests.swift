@@ -94,7 +94,7 @@ private struct FrameMaker {
     }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(3))) struct `Wire, fuzzed` {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct `Wire, fuzzed` {
     @Test func `whatever an isolate sends, the node lives, clients are served and streams end`() async throws {
         try await onThread {
             let node = try FakeNode()

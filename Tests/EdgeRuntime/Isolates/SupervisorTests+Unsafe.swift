@@ -89,14 +89,17 @@ import Testing
         let node = try await TestNode()
         let neighbour = try await node.spawn("hello")
         _ = await neighbour.answers(until: "hello")
+        let clock = SystemClock()
+        let start = clock.now()
         let flood = try await node.spawn("flood", limits: IsolateLimits(backgroundCPU: .seconds(60)))
         await node.notice(of: flood) { if case .output(let line) = $0 { line.hasPrefix("[") } else { false } }
         for _ in 0..<20 { #expect(await neighbour.echoes()) }
         node.supervisor.kill(flood.id, reason: .unresponsive("floods its standard error"))
         #expect(await node.exit(of: flood).reason == .killed(.unresponsive("floods its standard error")))
         let byteCount = node.output(of: flood).reduce(0) { $0 + $1.utf8.count }
-        // A burst, what the pipe held at the end, and a few seconds of the rate on a slow machine.
-        #expect(byteCount < 1 << 20)
+        // A burst, what the pipe held at the end, and the rate for as long as it lasted.
+        let seconds = Int((clock.now() - start) / .seconds(1)) + 1
+        #expect(byteCount <= 2 * OutputBudget.burstBytes + OutputBudget.bytesPerSecond * seconds)
         #expect(await neighbour.echoes())
     }
 
@@ -181,22 +184,6 @@ import Testing
         isolate.ledgers[0].close(entry)
         #expect(isolate.usage.threadCount == 1)
         #expect(isolate.usage.cpuTime > .zero)
-    }
-
-    @Test func `measures how fast an isolate starts`() async throws {
-        let node = try await TestNode()
-        let clock = SystemClock()
-        var times: [Duration] = []
-        for _ in 0..<40 {
-            let start = clock.now()
-            let isolate = try await node.spawn("hello")
-            _ = await isolate.answers(until: "hello")
-            times.append(clock.now() - start)
-            isolate.closeChannels()
-        }
-        times.sort()
-        print("spawn to first byte: p50 \(times[20]), best \(times[0]), worst \(times[39])")
-        #expect(times[20] < .seconds(1))
     }
 }
 

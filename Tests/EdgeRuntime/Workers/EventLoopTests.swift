@@ -6,7 +6,7 @@ import Wire
 
 @testable import Workers
 
-@Suite(.timeLimit(.minutes(1))) struct `Event loop` {
+@Suite(.timeLimit(.minutes(5))) struct `Event loop` {
     private struct Oops: Error, CustomStringConvertible { var description: String { "it broke" } }
 
     // MARK: Answers

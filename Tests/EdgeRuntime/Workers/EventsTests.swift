@@ -5,7 +5,7 @@ import Wire
 
 @testable import Workers
 
-@Suite(.timeLimit(.minutes(1))) struct `Scheduled and queue events` {
+@Suite(.timeLimit(.minutes(5))) struct `Scheduled and queue events` {
     private struct Oops: Error, CustomStringConvertible { var description: String { "it broke" } }
 
     private final class Consumer: ScheduledHandler, QueueHandler {

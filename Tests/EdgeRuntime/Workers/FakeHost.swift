@@ -18,7 +18,16 @@ final class FakeHost: Sendable {
     }
     struct Ended: Error {}
 
-    private let sockets: [Int32]
+    /// The node's end of a channel. The reading thread holds it too: its number must not pass to another test's file while
+    /// that thread still reads.
+    private final class Socket: Sendable {
+        let number: Int32
+        init(_ number: Int32) { self.number = number }
+        deinit { _ = Glibc.close(number) }
+        func shutDown() { _ = shutdown(number, Int32(SHUT_RDWR)) }
+    }
+
+    private let sockets: [Socket]
     private let frames: [AsyncStream<Frame>]
     private let outcomes: AsyncStream<EventLoop.Outcome>
     let statusDescriptor: Int32
@@ -28,7 +37,7 @@ final class FakeHost: Sendable {
         channelCount: Int = 1, clock: any NodeClock = IsolateClock(),
         make: @escaping @Sendable (Env) throws -> any Worker
     ) throws {
-        var sockets: [Int32] = []
+        var sockets: [Socket] = []
         var far: [Int32] = []
         var frames: [AsyncStream<Frame>] = []
         for _ in 0..<channelCount {
@@ -37,11 +46,11 @@ final class FakeHost: Sendable {
                 throw SystemError("socketpair", errno: errno)
             }
             _ = fcntl(pair[1], F_SETFL, O_NONBLOCK)
-            sockets.append(pair[0])
+            let socket = Socket(pair[0])
+            sockets.append(socket)
             far.append(pair[1])
             let (stream, continuation) = AsyncStream.makeStream(of: Frame.self)
             frames.append(stream)
-            let socket = pair[0]
             SystemThread(name: "fake-host") { Self.read(socket, continuation) }.start()
         }
         self.sockets = sockets
@@ -73,7 +82,7 @@ final class FakeHost: Sendable {
     }
 
     deinit {
-        for socket in sockets { _ = Glibc.close(socket) }
+        for socket in sockets { socket.shutDown() }
         _ = Glibc.close(statusDescriptor)
     }
 
@@ -92,7 +101,7 @@ final class FakeHost: Sendable {
         var offset = 0
         while offset < bytes.count {
             let count = unsafe bytes[offset...].withUnsafeBytes {
-                unsafe Glibc.send(sockets[channel], $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                unsafe Glibc.send(sockets[channel].number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { return }
             offset += count
@@ -145,7 +154,7 @@ final class FakeHost: Sendable {
         send(.reset, stream, [UInt8(truncatingIfNeeded: code), UInt8(code >> 8)] + Array(message.utf8))
     }
 
-    func close(channel: Int = 0) { shutdown(sockets[channel], Int32(SHUT_RDWR)) }
+    func close(channel: Int = 0) { sockets[channel].shutDown() }
 
     // MARK: Receiving
 
@@ -197,12 +206,12 @@ final class FakeHost: Sendable {
         try? FrameHeader.read(unsafe bytes.span.bytes.extracting(droppingFirst: offset))
     }
 
-    private static func read(_ socket: Int32, _ frames: AsyncStream<Frame>.Continuation) {
+    private static func read(_ socket: Socket, _ frames: AsyncStream<Frame>.Continuation) {
         var pending: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
             let count = unsafe buffer.withUnsafeMutableBytes {
-                unsafe Glibc.read(socket, $0.baseAddress, $0.count)
+                unsafe Glibc.read(socket.number, $0.baseAddress, $0.count)
             }
             guard count > 0 else { return frames.finish() }
             pending += buffer[..<count]

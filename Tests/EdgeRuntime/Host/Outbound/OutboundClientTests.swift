@@ -76,7 +76,7 @@ func echo(_ connection: borrowing ServerConnection) {
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct `Outbound fetch` {
+@Suite(.timeLimit(.minutes(5))) struct `Outbound fetch` {
     let clock = VirtualClock()
 
     func makeClient() -> OutboundClient { OutboundClient(clock: clock) }

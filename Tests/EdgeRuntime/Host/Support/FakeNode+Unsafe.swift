@@ -193,7 +193,7 @@ final class FakeSpawner: IsolateSpawner {
 
     /// Waits for an isolate to be started; the time bounds a broken program.
     func next() throws -> FakeIsolate {
-        for _ in 0..<100 {
+        for _ in 0..<600 {
             let isolate = state.withLock { state -> FakeIsolate? in
                 state.waiting.isEmpty ? nil : state.waiting.removeFirst()
             }
