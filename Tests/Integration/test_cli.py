@@ -1,5 +1,6 @@
 """The command line: help, exit codes, messages, and what each command leaves behind."""
 
+import glob
 import json
 import os
 import re
@@ -459,7 +460,29 @@ class Starting(unittest.TestCase):
                 file.write("edge-state 2\n")
             done = edge("run", product("HelloWorker"), "--state", state, "--listen", "127.0.0.1:0", timeout=20)
             self.assertEqual(done.returncode, 1)
-            self.assertIn('"edge-state 2"; this version knows "edge-state 1"', done.stderr)
+            self.assertIn(state + ' was written in the format "edge-state 2"; this version knows "edge-state 1"', done.stderr)
+
+    def test_a_store_of_a_later_version(self):
+        with tempfile.TemporaryDirectory() as state:
+            with Node("run", product("HelloWorker"), state=state):
+                formats = glob.glob(state + "/*/*/format")
+            names = sorted(os.path.basename(os.path.dirname(path)) for path in formats)
+            self.assertEqual(names, ["analytics", "cache", "d1", "kv", "queues", "r2"])
+            for path in formats:
+                with self.subTest(path=path):
+                    with open(path) as file:
+                        was = file.read()
+                    with open(path, "w") as file:
+                        file.write("edge-later 99\n")
+                    done = edge("run", product("HelloWorker"), "--state", state, "--listen", "127.0.0.1:0", timeout=20)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertIn(
+                        f'{os.path.dirname(path)} was written in the format "edge-later 99"; this version knows '
+                        f'"{was.strip()}"', done.stderr)
+                    with open(path, "w") as file:
+                        file.write(was)
+            with Node("run", product("HelloWorker"), state=state) as node:
+                self.assertEqual(node.get("/hello").status, 200)
 
     def test_executables_that_are_none(self):
         text = self.refused("run", "/nowhere/Worker", code=2)

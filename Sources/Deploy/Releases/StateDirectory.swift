@@ -8,7 +8,7 @@ package import System
 ///     control.sqlite              versions, releases, secrets
 ///     artifacts/<sha256>          executables, immutable
 ///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
-///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores
+///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores, each with a `format` of its own
 ///     <tenant>/versions           when each version of its workers first came
 package final class StateDirectory: Sendable {
     package let path: String
@@ -18,7 +18,7 @@ package final class StateDirectory: Sendable {
 
     /// Makes the directory when it is missing, and takes it over.
     ///
-    /// - Throws: `.inUse` while another node has it, `.newerFormat` when a later version wrote it.
+    /// - Throws: `.inUse` while another node has it, `.otherFormat` when another version wrote it.
     package init(path: String) throws(StateError) {
         self.path = path
         do {
@@ -26,18 +26,23 @@ package final class StateDirectory: Sendable {
             lock = try FileTree.openFile(path + "/lock", flags: O_RDWR | O_CREAT, mode: 0o600)
         } catch { throw .system(error) }
         guard lock.lockExclusively() else { throw .inUse(path) }
+        try Self.check(Self.format, in: path)
+    }
+
+    /// Refuses a directory of another format, and marks one that has none yet.
+    private static func check(_ format: String, in directory: String) throws(StateError) {
+        let file = directory + "/format"
         do {
-            if let found = try FileTree.readTextIfPresent(path + "/format") {
-                let text = found.split(separator: "\n").first.map(String.init) ?? ""
-                guard text == Self.format else { throw StateError.newerFormat(text, expected: Self.format) }
-            } else {
-                try FileTree.replaceFile(path + "/format", with: Array((Self.format + "\n").utf8), mode: 0o600)
+            guard let found = try FileTree.readTextIfPresent(file) else {
+                return try FileTree.replaceFile(file, with: Array((format + "\n").utf8), mode: 0o600)
             }
+            let text = found.split(separator: "\n").first.map(String.init) ?? ""
+            guard text == format else { throw StateError.otherFormat(text, expected: format, directory: directory) }
         } catch let error as StateError {
             throw error
         } catch let error as SystemError {
             throw .system(error)
-        } catch { throw .system(SystemError("open", errno: EIO, on: path)) }
+        } catch { throw .system(SystemError("open", errno: EIO, on: file)) }
     }
 
     package var controlDatabase: String { path + "/control.sqlite" }
@@ -45,28 +50,40 @@ package final class StateDirectory: Sendable {
 
     package var assets: String { path + "/assets" }
 
+    /// A tenant's stores, by the names of their directories.
+    package enum Store: String, CaseIterable, Sendable {
+        case kv, d1, r2, queues, cache, analytics
+
+        /// Counts up with each change of what is on disk that an earlier version can't read.
+        var format: String { "edge-\(rawValue) 1" }
+    }
+
     /// The directory of one of a tenant's stores, made when missing.
-    package func store(_ name: String, of tenant: String) throws(StateError) -> String {
+    ///
+    /// - Throws: `.otherFormat` when another version wrote it.
+    package func directory(of store: Store, tenant: String) throws(StateError) -> String {
         let tenantPath = path + "/" + tenant
-        let storePath = tenantPath + "/" + name
+        let storePath = tenantPath + "/" + store.rawValue
         do {
             try FileTree.makeDirectory(tenantPath, mode: 0o700)
             try FileTree.makeDirectory(storePath, mode: 0o700)
         } catch { throw .system(error) }
+        try Self.check(store.format, in: storePath)
         return storePath
     }
 }
 
 package enum StateError: Error, Sendable, CustomStringConvertible {
     case inUse(String)
-    case newerFormat(String, expected: String)
+    case otherFormat(String, expected: String, directory: String)
     case system(SystemError)
 
     package var description: String {
         switch self {
         case .inUse(let path): "\(path) is in use by another node; stop it, or choose another --state"
-        case .newerFormat(let found, let expected):
-            "the state directory was written in the format \"\(found)\"; this version knows \"\(expected)\""
+        case .otherFormat(let found, let expected, let directory):
+            "\(directory) was written in the format \"\(found)\"; this version knows \"\(expected)\": use the version that "
+                + "wrote it, or choose another --state"
         case .system(let error): "\(error)"
         }
     }

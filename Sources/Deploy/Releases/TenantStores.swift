@@ -30,18 +30,18 @@ package final class TenantStores: Sendable {
         state: StateDirectory, tenant: String, timeTravel: Duration = .zero, clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
-        kv = try EmbeddedKVStore(directory: state.store("kv", of: tenant), clock: clock, logger: logger)
+        kv = try EmbeddedKVStore(directory: state.directory(of: .kv, tenant: tenant), clock: clock, logger: logger)
         var limits = D1Limits()
         limits.timeTravel = timeTravel
         d1 = try EmbeddedD1Store(
-            directory: state.store("d1", of: tenant), clock: clock, logger: logger, limits: limits)
-        r2 = try EmbeddedR2Store(directory: state.store("r2", of: tenant), clock: clock, logger: logger)
-        queues = try EmbeddedQueueStore(directory: state.store("queues", of: tenant), clock: clock, logger: logger)
+            directory: state.directory(of: .d1, tenant: tenant), clock: clock, logger: logger, limits: limits)
+        r2 = try EmbeddedR2Store(directory: state.directory(of: .r2, tenant: tenant), clock: clock, logger: logger)
+        queues = try EmbeddedQueueStore(directory: state.directory(of: .queues, tenant: tenant), clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
         analytics = try EmbeddedAnalyticsStore(
-            directory: state.store("analytics", of: tenant), clock: clock, logger: logger)
+            directory: state.directory(of: .analytics, tenant: tenant), clock: clock, logger: logger)
         versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")
-        cache = try EmbeddedResponseCache(directory: state.store("cache", of: tenant), clock: clock, logger: logger)
+        cache = try EmbeddedResponseCache(directory: state.directory(of: .cache, tenant: tenant), clock: clock, logger: logger)
         cacheService = CacheService(cache, clock: clock, logger: logger)
     }
 
