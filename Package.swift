@@ -136,6 +136,7 @@ let package = Package(
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
                 "StoresAnalytics", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
+        room("S3", "Deploy/S3", ["HTTP", "OpenSSL"]),
         room(
             "ControlPlane", "Deploy/ControlPlane",
             ["Releases", "Host", "Caching", "HTTP", "Stores", "Observability", "System"]),
@@ -167,6 +168,7 @@ let package = Package(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "Zlib", "Brotli"]),
+        tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),

@@ -23,7 +23,7 @@ NO_FOUNDATION = {"Wire", "HTTP", "Host", "Isolates", "System"}
 # The arrows: a room of the layer on the left may use rooms of the layers on the right, and of its own.
 LAYERS = {
     "CLI": {"edge"},
-    "Deploy": {"Releases", "ControlPlane"},
+    "Deploy": {"Releases", "ControlPlane", "S3"},
     "Host": {"Host", "Isolates"},
     "Configuration": {"Configuration"},
     "Engines": {

@@ -1,0 +1,34 @@
+/// A request as its signature sees it: path and query exactly as they were sent.
+package struct S3Request: Sendable {
+    package let method: String
+    /// The target up to its first `?`, percent-encoded as sent.
+    package let path: String
+    /// What stands behind that `?`; empty when there is none.
+    package let query: String
+    /// Names in lower case, in the order sent.
+    package let headers: [(name: String, value: String)]
+
+    package init(method: String, target: String, headers: [(name: String, value: String)]) {
+        self.method = method
+        let mark = target.utf8.firstIndex(of: UInt8(ascii: "?"))
+        path = String(target[..<(mark ?? target.endIndex)])
+        query = mark.map { String(target[target.index(after: $0)...]) } ?? ""
+        self.headers = headers
+    }
+
+    package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
+
+    /// The parameters of the query in their order, decoded. A name without `=` has an empty value.
+    package var parameters: [(name: String, value: String)] {
+        query.split(separator: "&").map { pair in
+            let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            return (Self.decode(halves[0]), halves.count == 2 ? Self.decode(halves[1]) : "")
+        }
+    }
+
+    package func parameter(_ name: String) -> String? { parameters.first { $0.name == name }?.value }
+
+    private static func decode(_ text: Substring) -> String {
+        String(decoding: CanonicalRequest.decode(text.utf8, plus: 0x20), as: UTF8.self)
+    }
+}
