@@ -139,7 +139,7 @@ let package = Package(
         room("S3", "Deploy/S3", ["HTTP", "OpenSSL"]),
         room(
             "ControlPlane", "Deploy/ControlPlane",
-            ["Releases", "Host", "Caching", "HTTP", "Stores", "Observability", "System"]),
+            ["Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "Observability", "System"]),
         .executableTarget(
             name: "edge",
             dependencies: [
@@ -168,6 +168,9 @@ let package = Package(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "Zlib", "Brotli"]),
+        tests(
+            "ControlPlaneTests", "Deploy/ControlPlane",
+            ["ControlPlane", "Host", "Observability", "SQLite", "Stores", "System"]),
         tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),

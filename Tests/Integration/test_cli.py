@@ -15,7 +15,7 @@ import unittest
 from harness import READY, ROOT, Node, edge, is_alive, product, wait_until
 from projects import Project
 
-COMMANDS = ["dev", "serve", "run", "check", "config", "secret", "status", "trigger", "doctor"]
+COMMANDS = ["dev", "serve", "run", "check", "config", "secret", "status", "trigger", "token", "audit", "doctor"]
 PLAIN = '[workers.hello]\nproduct = "HelloWorker"\nroutes = ["{domain}/*"]\n'
 SHAPE = 'format = 1\ntenant = "t"\ncompatibility_date = "2026-08-01"\n' + PLAIN
 STAGING = 'format = 1\ndomain = "staging.example"\nlisten = ["127.0.0.1:0"]\n'

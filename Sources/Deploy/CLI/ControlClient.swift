@@ -20,10 +20,15 @@ struct ControlClient {
         var body: String
     }
 
-    func get(_ target: String) throws(SystemError) -> Answer {
+    func get(_ target: String) throws(SystemError) -> Answer { try send("GET", target) }
+
+    /// - Parameter token: For the API; told in no other place.
+    func send(_ method: String, _ target: String, token: String? = nil, json: [UInt8]? = nil) throws(SystemError) -> Answer {
         let socket = try address.connect()
-        try socket.writeAll(
-            Array("GET \(target) HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n\r\n".utf8), on: "\(address)")
+        var head = "\(method) \(target) HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n"
+        if let token { head += "Authorization: Bearer \(token)\r\n" }
+        if let json { head += "Content-Type: application/json\r\nContent-Length: \(json.count)\r\n" }
+        try socket.writeAll(Array((head + "\r\n").utf8) + (json ?? []), on: "\(address)")
         var bytes: [UInt8] = []
         var piece = [UInt8](repeating: 0, count: 16 << 10)
         while true {

@@ -108,6 +108,7 @@ struct DevSession {
         let runner = try process.makeRunner(
             tenant: configuration.tenant, timeTravel: configuration.retention.timeTravel, secrets: secrets)
         let endpoints = try await process.listen()
+        try process.serveAPI([configuration.tenant])
         await process.control.attach(node: process.node, runner: runner)
         do {
             _ = try await runner.apply(try describe(configuration, number: 1))

@@ -12,7 +12,8 @@ enum Edge {
     static var commands: [any Command.Type] {
         [
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
-            SecretCommand.self, StatusCommand.self, TriggerCommand.self, DoctorCommand.self,
+            SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
+            DoctorCommand.self,
         ]
     }
 

@@ -56,6 +56,17 @@ struct NodeProcess {
             logger: logger.with("tenant", tenant))
     }
 
+    /// Opens the API for these tenants, with the operator's token in the state directory.
+    func serveAPI(_ tenants: [String]) throws {
+        let tokens = try TokenStore(database: state.controlDatabase)
+        try OperatorToken.establish(in: state.path, tokens, at: clock.wallTime())
+        let audit = try AuditLog(database: state.controlDatabase)
+        control.serve(
+            API.make(
+                tokens: tokens, audit: audit, accounts: Accounts(tenants), version: Edge.version, clock: clock,
+                logger: logger))
+    }
+
     /// A tenant's release, and where its secrets come from.
     struct Tenancy {
         var description: ReleaseDescription
@@ -71,6 +82,7 @@ struct NodeProcess {
     func serve(_ tenancies: [Tenancy], reload: (@Sendable () -> HostReload.Fresh?)? = nil) async -> Int32 {
         do {
             let endpoints = try await listen()
+            try serveAPI(tenancies.map(\.description.tenant))
             var runners: [ReleaseRunner] = []
             for tenancy in tenancies {
                 let runner = try makeRunner(

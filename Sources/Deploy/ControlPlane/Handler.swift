@@ -10,6 +10,7 @@ package final class Handler: LocalHandler {
     private struct State {
         var node: Node?
         var runners: [ReleaseRunner] = []
+        var api: API?
         var isReady = false
         var isDraining = false
     }
@@ -32,12 +33,20 @@ package final class Handler: LocalHandler {
         }
     }
 
+    /// Serves the API on the control listener from now on.
+    package func serve(_ api: API) { state.withLock { $0.api = api } }
+
     package func becomeReady() async { state.withLock { $0.isReady = true } }
     package func startDraining() async { state.withLock { $0.isDraining = true } }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
         if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
             return await PurgeRequest.answer(request, zone: zone, state.withLock { $0.runners })
+        }
+        if request.listener == .control, API.isBelow(request.path), !isAnalytics(request.path),
+            let api = state.withLock({ $0.api })
+        {
+            return await api.answer(request)
         }
         switch (request.listener, request.method, request.path) {
         case (_, "GET", "/__edge/health/live"), (_, "HEAD", "/__edge/health/live"): return .text("live\n")
@@ -46,12 +55,14 @@ package final class Handler: LocalHandler {
         case (_, _, "/cdn-cgi/handler/scheduled"): return await triggerScheduled(request)
         case (.control, "GET", "/status"): return await status()
         case (.control, "GET", "/metrics"): return await metrics()
-        case (.control, let method, let path) where environment == "dev" && AnalyticsRoute(path) != nil:
+        case (.control, let method, let path) where isAnalytics(path):
             return await analytics(request, method)
         case (.control, _, _): return .failure(404, 7000, "No route for that URI")
         case (.edge, _, _): return .text("not found\n", status: 404)
         }
     }
+
+    private func isAnalytics(_ path: String) -> Bool { environment == "dev" && AnalyticsRoute(path) != nil }
 
     /// Fails first when the node drains, so that a load balancer sends no more.
     private var readiness: LocalResponse {

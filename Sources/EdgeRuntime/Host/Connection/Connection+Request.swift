@@ -334,7 +334,7 @@ extension Connection: Dispatchable, EventOwner {
                 target: exchange.url.map { String(decoding: $0.bytes[$0.pathAndQuery], as: UTF8.self) }
                     ?? span.text(parser.head.pathAndQuery),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
-                body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil)
+                body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil, client: client.address.text)
         }
     }
 

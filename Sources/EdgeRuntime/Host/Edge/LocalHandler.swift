@@ -12,10 +12,12 @@ package struct LocalRequest: Sendable {
     /// In the order sent, names in lower case.
     package var headers: [(name: String, value: String)]
     package var body: (any BodySource)?
+    /// The address of the connection's other end.
+    package var client: String
 
     package init(
         listener: Listener, method: String, target: String, host: String,
-        headers: [(name: String, value: String)], body: (any BodySource)?
+        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = ""
     ) {
         self.listener = listener
         self.method = method
@@ -23,6 +25,7 @@ package struct LocalRequest: Sendable {
         self.host = host
         self.headers = headers
         self.body = body
+        self.client = client
     }
 
     /// The target without its query, still percent-encoded.

@@ -1,0 +1,112 @@
+package import Host
+package import Stores
+
+/// One operation of the API: what routes a request to it, who may use it, and what the OpenAPI document says of it.
+package struct APIOperation: Sendable {
+    package enum Level: String, Comparable, Sendable {
+        case read, edit
+        package static func < (left: Self, right: Self) -> Bool { left == .read && right == .edit }
+    }
+
+    /// What a token may be allowed to do, by product.
+    package enum Product: String, CaseIterable, Sendable {
+        case workers, kv, d1, r2, queues, cache, analytics, tokens, audit
+    }
+
+    package enum Access: Equatable, Sendable {
+        /// Without a token.
+        case everybody
+        /// Any token.
+        case everyToken
+        /// On the account that the path names.
+        case account(Product, Level)
+    }
+
+    package struct Parameter: Sendable {
+        package let name: String
+        package let schema: APISchema
+        package let about: String
+        package init(_ name: String, _ schema: APISchema, _ about: String) {
+            self.name = name
+            self.schema = schema
+            self.about = about
+        }
+    }
+
+    package enum Body: Sendable {
+        case none
+        /// Read whole, at most this long, and checked against its schema.
+        case json(APISchema, bytesMax: Int = 1 << 20)
+        /// Given to the operation as it arrives.
+        case stream(about: String)
+    }
+
+    package enum Result: Sendable {
+        /// In the envelope.
+        case json(APISchema)
+        /// The bytes of a value, without an envelope.
+        case raw(about: String)
+    }
+
+    let method: String
+    let path: PathTemplate
+    /// Of the OpenAPI document, and of the audit log.
+    let id: String
+    let summary: String
+    let access: Access
+    let query: [Parameter]
+    let body: Body
+    let result: Result
+    /// Whether a client may send it again when it doesn't know what became of it.
+    let isIdempotent: Bool
+    let answer: @Sendable (APICall) async throws -> APIReply
+
+    package init(
+        _ method: String, _ path: String, id: String, _ summary: String, _ access: Access, query: [Parameter] = [],
+        body: Body = .none, result: Result, isIdempotent: Bool? = nil,
+        answer: @escaping @Sendable (APICall) async throws -> APIReply
+    ) {
+        self.method = method
+        self.path = PathTemplate(path)
+        self.id = id
+        self.summary = summary
+        self.access = access
+        self.query = query
+        self.body = body
+        self.result = result
+        self.isIdempotent = isIdempotent ?? (method != "POST")
+        self.answer = answer
+    }
+
+    /// Whether it changes something: such calls are written into the audit log.
+    var isMutating: Bool {
+        if case .account(_, let level) = access { return level == .edit }
+        return method != "GET"
+    }
+}
+
+/// A request that has been routed, allowed and checked.
+package struct APICall: Sendable {
+    package let principal: Principal
+    /// The tenant that the path names, when it names one.
+    package let tenant: String?
+    /// Of the path, decoded once.
+    package let parameters: [String: String]
+    package let query: [(name: String, value: String)]
+    package let headers: [(name: String, value: String)]
+    /// What arrived, where the operation takes JSON; `null` else.
+    package let json: JSON
+    package let body: (any BodySource)?
+
+    package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
+    package func queryValue(_ name: String) -> String? { query.first { $0.name == name }?.value }
+}
+
+/// What an operation answers.
+package enum APIReply: Sendable {
+    /// In the envelope; `info` is its `result_info`.
+    case result(JSON, info: JSON? = nil, messages: [APIError.Cause] = [], status: Int = 200)
+    /// The envelope without a `result`, as a few deletions answer.
+    case noResult
+    case raw(LocalResponse)
+}
