@@ -227,7 +227,7 @@ import Testing
         await fixture.store.close()
         // As a node left it that knew no index of ages.
         var options = LMDBEnvironment.Options()
-        options.databasesMax = 8
+        options.databasesMax = 16
         let environment = try LMDBEnvironment(directory: fixture.path + "/queues", options: options)
         let ages = try environment.openDatabase("ages")
         try environment.write { try $0.removeAll(in: ages) }
