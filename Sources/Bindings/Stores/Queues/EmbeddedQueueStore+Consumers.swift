@@ -24,7 +24,7 @@ extension EmbeddedQueueStore {
             try Self.makeDeadLetterQueue(of: draft, tables, at: now, transaction)
             return record
         }
-        notify([queue])
+        notifyOfConsumers()
         return record
     }
 
@@ -41,7 +41,7 @@ extension EmbeddedQueueStore {
             try Self.makeDeadLetterQueue(of: draft, tables, at: clock.wallTime(), transaction)
             return record
         }
-        notify([queue])
+        notifyOfConsumers()
         return record
     }
 
@@ -52,7 +52,7 @@ extension EmbeddedQueueStore {
             try tables.save(nil, of: row, transaction)
             return true
         }
-        notify([queue])
+        notifyOfConsumers()
         return isRemoved
     }
 
@@ -88,7 +88,7 @@ extension EmbeddedQueueStore {
             }
             return changed
         }
-        notify(changed)
+        if !changed.isEmpty { notifyOfConsumers() }
     }
 
     private static func check(_ draft: QueueConsumerDraft, for queue: String) throws(QueueError) {

@@ -103,6 +103,7 @@ extension EmbeddedQueueStore {
         }
         rates.setLimit(nil, of: name)
         notify([name])
+        notifyOfConsumers()
     }
 
     package func settings(of queue: String) throws(QueueError) -> QueueSettings {

@@ -27,6 +27,7 @@ package final class EmbeddedQueueStore: QueueStore {
     /// Queues whose senders were told that the product may refuse their delays.
     let warned = Mutex<Set<String>>([])
     private let observers = Mutex<[@Sendable (String) -> Void]>([])
+    private let consumerObservers = Mutex<[@Sendable () -> Void]>([])
     /// Ends with `close`, or when the store is gone.
     private let sweeper = Mutex<Task<Void, Never>?>(nil)
 
@@ -134,7 +135,16 @@ package final class EmbeddedQueueStore: QueueStore {
         observers.withLock { $0.append(notify) }
     }
 
+    package func onConsumerChange(_ notify: @escaping @Sendable () -> Void) {
+        consumerObservers.withLock { $0.append(notify) }
+    }
+
     // MARK: Inside
+
+    func notifyOfConsumers() {
+        let observers = consumerObservers.withLock { $0 }
+        for observer in observers { observer() }
+    }
 
     func notify(_ queues: [String]) {
         let observers = observers.withLock { $0 }

@@ -151,9 +151,12 @@ package protocol QueueStore: Sendable {
     func verify() async throws(QueueError) -> [String]
 
     /// Calls `notify` with a queue's name whenever something in it may have become ready, or will at another
-    /// time than before, or its consumer changed. Never calls it for time that passes: see
-    /// `QueueReadiness.nextReady`. `notify` must not block.
+    /// time than before. Never calls it for time that passes: see `QueueReadiness.nextReady`. `notify` must not
+    /// block.
     func onReady(_ notify: @escaping @Sendable (_ queue: String) -> Void)
+
+    /// Calls `notify` whenever a queue gets another consumer, or loses it. `notify` must not block.
+    func onConsumerChange(_ notify: @escaping @Sendable () -> Void)
 }
 
 extension QueueStore {
@@ -180,7 +183,7 @@ extension QueueStore {
     }
 }
 
-package enum QueueError: Error, Equatable, Sendable {
+package enum QueueError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The caller's mistake, in the product's words.
     case refused(CallFailure)
     case noSuchQueue(String)
@@ -190,4 +193,14 @@ package enum QueueError: Error, Equatable, Sendable {
     case overloaded
     /// The disk's or the engine's failure; it stands in the log. Nothing was changed.
     case failed
+
+    package var description: String {
+        switch self {
+        case .refused(let failure): failure.description
+        case .noSuchQueue(let name): "there is no queue \"\(name)\""
+        case .deliveryPaused: "delivery is paused"
+        case .overloaded: "too many changes wait for the disk"
+        case .failed: "the store failed; the log says why"
+        }
+    }
 }
