@@ -6,13 +6,24 @@ internal import Synchronization
 internal import System
 internal import Wire
 
-/// Delivers queues to the workers that consume them. Each consumed queue has one loop, which asks a `ConsumerScheduler` what
-/// to do; batches on their way are tasks of their own and end on the release that they started in.
+/// Delivers queues to the workers that the store says consume them. Each consumed queue has one loop, which asks a
+/// `ConsumerScheduler` what to do; batches on their way are tasks of their own and end on the release that they started in.
 actor QueueDriver {
-    private let node: Node
-    private let store: EmbeddedQueueStore
+    /// Gives a worker a batch. Throws `Refused` when the batch never reached the worker.
+    typealias Deliver = @Sendable (QueueBatchMessage) async throws -> QueueBatchReply
+
+    struct Refused: Error { let reason: String }
+
+    private let store: any QueueStore
+    private let clock: any NodeClock
     private let logger: Logger
     private let bells = QueueBells()
+    private let changes = QueueBells()
+    private static let anyConsumer = "consumers"
+    /// Looks at the consumers whenever one of them changes.
+    private var watch: Task<Void, Never>?
+    /// Those of the release that serves, by name.
+    private var workers: [String: Deliver] = [:]
     private var loops: [String: Task<Void, Never>] = [:]
     private var targets: [String: Target] = [:]
     private var schedulers: [String: ConsumerScheduler] = [:]
@@ -26,36 +37,72 @@ actor QueueDriver {
     private var isStopping = false
 
     /// Batches of one queue at once that a tenant may have.
-    private static let tenantCap = 32
+    static let tenantCap = 32
 
     private struct Target {
-        let consumer: WorkerDescription.Consumer
+        let worker: String
         let settings: QueueConsumerSettings
-        let worker: WorkerRuntime
-        let release: ReleaseRuntime
+        let deliver: Deliver
     }
 
-    init(node: Node, store: EmbeddedQueueStore, logger: Logger) {
-        self.node = node
+    init(store: any QueueStore, clock: any NodeClock, logger: Logger) {
         self.store = store
+        self.clock = clock
         self.logger = logger
         let bells = bells
         store.onReady { bells.ring($0) }
+        let changes = changes
+        store.onConsumerChange { changes.ring(Self.anyConsumer) }
     }
 
-    /// Batches that start from now on go to `release`, whose queues are open.
-    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) {
+    /// How the workers of a release get their batches.
+    static func workers(of release: ReleaseRuntime, on node: Node) -> [String: Deliver] {
+        release.workers.mapValues { worker in
+            { batch in
+                var encoder = WireEncoder(capacity: 4096)
+                batch.encode(into: &encoder)
+                let count = batch.items.count
+                do {
+                    return try await node.send(.queue, encoder.bytes, to: worker, of: release) { decoder throws(WireError) in
+                        let reply = try QueueBatchReply(decoding: &decoder)
+                        guard reply.decisions.count == count else {
+                            throw .invalidValue("number of decisions", offset: decoder.offset)
+                        }
+                        return reply
+                    }
+                } catch Node.EventError.refused(let reason) { throw Refused(reason: reason) }
+            }
+        }
+    }
+
+    /// Batches that start from now on go to these workers, whose queues are open.
+    func install(_ workers: [String: Deliver]) {
         isStopping = false
+        self.workers = workers
+        if watch == nil {
+            // Owned by this actor: cancelled by stop.
+            let bell = changes.makeBell(Self.anyConsumer)
+            watch = Task { for await _ in bell { self.reload() } }
+        }
+        reload()
+    }
+
+    /// Takes up what the store says of consumers.
+    private func reload() {
+        if isStopping { return }
         var fresh: [String: Target] = [:]
-        for worker in description.workers {
-            guard let runtime = release.workers[worker.name] else { continue }
-            for consumer in worker.consumers {
-                let settings = QueueConsumerSettings(
-                    batchSizeMax: consumer.batchSize, batchTimeout: consumer.batchTimeout,
-                    retriesMax: consumer.retriesMax, retryDelaySeconds: consumer.retryDelaySeconds,
-                    deadLetterQueue: consumer.deadLetterQueue, concurrencyMax: consumer.concurrencyMax)
-                fresh[consumer.queue] = Target(
-                    consumer: consumer, settings: settings, worker: runtime, release: release)
+        do throws(QueueError) {
+            for queue in try store.queues() {
+                guard let consumer = queue.consumer, case .worker(let script) = consumer.kind, let deliver = workers[script]
+                else { continue }
+                fresh[queue.name] = Target(worker: script, settings: consumer.settings, deliver: deliver)
+            }
+        } catch {
+            // What was known before goes on being delivered.
+            logger.log(.error, "the consumers of queues can't be read: \(error)")
+            for (queue, target) in targets {
+                guard let deliver = workers[target.worker] else { continue }
+                fresh[queue] = Target(worker: target.worker, settings: target.settings, deliver: deliver)
             }
         }
         for (queue, loop) in loops where fresh[queue] == nil {
@@ -64,7 +111,7 @@ actor QueueDriver {
             schedulers[queue] = nil
         }
         for (queue, target) in fresh {
-            let isUnchanged = targets[queue]?.consumer == target.consumer
+            let isUnchanged = targets[queue].map { $0.settings == target.settings && $0.worker == target.worker } ?? false
             if !isUnchanged {
                 schedulers[queue] = ConsumerScheduler(
                     target.settings, tenantCap: Self.tenantCap, inFlightCount: inFlight[queue] ?? 0)
@@ -80,6 +127,8 @@ actor QueueDriver {
     /// No new batches; returns when those on their way are settled.
     func stop() async {
         isStopping = true
+        watch?.cancel()
+        watch = nil
         let ending = Array(loops.values)
         for loop in ending { loop.cancel() }
         loops = [:]
@@ -96,7 +145,7 @@ actor QueueDriver {
         while !Task.isCancelled {
             guard let target = targets[queue], var scheduler = schedulers[queue] else { return }
             do throws(QueueError) {
-                let now = node.clock.wallTime()
+                let now = clock.wallTime()
                 let readiness = try store.readiness(of: queue, countMax: scheduler.readyCountMax)
                 let action = scheduler.next(readiness, now: now)
                 schedulers[queue] = scheduler
@@ -123,15 +172,15 @@ actor QueueDriver {
                 }
             } catch {
                 logger.log(.error, "a queue can't be read: \(error)", [("queue", queue)])
-                do { try await node.clock.sleep(for: .seconds(1)) } catch { return }
+                do { try await clock.sleep(for: .seconds(1)) } catch { return }
             }
         }
     }
 
     private func schedule(_ queue: String, at time: UnixTime) -> ClockTimer {
-        let wait = Duration.milliseconds(max(1, time.milliseconds - node.clock.wallTime().milliseconds))
+        let wait = Duration.milliseconds(max(1, time.milliseconds - clock.wallTime().milliseconds))
         let bells = bells
-        return node.clock.schedule(at: node.clock.now() + wait) { bells.ring(queue) }
+        return clock.schedule(at: clock.now() + wait) { bells.ring(queue) }
     }
 
     // MARK: One batch
@@ -165,27 +214,16 @@ actor QueueDriver {
     }
 
     private func deliver(_ lease: QueueLease, _ number: UInt64, to target: Target) async {
-        var encoder = WireEncoder(capacity: 4096)
-        lease.batch.encode(into: &encoder)
         var outcome = ConsumerScheduler.Outcome.failed
         do {
-            let count = lease.messages.count
-            let reply = try await node.send(
-                .queue, encoder.bytes, to: target.worker, of: target.release
-            ) { decoder throws(WireError) in
-                let reply = try QueueBatchReply(decoding: &decoder)
-                guard reply.decisions.count == count else {
-                    throw .invalidValue("number of decisions", offset: decoder.offset)
-                }
-                return reply
-            }
+            let reply = try await target.deliver(lease.batch)
             if reply.succeeded { outcome = .succeeded }
             await settle(lease, number, reply.decisions, target)
-        } catch Node.EventError.refused(let reason) {
+        } catch let refused as Refused {
             // The batch never reached the handler: that costs no attempt.
-            logger.log(.warning, "a batch found no isolate: \(reason)", fields(lease, target))
+            logger.log(.warning, "a batch found no isolate: \(refused.reason)", fields(lease, target))
             await release(lease, number, target)
-            do { try await node.clock.sleep(for: .seconds(1)) } catch {}
+            do { try await clock.sleep(for: .seconds(1)) } catch {}
         } catch {
             logger.log(.error, "a batch failed: \(error)", fields(lease, target))
             await settle(lease, number, lease.messages.map { _ in .retry(delaySeconds: nil) }, target)
@@ -198,7 +236,7 @@ actor QueueDriver {
         beginSettling(number)
         defer { settling.remove(number) }
         do throws(QueueError) {
-            try await store.releasePatiently(lease, clock: node.clock) { [logger] error in
+            try await store.releasePatiently(lease, clock: clock) { [logger] error in
                 logger.log(.warning, "a batch could not be given back yet: \(error)", fields)
             }
         } catch {
@@ -220,7 +258,7 @@ actor QueueDriver {
         let fields = fields(lease, target)
         do throws(QueueError) {
             let settlement = try await store.settlePatiently(
-                lease, decisions, consumer: target.settings, clock: node.clock
+                lease, decisions, consumer: target.settings, clock: clock
             ) { [logger] error in
                 logger.log(.warning, "a batch could not be settled yet: \(error)", fields)
             }
@@ -252,7 +290,7 @@ actor QueueDriver {
     }
 
     private func fields(_ lease: QueueLease, _ target: Target) -> [(name: String, value: String)] {
-        [("queue", lease.queue), ("messages", "\(lease.messages.count)"), ("worker", target.worker.name)]
+        [("queue", lease.queue), ("messages", "\(lease.messages.count)"), ("worker", target.worker)]
     }
 }
 

@@ -50,7 +50,8 @@ extension ReleaseDescription {
                 WorkerDescription.Consumer(
                     queue: consumer.queue, batchSize: consumer.batchCountMax, batchTimeout: consumer.batchTimeout,
                     retriesMax: consumer.retriesMax, retryDelaySeconds: consumer.retryDelay.components.seconds,
-                    deadLetterQueue: consumer.deadLetterQueue, concurrencyMax: consumer.concurrencyMax)
+                    deadLetterQueue: consumer.deadLetterQueue, concurrencyMax: consumer.concurrencyMax,
+                    delivery: consumer.kind == .pull ? .pull : .push, visibilityTimeout: consumer.visibilityTimeout)
             }
             workers.append(description)
         }
@@ -62,7 +63,9 @@ extension ReleaseDescription {
             queues: configuration.queues.map { queue in
                 QueueDescription(
                     name: queue.name, deliveryDelaySeconds: queue.deliveryDelay.components.seconds,
-                    retentionSeconds: queue.retention.components.seconds)
+                    retentionSeconds: queue.retention.components.seconds,
+                    messagesPerSecondMax: queue.messagesPerSecondMax.map(Int64.init),
+                    backlogBytesMax: queue.backlogBytesMax.map(Int64.init))
             })
         analyticsRetention = configuration.retention.analytics
     }

@@ -34,11 +34,20 @@ package struct QueueDescription: Sendable, Equatable {
     /// For messages sent without a delay of their own.
     package var deliveryDelaySeconds: Int64
     package var retentionSeconds: Int64
+    /// `nil`: no limit.
+    package var messagesPerSecondMax: Int64?
+    /// `nil`: the product's.
+    package var backlogBytesMax: Int64?
 
-    package init(name: String, deliveryDelaySeconds: Int64, retentionSeconds: Int64) {
+    package init(
+        name: String, deliveryDelaySeconds: Int64, retentionSeconds: Int64, messagesPerSecondMax: Int64? = nil,
+        backlogBytesMax: Int64? = nil
+    ) {
         self.name = name
         self.deliveryDelaySeconds = deliveryDelaySeconds
         self.retentionSeconds = retentionSeconds
+        self.messagesPerSecondMax = messagesPerSecondMax
+        self.backlogBytesMax = backlogBytesMax
     }
 }
 
@@ -93,7 +102,14 @@ package struct WorkerDescription: Sendable {
     }
 
     package struct Consumer: Sendable, Equatable {
+        package enum Delivery: Sendable, Equatable {
+            /// To the worker.
+            case push
+            /// Clients fetch the messages; the worker only says how.
+            case pull
+        }
         package var queue: String
+        package var delivery: Delivery
         package var batchSize: Int
         package var batchTimeout: Duration
         package var retriesMax: Int
@@ -101,11 +117,16 @@ package struct WorkerDescription: Sendable {
         package var deadLetterQueue: String?
         /// `nil`: follows the backlog.
         package var concurrencyMax: Int?
+        /// How long a pull keeps its messages.
+        package var visibilityTimeout: Duration
 
         package init(
             queue: String, batchSize: Int = 10, batchTimeout: Duration = .seconds(5), retriesMax: Int = 3,
-            retryDelaySeconds: Int64 = 0, deadLetterQueue: String? = nil, concurrencyMax: Int? = nil
+            retryDelaySeconds: Int64 = 0, deadLetterQueue: String? = nil, concurrencyMax: Int? = nil,
+            delivery: Delivery = .push, visibilityTimeout: Duration = .seconds(30)
         ) {
+            self.delivery = delivery
+            self.visibilityTimeout = visibilityTimeout
             self.queue = queue
             self.batchSize = batchSize
             self.batchTimeout = batchTimeout

@@ -52,7 +52,7 @@ package actor ReleaseRunner {
         self.logger = logger
         clock = node.clock
         crons = CronDriver(node: node, logger: logger)
-        queues = QueueDriver(node: node, store: stores.queues, logger: logger)
+        queues = QueueDriver(store: stores.queues, clock: node.clock, logger: logger)
     }
 
     /// Answers a query about the tenant's data points.
@@ -273,7 +273,7 @@ package actor ReleaseRunner {
             }
             try require("fetch", !worker.routes.isEmpty || !worker.domains.isEmpty, "it has routes")
             try require("scheduled", !worker.crons.isEmpty, "it has crons")
-            try require("queue", !worker.consumers.isEmpty, "it consumes a queue")
+            try require("queue", worker.consumers.contains { $0.delivery == .push }, "it consumes a queue")
         }
     }
 
@@ -293,7 +293,7 @@ package actor ReleaseRunner {
         stores.analytics.keepPoints(for: description.analyticsRetention)
         await routing.install(description, release)
         await crons.install(description, release)
-        await queues.install(description, release)
+        await queues.install(QueueDriver.workers(of: release, on: node))
         // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
         // those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
         let node = node
@@ -362,6 +362,7 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case migrationFailed(database: String, file: String, reason: String)
     case migrationChanged(database: String, file: String)
     case queueNotOpened(String, reason: String)
+    case consumersNotSet(reason: String)
 
     package var description: String {
         switch self {
@@ -382,6 +383,7 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
         case .migrationChanged(let database, let file):
             "migration \(file) of database \"\(database)\" has been applied, and its text is another one now: put the old "
                 + "text back, and make the change in a new file"
+        case .consumersNotSet(let reason): "the release can't consume its queues: \(reason)"
         case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }

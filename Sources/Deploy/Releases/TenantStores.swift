@@ -53,7 +53,7 @@ package final class TenantStores: Sendable {
     }
 
     func queueService(_ queue: String, delaySeconds: Int64?) async throws -> any StoreService {
-        try await open(queue, nil)
+        try await open(queue)
         return QueueService(queues, queue: queue, deliveryDelaySeconds: delaySeconds)
     }
 
@@ -64,23 +64,31 @@ package final class TenantStores: Sendable {
             rateLimiter, namespace: limit.namespace, limit: limit.limit, periodSeconds: limit.periodSeconds)
     }
 
-    /// Makes the queues of a release, and gives those that it describes their settings.
+    /// Makes the queues of a release, gives those that it describes their settings, and all their consumers. A pause of
+    /// delivery is no matter of releases: it stays.
     func openQueues(of description: ReleaseDescription) async throws {
         for queue in description.queues {
-            let settings = QueueSettings(
-                deliveryDelaySeconds: queue.deliveryDelaySeconds, retentionSeconds: queue.retentionSeconds)
-            try await open(queue.name, settings)
-        }
-        let described = Set(description.queues.map(\.name))
-        for consumer in description.workers.flatMap(\.consumers) {
-            for name in [consumer.queue, consumer.deadLetterQueue].compactMap({ $0 }) where !described.contains(name) {
-                try await open(name, nil)
+            let change = QueueSettingsChange(
+                deliveryDelaySeconds: queue.deliveryDelaySeconds, retentionSeconds: queue.retentionSeconds,
+                messagesPerSecondMax: .some(queue.messagesPerSecondMax), backlogBytesMax: .some(queue.backlogBytesMax))
+            do throws(QueueError) { try await queues.configureQueue(queue.name, change) } catch {
+                throw ReleaseError.queueNotOpened(queue.name, reason: "\(error)")
             }
+        }
+        var drafts: [String: QueueConsumerDraft] = [:]
+        for worker in description.workers {
+            for consumer in worker.consumers {
+                try await open(consumer.queue)
+                drafts[consumer.queue] = QueueConsumerDraft(consumer, of: worker.name)
+            }
+        }
+        do throws(QueueError) { try await queues.setReleaseConsumers(drafts) } catch {
+            throw ReleaseError.consumersNotSet(reason: "\(error)")
         }
     }
 
-    private func open(_ queue: String, _ settings: QueueSettings?) async throws {
-        do throws(QueueError) { try await queues.openQueue(queue, settings: settings) } catch {
+    private func open(_ queue: String) async throws {
+        do throws(QueueError) { try await queues.openQueue(queue, settings: nil) } catch {
             throw ReleaseError.queueNotOpened(queue, reason: "\(error)")
         }
     }
@@ -124,5 +132,16 @@ package final class TenantStores: Sendable {
         await kv.close()
         await r2.close()
         await analytics.close()
+    }
+}
+
+extension QueueConsumerDraft {
+    init(_ consumer: WorkerDescription.Consumer, of worker: String) {
+        self.init(
+            consumer.delivery == .pull ? .pull : .worker(script: worker),
+            QueueConsumerSettings(
+                batchSizeMax: consumer.batchSize, batchTimeout: consumer.batchTimeout, retriesMax: consumer.retriesMax,
+                retryDelaySeconds: consumer.retryDelaySeconds, deadLetterQueue: consumer.deadLetterQueue,
+                concurrencyMax: consumer.concurrencyMax, visibilityTimeout: consumer.visibilityTimeout))
     }
 }

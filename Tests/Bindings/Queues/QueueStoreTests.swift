@@ -227,7 +227,7 @@ import Testing
         await fixture.store.close()
         // As a node left it that knew no index of ages.
         var options = LMDBEnvironment.Options()
-        options.databasesMax = 8
+        options.databasesMax = 16
         let environment = try LMDBEnvironment(directory: fixture.path + "/queues", options: options)
         let ages = try environment.openDatabase("ages")
         try environment.write { try $0.removeAll(in: ages) }
@@ -291,125 +291,6 @@ import Testing
                 #expect(!error.message.isEmpty, "seed \(seed)")
             }
         }
-    }
-
-    @Test func `behaves as a list under random operations, reopenings and jumps of time`() async throws {
-        struct Message {
-            var sequence: Int
-            var body: String
-            var attempts: UInt32 = 0
-            var readyAt: Int64
-            var isLeased = false
-        }
-        let seed = UInt64.random(in: 0 ... .max)
-        var generator = SeededGenerator(seed: seed)
-        let fixture = try QueueFixture()
-        _ = try await fixture.queue()
-        let consumer = QueueConsumerSettings(batchSizeMax: 4, retriesMax: 2, retryDelaySeconds: 3)
-        var model: [String: Message] = [:]
-        var leases: [QueueLease] = []
-        var count = 0
-        var deliveredLast = Set<String>()
-
-        for step in 0..<1500 {
-            let context: Comment = "seed \(seed), step \(step)"
-            switch Int.random(in: 0..<100, using: &generator) {
-            case 0..<30:
-                let delays = (0..<Int.random(in: 1...5, using: &generator)).map { _ in
-                    Bool.random(using: &generator) ? 0 : Int.random(in: 0...20, using: &generator)
-                }
-                let bodies = delays.indices.map { "body \(count + $0)" }
-                let queue = Queue(
-                    transport: LoopbackTransport(QueueService(fixture.store, queue: "events")), binding: 0)
-                try await queue.sendBatch(
-                    zip(bodies, delays).map { QueueMessageToSend($0, contentType: .text, delaySeconds: $1) })
-                for (body, delay) in zip(bodies, delays) {
-                    model[body] = Message(
-                        sequence: count, body: body, readyAt: fixture.now + Int64(delay) * 1000)
-                    count += 1
-                }
-            case 30..<60:
-                let lease = try await fixture.lease("events", consumer)
-                let expected = model.values
-                    .filter { !$0.isLeased && $0.readyAt <= fixture.now }
-                    .sorted { ($0.readyAt, $0.sequence) < ($1.readyAt, $1.sequence) }
-                // Those whose attempts are used up by crashes are dropped on the way.
-                let dropped = expected.filter { $0.attempts > 2 }
-                let delivered = Array(expected.filter { $0.attempts <= 2 }.prefix(4))
-                if let last = delivered.last, delivered.count == 4 {
-                    for message in dropped
-                    where (message.readyAt, message.sequence) < (last.readyAt, last.sequence) {
-                        model[message.body] = nil
-                    }
-                } else {
-                    for message in dropped { model[message.body] = nil }
-                }
-                #expect(
-                    lease?.messages.map { String(decoding: $0.item.body, as: UTF8.self) } ?? []
-                        == delivered.map(\.body), context)
-                for message in delivered {
-                    model[message.body]?.attempts += 1
-                    model[message.body]?.isLeased = true
-                    #expect(
-                        lease?.messages.first { $0.item.body == Array(message.body.utf8) }?.item.attempts
-                            == message.attempts + 1, context)
-                }
-                if let lease {
-                    leases.append(lease)
-                    deliveredLast.formUnion(delivered.map(\.body))
-                }
-            case 60..<80:
-                guard let place = leases.indices.randomElement(using: &generator) else { break }
-                let lease = leases.remove(at: place)
-                var decisions: [QueueBatchReply.Decision] = []
-                for message in lease.messages {
-                    let body = String(decoding: message.item.body, as: UTF8.self)
-                    let isHeld = model[body]?.isLeased == true
-                    if Bool.random(using: &generator) {
-                        decisions.append(.acknowledge)
-                        if isHeld { model[body] = nil }
-                    } else {
-                        let delay =
-                            Bool.random(using: &generator) ? Int64.random(in: 0...9, using: &generator) : nil
-                        decisions.append(.retry(delaySeconds: delay))
-                        guard isHeld else { continue }
-                        if message.item.attempts > 2 {
-                            model[body] = nil
-                        } else {
-                            model[body]?.isLeased = false
-                            model[body]?.readyAt = fixture.now + (delay ?? 3) * 1000
-                        }
-                    }
-                }
-                try await fixture.store.settle(lease, decisions, consumer: consumer)
-            case 80..<85:
-                guard let place = leases.indices.randomElement(using: &generator) else { break }
-                let lease = leases.remove(at: place)
-                try await fixture.store.release(lease)
-                for message in lease.messages {
-                    let body = String(decoding: message.item.body, as: UTF8.self)
-                    model[body]?.isLeased = false
-                    model[body]?.attempts -= 1
-                }
-            case 85..<95:
-                fixture.clock.advance(by: .milliseconds(Int.random(in: 1...8000, using: &generator)))
-            case 95..<98:
-                try await fixture.reopen()
-                leases = []
-                for body in model.keys { model[body]?.isLeased = false }
-            case 98:
-                try await fixture.store.purge("events")
-                model = [:]
-                leases = []
-            default:
-                await fixture.store.sweep()
-            }
-            let metrics = try fixture.store.metrics(of: "events")
-            #expect(metrics.backlogCount == Int64(model.count), context)
-            #expect(metrics.backlogBytes == model.keys.reduce(0) { $0 + Int64($1.utf8.count) }, context)
-        }
-        #expect(deliveredLast.count > 100, "seed \(seed)")
-        await fixture.store.close()
     }
 }
 

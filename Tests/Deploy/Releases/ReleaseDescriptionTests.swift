@@ -10,10 +10,13 @@ import Testing
             [workers.a]
             product = "A"
             d1 = [{ binding = "DB", resource = "d", migrations = "m", migrations_table = "steps", migrations_pattern = "*.up" }]
-            queues.consume = [{ queue = "jobs", dead_letter = "dead" }]
+            queues.consume = [{ queue = "jobs", dead_letter = "dead" }, { queue = "pulled", type = "http_pull", visibility_timeout = "90s" }]
+            [queues.pulled]
             [queues.jobs]
             delivery_delay = "90s"
             retention = "2h"
+            messages_per_second = 5000
+            backlog = "1GB"
             """
         let project = ProjectConfiguration(
             shape: SourceText(name: "wrangler-like.toml", text: shape),
@@ -32,7 +35,15 @@ import Testing
         #expect(
             description.queues == [
                 QueueDescription(name: "dead", deliveryDelaySeconds: 0, retentionSeconds: 300),
-                QueueDescription(name: "jobs", deliveryDelaySeconds: 90, retentionSeconds: 7200),
+                QueueDescription(
+                    name: "jobs", deliveryDelaySeconds: 90, retentionSeconds: 7200, messagesPerSecondMax: 5000,
+                    backlogBytesMax: 1_000_000_000),
+                QueueDescription(name: "pulled", deliveryDelaySeconds: 0, retentionSeconds: 300),
+            ])
+        #expect(
+            description.workers.first?.consumers == [
+                .init(queue: "jobs", deadLetterQueue: "dead"),
+                .init(queue: "pulled", batchSize: 5, delivery: .pull, visibilityTimeout: .seconds(90)),
             ])
     }
 }

@@ -383,6 +383,7 @@ import Testing
 
     @Test(arguments: [
         ("ratelimits.PER_IP = { limit = 5, key = \"ip\", namespace = \"n\" }", ["2:34 key", "2:46 namespace"]),
+        ("queues.consume.events = { type = \"http_pull\", timeout = \"1s\" }", ["2:27 type"]),
         ("queues.consume.events = { dead_letter = \"x\", timeout = \"1s\" }", ["2:27 dead_letter"]),
         ("queues.produce.EVENTS = { queue = \"x\", delivery_delay = \"1s\" }", ["2:27 queue"]),
     ])

@@ -302,7 +302,7 @@ import Testing
             d1_databases = [{ binding = "DB", database_name = "main", migrations_table = "done" }, { binding = "NONE", migrations_dir = "gone" }]
             r2_buckets = [{ binding = "BUCKET", bucket_name = "media" }]
             queues.producers = [{ binding = "Q", queue = "jobs", delivery_delay = 5 }]
-            queues.consumers = [{ queue = "other", max_batch_size = 7, dead_letter_queue = "dead", retry_delay = 3 }]
+            queues.consumers = [{ queue = "other", max_batch_size = 7, dead_letter_queue = "dead", retry_delay = 3 }, { queue = "pulled", type = "http_pull", visibility_timeout_ms = 90000 }]
             ratelimits = [{ name = "RL", namespace_id = "1001", simple = { limit = 5, period = 10 } }]
             durable_objects.bindings = [{ name = "ROOM", class_name = "Room" }]
             migrations = [{ tag = "v1", new_sqlite_classes = ["Old"] }, { tag = "v2", renamed_classes = [{ from = "Old", to = "Room" }] }]
@@ -336,7 +336,9 @@ import Testing
         #expect(new.binding("NONE")?.target == .d1(resource: "api-none", migrations: nil))
         let limit = RateLimit(key: .given, namespace: "1001", limit: 50, periodSeconds: 10)
         #expect(new.binding("RL")?.target == .rateLimit(limit))
-        #expect(new.consumers.map(\.batchCountMax) == [7] && new.consumers.first?.deadLetterQueue == "dead")
+        #expect(new.consumers.map(\.kind) == [.worker, .pull])
+        #expect(new.consumers.last?.visibilityTimeout == .seconds(90))
+        #expect(new.consumers.map(\.batchCountMax) == [7, 5] && new.consumers.first?.deadLetterQueue == "dead")
         #expect(new.consumers.first?.retryDelay == .seconds(3))
         #expect(new.crons == old.crons)
         #expect(new.secrets.map(\.name) == ["KEY"])

@@ -60,6 +60,7 @@ package struct QueueService: StoreService {
         switch error {
         case .refused(let failure): failure
         case .noSuchQueue: QueueLimits.failure("Queue does not exist", 10104)
+        case .deliveryPaused: CallFailure("queue_delivery_paused")
         case .overloaded: QueueLimits.failure("Queue is overloaded. Please back off.", 10250)
         case .failed: QueueLimits.failure("Unknown Internal Error", 15000)
         }

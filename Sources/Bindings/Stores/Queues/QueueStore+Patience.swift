@@ -29,7 +29,7 @@ extension QueueStore {
         while true {
             do throws(QueueError) { return try await attempt() } catch {
                 switch error {
-                case .noSuchQueue, .refused: throw error
+                case .noSuchQueue, .refused, .deliveryPaused: throw error
                 case .failed, .overloaded: break
                 }
                 whenFailed(error)

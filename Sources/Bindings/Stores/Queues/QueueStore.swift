@@ -2,14 +2,61 @@ package import Interfaces
 package import System
 
 /// A tenant's queues. Safe on any thread; what changes something is durable when it returns.
+///
+/// The product's own errors come as `QueueError.refused`, with its numbers (spec: queues, section 6).
 package protocol QueueStore: Sendable {
+    // MARK: Queues
+
     /// Makes the queue when it is missing; `settings`, when given, replace those it has.
     func openQueue(_ name: String, settings: QueueSettings?) async throws(QueueError)
 
-    /// Removes the queue and its messages.
+    /// Makes the queue when it is missing, and changes what `change` names of its settings.
+    @discardableResult
+    func configureQueue(
+        _ name: String, _ change: QueueSettingsChange
+    ) async throws(QueueError) -> QueueRecord
+
+    /// Makes a queue that isn't there yet (11009).
+    func createQueue(_ name: String, settings: QueueSettings) async throws(QueueError) -> QueueRecord
+
+    /// Changes what `change` names of a queue's settings.
+    @discardableResult
+    func updateQueue(_ name: String, _ change: QueueSettingsChange) async throws(QueueError) -> QueueRecord
+
+    /// Removes the queue, its messages and its consumer.
     func deleteQueue(_ name: String) async throws(QueueError)
 
     func settings(of queue: String) throws(QueueError) -> QueueSettings
+
+    func queue(_ name: String) throws(QueueError) -> QueueRecord
+
+    /// The queue with an id of 32 hexadecimal digits; `nil` when there is none.
+    func queue(withID id: String) throws(QueueError) -> QueueRecord?
+
+    /// All of them, by name.
+    func queues() throws(QueueError) -> [QueueRecord]
+
+    // MARK: Who consumes
+
+    /// The queue's one consumer.
+    func consumer(of queue: String) throws(QueueError) -> QueueConsumerRecord?
+
+    /// Gives a queue its consumer (11004 when it has one), and makes the dead letter queue when it is missing.
+    func addConsumer(
+        _ draft: QueueConsumerDraft, to queue: String
+    ) async throws(QueueError) -> QueueConsumerRecord
+
+    /// - Returns: `nil` when the queue has no consumer with that id.
+    func updateConsumer(
+        _ id: String, of queue: String, _ draft: QueueConsumerDraft
+    ) async throws(QueueError) -> QueueConsumerRecord?
+
+    /// - Returns: whether the queue had a consumer with that id.
+    func removeConsumer(_ id: String, of queue: String) async throws(QueueError) -> Bool
+
+    /// Makes the consumers of a release the only ones that releases have: those of earlier releases go. All or
+    /// none: 11004 when one of the queues has a consumer of another origin.
+    func setReleaseConsumers(_ drafts: [String: QueueConsumerDraft]) async throws(QueueError)
 
     // MARK: Producers
 
@@ -17,13 +64,14 @@ package protocol QueueStore: Sendable {
     ///
     /// - Throws: the product's limits as `.refused`.
     func send(
-        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, to queue: String
+        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, from source: QueueMessageSource,
+        to queue: String
     ) async throws(QueueError) -> QueueMetrics
 
     /// Answers in place.
     func metrics(of queue: String) throws(QueueError) -> QueueMetrics
 
-    // MARK: Consumers
+    // MARK: Delivery to a worker
 
     /// Says what could be leased now; a read in place.
     ///
@@ -49,13 +97,66 @@ package protocol QueueStore: Sendable {
     /// their attempts as before.
     func release(_ lease: QueueLease) async throws(QueueError)
 
-    /// Removes every message that is there now: ready, delayed or leased.
-    func purge(_ queue: String) async throws(QueueError)
+    // MARK: Pulling
+
+    /// Leases ready messages to a client of the queue's `http_pull` consumer, at once: perhaps none.
+    ///
+    /// What isn't settled when `visibilityTimeout` has passed is ready again, or, after its last attempt, goes
+    /// where dead letters go, whether anybody pulls or not.
+    ///
+    /// - Parameters:
+    ///   - batchSize: 1...100; `nil`: the consumer's.
+    ///   - visibilityTimeout: 0...12 h; `nil`: the consumer's.
+    /// - Throws: `.deliveryPaused`; 10026 without a pull consumer, and for values out of range.
+    func pull(
+        from queue: String, batchSize: Int?, visibilityTimeout: Duration?
+    ) async throws(QueueError) -> QueuePull
+
+    /// Settles pulled messages by their leases. A lease in both lists is acknowledged. Leases that no message
+    /// has any more, or that are none, are named in the answer's warnings and change nothing.
+    func settle(
+        pulled queue: String, acknowledge: [String], retry: [QueuePullRetry]
+    ) async throws(QueueError) -> QueuePullSettlement
+
+    /// What would be pulled next, without taking it: attempts stay as they are.
+    func peek(into queue: String, batchSize: Int?) throws(QueueError) -> [QueuePeekedMessage]
+
+    // MARK: Purge and replay
+
+    /// Removes every message that is there now, ready, delayed or leased, and the history. A later start
+    /// finishes a purge that was interrupted.
+    @discardableResult
+    func purge(_ queue: String) async throws(QueueError) -> QueuePurge
+
+    /// Removes the messages that `peek` or `pull` named so.
+    ///
+    /// - Returns: the references that name no message.
+    func purge(_ queue: String, references: [String]) async throws(QueueError) -> [String]
+
+    /// The last purge; `nil` when there was none.
+    func purgeStatus(of queue: String) throws(QueueError) -> QueuePurge?
+
+    /// Puts back what was acknowledged of the messages that came to the queue at `time` or later, in their old
+    /// order and with no attempts, as far as the history still has them. Their retention goes on.
+    ///
+    /// - Returns: how many. When it throws, some may have been put back; asking again does the rest.
+    func replay(_ queue: String, from time: UnixTime) async throws(QueueError) -> Int
+
+    /// What could be replayed.
+    func history(of queue: String) throws(QueueError) -> QueueHistory
+
+    // MARK: The store
+
+    /// Looks at everything that is stored, and says what doesn't fit together; empty when all does.
+    func verify() async throws(QueueError) -> [String]
 
     /// Calls `notify` with a queue's name whenever something in it may have become ready, or will at another
-    /// time than before. Never calls it for time that passes: see `QueueReadiness.nextReady`. `notify` must
-    /// not block.
+    /// time than before. Never calls it for time that passes: see `QueueReadiness.nextReady`. `notify` must not
+    /// block.
     func onReady(_ notify: @escaping @Sendable (_ queue: String) -> Void)
+
+    /// Calls `notify` whenever a queue gets another consumer, or loses it. `notify` must not block.
+    func onConsumerChange(_ notify: @escaping @Sendable () -> Void)
 }
 
 extension QueueStore {
@@ -64,128 +165,42 @@ extension QueueStore {
         let readiness = try readiness(of: queue, countMax: 1)
         return readiness.oldestReady ?? readiness.nextReady
     }
-}
 
-package struct QueueSettings: Equatable, Sendable {
-    /// For messages sent without a delay of their own.
-    package var deliveryDelaySeconds: Int64
-    /// Nothing is leased while it is true.
-    package var isPaused: Bool
-    package var retentionSeconds: Int64
+    /// As a worker does it.
+    package func send(
+        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, to queue: String
+    ) async throws(QueueError) -> QueueMetrics {
+        try await send(messages, form: form, from: .worker, to: queue)
+    }
 
-    package init(deliveryDelaySeconds: Int64 = 0, isPaused: Bool = false, retentionSeconds: Int64 = 345_600) {
-        self.deliveryDelaySeconds = deliveryDelaySeconds
-        self.isPaused = isPaused
-        self.retentionSeconds = retentionSeconds
+    /// Ends delivery: batches on their way finish, pulls are refused, sends go on. Durable.
+    package func pauseDelivery(of queue: String) async throws(QueueError) {
+        try await updateQueue(queue, QueueSettingsChange(isPaused: true))
+    }
+
+    package func resumeDelivery(of queue: String) async throws(QueueError) {
+        try await updateQueue(queue, QueueSettingsChange(isPaused: false))
     }
 }
 
-/// What a consumer's configuration says about its queue (spec: queues, section 1).
-package struct QueueConsumerSettings: Equatable, Sendable {
-    package var batchSizeMax: Int
-    /// How long a ready message waits for others.
-    package var batchTimeout: Duration
-    /// A message is delivered once more than this.
-    package var retriesMax: Int
-    package var retryDelaySeconds: Int64
-    package var deadLetterQueue: String?
-    /// `nil` follows the backlog.
-    package var concurrencyMax: Int?
-
-    package init(
-        batchSizeMax: Int = 10, batchTimeout: Duration = .seconds(5), retriesMax: Int = 3,
-        retryDelaySeconds: Int64 = 0, deadLetterQueue: String? = nil, concurrencyMax: Int? = nil
-    ) {
-        self.batchSizeMax = batchSizeMax
-        self.batchTimeout = batchTimeout
-        self.retriesMax = retriesMax
-        self.retryDelaySeconds = retryDelaySeconds
-        self.deadLetterQueue = deadLetterQueue
-        self.concurrencyMax = concurrencyMax
-    }
-}
-
-package struct QueueReadiness: Equatable, Sendable {
-    package var isPaused: Bool
-    /// Messages that are ready, counted up to the limit that was given.
-    package var readyCount: Int
-    /// Since when the first of them is.
-    package var oldestReady: UnixTime?
-    /// When the next one will be that isn't yet.
-    package var nextReady: UnixTime?
-
-    package init(isPaused: Bool, readyCount: Int, oldestReady: UnixTime?, nextReady: UnixTime?) {
-        self.isPaused = isPaused
-        self.readyCount = readyCount
-        self.oldestReady = oldestReady
-        self.nextReady = nextReady
-    }
-}
-
-package struct QueueLeaseRequest: Sendable {
-    package var queue: String
-    package var consumer: QueueConsumerSettings
-    package var countMax: Int
-    /// Ends a batch early, so that it fits into one message of the wire; a single message always fits.
-    package var byteCountMax: Int
-    /// How long a pull may keep the messages; `nil` for a worker, which the node itself watches.
-    package var visibility: Duration?
-
-    package init(
-        _ queue: String, consumer: QueueConsumerSettings, countMax: Int? = nil, byteCountMax: Int = 3 << 20,
-        visibility: Duration? = nil
-    ) {
-        self.queue = queue
-        self.consumer = consumer
-        self.countMax = countMax ?? consumer.batchSizeMax
-        self.byteCountMax = byteCountMax
-        self.visibility = visibility
-    }
-}
-
-/// Messages in the hands of one consumer.
-package struct QueueLease: Sendable {
-    package struct Message: Equatable, Sendable {
-        /// The message's number in its queue.
-        package var sequence: UInt64
-        package var item: QueueBatchMessage.Item
-    }
-    package var queue: String
-    /// Tells this lease from later ones of the same messages.
-    package var number: UInt64
-    package var messages: [Message]
-    package var metrics: QueueMetrics
-
-    /// The message of the event that delivers them.
-    package var batch: QueueBatchMessage {
-        QueueBatchMessage(queue: queue, items: messages.map(\.item), metrics: metrics)
-    }
-}
-
-/// What became of a lease's messages.
-package struct QueueSettlement: Equatable, Sendable {
-    package var acknowledgedCount = 0
-    package var retriedCount = 0
-    package var deadLetteredCount = 0
-    /// Gone after their last attempt, for want of a dead letter queue.
-    package var droppedCount = 0
-
-    package init(
-        acknowledgedCount: Int = 0, retriedCount: Int = 0, deadLetteredCount: Int = 0, droppedCount: Int = 0
-    ) {
-        self.acknowledgedCount = acknowledgedCount
-        self.retriedCount = retriedCount
-        self.deadLetteredCount = deadLetteredCount
-        self.droppedCount = droppedCount
-    }
-}
-
-package enum QueueError: Error, Equatable, Sendable {
+package enum QueueError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The caller's mistake, in the product's words.
     case refused(CallFailure)
     case noSuchQueue(String)
+    /// Nothing is pulled while delivery is paused.
+    case deliveryPaused
     /// More waits than may wait; nothing was changed.
     case overloaded
     /// The disk's or the engine's failure; it stands in the log. Nothing was changed.
     case failed
+
+    package var description: String {
+        switch self {
+        case .refused(let failure): failure.description
+        case .noSuchQueue(let name): "there is no queue \"\(name)\""
+        case .deliveryPaused: "delivery is paused"
+        case .overloaded: "too many changes wait for the disk"
+        case .failed: "the store failed; the log says why"
+        }
+    }
 }

@@ -3,14 +3,21 @@ internal import LMDB
 
 /// The databases of a tenant's queues, and the steps that keep them consistent with each other.
 ///
-///     queues     name                      → QueueRow       (under one zero byte: the next queue's number)
+///     queues     name                      → QueueRow       (under one zero byte: the next queue's number; under
+///                                                            two: QueueTotals)
+///     ids        id                        → name
+///     consumers  queue                     → ConsumerRow
 ///     messages   queue, sequence           → MessageRow
-///     bodies     queue, sequence           → bytes
+///     history    queue, sequence           → MessageRow     (acknowledged, kept to be replayed)
+///     bodies     queue, sequence           → bytes          (of messages and of history)
 ///     ready      queue, time, sequence     → nothing        (every message that isn't leased)
 ///     leases     queue, expiry, sequence   → nothing        (every message that is)
 ///     ages       queue, timestamp, sequence → nothing       (every message)
 struct QueueTables: Sendable {
     let queues: LMDBDatabase
+    let ids: LMDBDatabase
+    let consumers: LMDBDatabase
+    let history: LMDBDatabase
     let messages: LMDBDatabase
     let bodies: LMDBDatabase
     let ready: LMDBDatabase
@@ -19,6 +26,9 @@ struct QueueTables: Sendable {
 
     init(_ environment: LMDBEnvironment) throws(LMDBError) {
         queues = try environment.openDatabase("queues")
+        ids = try environment.openDatabase("ids")
+        consumers = try environment.openDatabase("consumers")
+        history = try environment.openDatabase("history")
         messages = try environment.openDatabase("messages")
         bodies = try environment.openDatabase("bodies")
         ready = try environment.openDatabase("ready")
@@ -62,51 +72,7 @@ struct QueueTables: Sendable {
         }
     }
 
-    // MARK: Queues
-
-    private static let numberKey: [UInt8] = [0]
-
-    func queue(
-        _ name: String, _ transaction: borrowing LMDBReadTransaction
-    ) throws(LMDBError) -> QueueRow? {
-        guard let bytes = try transaction.value(of: Array(name.utf8), in: queues) else { return nil }
-        guard let row = QueueRow(bytes) else { throw LMDBError("queue row", .corrupted) }
-        return row
-    }
-
-    func names(_ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> [String] {
-        try transaction.withCursor(queues) { cursor throws(LMDBError) in
-            var names: [String] = []
-            var found = try cursor.seek([1])
-            while found {
-                names.append(String(decoding: cursor.key, as: UTF8.self))
-                found = try cursor.moveToNext()
-            }
-            return names
-        }
-    }
-
-    func save(
-        _ row: QueueRow, _ name: String, _ transaction: borrowing LMDBWriteTransaction
-    ) throws(LMDBError) {
-        try transaction.put(Array(name.utf8), row.bytes, in: queues)
-    }
-
-    func makeQueue(
-        _ name: String, _ settings: QueueSettings, _ transaction: borrowing LMDBWriteTransaction
-    ) throws(LMDBError) -> QueueRow {
-        let number: UInt32 = try transaction.value(of: Self.numberKey, in: queues)?.littleEndian(at: 0) ?? 0
-        var next: [UInt8] = []
-        next.append(littleEndian: number + 1)
-        try transaction.put(Self.numberKey, next, in: queues)
-        let row = QueueRow(number: number, settings: settings)
-        try save(row, name, transaction)
-        return row
-    }
-
-    func removeQueue(_ name: String, _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
-        try transaction.delete(Array(name.utf8), in: queues)
-    }
+    // MARK: Metrics
 
     func metrics(
         _ queue: QueueRow, _ transaction: borrowing LMDBReadTransaction
@@ -138,7 +104,7 @@ struct QueueTables: Sendable {
 
     /// Puts a message behind all others of `queue`, ready at its time. The caller saves `queue`.
     func append(
-        _ message: MessageRow, body: [UInt8], to queue: inout QueueRow,
+        _ message: MessageRow, body: [UInt8]?, to queue: inout QueueRow,
         _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) {
         let sequence = queue.nextSequence
@@ -147,7 +113,8 @@ struct QueueTables: Sendable {
         queue.backlogBytes += Int64(message.bodyByteCount)
         let key = Self.key(queue, sequence)
         try transaction.put(key, message.bytes, in: messages)
-        try transaction.put(key, body, in: bodies)
+        // None: a dead letter that lost it before.
+        if let body { try transaction.put(key, body, in: bodies) }
         try transaction.put(Self.key(queue, message.readyAt, sequence), [], in: ready)
         try transaction.put(Self.key(queue, message.timestamp, sequence), [], in: ages)
     }
@@ -180,7 +147,56 @@ struct QueueTables: Sendable {
         queue.backlogBytes -= Int64(message.bodyByteCount)
     }
 
-    private func unindex(
+    /// Removes what came before `end`, messages and history, up to some hundreds. The caller saves `queue`.
+    ///
+    /// - Returns: whether nothing of it is left.
+    func removeSome(
+        of queue: inout QueueRow, before end: UInt64, _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> Bool {
+        let waiting = try rows(messages, of: queue, max: 1000, transaction.reading).filter { $0.sequence < end }
+        for (sequence, message) in waiting {
+            if let message {
+                try remove(sequence, message, from: &queue, transaction)
+            } else {
+                let key = Self.key(queue, sequence)
+                try transaction.delete(key, in: messages)
+                try transaction.delete(key, in: bodies)
+                queue.backlogCount -= 1
+            }
+        }
+        let past = try rows(history, of: queue, max: 1000, transaction.reading).filter { $0.sequence < end }
+        for (sequence, message) in past { try forget(sequence, message, of: &queue, transaction) }
+        guard waiting.count < 1000, past.count < 1000 else { return false }
+        // Damaged rows say neither how much they counted nor where they stood.
+        if try rows(messages, of: queue, max: 1, transaction.reading).isEmpty {
+            (queue.backlogCount, queue.backlogBytes) = (0, 0)
+            for index in [ready, leases, ages] {
+                if try !removeSome(startingWith: Self.prefix(queue), in: index, transaction) { return false }
+            }
+        }
+        if try rows(history, of: queue, max: 1, transaction.reading).isEmpty {
+            (queue.historyCount, queue.historyBytes) = (0, 0)
+        }
+        return true
+    }
+
+    /// Says whether nothing is left.
+    private func removeSome(
+        startingWith prefix: [UInt8], in index: LMDBDatabase, _ transaction: borrowing LMDBWriteTransaction
+    ) throws(LMDBError) -> Bool {
+        try transaction.withCursor(index) { cursor throws(LMDBError) in
+            var found = try cursor.seek(prefix)
+            var count = 0
+            while found, count < 1000, cursor.keyStarts(with: prefix) {
+                try cursor.delete()
+                count += 1
+                found = try cursor.moveToNext()
+            }
+            return count < 1000
+        }
+    }
+
+    func unindex(
         _ sequence: UInt64, _ message: MessageRow, _ queue: QueueRow,
         _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) {
@@ -201,27 +217,33 @@ struct QueueTables: Sendable {
         return message
     }
 
+    /// `nil` also for a row that can't be read.
+    func readableMessage(
+        _ sequence: UInt64, of queue: QueueRow, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> MessageRow? {
+        try transaction.value(of: Self.key(queue, sequence), in: messages).flatMap { MessageRow($0) }
+    }
+
     func body(
         _ sequence: UInt64, of queue: QueueRow, _ transaction: borrowing LMDBReadTransaction
-    ) throws(LMDBError) -> [UInt8] {
-        try transaction.value(of: Self.key(queue, sequence), in: bodies) ?? []
+    ) throws(LMDBError) -> [UInt8]? {
+        try transaction.value(of: Self.key(queue, sequence), in: bodies)
     }
 
     // MARK: Walks
 
-    /// The messages that came first, in the order they came in.
-    func first(
-        of queue: QueueRow, max: Int, _ transaction: borrowing LMDBReadTransaction
-    ) throws(LMDBError) -> [(sequence: UInt64, message: MessageRow)] {
+    /// Rows of `messages` or `history` from a sequence on, in the order in which they came; `nil` stands for one that
+    /// can't be read.
+    func rows(
+        _ database: LMDBDatabase, of queue: QueueRow, from sequence: UInt64 = 0, max: Int,
+        _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> [(sequence: UInt64, message: MessageRow?)] {
         let prefix = Self.prefix(queue)
-        return try transaction.withCursor(messages) { cursor throws(LMDBError) in
-            var result: [(sequence: UInt64, message: MessageRow)] = []
-            var found = try cursor.seek(prefix)
+        return try transaction.withCursor(database) { cursor throws(LMDBError) in
+            var result: [(sequence: UInt64, message: MessageRow?)] = []
+            var found = try cursor.seek(Self.key(queue, sequence))
             while found, result.count < max, cursor.keyStarts(with: prefix) {
-                guard let message = MessageRow(cursor.value) else {
-                    throw LMDBError("message row", .corrupted)
-                }
-                result.append((cursor.key.bigEndian(at: 4), message))
+                result.append((cursor.key.bigEndian(at: 4), MessageRow(cursor.value)))
                 found = try cursor.moveToNext()
             }
             return result
@@ -233,15 +255,16 @@ struct QueueTables: Sendable {
         var sequence: UInt64
     }
 
-    /// The entries of an index, `ready` or `leases`, with `times`, in order.
+    /// The entries of an index, `ready` or `leases`, with `times`, in order; `last` is the one they come behind.
     func entries(
-        _ index: LMDBDatabase, of queue: QueueRow, times: ClosedRange<Int64>, max: Int,
+        _ index: LMDBDatabase, of queue: QueueRow, times: ClosedRange<Int64>, behind last: Entry? = nil, max: Int,
         _ transaction: borrowing LMDBReadTransaction
     ) throws(LMDBError) -> [Entry] {
         let prefix = Self.prefix(queue)
         return try transaction.withCursor(index) { cursor throws(LMDBError) in
             var result: [Entry] = []
-            var found = try cursor.seek(Self.key(queue, times.lowerBound, 0))
+            let first = last.map { Self.key(queue, $0.time, $0.sequence + 1) } ?? Self.key(queue, times.lowerBound, 0)
+            var found = try cursor.seek(first)
             while found, result.count < max, cursor.keyStarts(with: prefix) {
                 let key = cursor.key
                 let entry = Entry(time: key.bigEndian(at: 4), sequence: key.bigEndian(at: 12))
@@ -253,20 +276,33 @@ struct QueueTables: Sendable {
         }
     }
 
-    private static func prefix(_ queue: QueueRow) -> [UInt8] {
+    /// When the next pull lapses that hasn't yet; leases of workers don't.
+    func nextLapse(
+        of queue: QueueRow, after time: Int64, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> Int64? {
+        try entries(leases, of: queue, times: (time + 1)...(MessageRow.noEnd - 1), max: 1, transaction).first?.time
+    }
+
+    static func prefix(_ queue: QueueRow) -> [UInt8] {
         var key: [UInt8] = []
         key.append(bigEndian: queue.number)
         return key
     }
 
-    private static func key(_ queue: QueueRow, _ sequence: UInt64) -> [UInt8] {
+    static func key(_ queue: QueueRow, _ sequence: UInt64) -> [UInt8] {
         var key = prefix(queue)
         key.append(bigEndian: sequence)
         return key
     }
 
-    private static func key(_ queue: QueueRow, _ time: Int64, _ sequence: UInt64) -> [UInt8] {
-        var key = prefix(queue)
+    static func key(_ queue: QueueRow, _ time: Int64, _ sequence: UInt64) -> [UInt8] {
+        key(queue.number, time, sequence)
+    }
+
+    static func key(_ number: UInt32, _ time: Int64, _ sequence: UInt64) -> [UInt8] {
+        var key: [UInt8] = []
+        key.reserveCapacity(20)
+        key.append(bigEndian: number)
         key.append(bigEndian: max(0, time))
         key.append(bigEndian: sequence)
         return key

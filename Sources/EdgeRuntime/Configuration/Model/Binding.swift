@@ -89,9 +89,21 @@ package enum VectorMetric: String, CaseIterable, Sendable {
     case euclidean
 }
 
-/// How a worker takes messages from a queue.
+/// Who takes a queue's messages.
+package enum QueueConsumerKind: String, CaseIterable, Sendable {
+    /// The node pushes them to the worker.
+    case worker
+    /// Clients fetch them.
+    case pull = "http_pull"
+
+    /// Messages at a time, where nothing else is said.
+    var batchCountMax: Int { self == .pull ? 5 : 10 }
+}
+
+/// How messages are taken from a queue.
 package struct QueueConsumer: Sendable {
     package let queue: String
+    package let kind: QueueConsumerKind
     /// Messages per batch, at most.
     package let batchCountMax: Int
     /// Counted from the first ready message.
@@ -101,6 +113,8 @@ package struct QueueConsumer: Sendable {
     package let deadLetterQueue: String?
     /// `nil` lets the node choose.
     package let concurrencyMax: Int?
+    /// How long a pull keeps its messages.
+    package let visibilityTimeout: Duration
     package let place: SourcePlace
 }
 
@@ -109,6 +123,21 @@ package struct QueueSettings: Equatable, Sendable {
     package let name: String
     package let deliveryDelay: Duration
     package let retention: Duration
+    /// More are refused; `nil` takes what comes.
+    package let messagesPerSecondMax: Int?
+    /// What may wait; `nil`: the product's 25 GB.
+    package let backlogBytesMax: Int?
+
+    package init(
+        name: String, deliveryDelay: Duration, retention: Duration, messagesPerSecondMax: Int? = nil,
+        backlogBytesMax: Int? = nil
+    ) {
+        self.name = name
+        self.deliveryDelay = deliveryDelay
+        self.retention = retention
+        self.messagesPerSecondMax = messagesPerSecondMax
+        self.backlogBytesMax = backlogBytesMax
+    }
 }
 
 /// A variable: a text, or any other value as JSON.

@@ -229,7 +229,9 @@ struct Assembly {
                 deliveryDelay: reader.duration("delivery_delay", in: .zero ... .seconds(43_200))?.value
                     ?? .zero,
                 retention: reader.duration("retention", in: .seconds(60) ... .seconds(1_209_600))?.value
-                    ?? retention)
+                    ?? retention,
+                messagesPerSecondMax: reader.integer("messages_per_second", in: 1...1_000_000)?.value,
+                backlogBytesMax: reader.size("backlog", in: 1...(1 << 40))?.value)
             reader.finish()
         }
         for worker in workers {

@@ -229,13 +229,17 @@ struct BindingReader {
             var entry = entry
             let queue = entry.queue("queue")
             let place = entry.table["queue"]?.location ?? entry.place
+            let kind = entry.choice("type", QueueConsumerKind.self)?.value ?? .worker
             let consumer = QueueConsumer(
-                queue: queue ?? "", batchCountMax: entry.integer("batch", in: 1...100)?.value ?? 10,
+                queue: queue ?? "", kind: kind,
+                batchCountMax: entry.integer("batch", in: 1...100)?.value ?? kind.batchCountMax,
                 batchTimeout: entry.duration("timeout", in: .zero ... .seconds(60))?.value ?? .seconds(5),
                 retriesMax: entry.integer("retries", in: 0...100)?.value ?? 3,
                 retryDelay: entry.duration("retry_delay", in: .zero ... .seconds(86_400))?.value ?? .zero,
                 deadLetterQueue: entry.optionalQueue("dead_letter"),
-                concurrencyMax: entry.integer("concurrency", in: 1...250)?.value, place: place)
+                concurrencyMax: entry.integer("concurrency", in: 1...250)?.value,
+                visibilityTimeout: entry.duration("visibility_timeout", in: .zero ... .seconds(43_200))?.value
+                    ?? .seconds(30), place: place)
             entry.finish()
             guard queue != nil else { continue }
             if consumer.deadLetterQueue == queue {

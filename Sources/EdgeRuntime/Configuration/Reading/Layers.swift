@@ -95,7 +95,7 @@ enum Layers {
         switch path {
         case "ratelimits": ["binding", "key", "namespace", "period"].contains(key)
         case "queues.produce": key == "binding" || key == "queue"
-        default: key == "queue" || key == "dead_letter"
+        default: key == "queue" || key == "dead_letter" || key == "type"
         }
     }
 

@@ -116,6 +116,10 @@ package struct ShapeText {
             ("queue", quoted(consumer.queue)), ("batch", String(consumer.batchCountMax)),
             ("timeout", duration(consumer.batchTimeout)), ("retries", String(consumer.retriesMax)),
         ]
+        if consumer.kind != .worker { values.append(("type", quoted(consumer.kind.rawValue))) }
+        if consumer.visibilityTimeout != .seconds(30) {
+            values.append(("visibility_timeout", duration(consumer.visibilityTimeout)))
+        }
         if consumer.retryDelay != .zero { values.append(("retry_delay", duration(consumer.retryDelay))) }
         if let queue = consumer.deadLetterQueue { values.append(("dead_letter", quoted(queue))) }
         if let count = consumer.concurrencyMax { values.append(("concurrency", String(count))) }

@@ -224,6 +224,15 @@ struct WranglerBindingReader {
         if let name { add(Binding(name: name.value, target: target, place: name.place)) }
     }
 
+    private static func consumerKind(_ type: Located<String>?, _ entry: WranglerTable) -> QueueConsumerKind {
+        guard let type else { return .worker }
+        if let kind = QueueConsumerKind(rawValue: type.value) { return kind }
+        entry.report(
+            .invalidValue, type.place, "type",
+            "expected one of \"worker\", \"http_pull\", got \(JSONText.quoted(type.value))")
+        return .worker
+    }
+
     private mutating func readQueues() {
         guard var queues = reader("queues").copy({ $0.table("queues") }) else { return }
         let producers = queues.tables("producers") ?? []
@@ -238,17 +247,17 @@ struct WranglerBindingReader {
         for entry in list {
             var entry = entry
             let queue = entry.required("queue")
+            let kind = Self.consumerKind(entry.string("type"), entry)
             let consumer = QueueConsumer(
-                queue: queue?.value ?? "",
-                batchCountMax: max(1, entry.integer("max_batch_size", in: 0...100) ?? 10),
+                queue: queue?.value ?? "", kind: kind,
+                batchCountMax: max(1, entry.integer("max_batch_size", in: 0...100) ?? kind.batchCountMax),
                 batchTimeout: .seconds(entry.integer("max_batch_timeout", in: 0...60) ?? 5),
                 retriesMax: entry.integer("max_retries", in: 0...100) ?? 3,
                 retryDelay: .seconds(entry.integer("retry_delay", in: 0...86_400) ?? 0),
                 deadLetterQueue: Self.queue(entry.string("dead_letter_queue"), "dead_letter_queue", entry),
                 concurrencyMax: entry.integer("max_concurrency", in: 1...250),
+                visibilityTimeout: .milliseconds(entry.integer("visibility_timeout_ms", in: 0...43_200_000) ?? 30_000),
                 place: queue?.place ?? entry.place)
-            _ = entry.string("type")
-            _ = entry.integer("visibility_timeout_ms", in: 0...43_200_000)
             entry.finish()
             guard let queue, Self.queue(queue, "queue", entry) != nil else { continue }
             if let first = seen[queue.value] {

@@ -27,3 +27,29 @@ extension LMDBEnvironment {
         }
     }
 }
+
+extension LMDBEnvironment {
+    /// The same for files that may be of the format before: `upgrade` then brings them up to date, in the transaction that
+    /// notes the new format, so that an interrupted one begins anew.
+    ///
+    /// - Parameter open: Opens the databases of the store.
+    /// - Returns: what `open` returned.
+    package func requireFormat<Tables>(
+        _ format: String, from older: String, open: () throws -> Tables,
+        upgrade: (Tables, borrowing LMDBWriteTransaction) throws -> Void
+    ) throws -> Tables {
+        let database = try openDatabase("edge.format")
+        let key = Array("format".utf8)
+        let found = try read { transaction throws(LMDBError) in try transaction.value(of: key, in: database) }
+        guard found == Array(older.utf8) else {
+            try requireFormat(format)
+            return try open()
+        }
+        let tables = try open()
+        try write { transaction in
+            try upgrade(tables, transaction)
+            try transaction.put(key, Array(format.utf8), in: database)
+        }
+        return tables
+    }
+}
