@@ -95,6 +95,20 @@ class Objects(unittest.TestCase):
         # The connection goes on after such an answer.
         self.assertEqual(self.ask("HEAD", "/r2/slow").header("content-length"), str(len(whole)))
         self.assertEqual(self.ask("GET", "/r2/slow").body, whole)
+        # A file that is missing cuts the answer short, and nothing else.
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            client.settimeout(60)
+            client.connect(("127.0.0.1", self.node.port))
+            client.sendall(b"GET /r2/slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            wait_until(lambda: len(self.open_blobs()) == 1, what="the open blob")
+            for path in self.stored_blobs() - before - set(self.open_blobs()):
+                os.remove(path)
+            received = 0
+            while piece := client.recv(4 * MIB):
+                received += len(piece)
+            self.assertLess(received, 2 * PART)
+        self.assertEqual(self.ask("GET", "/r2/warm").body, b"x" * MIB)
         self.ask("DELETE", "/r2/slow")
         wait_until(lambda: not self.stored_blobs() - before,
                    what=lambda: f"the removal of {len(self.stored_blobs() - before)} blobs")

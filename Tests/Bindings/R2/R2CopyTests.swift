@@ -162,6 +162,29 @@ import Testing
         #expect(fixture.blobs.count == 2 && fixture.temporaries.isEmpty)
     }
 
+    @Test(arguments: [DiskOperation.create, .write, .syncFile, .rename, .syncDirectory, .commit])
+    func `that must be encrypted and fail leave nothing behind`(_ operation: DiskOperation) async throws {
+        let faults = Faults()
+        var options = EmbeddedR2Store.Options()
+        options.diskHook = faults.hook
+        let fixture = try await Fixture(options)
+        let (bucket, key) = (fixture.bucket, try R2CustomerKey([UInt8](repeating: 1, count: 32)))
+        let upload = try await bucket.createMultipartUpload("s")
+        let parts = [
+            try await upload.uploadPart(1, [UInt8](repeating: 1, count: 5 << 20)), try await upload.uploadPart(2, "end"),
+        ]
+        try await upload.complete(parts)
+        // The second blob's step: the first copy is complete by then.
+        faults.fail(operation, errno: 28, after: operation == .commit ? 0 : operation == .write ? 81 : 1)
+        #expect(await failure { try await bucket.copy("s", to: "t", ssecKey: key) }.hasSuffix("(10001)"))
+        faults.fail(nil)
+        #expect(try await bucket.head("t") == nil)
+        #expect(fixture.blobs.count == 2 && fixture.temporaries.isEmpty)
+        try await bucket.copy("s", to: "t", ssecKey: key)
+        #expect(try await bucket.get("t", range: .suffix(4), ssecKey: key)?.bytes() == [1] + Array("end".utf8))
+        #expect(try await fixture.store.sweep().isEmpty)
+    }
+
     @Test(arguments: [DiskOperation.link, .syncDirectory, .commit])
     func `that fail leave the target as it was`(_ operation: DiskOperation) async throws {
         let faults = Faults()

@@ -33,7 +33,7 @@ import Testing
         .internalError, .invalidBucketName, .noSuchBucket, .bucketNotEmpty, .entityTooSmall, .metadataTooLarge,
         .incompleteBody(expected: 2, received: 1), .invalidObjectName, .invalidMaxKeys, .tooManyKeys(1001),
         .invalidCursor, .noSuchUpload, .invalidPart, .badDigest(.crc32, expected: [1], actual: [2]), .invalidRange,
-        .badUpload, .entityTooLarge, .noSuchKey, .tooManyBuckets, .preconditionFailed, .tooManyRequests,
+        .badUpload, .entityTooLarge, .noSuchKey, .tooManyBuckets(1), .preconditionFailed, .tooManyRequests,
         .invalidStorageClass("Glacier"), .partChecksumAlgorithm(.sha1, upload: .crc32c), .encryption(.keyMissing),
         .encryption(.keyNotApplicable), .encryption(.keyMismatch), .encryption(.partKeyMissing),
         .encryption(.partKeyMismatch), .unavailable,
@@ -108,6 +108,18 @@ import Testing
                 try await bucket.copy("k", to: "t5", metadata: .replace(customMetadata: heavy), sourceSsecKey: key)
             } == 10029)
         #expect(await code { try await bucket.copy("k", to: "t6", metadata: .replace(customMetadata: heavy)) } == 10012)
+    }
+
+    @Test func `as many buckets as may be, and none that is there counts twice`() async throws {
+        var options = EmbeddedR2Store.Options()
+        options.bucketsMax = 2
+        let fixture = try await Fixture(options)
+        try await fixture.store.createBucket("second")
+        await #expect(throws: R2Failure.tooManyBuckets(2)) { try await fixture.store.createBucket("third") }
+        try await fixture.store.createBucket("photos")
+        try await fixture.store.deleteBucket("second")
+        try await fixture.store.createBucket("third")
+        #expect(R2Failure.tooManyBuckets(2).code == 10009)
     }
 
     @Test func `a storage class has a name that is known`() throws {

@@ -26,7 +26,7 @@ package enum R2Failure: Error, Equatable, Sendable {
     case partNumberOutOfRange(Int64)
     /// The source of a copy.
     case noSuchKey
-    case tooManyBuckets
+    case tooManyBuckets(Int)
     /// Where a failed condition is an error: complete and copy. Put and get answer it without one.
     case preconditionFailed
     /// The key was written less than a second ago.
@@ -94,7 +94,7 @@ package enum R2Failure: Error, Equatable, Sendable {
             """
         case .unavailable: "The store is overloaded. Please try again."
         case .noSuchKey: "The specified key does not exist."
-        case .tooManyBuckets: "At most \(R2Limits.bucketsMax) buckets can exist."
+        case .tooManyBuckets(let limit): "At most \(limit) buckets can exist."
         case .preconditionFailed: "At least one of the pre-conditions you specified did not hold."
         case .tooManyRequests: "The same object can be written once per second. Please reduce your request rate."
         case .invalidStorageClass(let name):

@@ -9,7 +9,8 @@ internal import OpenSSL
 /// range needs only the blocks that it touches. Blob and index record of an object never hold its key: every blob has
 /// a key of its own, derived from the caller's by HKDF-SHA256 (RFC 5869) with the blob's random salt, so the block's
 /// number can be the nonce without ever being used twice under one key. What is authenticated with a block is whether it
-/// is the last: blocks that are swapped, repeated, cut off or taken from elsewhere don't open.
+/// is the last: blocks that are swapped, repeated, cut off or taken from another blob don't open. (Which whole blob belongs
+/// to which object, the index alone says; a copy has another name and the same bytes.)
 struct BlobCipher: Sendable {
     static let saltByteCount = 32
     static let blockByteCount = 64 << 10

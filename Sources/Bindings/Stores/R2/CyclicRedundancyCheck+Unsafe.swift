@@ -1,8 +1,8 @@
 /// A reflected CRC whose register starts and ends inverted, as all that S3 knows are. It is fed piece by piece, and
 /// the CRCs of two neighbouring pieces can be combined without their bytes.
 ///
-/// Eight bytes are taken at a time, each through a table of its own ("slicing by eight", Kounavis and Berry 2005): some
-/// 2 GB/s, a fraction of what MD5 costs, which every put pays anyway.
+/// Sixteen bytes are taken at a time, each through a table of its own ("slicing", Kounavis and Berry 2005). That is two to
+/// three times as fast as MD5, which every put pays anyway.
 struct CyclicRedundancyCheck: Sendable {
     /// A polynomial with what is computed of it once.
     final class Polynomial: Sendable {
@@ -10,20 +10,20 @@ struct CyclicRedundancyCheck: Sendable {
         let width: Int
         /// With its bits in reverse: the lowest power stands in the highest bit.
         let reversed: UInt64
-        /// Eight tables of 256 entries; table k advances a byte by k further bytes.
+        /// Sixteen tables of 256 entries; table k advances a byte by k further bytes.
         fileprivate let tables: [UInt64]
 
         init(width: Int, reversed: UInt64) {
             self.width = width
             self.reversed = reversed
             var tables: [UInt64] = []
-            tables.reserveCapacity(8 * 256)
+            tables.reserveCapacity(16 * 256)
             for byte in 0..<256 as Range<UInt64> {
                 var remainder = byte
                 for _ in 0..<8 { remainder = remainder & 1 == 1 ? remainder >> 1 ^ reversed : remainder >> 1 }
                 tables.append(remainder)
             }
-            for index in 256..<(8 * 256) {
+            for index in 256..<(16 * 256) {
                 let before = tables[index - 256]
                 tables.append(before >> 8 ^ tables[Int(before & 0xFF)])
             }
@@ -82,17 +82,22 @@ struct CyclicRedundancyCheck: Sendable {
             unsafe polynomial.tables.withUnsafeBufferPointer { tables in
                 var register = register
                 var place = 0
-                // SAFETY: eight bytes are there; each table index is a table's number × 256 and a byte.
-                while place + 8 <= buffer.count {
-                    var word = unsafe UInt64(
+                // SAFETY: sixteen bytes are there; each table index is a table's number × 256 and a byte.
+                while place + 16 <= buffer.count {
+                    var first = unsafe UInt64(
                         littleEndian: buffer.loadUnaligned(fromByteOffset: place, as: UInt64.self))
-                    word ^= register
-                    register = 0
+                    var second = unsafe UInt64(
+                        littleEndian: buffer.loadUnaligned(fromByteOffset: place + 8, as: UInt64.self))
+                    first ^= register
+                    var (left, right) = (UInt64(0), UInt64(0))
                     for table in 0..<8 {
-                        register ^= unsafe tables[(7 - table) << 8 | Int(word & 0xFF)]
-                        word >>= 8
+                        left ^= unsafe tables[(15 - table) << 8 | Int(first & 0xFF)]
+                        right ^= unsafe tables[(7 - table) << 8 | Int(second & 0xFF)]
+                        first >>= 8
+                        second >>= 8
                     }
-                    place += 8
+                    register = left ^ right
+                    place += 16
                 }
                 while place < buffer.count {
                     let byte = unsafe buffer[place]

@@ -26,6 +26,7 @@ package final class EmbeddedR2Store: R2Store {
         package var openFilesMax = 256
         /// What puts on their way hold in memory, 320 KiB each at most; further puts wait.
         package var incomingBytesMax = 64 << 20
+        package var bucketsMax = R2Limits.bucketsMax
         /// How soon a key may be written again: the product's one second, with 10058 for whoever is faster. `nil` is no
         /// limit.
         package var keyWriteInterval: Duration?
@@ -100,9 +101,10 @@ package final class EmbeddedR2Store: R2Store {
             try index.bucket(name, transaction) != nil
         }
         if exists { return }
-        try await commit("bucket \(name)") { [index] transaction in
-            guard try index.bucketCount(transaction.reading) < R2Limits.bucketsMax else {
-                throw R2Failure.tooManyBuckets
+        try await commit("bucket \(name)") { [index, options] transaction in
+            guard try index.bucket(name, transaction.reading) == nil else { return }
+            guard try index.bucketCount(transaction.reading) < options.bucketsMax else {
+                throw R2Failure.tooManyBuckets(options.bucketsMax)
             }
             try index.makeBucket(name, transaction)
         }
