@@ -7,10 +7,19 @@ import socket
 import unittest
 
 from harness import Node, product, wait_until
+from projects import Project
 from test_streaming import MIB, Memory
 
 PART = 16 * MIB
 KEY = "0123456789abcdef" * 4
+SHAPE = """format = 1
+tenant = "acme"
+compatibility_date = "2026-08-01"
+[workers.store]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+r2 = [{ binding = "R2", resource = "bucket" }]
+"""
 
 
 class Objects(unittest.TestCase):
@@ -128,6 +137,23 @@ class Objects(unittest.TestCase):
         self.assertEqual(self.ask("GET", "/r2-sealed/sealed-parts", x_key=KEY).body, whole)
         seam = self.ask("GET", "/r2-sealed/sealed-parts", x_key=KEY, Range=f"bytes={PART - 3}-{PART + 3}").body
         self.assertEqual(seam, whole[PART - 3:PART + 4])
+
+
+class WriteRate(unittest.TestCase):
+    def refused(self, environment):
+        """What the second of two copies to one key is answered; both within the second, unless the machine stands still."""
+        with Project(SHAPE, {"dev": 'format = 1\ndomain = "localhost"\n' + environment}) as project:
+            with project.dev("--no-watch") as node:
+                node.request("PUT", "/r2/source", body=b"x")
+                for attempt in range(5):
+                    answers = [node.request("POST", f"/r2-copy/target-{attempt}/source") for _ in range(2)]
+                    if answers[1].status != 200:
+                        return answers[1].text
+                self.assertEqual({answer.status for answer in answers}, {200})
+
+    def test_writes_of_a_key_are_limited_where_the_environment_says_so(self):
+        self.assertIsNone(self.refused(""))
+        self.assertRegex(self.refused("r2 = { write_rate_limit = true }\n"), r"^copy: .*\(10058\)$")
 
 
 if __name__ == "__main__":

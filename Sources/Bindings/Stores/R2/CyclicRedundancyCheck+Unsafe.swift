@@ -51,19 +51,21 @@ struct CyclicRedundancyCheck: Sendable {
             return sum
         }
 
-        /// The CRC of two pieces, one behind the other, from those of each: the first is advanced by as many zero
-        /// bytes as the second has.
-        func combine(_ first: UInt64, _ second: UInt64, secondByteCount: Int64) -> UInt64 {
-            var power = UInt64(1) << UInt64(width - 9)  // x⁸: one byte.
-            var advanced = first
-            var count = UInt64(max(0, secondByteCount))
+        /// What advances a CRC by `byteCount` zero bytes: x to the power of eight times as many.
+        func advance(by byteCount: Int64) -> UInt64 {
+            var result = UInt64(1) << UInt64(width - 1)  // x⁰
+            var power = result >> 8  // x⁸: one byte.
+            var count = UInt64(max(0, byteCount))
             while count > 0 {
-                if count & 1 == 1 { advanced = product(advanced, power) }
+                if count & 1 == 1 { result = product(result, power) }
                 power = product(power, power)
                 count >>= 1
             }
-            return advanced ^ second
+            return result
         }
+
+        /// The CRC of two pieces, one behind the other, from those of each and `advance(by:)` of the second's length.
+        func combine(_ first: UInt64, _ second: UInt64, advance: UInt64) -> UInt64 { product(first, advance) ^ second }
     }
 
     let polynomial: Polynomial

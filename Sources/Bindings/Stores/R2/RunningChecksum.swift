@@ -44,9 +44,14 @@ struct RunningChecksum: ~Copyable {
             return (of(parts.flatMap(\.checksum), algorithm), .composite)
         }
         let polynomial = algorithm.polynomial
-        let value = parts.reduce(CyclicRedundancyCheck(polynomial).value) { value, part in
-            polynomial.combine(
-                value, CyclicRedundancyCheck.value(part.checksum), secondByteCount: part.byteCount)
+        // All parts but the last have one size, so this is computed twice at most.
+        var (advance, byteCount) = (polynomial.advance(by: 0), Int64(0))
+        var value = CyclicRedundancyCheck(polynomial).value
+        for part in parts {
+            if part.byteCount != byteCount {
+                (advance, byteCount) = (polynomial.advance(by: part.byteCount), part.byteCount)
+            }
+            value = polynomial.combine(value, CyclicRedundancyCheck.value(part.checksum), advance: advance)
         }
         return (CyclicRedundancyCheck.bytes(value, width: polynomial.width), .fullObject)
     }
