@@ -207,7 +207,7 @@ let package = Package(
             ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
-            ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "Observability", "System"]),
+            ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "OpenSSL", "Observability", "System"]),
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),

@@ -23,7 +23,7 @@ package enum CallKind: UInt16, Sendable {
     case d1Query = 80
     case r2Head = 96
     case r2Get, r2Put, r2Delete, r2List, r2CreateMultipart, r2UploadPart, r2CompleteMultipart,
-        r2AbortMultipart
+        r2AbortMultipart, r2Copy, r2ListMultipartUploads, r2ListParts
     case queueSend = 128
     case queueMetrics
     case rateLimit = 144

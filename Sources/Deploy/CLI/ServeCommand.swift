@@ -41,7 +41,7 @@ enum ServeCommand: Command {
             NodeProcess.Tenancy(
                 description: try item.project.describe(
                     item.configuration, name: "\(environment)-1", products: products),
-                timeTravel: item.configuration.retention.timeTravel,
+                timeTravel: item.configuration.retention.timeTravel, r2: item.configuration.r2,
                 secrets: item.configuration.kind == .dev
                     ? LocalValues(item.project, item.configuration)
                     : try SecretStore(

@@ -1,3 +1,4 @@
+package import struct Configuration.R2Settings
 package import Observability
 internal import OpenSSL
 package import Stores
@@ -27,7 +28,8 @@ package final class TenantStores: Sendable {
     ///
     /// - Parameter timeTravel: How far back databases can go; zero keeps no history.
     package init(
-        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, clock: any NodeClock, logger: Logger
+        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, r2 settings: R2Settings = R2Settings(),
+        clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
         kv = try EmbeddedKVStore(directory: state.directory(of: .kv, tenant: tenant), clock: clock, logger: logger)
@@ -35,7 +37,10 @@ package final class TenantStores: Sendable {
         limits.timeTravel = timeTravel
         d1 = try EmbeddedD1Store(
             directory: state.directory(of: .d1, tenant: tenant), clock: clock, logger: logger, limits: limits)
-        r2 = try EmbeddedR2Store(directory: state.directory(of: .r2, tenant: tenant), clock: clock, logger: logger)
+        var buckets = EmbeddedR2Store.Options()
+        buckets.keyWriteInterval = settings.limitsWriteRate ? .seconds(1) : nil
+        r2 = try EmbeddedR2Store(
+            directory: state.directory(of: .r2, tenant: tenant), clock: clock, logger: logger, options: buckets)
         queues = try EmbeddedQueueStore(directory: state.directory(of: .queues, tenant: tenant), clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
         analytics = try EmbeddedAnalyticsStore(

@@ -254,6 +254,51 @@ import Testing
         #expect(try R2GetMessage(decoding: &getDecoder) == get)
     }
 
+    @Test func `of copies and uploads in parts survive their messages as well`() throws {
+        func check<Message: Equatable>(
+            _ message: Message, _ encode: (Message, inout WireEncoder) -> Void,
+            _ decode: (inout WireDecoder) throws(WireError) -> Message
+        ) throws {
+            var encoder = WireEncoder()
+            encode(message, &encoder)
+            var decoder = WireDecoder(encoder.bytes)
+            #expect(try decode(&decoder) == message)
+            for count in 0..<encoder.bytes.count {
+                var cut = WireDecoder(Array(encoder.bytes.prefix(count)))
+                #expect(throws: WireError.self) { try decode(&cut) }
+            }
+        }
+        let key = try R2CustomerKey([UInt8](repeating: 9, count: 32))
+        let condition = try R2Conditional(etagMatches: "e")
+        let metadata = R2CopyMetadata.merge(httpMetadata: R2HTTPMetadata(contentType: "a/b"), customMetadata: ["a": "b"])
+        try check(
+            R2CopyMessage(
+                sourceKey: "s", key: "k", sourceOnlyIf: condition, onlyIf: condition, metadata: metadata,
+                storageClass: .infrequentAccess, sourceSsecKey: key, ssecKey: key),
+            { $0.encode(into: &$1) }, { decoder throws(WireError) in try R2CopyMessage(decoding: &decoder) })
+        try check(
+            R2CreateMultipartMessage(key: "k", ssecKey: key, checksumAlgorithm: .crc64nvme), { $0.encode(into: &$1) },
+            { decoder throws(WireError) in try R2CreateMultipartMessage(decoding: &decoder) })
+        try check(
+            R2CompleteMultipartMessage(
+                key: "k", uploadId: "u", parts: [R2UploadedPart(partNumber: 3, etag: "e")], onlyIf: condition),
+            { $0.encode(into: &$1) }, { decoder throws(WireError) in try R2CompleteMultipartMessage(decoding: &decoder) })
+        try check(
+            R2ListUploadsMessage(limit: 3, prefix: "p", delimiter: "/", after: R2Uploads.Marker(key: "k", uploadId: "u")),
+            { $0.encode(into: &$1) }, { decoder throws(WireError) in try R2ListUploadsMessage(decoding: &decoder) })
+        try check(
+            R2GetMessage(key: "k", ssecKey: key), { $0.encode(into: &$1) },
+            { decoder throws(WireError) in try R2GetMessage(decoding: &decoder) })
+        // A key of any other length is none.
+        var encoder = WireEncoder()
+        encoder.put("k")
+        for _ in 0..<2 { encoder.put(false) }
+        encoder.put(true)
+        encoder.put([UInt8](repeating: 9, count: 31))
+        var decoder = WireDecoder(encoder.bytes)
+        #expect(throws: WireError.self) { try R2GetMessage(decoding: &decoder) }
+    }
+
     @Test(arguments: [1, 2, 3] as [UInt64])
     func `read random messages without a trap`(_ seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
@@ -271,6 +316,13 @@ import Testing
             attempt { _ = try R2Objects(decoding: &$0) }
             attempt { _ = try R2GetReply(decoding: &$0) }
             attempt { _ = try R2CompleteMultipartMessage(decoding: &$0) }
+            attempt { _ = try R2CreateMultipartMessage(decoding: &$0) }
+            attempt { _ = try R2UploadPartMessage(decoding: &$0) }
+            attempt { _ = try R2CopyMessage(decoding: &$0) }
+            attempt { _ = try R2ListUploadsMessage(decoding: &$0) }
+            attempt { _ = try R2ListPartsMessage(decoding: &$0) }
+            attempt { _ = try R2Uploads(decoding: &$0) }
+            attempt { _ = try R2Parts(decoding: &$0) }
         }
     }
 }

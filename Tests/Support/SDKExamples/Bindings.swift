@@ -77,6 +77,19 @@ func upload(_ request: Request, _ env: Env, key: String) async throws -> Respons
     return try .json(["etag": object.etag, "size": "\(object.size)"], status: 201)
 }
 
+func resume(_ bucket: R2Bucket, key: String, uploadId: String, last: ByteStream) async throws -> R2Object {
+    let upload = bucket.resumeMultipartUpload(key, uploadId: uploadId)
+    var parts = try await upload.listParts().parts.map(\.uploadedPart)
+    parts.append(try await upload.uploadPart((parts.last?.partNumber ?? 0) + 1, last))
+    return try await upload.complete(parts)
+}
+
+func archive(_ bucket: R2Bucket, _ key: String, secret: String) async throws {
+    let ssecKey = try R2CustomerKey(hexadecimal: secret)
+    try await bucket.copy(key, to: "archive/" + key, storageClass: .infrequentAccess, ssecKey: ssecKey)
+    try await bucket.delete(key)
+}
+
 func send(_ env: Env) async throws {
     let events = try env.queue("EVENTS")
     try await events.send(["type": "signed-up"])

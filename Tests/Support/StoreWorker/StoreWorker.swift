@@ -12,6 +12,7 @@ import Workers
             Self.addKV(&routes)
             Self.addD1(&routes)
             Self.addR2(&routes)
+            Self.addUploads(&routes)
             Self.addQueue(&routes)
             Self.addCache(&routes)
             Self.addBenchmarks(&routes)

@@ -5,6 +5,12 @@ public struct R2Checksum: Equatable, Sendable {
     public enum Algorithm: UInt8, CaseIterable, Sendable {
         case md5 = 1
         case sha1, sha256, sha384, sha512
+        /// As zlib computes it (ITU-T V.42).
+        case crc32
+        /// Castagnoli's (RFC 3720, appendix B.4).
+        case crc32c
+        /// Of NVM Express; the only one that S3 keeps for a whole object that was uploaded in parts.
+        case crc64nvme
 
         public var byteCount: Int {
             switch self {
@@ -13,6 +19,8 @@ public struct R2Checksum: Equatable, Sendable {
             case .sha256: 32
             case .sha384: 48
             case .sha512: 64
+            case .crc32, .crc32c: 4
+            case .crc64nvme: 8
             }
         }
 
@@ -24,6 +32,9 @@ public struct R2Checksum: Equatable, Sendable {
             case .sha256: "SHA-256"
             case .sha384: "SHA-384"
             case .sha512: "SHA-512"
+            case .crc32: "CRC32"
+            case .crc32c: "CRC32C"
+            case .crc64nvme: "CRC64NVME"
             }
         }
     }
@@ -59,6 +70,16 @@ public struct R2Checksum: Equatable, Sendable {
     public static func sha512(_ hexadecimal: String) -> R2Checksum {
         R2Checksum(.sha512, hexadecimal: hexadecimal)
     }
+    /// Eight digits; the first are the most significant.
+    public static func crc32(_ hexadecimal: String) -> R2Checksum {
+        R2Checksum(.crc32, hexadecimal: hexadecimal)
+    }
+    public static func crc32c(_ hexadecimal: String) -> R2Checksum {
+        R2Checksum(.crc32c, hexadecimal: hexadecimal)
+    }
+    public static func crc64nvme(_ hexadecimal: String) -> R2Checksum {
+        R2Checksum(.crc64nvme, hexadecimal: hexadecimal)
+    }
 
     /// Exactly `algorithm.byteCount` bytes.
     ///
@@ -84,74 +105,34 @@ public struct R2Checksum: Equatable, Sendable {
     }
 }
 
-/// The checksums known of a stored object.
-public struct R2Checksums: Equatable, Sendable {
-    public var md5: [UInt8]?
-    public var sha1: [UInt8]?
-    public var sha256: [UInt8]?
-    public var sha384: [UInt8]?
-    public var sha512: [UInt8]?
-
-    public init() {}
-
-    public subscript(algorithm: R2Checksum.Algorithm) -> [UInt8]? {
-        get {
-            switch algorithm {
-            case .md5: md5
-            case .sha1: sha1
-            case .sha256: sha256
-            case .sha384: sha384
-            case .sha512: sha512
-            }
-        }
-        set {
-            switch algorithm {
-            case .md5: md5 = newValue
-            case .sha1: sha1 = newValue
-            case .sha256: sha256 = newValue
-            case .sha384: sha384 = newValue
-            case .sha512: sha512 = newValue
-            }
-        }
-    }
-
-    public var isEmpty: Bool { R2Checksum.Algorithm.allCases.allSatisfy { self[$0] == nil } }
-
-    /// The checksums in lower-case hexadecimal by name, as the product's JSON shows them.
-    public var hexadecimal: [String: String] {
-        var texts: [String: String] = [:]
-        for algorithm in R2Checksum.Algorithm.allCases {
-            if let bytes = self[algorithm] { texts["\(algorithm)"] = R2Hex.encode(bytes) }
-        }
-        return texts
-    }
-
-    package func encode(into encoder: inout WireEncoder) {
-        let present = R2Checksum.Algorithm.allCases.filter { self[$0] != nil }
-        encoder.put(list: present) { encoder, algorithm in
-            encoder.put(algorithm.rawValue)
-            encoder.put(self[algorithm] ?? [])
-        }
-    }
-
-    package init(decoding decoder: inout WireDecoder) throws(WireError) {
-        let entries = try decoder.takeList { decoder throws(WireError) in
-            (try R2Checksum.Algorithm(decoding: &decoder), try decoder.takeBytes())
-        }
-        for (algorithm, bytes) in entries {
-            guard bytes.count == algorithm.byteCount else {
-                throw .invalidValue("checksum", offset: decoder.offset)
-            }
-            self[algorithm] = bytes
-        }
-    }
-}
-
 extension R2Checksum.Algorithm {
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
         guard let algorithm = Self(rawValue: try decoder.takeUInt8()) else {
             throw .invalidValue("checksum algorithm", offset: decoder.offset - 1)
         }
         self = algorithm
+    }
+}
+
+extension WireEncoder {
+    mutating func put(checksum: (algorithm: R2Checksum.Algorithm, bytes: [UInt8])?) {
+        put(checksum) { encoder, checksum in
+            encoder.put(checksum.algorithm.rawValue)
+            encoder.put(checksum.bytes)
+        }
+    }
+}
+
+extension WireDecoder {
+    /// Of the length that the algorithm has.
+    mutating func takeChecksum() throws(WireError) -> (algorithm: R2Checksum.Algorithm, bytes: [UInt8])? {
+        try takeOptional { decoder throws(WireError) in
+            let algorithm = try R2Checksum.Algorithm(decoding: &decoder)
+            let bytes = try decoder.takeBytes()
+            guard bytes.count == algorithm.byteCount else {
+                throw .invalidValue("checksum", offset: decoder.offset)
+            }
+            return (algorithm, bytes)
+        }
     }
 }

@@ -1,5 +1,10 @@
-/// What a bucket refuses or can't do (spec: r2, "Codes"). The text of each case is the documented one;
-/// where the product documents only a number, ours says what was seen and what the limit is.
+/// What a bucket refuses or can't do (spec: r2, "Codes"; `R2ErrorCode` is the whole table). The text of each
+/// case is the documented one; where the product documents only a number, ours says what was seen and what
+/// the limit is.
+///
+/// A call is checked in this order: what the message says of itself (key, metadata, sizes, limits), the rate
+/// of writes, the bucket, the object or upload, the condition, the encryption key, the range, and last the
+/// bytes and their checksums. The first thing that is wrong is the answer.
 package enum R2Failure: Error, Equatable, Sendable {
     case internalError
     case invalidBucketName
@@ -19,6 +24,17 @@ package enum R2Failure: Error, Equatable, Sendable {
     case badUpload
     case entityTooLarge
     case partNumberOutOfRange(Int64)
+    /// The source of a copy.
+    case noSuchKey
+    case tooManyBuckets(Int)
+    /// Where a failed condition is an error: complete and copy. Put and get answer it without one.
+    case preconditionFailed
+    /// The key was written less than a second ago.
+    case tooManyRequests
+    case invalidStorageClass(String)
+    /// A part's checksum is another one than the upload was begun with.
+    case partChecksumAlgorithm(R2Checksum.Algorithm, upload: R2Checksum.Algorithm)
+    case encryption(R2EncryptionFailure)
     /// More waits for the disk than the store lets wait; nothing was done.
     case unavailable
 
@@ -35,7 +51,13 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .invalidMaxKeys: 10022
         case .noSuchUpload: 10024
         case .invalidPart, .partNumberOutOfRange: 10025
-        case .tooManyKeys, .invalidCursor: 10029
+        case .tooManyKeys, .invalidCursor, .partChecksumAlgorithm: 10029
+        case .noSuchKey: 10007
+        case .tooManyBuckets: 10009
+        case .preconditionFailed: 10031
+        case .tooManyRequests: 10058
+        case .invalidStorageClass: 10062
+        case .encryption(let failure): failure.code
         case .badDigest: 10037
         case .invalidRange: 10039
         case .unavailable: 10043
@@ -71,6 +93,15 @@ package enum R2Failure: Error, Equatable, Sendable {
             Actual \(algorithm.title) was: \(R2Hex.encode(actual))
             """
         case .unavailable: "The store is overloaded. Please try again."
+        case .noSuchKey: "The specified key does not exist."
+        case .tooManyBuckets(let limit): "At most \(limit) buckets can exist."
+        case .preconditionFailed: "At least one of the pre-conditions you specified did not hold."
+        case .tooManyRequests: "The same object can be written once per second. Please reduce your request rate."
+        case .invalidStorageClass(let name):
+            "The storage class \(name) is not valid: it is Standard or InfrequentAccess."
+        case .partChecksumAlgorithm(let part, let upload):
+            "The upload was begun with \(upload.title) checksums; the part has a \(part.title) checksum."
+        case .encryption(let failure): failure.message
         case .invalidRange: "The requested range is not satisfiable"
         case .badUpload: "There was a problem with the multipart upload."
         case .entityTooLarge: "Your proposed upload exceeds the maximum allowed object size."
@@ -88,6 +119,41 @@ package enum R2Failure: Error, Equatable, Sendable {
 package enum R2Action: String, Sendable {
     case head, get, put, delete, list
     case createMultipartUpload, uploadPart, completeMultipartUpload, abortMultipartUpload
+    // Ours: the product has them in its S3 API only.
+    case copy, listMultipartUploads, listParts
+}
+
+/// What is wrong with the key of an encrypted object (SSE-C). The product documents that such calls fail, not
+/// how: names and texts are those of S3, under the nearest of the product's codes.
+package enum R2EncryptionFailure: Error, Equatable, Sendable {
+    /// The object is encrypted, the call has no key.
+    case keyMissing
+    /// The call has a key, the object isn't encrypted.
+    case keyNotApplicable
+    /// The key isn't the one that the object was written with.
+    case keyMismatch
+    /// The upload in parts was begun with a key, or without one.
+    case partKeyMissing
+    case partKeyMismatch
+
+    package var code: Int {
+        self == .keyMismatch ? R2ErrorCode.accessDenied.rawValue : R2ErrorCode.invalidArgument.rawValue
+    }
+
+    package var message: String {
+        switch self {
+        case .keyMissing:
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be "
+                + "provided to retrieve the object."
+        case .keyNotApplicable: "The encryption parameters are not applicable to this object."
+        case .keyMismatch: "Access Denied"
+        case .partKeyMissing:
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the "
+                + "appropriate encryption parameters."
+        case .partKeyMismatch:
+            "The provided encryption parameters did not match the ones used originally."
+        }
+    }
 }
 
 /// The sizes of spec r2, section 1.
@@ -99,6 +165,9 @@ public enum R2Limits {
     public static let putBytesMax: Int64 = 5_363_466_240
     public static let partBytesMin: Int64 = 5 << 20
     public static let partsMax = 10_000
+    /// 5 TiB − 5 GiB: what all parts of an object may come to ("4.995 TiB").
+    public static let objectBytesMax: Int64 = (5 << 40) - (5 << 30)
+    public static let bucketsMax = 1_000_000
     public static let listedMax = 1000
     public static let deletedKeysMax = 1000
 }

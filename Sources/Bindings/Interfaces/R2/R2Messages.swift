@@ -39,17 +39,22 @@ package struct R2GetMessage: Equatable, Sendable {
     package var key: String
     package var onlyIf: R2Conditional?
     package var range: R2Range?
+    package var ssecKey: R2CustomerKey?
 
-    package init(key: String, onlyIf: R2Conditional? = nil, range: R2Range? = nil) {
+    package init(
+        key: String, onlyIf: R2Conditional? = nil, range: R2Range? = nil, ssecKey: R2CustomerKey? = nil
+    ) {
         self.key = key
         self.onlyIf = onlyIf
         self.range = range
+        self.ssecKey = ssecKey
     }
 
     package func encode(into encoder: inout WireEncoder) {
         encoder.put(key)
         encoder.put(onlyIf) { $1.encode(into: &$0) }
         encoder.put(range) { $1.encode(into: &$0) }
+        encoder.put(ssecKey)
     }
 
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
@@ -58,6 +63,7 @@ package struct R2GetMessage: Equatable, Sendable {
             try R2Conditional(decoding: &decoder)
         }
         range = try decoder.takeOptional { decoder throws(WireError) in try R2Range(decoding: &decoder) }
+        ssecKey = try decoder.takeCustomerKey()
         try decoder.finish()
     }
 }
@@ -133,12 +139,14 @@ package struct R2PutMessage: Equatable, Sendable {
     /// Of the length that the algorithm has.
     package var checksum: (algorithm: R2Checksum.Algorithm, bytes: [UInt8])?
     package var attributes: R2Attributes
+    package var ssecKey: R2CustomerKey?
 
     package init(
         key: String, size: Int64, onlyIf: R2Conditional? = nil,
         checksum: (algorithm: R2Checksum.Algorithm, bytes: [UInt8])? = nil,
-        attributes: R2Attributes = R2Attributes()
+        attributes: R2Attributes = R2Attributes(), ssecKey: R2CustomerKey? = nil
     ) {
+        self.ssecKey = ssecKey
         self.key = key
         self.size = size
         self.onlyIf = onlyIf
@@ -150,17 +158,16 @@ package struct R2PutMessage: Equatable, Sendable {
         left.key == right.key && left.size == right.size && left.onlyIf == right.onlyIf
             && left.checksum?.algorithm == right.checksum?.algorithm
             && left.checksum?.bytes == right.checksum?.bytes && left.attributes == right.attributes
+            && left.ssecKey == right.ssecKey
     }
 
     package func encode(into encoder: inout WireEncoder) {
         encoder.put(key)
         encoder.put(size)
         encoder.put(onlyIf) { $1.encode(into: &$0) }
-        encoder.put(checksum) { encoder, checksum in
-            encoder.put(checksum.algorithm.rawValue)
-            encoder.put(checksum.bytes)
-        }
+        encoder.put(checksum: checksum)
         attributes.encode(into: &encoder)
+        encoder.put(ssecKey)
     }
 
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
@@ -170,15 +177,9 @@ package struct R2PutMessage: Equatable, Sendable {
         onlyIf = try decoder.takeOptional { decoder throws(WireError) in
             try R2Conditional(decoding: &decoder)
         }
-        checksum = try decoder.takeOptional { decoder throws(WireError) in
-            let algorithm = try R2Checksum.Algorithm(decoding: &decoder)
-            let bytes = try decoder.takeBytes()
-            guard bytes.count == algorithm.byteCount else {
-                throw .invalidValue("checksum", offset: decoder.offset)
-            }
-            return (algorithm, bytes)
-        }
+        checksum = try decoder.takeChecksum()
         attributes = try R2Attributes(decoding: &decoder)
+        ssecKey = try decoder.takeCustomerKey()
         try decoder.finish()
     }
 }
@@ -255,112 +256,6 @@ extension R2Objects {
         objects = try decoder.takeList { decoder throws(WireError) in try R2Object(decoding: &decoder) }
         delimitedPrefixes = try decoder.takeList { decoder throws(WireError) in try decoder.takeString() }
         cursor = try decoder.takeOptionalString()
-        try decoder.finish()
-    }
-}
-
-/// createMultipartUpload. The reply is the upload's id as text.
-package struct R2CreateMultipartMessage: Equatable, Sendable {
-    package var key: String
-    package var attributes: R2Attributes
-
-    package init(key: String, attributes: R2Attributes = R2Attributes()) {
-        self.key = key
-        self.attributes = attributes
-    }
-
-    package func encode(into encoder: inout WireEncoder) {
-        encoder.put(key)
-        attributes.encode(into: &encoder)
-    }
-
-    package init(decoding decoder: inout WireDecoder) throws(WireError) {
-        key = try decoder.takeString()
-        attributes = try R2Attributes(decoding: &decoder)
-        try decoder.finish()
-    }
-}
-
-/// uploadPart; exactly `size` bytes follow. The reply is the part's ETag as text.
-package struct R2UploadPartMessage: Equatable, Sendable {
-    package var key: String
-    package var uploadId: String
-    package var partNumber: Int64
-    package var size: Int64
-
-    package init(key: String, uploadId: String, partNumber: Int64, size: Int64) {
-        self.key = key
-        self.uploadId = uploadId
-        self.partNumber = partNumber
-        self.size = size
-    }
-
-    package func encode(into encoder: inout WireEncoder) {
-        encoder.put(key)
-        encoder.put(uploadId)
-        encoder.put(partNumber)
-        encoder.put(size)
-    }
-
-    package init(decoding decoder: inout WireDecoder) throws(WireError) {
-        key = try decoder.takeString()
-        uploadId = try decoder.takeString()
-        partNumber = try decoder.takeInt64()
-        size = try decoder.takeInt64()
-        guard size >= 0 else { throw .invalidValue("size", offset: decoder.offset - 8) }
-        try decoder.finish()
-    }
-}
-
-package struct R2CompleteMultipartMessage: Equatable, Sendable {
-    package var key: String
-    package var uploadId: String
-    package var parts: [R2UploadedPart]
-
-    package init(key: String, uploadId: String, parts: [R2UploadedPart]) {
-        self.key = key
-        self.uploadId = uploadId
-        self.parts = parts
-    }
-
-    package func encode(into encoder: inout WireEncoder) {
-        encoder.put(key)
-        encoder.put(uploadId)
-        encoder.put(list: parts) { encoder, part in
-            encoder.put(Int64(part.partNumber))
-            encoder.put(part.etag)
-        }
-    }
-
-    package init(decoding decoder: inout WireDecoder) throws(WireError) {
-        key = try decoder.takeString()
-        uploadId = try decoder.takeString()
-        parts = try decoder.takeList { decoder throws(WireError) in
-            R2UploadedPart(
-                partNumber: Int(truncatingIfNeeded: try decoder.takeInt64()), etag: try decoder.takeString())
-        }
-        try decoder.finish()
-    }
-}
-
-/// abortMultipartUpload. Its reply is empty.
-package struct R2AbortMultipartMessage: Equatable, Sendable {
-    package var key: String
-    package var uploadId: String
-
-    package init(key: String, uploadId: String) {
-        self.key = key
-        self.uploadId = uploadId
-    }
-
-    package func encode(into encoder: inout WireEncoder) {
-        encoder.put(key)
-        encoder.put(uploadId)
-    }
-
-    package init(decoding decoder: inout WireDecoder) throws(WireError) {
-        key = try decoder.takeString()
-        uploadId = try decoder.takeString()
         try decoder.finish()
     }
 }

@@ -7,6 +7,17 @@ public enum R2StorageClass: UInt8, Sendable {
 
     /// As the product spells it.
     public var name: String { self == .standard ? "Standard" : "InfrequentAccess" }
+
+    /// The class that the product calls so.
+    ///
+    /// - Throws: 10062 for any other name.
+    public init(named name: String) throws(CallFailure) {
+        switch name {
+        case "Standard": self = .standard
+        case "InfrequentAccess": self = .infrequentAccess
+        default: throw R2Failure.invalidStorageClass(name).failure(of: .put)
+        }
+    }
 }
 
 /// What is known of a stored object, without its bytes.
@@ -25,11 +36,13 @@ public struct R2Object: Equatable, Sendable {
     public var range: R2ResolvedRange?
     public var checksums: R2Checksums
     public var storageClass: R2StorageClass
+    /// The MD5 in hexadecimal of the key that the object is encrypted with; `nil` when it isn't.
+    public var ssecKeyMd5: String?
 
     package init(
         key: String, version: String, size: Int64, etag: String, uploaded: Int64,
         httpMetadata: R2HTTPMetadata, customMetadata: [String: String], range: R2ResolvedRange? = nil,
-        checksums: R2Checksums, storageClass: R2StorageClass
+        checksums: R2Checksums, storageClass: R2StorageClass, ssecKeyMd5: String? = nil
     ) {
         self.key = key
         self.version = version
@@ -41,6 +54,7 @@ public struct R2Object: Equatable, Sendable {
         self.range = range
         self.checksums = checksums
         self.storageClass = storageClass
+        self.ssecKeyMd5 = ssecKeyMd5
     }
 
     /// The ETag as header fields carry it: in quotes.
@@ -72,6 +86,7 @@ public struct R2Object: Equatable, Sendable {
         encoder.put(range) { $1.encode(into: &$0) }
         checksums.encode(into: &encoder)
         encoder.put(storageClass.rawValue)
+        encoder.put(ssecKeyMd5)
     }
 
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
@@ -87,6 +102,7 @@ public struct R2Object: Equatable, Sendable {
         }
         checksums = try R2Checksums(decoding: &decoder)
         storageClass = try R2StorageClass(decoding: &decoder)
+        ssecKeyMd5 = try decoder.takeOptionalString()
     }
 }
 

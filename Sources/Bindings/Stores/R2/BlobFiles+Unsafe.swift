@@ -27,10 +27,11 @@ final class BlobFiles: Sendable {
         var written = 0
         while written < bytes.count {
             try hook?(.write, temporaryPath(blob))
+            let left = bytes.count - written
+            let wanted = min(left, max(1, hook?.writable(left) ?? left))
             let count = unsafe bytes.withUnsafeBytes { buffer in
-                // SAFETY: the kernel reads the part of the array that is not written yet.
-                unsafe Glibc.write(
-                    file.rawValue, buffer.baseAddress?.advanced(by: written), buffer.count - written)
+                // SAFETY: the kernel reads a part of the array that is not written yet.
+                unsafe Glibc.write(file.rawValue, buffer.baseAddress?.advanced(by: written), wanted)
             }
             if count < 0 {
                 if errno == EINTR { continue }
@@ -54,6 +55,38 @@ final class BlobFiles: Sendable {
         // call.
         guard unsafe Glibc.rename(temporaryPath(blob), path(blob)) == 0 else {
             throw SystemError("rename", errno: errno, on: path(blob))
+        }
+    }
+
+    /// Gives a blob a second name. Where the file system can't (it has none, or no more of them), the bytes are copied.
+    /// Durable after `syncShard`.
+    ///
+    /// - Throws: `ENOENT` when the blob isn't there any more.
+    func link(_ blob: Identifier, as copy: Identifier) throws(SystemError) {
+        do throws(SystemError) {
+            try hook?(.link, path(copy))
+            guard unsafe Glibc.link(path(blob), path(copy)) == 0 else {
+                throw SystemError("link", errno: errno, on: path(blob))
+            }
+            return
+        } catch {
+            guard [EMLINK, EPERM, ENOTSUP, EXDEV, ENOSYS].contains(error.errno) else { throw error }
+        }
+        let source = try open(blob)
+        let target = try create(copy)
+        do throws(SystemError) {
+            var offset: Int64 = 0
+            while true {
+                let block = try source.read(at: offset, count: 1 << 20)
+                if block.isEmpty { break }
+                try write(block, to: target, of: copy)
+                offset += Int64(block.count)
+            }
+            try sync(target, of: copy)
+            try publish(copy)
+        } catch {
+            try? removeTemporary(copy)  // What the sweep would do as well.
+            throw error
         }
     }
 

@@ -1,10 +1,11 @@
+internal import Interfaces
 internal import OpenSSL
 internal import Stores
 internal import Synchronization
 internal import System
 
 /// One blob on its way to the disk: pieces go in, a worker of the I/O threads hashes and writes them while
-/// the next ones arrive. At most `waitingBytesMax` and one piece are in memory.
+/// the next ones arrive. At most `waitingBytesMax` and one piece are in memory, and a block of an encrypted blob.
 final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one drain that runs at a time.
     /// Two pieces of the wire's largest data frame are written while two arrive.
     static let waitingBytesMax = 256 << 10
@@ -30,7 +31,8 @@ final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one 
     private struct Progress: ~Copyable {
         var file: Descriptor?
         var md5 = Digest(.md5)
-        var supplied: Digest?
+        var supplied: RunningChecksum?
+        var sealer: BlobSealer?
     }
 
     let blob: Identifier
@@ -42,13 +44,14 @@ final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one 
 
     init(
         _ blob: Identifier, files: BlobFiles, threads: IOThreads, syncs: DirectorySyncs,
-        supplied: Digest.Algorithm?
+        supplied: R2Checksum.Algorithm?, key: R2CustomerKey? = nil
     ) {
         self.blob = blob
         self.files = files
         self.threads = threads
         self.syncs = syncs
-        progress = Progress(file: nil, supplied: supplied.map { Digest($0) })
+        progress = Progress(
+            file: nil, supplied: supplied.map { RunningChecksum($0) }, sealer: key.map { BlobSealer($0) })
     }
 
     /// Takes the next piece; returns when there is room for one more.
@@ -65,7 +68,7 @@ final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one 
 
     /// Makes the blob durable under its final name.
     ///
-    /// - Returns: its MD5, and the digest that was asked for.
+    /// - Returns: the MD5 and the checksum that was asked for, of what was given, before it was encrypted.
     func finish() async throws(SystemError) -> (md5: [UInt8], supplied: [UInt8]?) {
         try await wait(untilAtMost: 0)
         let digests = try await threads.run { () throws(SystemError) in
@@ -88,6 +91,9 @@ final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one 
 
     private func syncAndPublish() throws(SystemError) -> (md5: [UInt8], supplied: [UInt8]?) {
         try createIfMissing()  // An empty blob has seen no piece.
+        if progress.sealer != nil {
+            try store(sealing { sealer throws(OpenSSLError) in try sealer.finish() })
+        }
         if let file = progress.file.take() {
             try files.sync(file, of: blob)
             try file.close()
@@ -135,16 +141,36 @@ final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one 
 
     private func append(_ piece: [UInt8]) throws(SystemError) {
         try createIfMissing()
+        if progress.sealer == nil {
+            try store(piece)
+        } else {
+            try store(sealing { sealer throws(OpenSSLError) in try sealer.update(piece) })
+        }
+        progress.md5.update(piece)
+        progress.supplied?.update(piece)
+    }
+
+    private func store(_ bytes: [UInt8]) throws(SystemError) {
         guard let file = progress.file.take() else { return }
         do throws(SystemError) {
-            try files.write(piece, to: file, of: blob)
+            try files.write(bytes, to: file, of: blob)
         } catch {
             progress.file = consume file
             throw error
         }
         progress.file = consume file
-        progress.md5.update(piece)
-        progress.supplied?.update(piece)
+    }
+
+    private func sealing(
+        _ step: (inout BlobSealer) throws(OpenSSLError) -> [UInt8]
+    ) throws(SystemError) -> [UInt8] {
+        guard var sealer = progress.sealer else { return [] }
+        // One owner of its buffer, or each step would copy it.
+        progress.sealer = nil
+        defer { progress.sealer = sealer }
+        do throws(OpenSSLError) { return try step(&sealer) } catch {
+            throw SystemError("encrypt", errno: 5, on: "\(blob.hexadecimal): \(error)")
+        }
     }
 
     private func wait(untilAtMost threshold: Int) async throws(SystemError) {

@@ -11,12 +11,14 @@ extension EmbeddedR2Store {
         try Self.check(request.attributes)
         let now = clock.wallTime()
         let id = Identifier.make(at: now)
+        let keyMD5 = request.ssecKey.map { Self.md5(of: $0) }
         try await commit("createMultipartUpload") { [index] transaction in
             guard let bucket = try index.bucket(bucket, transaction.reading) else {
                 throw R2Failure.noSuchBucket
             }
             let upload = StoredUpload(
-                bucket: bucket, key: request.key, created: now.milliseconds, attributes: request.attributes)
+                bucket: bucket, key: request.key, created: now.milliseconds, attributes: request.attributes,
+                ssecKeyMD5: keyMD5, checksumAlgorithm: request.checksumAlgorithm)
             try index.putUpload(id, upload, transaction)
         }
         return id.hexadecimal
@@ -31,11 +33,12 @@ extension EmbeddedR2Store {
             }
             guard request.size <= R2Limits.putBytesMax else { throw R2Failure.entityTooLarge }
             guard let id = Identifier(hexadecimal: request.uploadId),
-                try upload(id, of: request.key, in: bucket, "uploadPart") != nil
+                let upload = try upload(id, of: request.key, in: bucket, "uploadPart")
             else { throw R2Failure.noSuchUpload }
+            try Self.check(request.ssecKey, for: upload)
             let share = try await reserveMemory(forBodyOf: request.size)
             defer { withExtendedLifetime(share) {} }
-            return try await storePart(request, of: id, body, bucket)
+            return try await storePart(request, of: id, upload, body, bucket)
         } catch {
             body?.cancel()
             throw error
@@ -43,12 +46,20 @@ extension EmbeddedR2Store {
     }
 
     private func storePart(
-        _ request: R2UploadPartMessage, of id: Identifier, _ body: (any BodySource)?, _ bucket: String
+        _ request: R2UploadPartMessage, of id: Identifier, _ upload: StoredUpload, _ body: (any BodySource)?,
+        _ bucket: String
     ) async throws(R2Failure) -> String {
-        let writer = makeWriter(supplied: nil)
+        // A part's own checksum is verified; the upload's is kept. They are the same one.
+        let wanted = Self.computed(request.checksum?.algorithm)
+        let kept = Self.computed(upload.checksumAlgorithm)
+        if let wanted, let kept, wanted != kept { throw .partChecksumAlgorithm(wanted, upload: kept) }
+        let writer = makeWriter(supplied: kept ?? wanted, key: request.ssecKey)
         do throws(R2Failure) {
             let digests = try await receive(body, size: request.size, into: writer)
-            let part = StoredPart(blob: writer.blob, size: request.size, md5: digests.md5)
+            try Self.verify(request.checksum, md5: digests.md5, supplied: digests.supplied)
+            let part = StoredPart(
+                blob: writer.blob, size: request.size, md5: digests.md5,
+                checksum: upload.checksumAlgorithm == .md5 ? digests.md5 : kept.flatMap { _ in digests.supplied })
             let replaced = try await commit("uploadPart") { [index] transaction in
                 guard let bucket = try index.bucket(bucket, transaction.reading),
                     try index.upload(id, key: request.key, bucket: bucket, transaction.reading) != nil
@@ -69,6 +80,7 @@ extension EmbeddedR2Store {
     ) async throws(R2Failure) -> R2Object {
         try Self.check(key: request.key)
         guard let id = Identifier(hexadecimal: request.uploadId) else { throw .noSuchUpload }
+        try admitWrite(of: request.key, in: bucket)
         let now = clock.wallTime()
         let version = Identifier.make(at: now)
         let byteCount = request.parts.count * 64
@@ -78,10 +90,20 @@ extension EmbeddedR2Store {
                 let upload = try index.upload(id, key: request.key, bucket: bucket, transaction.reading)
             else { throw R2Failure.noSuchUpload }
             let parts = try Self.choose(request.parts, from: index.parts(of: id, transaction.reading))
-            let object = StoredObject(
+            if request.onlyIf != nil {
+                let old = try index.object(request.key, bucket: bucket, transaction.reading)
+                guard Self.passes(request.onlyIf, old) else { throw R2Failure.preconditionFailed }
+            }
+            var object = StoredObject(
                 version: version, size: parts.reduce(0) { $0 + $1.size }, uploaded: now.milliseconds,
                 location: .pieces, md5: Digest.hash(parts.flatMap(\.md5), with: .md5),
-                partCount: UInt32(parts.count), attributes: upload.attributes)
+                partCount: UInt32(parts.count), attributes: upload.attributes, ssecKeyMD5: upload.ssecKeyMD5)
+            if let algorithm = upload.checksumAlgorithm {
+                let combined = RunningChecksum.combine(
+                    parts.map { ($0.checksum ?? [], $0.size) }, algorithm)
+                object.supplied = (algorithm, combined.bytes)
+                object.checksumKind = combined.kind
+            }
             let pieces = parts.map { StoredPiece(blob: $0.blob, size: $0.size) }
             let unused = try index.removeUpload(id, keeping: Set(pieces.map(\.blob)), transaction)
             let leftovers = try index.put(request.key, bucket: bucket, object, .pieces(pieces), transaction)
@@ -109,7 +131,7 @@ extension EmbeddedR2Store {
         discard(ObjectIndex.Leftovers(version: id, blobs: unused))
     }
 
-    private func upload(
+    func upload(
         _ id: Identifier, of key: String, in bucket: String, _ what: String
     ) throws(R2Failure) -> StoredUpload? {
         let found = try read(what) { transaction throws(LMDBError) -> StoredUpload?? in
@@ -138,6 +160,8 @@ extension EmbeddedR2Store {
                 throw .entityTooSmall
             }
         }
+        let total = named.reduce(0) { $0 + (stored[$1.partNumber]?.size ?? 0) }
+        guard total <= R2Limits.objectBytesMax else { throw .entityTooLarge }
         let sorted = named.sorted { $0.partNumber < $1.partNumber }.compactMap { stored[$0.partNumber] }
         if let first = sorted.first, let last = sorted.last, sorted.count > 1 {
             guard sorted.dropLast().allSatisfy({ $0.size == first.size }), last.size <= first.size else {

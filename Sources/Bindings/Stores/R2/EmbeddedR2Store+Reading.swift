@@ -1,6 +1,7 @@
 internal import Glibc
 package import Interfaces
 internal import LMDB
+internal import OpenSSL
 internal import Stores
 internal import System
 
@@ -25,7 +26,8 @@ extension EmbeddedR2Store {
         case noBucket
         case missing
         case conditionFailed(StoredObject)
-        case unsatisfiable
+        case refused(R2Failure)
+        /// What is stored in the index: the bytes of the range, or all of it when it is encrypted.
         case bytes(StoredObject, R2ResolvedRange?, [UInt8])
         case blob(StoredObject, R2ResolvedRange?)
         case pieces(StoredObject, R2ResolvedRange?, [StoredPiece])
@@ -44,18 +46,20 @@ extension EmbeddedR2Store {
             case .noBucket: throw .noSuchBucket
             case .missing: return .missing
             case .conditionFailed(let object): return .withoutBody(object.object(key: request.key))
-            case .unsatisfiable: throw .invalidRange
-            case .bytes(let object, let range, let bytes):
+            case .refused(let failure): throw failure
+            case .bytes(let object, let range, let stored):
+                let bytes = try await decrypt(stored, of: object, range, request.ssecKey)
                 return .withBody(
                     object.object(key: request.key, range: range), .bytes(bytes),
                     byteCount: Int64(bytes.count))
             case .blob(let object, let range):
                 let (offset, length) = (range?.offset ?? 0, range?.length ?? object.size)
-                let whole = PiecesSource.Stretch(blob: object.version, offset: offset, byteCount: length)
-                guard let body = try body(of: [whole], object.version) else { continue }
+                let part = PiecesSource.Stretch(
+                    blob: object.version, offset: offset, byteCount: length, blobByteCount: object.size)
+                guard let body = try body(of: [part], object.version, request.ssecKey) else { continue }
                 return .withBody(object.object(key: request.key, range: range), body, byteCount: length)
             case .pieces(let object, let range, let pieces):
-                guard let body = try body(of: pieces, object, range) else { continue }
+                guard let body = try body(of: pieces, object, range, request.ssecKey) else { continue }
                 return .withBody(
                     object.object(key: request.key, range: range), body,
                     byteCount: range?.length ?? object.size)
@@ -74,9 +78,13 @@ extension EmbeddedR2Store {
         }
         let range: R2ResolvedRange?
         do throws(R2Failure) {
+            try Self.check(request.ssecKey, for: object)
             range = try request.range?.resolve(size: object.size)
-        } catch { return .unsatisfiable }
+        } catch { return .refused(error) }
         switch object.location {
+        case .index where object.ssecKeyMD5 != nil:
+            let all = 0..<Int(object.storedByteCount)
+            return .bytes(object, range, try index.content(of: object.version, range: all, transaction))
         case .index:
             let start = Int(range?.offset ?? 0)
             let end = start + Int(range?.length ?? object.size)
@@ -85,6 +93,21 @@ extension EmbeddedR2Store {
         case .blob: return .blob(object, range)
         case .pieces: return .pieces(object, range, try index.pieces(of: object.version, transaction))
         }
+    }
+
+    private func decrypt(
+        _ stored: [UInt8], of object: StoredObject, _ range: R2ResolvedRange?, _ key: R2CustomerKey?
+    ) async throws(R2Failure) -> [UInt8] {
+        guard let key else { return stored }
+        let start = Int(range?.offset ?? 0)
+        let wanted = start..<(start + Int(range?.length ?? object.size))
+        let open: @Sendable () throws(OpenSSLError) -> [UInt8] = { () throws(OpenSSLError) in
+            try BlobCipher.open(stored, key, size: object.size, range: wanted)
+        }
+        do throws(OpenSSLError) {
+            // As for a put: more than a little of it isn't for a reactor's thread.
+            return stored.count <= 4096 ? try open() : try await threads.run(open)
+        } catch { throw report(error, "get") }
     }
 
     /// The blob's file; `nil` when it was unlinked.
@@ -99,7 +122,7 @@ extension EmbeddedR2Store {
 
     /// `nil` when the object was replaced and its blobs are going.
     private func body(
-        of pieces: [StoredPiece], _ object: StoredObject, _ range: R2ResolvedRange?
+        of pieces: [StoredPiece], _ object: StoredObject, _ range: R2ResolvedRange?, _ key: R2CustomerKey?
     ) throws(R2Failure) -> StoreBody? {
         var skipped = range?.offset ?? 0
         var left = range?.length ?? object.size
@@ -110,19 +133,23 @@ extension EmbeddedR2Store {
             let count = min(piece.size - start, left)
             left -= count
             if count > 0 {
-                stretches.append(PiecesSource.Stretch(blob: piece.blob, offset: start, byteCount: count))
+                stretches.append(
+                    PiecesSource.Stretch(
+                        blob: piece.blob, offset: start, byteCount: count, blobByteCount: piece.size))
             }
         }
-        return try body(of: stretches, object.version)
+        return try body(of: stretches, object.version, key)
     }
 
-    /// A file that is open already, for the kernel to send, while there are few of them; otherwise a source that
-    /// opens its files whenever a piece of them is wanted, and holds the version's blobs meanwhile.
+    /// While few files are open, one for the kernel to send, or a sequence of them, of which one is open at a time;
+    /// otherwise, and for what must be decrypted, a source that opens a file whenever a piece of it is wanted. What
+    /// isn't open already holds the version's blobs.
     private func body(
-        of stretches: [PiecesSource.Stretch], _ version: Identifier
+        of stretches: [PiecesSource.Stretch], _ version: Identifier, _ key: R2CustomerKey?
     ) throws(R2Failure) -> StoreBody? {
         guard let first = stretches.first(where: { $0.byteCount > 0 }) else { return .bytes([]) }
-        if stretches.count == 1, let share = openFiles.tryAcquire(1) {
+        let share = key == nil ? openFiles.tryAcquire(1) : nil
+        if stretches.count == 1, let share {
             guard let file = try openIfPresent(first.blob) else { return nil }
             return .file(
                 FileSlice(file, offset: first.offset, byteCount: Int(first.byteCount), share: share))
@@ -140,10 +167,11 @@ extension EmbeddedR2Store {
             unlink(use.unpin(version), of: version)
             return nil
         }
-        return .stream(
-            PiecesSource(stretches, files: files, threads: threads) { [weak self, use] in
-                let blobs = use.unpin(version)
-                if let self { self.unlink(blobs, of: version) } else { use.endUnlinking(version) }
-            })
+        let source = makeSource(stretches, key: key) { [weak self, use] in
+            let blobs = use.unpin(version)
+            if let self { self.unlink(blobs, of: version) } else { use.endUnlinking(version) }
+        }
+        if let share, let pieces = source as? PiecesSource { return .stream(PieceFiles(pieces, share: share)) }
+        return .stream(source)
     }
 }

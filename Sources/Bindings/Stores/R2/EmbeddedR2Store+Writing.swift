@@ -14,6 +14,7 @@ extension EmbeddedR2Store {
             try Self.check(key: request.key)
             try Self.check(request.attributes)
             guard request.size <= R2Limits.putBytesMax else { throw R2Failure.entityTooLarge }
+            try admitWrite(of: request.key, in: bucket)
             // Decided again in the transaction; here it spares a body that could not be stored.
             let old = try stored(request.key, in: bucket, "put")
             guard Self.passes(request.onlyIf, old) else {
@@ -75,15 +76,23 @@ extension EmbeddedR2Store {
             if bytes.isEmpty { bytes = piece } else { bytes.append(contentsOf: piece) }
         }
         let content = bytes
-        let supplied = Self.digestAlgorithm(request.checksum)
+        let supplied = Self.computed(request.checksum?.algorithm)
         let digest: @Sendable () -> (md5: [UInt8], supplied: [UInt8]?) = {
-            (Digest.hash(content, with: .md5), supplied.map { Digest.hash(content, with: $0) })
+            (Digest.hash(content, with: .md5), supplied.map { RunningChecksum.of(content, $0) })
         }
         // Some 2 µs per KiB: more than a little of it isn't for a reactor's thread.
         let digests = content.count <= 4096 ? digest() : await threads.run(digest)
         let object = try makeObject(request, .index, md5: digests.md5, supplied: digests.supplied)
-        return try await commit(object, request, .index(content), bucket)
+        let stored = try await encrypt(content, request.ssecKey)
+        return try await commit(object, request, .index(stored), bucket)
             ? object.object(key: request.key) : nil
+    }
+
+    private func encrypt(_ content: [UInt8], _ key: R2CustomerKey?) async throws(R2Failure) -> [UInt8] {
+        guard let key, !content.isEmpty else { return content }
+        do throws(OpenSSLError) {
+            return try await threads.run { () throws(OpenSSLError) in try BlobCipher.seal(content, key) }
+        } catch { throw report(error, "put") }
     }
 
     // MARK: Large objects
@@ -91,7 +100,7 @@ extension EmbeddedR2Store {
     private func putBlob(
         _ request: R2PutMessage, _ body: (any BodySource)?, _ bucket: String
     ) async throws(R2Failure) -> R2Object? {
-        let writer = makeWriter(supplied: Self.digestAlgorithm(request.checksum))
+        let writer = makeWriter(supplied: Self.computed(request.checksum?.algorithm), key: request.ssecKey)
         let object: StoredObject
         let isStored: Bool
         do throws(R2Failure) {
@@ -113,10 +122,10 @@ extension EmbeddedR2Store {
     }
 
     /// A writer for a new blob, which no sweep touches before `abandon` or `use.endWriting`.
-    func makeWriter(supplied: Digest.Algorithm?) -> BlobWriter {
+    func makeWriter(supplied: R2Checksum.Algorithm?, key: R2CustomerKey?) -> BlobWriter {
         let blob = Identifier.make(at: clock.wallTime())
         use.beginWriting(blob)
-        return BlobWriter(blob, files: files, threads: threads, syncs: syncs, supplied: supplied)
+        return BlobWriter(blob, files: files, threads: threads, syncs: syncs, supplied: supplied, key: key)
     }
 
     /// Streams the whole body to the disk; its blob is durable, and named by nobody, when this returns.
@@ -147,8 +156,8 @@ extension EmbeddedR2Store {
 
     /// What one body on its way in holds in memory, until the share is let go.
     func reserveMemory(forBodyOf byteCount: Int64) async throws(R2Failure) -> Budget.Share {
-        // What a writer keeps, and one more piece.
-        let most = Int64(BlobWriter.waitingBytesMax + 64 << 10)
+        // What a writer keeps, one more piece, and a block that waits to be encrypted.
+        let most = Int64(BlobWriter.waitingBytesMax + 64 << 10 + BlobCipher.blockByteCount)
         do throws(Budget.Refused) {
             return try await incoming.acquire(Int(min(most, max(0, byteCount) + 4096)))
         } catch { throw .unavailable }
@@ -177,18 +186,23 @@ extension EmbeddedR2Store {
     private func makeObject(
         _ request: R2PutMessage, _ location: StoredObject.Location, md5: [UInt8], supplied: [UInt8]?
     ) throws(R2Failure) -> StoredObject {
-        if let checksum = request.checksum {
-            let actual = supplied ?? md5
-            guard actual == checksum.bytes else {
-                throw .badDigest(checksum.algorithm, expected: checksum.bytes, actual: actual)
-            }
-        }
+        try Self.verify(request.checksum, md5: md5, supplied: supplied)
         let now = clock.wallTime()
         return StoredObject(
             version: Identifier.make(at: now), size: request.size, uploaded: now.milliseconds,
             location: location, md5: md5,
             supplied: request.checksum.flatMap { $0.algorithm == .md5 ? nil : $0 },
-            attributes: request.attributes)
+            attributes: request.attributes, ssecKeyMD5: request.ssecKey.map { Self.md5(of: $0) })
+    }
+
+    static func verify(
+        _ checksum: SuppliedChecksum?, md5: [UInt8], supplied: [UInt8]?
+    ) throws(R2Failure) {
+        guard let checksum else { return }
+        let actual = checksum.algorithm == .md5 ? md5 : supplied ?? []
+        guard actual == checksum.bytes else {
+            throw .badDigest(checksum.algorithm, expected: checksum.bytes, actual: actual)
+        }
     }
 
     /// False when the condition doesn't hold (any more).
@@ -215,13 +229,7 @@ extension EmbeddedR2Store {
     }
 
     /// What to compute besides MD5.
-    private static func digestAlgorithm(_ checksum: SuppliedChecksum?) -> Digest.Algorithm? {
-        switch checksum?.algorithm {
-        case nil, .md5: nil
-        case .sha1: .sha1
-        case .sha256: .sha256
-        case .sha384: .sha384
-        case .sha512: .sha512
-        }
+    static func computed(_ algorithm: R2Checksum.Algorithm?) -> R2Checksum.Algorithm? {
+        algorithm == .md5 ? nil : algorithm
     }
 }

@@ -26,6 +26,10 @@ package final class EmbeddedR2Store: R2Store {
         package var openFilesMax = 256
         /// What puts on their way hold in memory, 320 KiB each at most; further puts wait.
         package var incomingBytesMax = 64 << 20
+        package var bucketsMax = R2Limits.bucketsMax
+        /// How soon a key may be written again: the product's one second, with 10058 for whoever is faster. `nil` is no
+        /// limit.
+        package var keyWriteInterval: Duration?
         /// A delete of many objects is committed each time it has taken so many blobs out of use.
         package var deletedBlobsMax = 20_000
         package var index = LMDBEnvironment.Options()
@@ -46,6 +50,7 @@ package final class EmbeddedR2Store: R2Store {
     let use = BlobUse()
     let openFiles: Budget
     let incoming: Budget
+    private let keyWrites: KeyWriteRate?
     /// A commit failed in a way that leaves open what the disk holds: no orphan may be removed before the
     /// index was opened anew.
     let isIndexUncertain = Atomic<Bool>(false)
@@ -68,6 +73,7 @@ package final class EmbeddedR2Store: R2Store {
         syncs = DirectorySyncs(files: files, threads: threads)
         openFiles = Budget(options.openFilesMax, clock: clock)
         incoming = Budget(options.incomingBytesMax, waitersMax: 4096, waitingDuration: .seconds(30), clock: clock)
+        keyWrites = options.keyWriteInterval.map { KeyWriteRate(interval: $0) }
         if let interval = options.sweepInterval { startSweeping(every: interval) }
     }
 
@@ -95,7 +101,13 @@ package final class EmbeddedR2Store: R2Store {
             try index.bucket(name, transaction) != nil
         }
         if exists { return }
-        try await commit("bucket \(name)") { [index] transaction in try index.makeBucket(name, transaction) }
+        try await commit("bucket \(name)") { [index, options] transaction in
+            guard try index.bucket(name, transaction.reading) == nil else { return }
+            guard try index.bucketCount(transaction.reading) < options.bucketsMax else {
+                throw R2Failure.tooManyBuckets(options.bucketsMax)
+            }
+            try index.makeBucket(name, transaction)
+        }
     }
 
     package func deleteBucket(_ name: String) async throws(R2Failure) {
@@ -139,6 +151,12 @@ package final class EmbeddedR2Store: R2Store {
         guard R2Object.countedMetadataBytes(attributes.customMetadata) <= R2Limits.customMetadataBytesMax,
             attributes.httpMetadata.byteCount <= R2Limits.customMetadataBytesMax
         else { throw .metadataTooLarge }
+    }
+
+    /// - Throws: `.tooManyRequests` where writes of one key are limited and this one comes too soon.
+    func admitWrite(of key: String, in bucket: String) throws(R2Failure) {
+        guard let keyWrites, !keyWrites.admit(key, in: bucket, at: clock.now()) else { return }
+        throw .tooManyRequests
     }
 
     func read<Value>(

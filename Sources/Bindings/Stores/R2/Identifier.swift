@@ -49,6 +49,9 @@ struct Identifier: Hashable, Sendable {
         return bytes
     }
 
+    /// When it was made, in milliseconds since 1970.
+    var milliseconds: Int64 { Int64(high >> 16) }
+
     var hexadecimal: String { R2Hex.encode(bytes) }
 
     /// The directory of a blob's file: some 65 seconds of blobs share one, so that they share its sync.

@@ -4,7 +4,8 @@ internal import LMDB
 /// The tables of the index, and what a transaction does to them. It knows no file: what it takes out of use
 /// it returns.
 struct ObjectIndex: Sendable {
-    static let format = "r2 1"
+    /// 2: objects may be encrypted, uploads have checksums. What version 1 wrote is read as it is.
+    static let format = "r2 2"
 
     let environment: LMDBEnvironment
     /// The number of the last bucket made.
@@ -25,7 +26,7 @@ struct ObjectIndex: Sendable {
     private let parts: LMDBDatabase
 
     init(_ environment: LMDBEnvironment) throws {
-        try environment.requireFormat(Self.format)
+        try environment.requireFormat(Self.format, upgrading: ["r2 1"])
         self.environment = environment
         settings = try environment.openDatabase("settings")
         buckets = try environment.openDatabase("buckets")
@@ -67,6 +68,10 @@ struct ObjectIndex: Sendable {
             }
             return names
         }
+    }
+
+    func bucketCount(_ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> Int {
+        try transaction.count(of: buckets)
     }
 
     func isEmpty(bucket: UInt32, _ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> Bool {
@@ -121,6 +126,8 @@ struct ObjectIndex: Sendable {
         case blob
         /// Blobs that are in use already: parts of an upload.
         case pieces([StoredPiece])
+        /// Blobs that are durable by now and not in use: copies of others.
+        case copies([StoredPiece])
     }
 
     /// Stores an object; whatever was under its key is taken out of use.
@@ -137,6 +144,9 @@ struct ObjectIndex: Sendable {
             if !bytes.isEmpty { try transaction.put(version, bytes, in: contents) }
         case .blob: try transaction.put(version, [1], in: blobs)
         case .pieces(let list): try transaction.put(version, StoredPiece.encode(list), in: pieces)
+        case .copies(let list):
+            try transaction.put(version, StoredPiece.encode(list), in: pieces)
+            for piece in list { try transaction.put(piece.blob.bytes, [1], in: blobs) }
         }
         try objects.put(Self.key(key, bucket), object.encoded(), transaction)
         return leftovers
@@ -208,6 +218,19 @@ struct ObjectIndex: Sendable {
         return upload.bucket == bucket && upload.key.utf8.elementsEqual(key.utf8) ? upload : nil
     }
 
+    /// Shows each upload, in the order of their ids.
+    func visitUploads(
+        _ transaction: borrowing LMDBReadTransaction, _ visit: (Identifier, StoredUpload) -> Void
+    ) throws(LMDBError) {
+        try transaction.withCursor(uploads) { cursor throws(LMDBError) in
+            var isThere = try cursor.moveToFirst()
+            while isThere {
+                if let id = Identifier(cursor.key) { visit(id, try StoredUpload(record: cursor.value)) }
+                isThere = try cursor.moveToNext()
+            }
+        }
+    }
+
     /// All uploads that `isWanted` picks.
     func uploads(
         _ transaction: borrowing LMDBReadTransaction, where isWanted: (StoredUpload) -> Bool
@@ -248,6 +271,23 @@ struct ObjectIndex: Sendable {
             while isThere, cursor.keyStarts(with: prefix) {
                 let number = cursor.key.dropFirst(prefix.count).reduce(0) { $0 << 8 | Int($1) }
                 found[number] = try StoredPart(record: cursor.value)
+                isThere = try cursor.moveToNext()
+            }
+            return found
+        }
+    }
+
+    /// At most `limit` parts from number `first` on, in order of their numbers.
+    func parts(
+        of upload: Identifier, from first: Int, limit: Int, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> [(number: Int, part: StoredPart)] {
+        let prefix = upload.bytes
+        return try transaction.withCursor(parts) { cursor throws(LMDBError) in
+            var found: [(number: Int, part: StoredPart)] = []
+            var isThere = try cursor.seek(Self.partKey(first, upload))
+            while isThere, found.count < limit, cursor.keyStarts(with: prefix) {
+                let number = cursor.key.dropFirst(prefix.count).reduce(0) { $0 << 8 | Int($1) }
+                found.append((number, try StoredPart(record: cursor.value)))
                 isThere = try cursor.moveToNext()
             }
             return found

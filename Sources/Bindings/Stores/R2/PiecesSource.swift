@@ -13,6 +13,8 @@ final class PiecesSource: BodySource {
         var blob: Identifier
         var offset: Int64
         var byteCount: Int64
+        /// Of the whole blob, before it was encrypted.
+        var blobByteCount: Int64
     }
     private struct State {
         var stretches: [Stretch]
@@ -54,6 +56,28 @@ final class PiecesSource: BodySource {
         if isFirst { done() }
     }
 
+    /// What is left of the blob that is next, opened as a whole; `nil` at the end.
+    func nextFile() async throws(SystemError) -> FileSlice? {
+        do throws(SystemError) {
+            let slice = try await threads.run { () throws(SystemError) in try self.openNext() }
+            if slice == nil { cancel() }
+            return slice
+        } catch {
+            cancel()
+            throw error
+        }
+    }
+
+    private func openNext() throws(SystemError) -> FileSlice? {
+        try state.withLock { state throws(SystemError) -> FileSlice? in
+            guard !state.isDone, state.next < state.stretches.count else { return nil }
+            let stretch = state.stretches[state.next]
+            state.next += 1
+            return FileSlice(
+                try files.open(stretch.blob), offset: stretch.offset, byteCount: Int(stretch.byteCount))
+        }
+    }
+
     private func readBlock() throws(SystemError) -> [UInt8]? {
         // One reader at a time: nobody waits for this lock but a `cancel`, for the time of one read.
         try state.withLock { state throws(SystemError) -> [UInt8]? in
@@ -71,4 +95,20 @@ final class PiecesSource: BodySource {
             return block
         }
     }
+}
+
+/// The blobs of an object, one after the other, for the kernel to send: one file is open at a time, and counted.
+final class PieceFiles: FileSequence {
+    private let pieces: PiecesSource
+    /// For as long as any of the files may be open.
+    private let share: Budget.Share
+
+    init(_ pieces: PiecesSource, share: Budget.Share) {
+        self.pieces = pieces
+        self.share = share
+    }
+
+    func next() async throws -> [UInt8]? { try await pieces.next() }
+    func nextFile() async throws -> FileSlice? { try await pieces.nextFile() }
+    func cancel() { pieces.cancel() }
 }

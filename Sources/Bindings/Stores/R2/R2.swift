@@ -18,4 +18,8 @@
 // minute or so: they share the sync of the directory.
 //
 // A completed upload in parts is a list of its parts' blobs. Completing it moves no byte, whatever its
-// size; a range inside one part is sent as a file, one across parts is streamed.
+// size; it is sent file by file. A copy has links to its source's blobs: names of its own, that live as long
+// as it does.
+//
+// Objects that come with a key are stored in sealed blocks (`BlobCipher.swift`); of the key, the index has
+// the MD5.

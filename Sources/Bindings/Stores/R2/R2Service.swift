@@ -64,6 +64,15 @@ package struct R2Service: StoreService {
         case .r2AbortMultipart:
             try await store.abortMultipart(R2AbortMultipartMessage(decoding: &decoder), in: bucket)
             return StoreReply(message: [])
+        case .r2Copy:
+            let object = try await store.copy(R2CopyMessage(decoding: &decoder), from: bucket, to: bucket)
+            return StoreReply(message: R2ObjectReply(object: object).encoded())
+        case .r2ListMultipartUploads:
+            return StoreReply(
+                message: try await store.listUploads(R2ListUploadsMessage(decoding: &decoder), in: bucket).encoded())
+        case .r2ListParts:
+            return StoreReply(
+                message: try await store.listParts(R2ListPartsMessage(decoding: &decoder), in: bucket).encoded())
         default: throw R2Failure.internalError  // `action` knows no other.
         }
     }
@@ -107,6 +116,9 @@ package struct R2Service: StoreService {
         case .r2UploadPart: .uploadPart
         case .r2CompleteMultipart: .completeMultipartUpload
         case .r2AbortMultipart: .abortMultipartUpload
+        case .r2Copy: .copy
+        case .r2ListMultipartUploads: .listMultipartUploads
+        case .r2ListParts: .listParts
         default: nil
         }
     }

@@ -34,6 +34,14 @@ package protocol R2Store: Sendable {
     func completeMultipart(
         _ request: R2CompleteMultipartMessage, in bucket: String
     ) async throws(R2Failure) -> R2Object
+    /// One page of the uploads that are neither completed nor given up.
+    func listUploads(_ request: R2ListUploadsMessage, in bucket: String) async throws(R2Failure) -> R2Uploads
+    /// One page of an upload's parts.
+    func listParts(_ request: R2ListPartsMessage, in bucket: String) async throws(R2Failure) -> R2Parts
+    /// Stores under `request.key` what stands under `request.sourceKey`, be it of another bucket.
+    func copy(
+        _ request: R2CopyMessage, from sourceBucket: String, to bucket: String
+    ) async throws(R2Failure) -> R2Object
     func abortMultipart(_ request: R2AbortMultipartMessage, in bucket: String) async throws(R2Failure)
 }
 

@@ -14,6 +14,8 @@ struct StoredObject: Equatable, Sendable {
         case pieces = 2
     }
     private static let format: UInt8 = 1
+    /// With what stands behind `attributes`. Objects that need none of it are written as before.
+    private static let extendedFormat: UInt8 = 2
 
     var version: Identifier
     var size: Int64
@@ -23,9 +25,12 @@ struct StoredObject: Equatable, Sendable {
     var md5: [UInt8]
     /// Zero for an object that was put as a whole, also after an upload in parts.
     var partCount: UInt32
-    /// The checksum that the put named, when it wasn't MD5.
+    /// The checksum that the put or the upload in parts named, when it wasn't MD5.
     var supplied: (algorithm: R2Checksum.Algorithm, bytes: [UInt8])?
+    var checksumKind = R2Checksums.Kind.fullObject
     var attributes: R2Attributes
+    /// Of the key that the bytes are encrypted with; `nil` for bytes in the clear.
+    var ssecKeyMD5: [UInt8]?
 
     static func == (left: Self, right: Self) -> Bool { left.encoded() == right.encoded() }
 
@@ -34,20 +39,30 @@ struct StoredObject: Equatable, Sendable {
         return partCount == 0 ? digest : "\(digest)-\(partCount)"
     }
 
+    /// What its content in the index takes.
+    var storedByteCount: Int64 {
+        ssecKeyMD5 == nil || size == 0 ? size : BlobCipher.storedByteCount(of: size)
+    }
+
     /// As a handler sees it.
     func object(key: String, range: R2ResolvedRange? = nil) -> R2Object {
         var checksums = R2Checksums()
         if partCount == 0 { checksums.md5 = md5 }
-        if let supplied { checksums[supplied.algorithm] = supplied.bytes }
+        if let supplied {
+            checksums[supplied.algorithm] = supplied.bytes
+            checksums.kind = checksumKind
+        }
         return R2Object(
             key: key, version: version.hexadecimal, size: size, etag: etag, uploaded: uploaded,
             httpMetadata: attributes.httpMetadata, customMetadata: attributes.customMetadata, range: range,
-            checksums: checksums, storageClass: attributes.storageClass)
+            checksums: checksums, storageClass: attributes.storageClass,
+            ssecKeyMd5: ssecKeyMD5.map { R2Hex.encode($0) })
     }
 
     func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 128)
-        encoder.put(Self.format)
+        let isExtended = ssecKeyMD5 != nil || checksumKind != .fullObject
+        encoder.put(isExtended ? Self.extendedFormat : Self.format)
         encoder.put(version.high)
         encoder.put(version.low)
         encoder.put(size)
@@ -60,14 +75,20 @@ struct StoredObject: Equatable, Sendable {
             encoder.put(supplied.bytes)
         }
         attributes.encode(into: &encoder)
+        if isExtended {
+            encoder.put(ssecKeyMD5)
+            encoder.put(checksumKind.rawValue)
+        }
         return encoder.bytes
     }
 
     init(
         version: Identifier, size: Int64, uploaded: Int64, location: Location, md5: [UInt8],
         partCount: UInt32 = 0, supplied: (algorithm: R2Checksum.Algorithm, bytes: [UInt8])? = nil,
-        attributes: R2Attributes
+        checksumKind: R2Checksums.Kind = .fullObject, attributes: R2Attributes, ssecKeyMD5: [UInt8]? = nil
     ) {
+        self.checksumKind = checksumKind
+        self.ssecKeyMD5 = ssecKeyMD5
         self.version = version
         self.size = size
         self.uploaded = uploaded
@@ -82,7 +103,10 @@ struct StoredObject: Equatable, Sendable {
     init(record: [UInt8]) throws(LMDBError) {
         do throws(WireError) {
             var decoder = WireDecoder(record)
-            guard try decoder.takeUInt8() == Self.format else { throw .invalidValue("format", offset: 0) }
+            let format = try decoder.takeUInt8()
+            guard format == Self.format || format == Self.extendedFormat else {
+                throw .invalidValue("format", offset: 0)
+            }
             version = Identifier(high: try decoder.takeUInt64(), low: try decoder.takeUInt64())
             size = try decoder.takeInt64()
             uploaded = try decoder.takeInt64()
@@ -96,6 +120,13 @@ struct StoredObject: Equatable, Sendable {
                 (try R2Checksum.Algorithm(decoding: &decoder), try decoder.takeBytes())
             }
             attributes = try R2Attributes(decoding: &decoder)
+            if format == Self.extendedFormat {
+                ssecKeyMD5 = try decoder.takeOptional { decoder throws(WireError) in try decoder.takeBytes() }
+                guard let kind = R2Checksums.Kind(rawValue: try decoder.takeUInt8()) else {
+                    throw .invalidValue("checksum kind", offset: decoder.offset)
+                }
+                checksumKind = kind
+            }
         } catch {
             throw LMDBError("decode", .corrupted, on: "object record: \(error)")
         }
@@ -138,6 +169,10 @@ struct StoredUpload: Sendable {
     /// Milliseconds since 1970.
     var created: Int64
     var attributes: R2Attributes
+    /// Of the key that all parts are encrypted with. This and the next are missing in the records of older nodes.
+    var ssecKeyMD5: [UInt8]?
+    /// Taken of each part.
+    var checksumAlgorithm: R2Checksum.Algorithm?
 
     func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 128)
@@ -145,10 +180,17 @@ struct StoredUpload: Sendable {
         encoder.put(key)
         encoder.put(created)
         attributes.encode(into: &encoder)
+        encoder.put(ssecKeyMD5)
+        encoder.put(checksumAlgorithm) { $0.put($1.rawValue) }
         return encoder.bytes
     }
 
-    init(bucket: UInt32, key: String, created: Int64, attributes: R2Attributes) {
+    init(
+        bucket: UInt32, key: String, created: Int64, attributes: R2Attributes, ssecKeyMD5: [UInt8]? = nil,
+        checksumAlgorithm: R2Checksum.Algorithm? = nil
+    ) {
+        self.ssecKeyMD5 = ssecKeyMD5
+        self.checksumAlgorithm = checksumAlgorithm
         self.bucket = bucket
         self.key = key
         self.created = created
@@ -162,6 +204,11 @@ struct StoredUpload: Sendable {
             key = try decoder.takeString()
             created = try decoder.takeInt64()
             attributes = try R2Attributes(decoding: &decoder)
+            guard decoder.remainingByteCount > 0 else { return }
+            ssecKeyMD5 = try decoder.takeOptional { decoder throws(WireError) in try decoder.takeBytes() }
+            checksumAlgorithm = try decoder.takeOptional { decoder throws(WireError) in
+                try R2Checksum.Algorithm(decoding: &decoder)
+            }
         } catch {
             throw LMDBError("decode", .corrupted, on: "upload record: \(error)")
         }
@@ -173,6 +220,8 @@ struct StoredPart: Equatable, Sendable {
     var blob: Identifier
     var size: Int64
     var md5: [UInt8]
+    /// Of the upload's algorithm. Missing in the records of older nodes.
+    var checksum: [UInt8]?
 
     func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 48)
@@ -180,10 +229,12 @@ struct StoredPart: Equatable, Sendable {
         encoder.put(blob.low)
         encoder.put(size)
         encoder.put(md5)
+        encoder.put(checksum)
         return encoder.bytes
     }
 
-    init(blob: Identifier, size: Int64, md5: [UInt8]) {
+    init(blob: Identifier, size: Int64, md5: [UInt8], checksum: [UInt8]? = nil) {
+        self.checksum = checksum
         self.blob = blob
         self.size = size
         self.md5 = md5
@@ -195,6 +246,8 @@ struct StoredPart: Equatable, Sendable {
             blob = Identifier(high: try decoder.takeUInt64(), low: try decoder.takeUInt64())
             size = try decoder.takeInt64()
             md5 = try decoder.takeBytes()
+            guard decoder.remainingByteCount > 0 else { return }
+            checksum = try decoder.takeOptional { decoder throws(WireError) in try decoder.takeBytes() }
         } catch {
             throw LMDBError("decode", .corrupted, on: "part record: \(error)")
         }

@@ -77,6 +77,13 @@ package protocol BodySource: AnyObject, Sendable {
     func cancel()
 }
 
+/// A body that lies in several files, one after the other: the node may `sendfile` each.
+package protocol FileSequence: BodySource {
+    /// The next file's part, never empty and open until it is dropped; `nil` at the end. Who asks for files doesn't
+    /// ask for pieces as well.
+    func nextFile() async throws -> FileSlice?
+}
+
 /// A range of an open file. The file's bytes never change while the slice lives.
 package final class FileSlice: Sendable {
     package let descriptor: Descriptor

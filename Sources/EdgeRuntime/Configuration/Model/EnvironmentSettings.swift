@@ -77,6 +77,14 @@ package struct RetentionSettings: Equatable, Sendable {
     package var analytics: Duration
 }
 
+/// How a tenant's R2 buckets behave beyond what they do by themselves.
+package struct R2Settings: Equatable, Sendable {
+    /// One write per second and key.
+    package var limitsWriteRate = false
+
+    package init() {}
+}
+
 /// Something of the operator's that a deployment asks or tells.
 package struct Hook: Equatable, Sendable {
     package enum Point: String, CaseIterable, Sendable {

@@ -20,6 +20,7 @@ struct EnvironmentReader {
         var promoteFromPlace: SourcePlace?
         var durableObjects: DurableObjectSettings
         var retention: RetentionSettings
+        var r2 = R2Settings()
         var hooks: [Hook] = []
     }
 
@@ -52,6 +53,7 @@ struct EnvironmentReader {
         settings.clientRateLimit = reader.integer("ratelimit_global", in: 0...1_000_000_000)?.value ?? 0
         let idle = reader.duration("websocket_idle_timeout", in: .zero...Self.day)?.value ?? .zero
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
+        settings.r2 = readR2(&reader)
         settings.hooks = readHooks(&reader)
         reader.finish { key in
             switch key {
@@ -226,6 +228,14 @@ struct EnvironmentReader {
             queue: table?.duration("queue", in: .seconds(60) ... .seconds(1_209_600))?.value ?? Self.day * 4,
             analytics: table?.duration("analytics", in: .zero...Self.year * 10)?.value ?? Self.day * 90)
         table?.finish()
+        return settings
+    }
+
+    private func readR2(_ reader: inout TableReader) -> R2Settings {
+        guard var table = reader.table("r2") else { return R2Settings() }
+        var settings = R2Settings()
+        settings.limitsWriteRate = table.boolean("write_rate_limit")?.value ?? false
+        table.finish()
         return settings
     }
 

@@ -58,7 +58,7 @@ extension Connection {
 
     private func send(_ answer: AssetAnswer, _ body: AssetAnswer.Body, _ file: FileSlice) {
         sendHead(status: answer.status, headers: answer.lines, bodyLength: body.range.count)
-        responseBody = .file(file, offset: Int64(body.range.lowerBound), left: body.range.count)
+        responseBody = .file(file, offset: Int64(body.range.lowerBound), left: body.range.count, behind: 0)
         markDirty()
     }
 

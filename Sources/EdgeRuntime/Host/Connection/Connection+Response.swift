@@ -165,14 +165,29 @@ extension Connection: BodyConsumer {
             if phase == .exchanging { finish() }
         case .stored(.file(let slice)):
             guard case .length(let left) = responseBody, left == slice.byteCount else { return close() }
-            responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left) : .complete
+            responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left, behind: 0) : .complete
             markDirty()
+        case .stored(.stream(let source as any FileSequence)) where responseBody.hasLength:
+            let producer = FilesProducer(source, to: self)
+            responseProducer = producer
+            producer.pull()
         case .stored(.stream), .stream, .redirected:
             let producer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
             // What had come already may have ended the connection.
             guard phase == .exchanging else { return producer.cancel(.cancelled) }
             responseProducer = producer
         }
+    }
+
+    /// The next of several files: it must not be more than was announced.
+    func receive(file slice: FileSlice) {
+        guard phase == .exchanging else { return }
+        guard case .length(let left) = responseBody, slice.byteCount > 0, slice.byteCount <= left else {
+            return abortResponse()
+        }
+        responseBody = .file(
+            slice, offset: slice.offset, left: slice.byteCount, behind: left - slice.byteCount)
+        markDirty()
     }
 
     func receive(_ bytes: UnsafeRawBufferPointer) {

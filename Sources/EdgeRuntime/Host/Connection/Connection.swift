@@ -318,7 +318,7 @@ final class Connection: PollTarget {
 
     /// - Returns: false when the connection is gone.
     private func sendFile() -> Bool {
-        guard case .file(let slice, var offset, var left) = responseBody else { return true }
+        guard case .file(let slice, var offset, var left, let behind) = responseBody else { return true }
         while left > 0 {
             guard let result = transport?.sendFile(slice.descriptor.rawValue, offset: &offset, count: left) else {
                 return false
@@ -329,19 +329,24 @@ final class Connection: PollTarget {
                 bytesMoved &+= count
                 // One MiB a turn: a fast client must not keep the others waiting.
                 if left > 0, count == 1 << 20 {
-                    responseBody = .file(slice, offset: offset, left: left)
+                    responseBody = .file(slice, offset: offset, left: left, behind: behind)
                     markDirty()
                     return true
                 }
             case .wouldBlock:
-                responseBody = .file(slice, offset: offset, left: left)
+                responseBody = .file(slice, offset: offset, left: left, behind: behind)
                 return true
             case .closed:
                 close()
                 return false
             }
         }
-        responseBody = .complete
+        guard behind > 0, let files = responseProducer as? FilesProducer else {
+            responseBody = .complete
+            return true
+        }
+        responseBody = .length(left: behind)
+        files.pull()
         return true
     }
 

@@ -130,12 +130,18 @@ enum ResponseBody {
     case untilClose
     /// The answer has no body on the wire (HEAD, 304): what comes is dropped.
     case dropped
-    case file(FileSlice, offset: Int64, left: Int)
+    /// What is left of a file, and how many bytes of further files come behind it.
+    case file(FileSlice, offset: Int64, left: Int, behind: Int)
     /// All of it is in the output buffer or sent.
     case complete
 
     var hasFile: Bool {
         if case .file = self { return true }
+        return false
+    }
+
+    var hasLength: Bool {
+        if case .length = self { return true }
         return false
     }
 

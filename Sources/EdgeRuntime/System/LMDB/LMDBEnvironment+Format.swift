@@ -13,8 +13,10 @@ package struct LMDBFormatError: Error, Equatable, Sendable, CustomStringConverti
 extension LMDBEnvironment {
     /// Writes what the files hold when they are new, e.g. `kv 1`, and refuses files that hold something else.
     ///
+    /// - Parameter upgrading: Older formats whose files can be used as they are; from now on they have the new one,
+    ///   and older nodes refuse them.
     /// - Throws: `LMDBFormatError`, or the `LMDBError` of what couldn't be read.
-    package func requireFormat(_ format: String) throws {
+    package func requireFormat(_ format: String, upgrading older: [String] = []) throws {
         let database = try openDatabase("edge.format")
         let key = Array("format".utf8)
         let found = try read { transaction throws(LMDBError) in try transaction.value(of: key, in: database) }
@@ -22,6 +24,7 @@ extension LMDBEnvironment {
             return try write { try $0.put(key, Array(format.utf8), in: database) }
         }
         let text = String(decoding: found, as: UTF8.self)
+        if older.contains(text) { return try write { try $0.put(key, Array(format.utf8), in: database) } }
         guard text == format else {
             throw LMDBFormatError(directory: directory, found: text, expected: format)
         }
