@@ -84,7 +84,8 @@ extension EmbeddedR2Store {
                 partCount: UInt32(parts.count), attributes: upload.attributes)
             let pieces = parts.map { StoredPiece(blob: $0.blob, size: $0.size) }
             let unused = try index.removeUpload(id, keeping: Set(pieces.map(\.blob)), transaction)
-            let leftovers = try index.put(request.key, bucket: bucket, object, .pieces(pieces), transaction)
+            let leftovers = try index.put(
+                request.key, bucket: bucket, object, .pieces(pieces), as: .completeMultipart, transaction)
             return (object, leftovers, unused)
         }
         discard(outcome.1)
