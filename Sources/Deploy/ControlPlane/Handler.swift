@@ -39,6 +39,10 @@ package final class Handler: LocalHandler {
         if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
             return await PurgeRequest.answer(request, zone: zone, state.withLock { $0.runners })
         }
+        // There are no tokens in dev: who reaches the control listener may ask.
+        if request.listener == .control, environment == "dev", let bucket = BucketRequest(request) {
+            return await bucket.answer(request, state.withLock { $0.runners })
+        }
         switch (request.listener, request.method, request.path) {
         case (_, "GET", "/__edge/health/live"), (_, "HEAD", "/__edge/health/live"): return .text("live\n")
         case (_, "GET", "/__edge/health/ready"), (_, "HEAD", "/__edge/health/ready"): return readiness

@@ -17,6 +17,7 @@ package final class TenantStores: Sendable {
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
+    private let r2Events: R2EventDriver
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
     let versions: VersionTimes
@@ -37,6 +38,7 @@ package final class TenantStores: Sendable {
             directory: state.store("d1", of: tenant), clock: clock, logger: logger, limits: limits)
         r2 = try EmbeddedR2Store(directory: state.store("r2", of: tenant), clock: clock, logger: logger)
         queues = try EmbeddedQueueStore(directory: state.store("queues", of: tenant), clock: clock, logger: logger)
+        r2Events = R2EventDriver(tenant: tenant, buckets: r2, queues: queues, clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
         analytics = try EmbeddedAnalyticsStore(
             directory: state.store("analytics", of: tenant), clock: clock, logger: logger)
@@ -118,7 +120,10 @@ package final class TenantStores: Sendable {
         }
     }
 
+    var buckets: BucketAdministration { BucketAdministration(buckets: r2, queues: queues) }
+
     func close() async {
+        await r2Events.stop()
         await queues.close()
         await d1.close()
         await kv.close()

@@ -160,10 +160,7 @@ extension EmbeddedR2Store {
         var bound: [UInt8]? = []
         while let from = bound {
             let step = try await threads.run { () throws(R2Failure) in try self.uploadStep(from: from) }
-            for id in step.due {
-                try await removeUpload(id)
-                aborted += 1
-            }
+            for id in step.due where try await removeUpload(id) { aborted += 1 }
             bound = step.next
         }
         return aborted

@@ -103,11 +103,14 @@ extension EmbeddedR2Store {
         try await removeUpload(id)
     }
 
-    func removeUpload(_ id: Identifier) async throws(R2Failure) {
-        let unused = try await commit("abortMultipartUpload") { [index] transaction in
-            try index.removeUpload(id, transaction)
+    /// - Returns: false when another call was faster.
+    @discardableResult
+    func removeUpload(_ id: Identifier) async throws(R2Failure) -> Bool {
+        let (isThere, unused) = try await commit("abortMultipartUpload") { [index] transaction in
+            (try transaction.contains(id.bytes, in: index.uploads), try index.removeUpload(id, transaction))
         }
         discard(ObjectIndex.Leftovers(version: id, blobs: unused))
+        return isThere
     }
 
     private func upload(
