@@ -156,6 +156,41 @@ final class QueueStandIn: Sendable {
         await #expect(throws: R2Failure.self) { try await store.addNotificationRules([Rule([])], queue: "two", of: "photos") }
     }
 
+    @Test func `rules overlap when there is a key that both match`() {
+        // All texts of up to four letters of two.
+        var keys = [""]
+        for _ in 0..<4 { keys += keys.flatMap { [$0 + "a", $0 + "b"] } }
+        keys = Array(Set(keys))
+        let ends = ["", "a", "b", "ab", "ba", "bb"]
+        let rules = ends.flatMap { prefix in ends.map { Rule([.putObject], prefix: prefix, suffix: $0) } }
+        for left in rules {
+            let matched = keys.filter { left.matches(.putObject, key: $0) }
+            for right in rules {
+                let isMatched = matched.contains { right.matches(.putObject, key: $0) }
+                #expect(left.overlaps(right) == isMatched, "\(left) and \(right)")
+            }
+        }
+        #expect(!Rule([.putObject]).overlaps(Rule([.deleteObject])))
+    }
+
+    @Test func `when too many events wait, changes that must be told are refused`() async throws {
+        var options = EmbeddedR2Store.Options()
+        options.eventsMax = 2
+        let fixture = try await Fixture(options)
+        try await fixture.store.addNotificationRules([Rule([.putObject], prefix: "a")], queue: "all", of: "photos")
+        try await fixture.bucket.put("a1", "v")
+        try await fixture.bucket.put("a2", "v")
+        #expect(await failure { try await fixture.bucket.put("a3", pattern(100_000)) }.hasSuffix("(10043)"))
+        #expect(fixture.blobs.isEmpty)
+        try await fixture.bucket.put("b", "v")
+        try await fixture.bucket.delete("a1")
+        let queues = await publish(fixture)
+        #expect(queues.bodies(of: "all").count == 2)
+        try await fixture.bucket.put("a3", "v")
+        #expect(try await fixture.bucket.list().objects.map(\.key) == ["a2", "a3", "b"])
+        #expect(try await fixture.store.verify().isSound)
+    }
+
     @Test func `a bucket has at most a hundred rules`() async throws {
         let fixture = try await Fixture()
         let rules = (100..<200).map { Rule([.putObject], prefix: "\($0)/") }

@@ -32,6 +32,7 @@ extension EmbeddedR2Store {
         report.abortedUploads = try await abortDueUploads()
         var bound: [UInt8] = []
         while let next = try await threads.run({ [bound] () throws(R2Failure) in try self.bucket(from: bound) }) {
+            if Task.isCancelled { return report }
             try await applyLifecycle(to: next.number, &report)
             bound = next.name + [0]
         }
@@ -159,6 +160,7 @@ extension EmbeddedR2Store {
         var aborted = 0
         var bound: [UInt8]? = []
         while let from = bound {
+            if Task.isCancelled { return aborted }
             let step = try await threads.run { () throws(R2Failure) in try self.uploadStep(from: from) }
             for id in step.due where try await removeUpload(id) { aborted += 1 }
             bound = step.next

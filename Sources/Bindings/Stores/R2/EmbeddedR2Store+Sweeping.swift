@@ -26,6 +26,7 @@ extension EmbeddedR2Store {
         guard !isIndexUncertain.load(ordering: .relaxed) else { return report }
         report.temporaries = try await threads.run { () throws(R2Failure) in try self.sweepTemporaries() }
         for shard in 0...UInt8.max {
+            if Task.isCancelled { return report }
             report.orphans += try await threads.run { () throws(R2Failure) in try self.sweep(shard: shard) }
         }
         return report

@@ -13,11 +13,13 @@ extension EmbeddedR2Store {
         _ depth: R2VerifyDepth = .sizes, repairing repair: R2Repair = .none
     ) async throws(R2Failure) -> R2VerifyReport {
         var report = R2VerifyReport()
-        let repairs = try await checkIndex(&report)
+        let (repairs, count) = try await checkIndex(&report)
         // Before files without entries are looked for: what is unmarked only would be taken for one of them.
-        if repair == .leftovers, report.damage.contains(where: \.isRepairable) {
-            try await commit("repair") { [index] transaction in try index.repair(repairs, transaction) }
-            report.repairedCount += report.damage.count(where: \.isRepairable)
+        if repair == .leftovers {
+            for portion in repairs.split(into: 2000) {
+                try await commit("repair") { [index] transaction in try index.repair(portion, transaction) }
+            }
+            report.repairedCount += count
         }
         try await checkObjects(depth, &report)
         try await checkParts(depth, &report)
@@ -25,16 +27,19 @@ extension EmbeddedR2Store {
         return report
     }
 
-    private func checkIndex(_ report: inout R2VerifyReport) async throws(R2Failure) -> IndexCheck.Repairs {
-        let (damage, repairs) = try await threads.run { () throws(R2Failure) in
+    /// - Returns: what can be repaired, and how much that is.
+    private func checkIndex(
+        _ report: inout R2VerifyReport
+    ) async throws(R2Failure) -> (repairs: IndexCheck.Repairs, count: Int) {
+        let (damage, damageCount, repairs, count) = try await threads.run { () throws(R2Failure) in
             try self.read("verify") { transaction throws(LMDBError) in
                 var check = try IndexCheck(self.index, transaction)
                 try check.run(transaction)
-                return (check.damage, check.repairs)
+                return (check.damage, check.damageCount, check.repairs, check.repairableCount)
             }
         }
-        report.add(damage)
-        return repairs
+        report.add(damage, count: damageCount)
+        return (repairs, count)
     }
 
     // MARK: Entries

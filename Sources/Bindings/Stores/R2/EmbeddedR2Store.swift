@@ -30,6 +30,8 @@ package final class EmbeddedR2Store: R2Store {
         package var incomingBytesMax = 64 << 20
         /// A delete of many objects is committed each time it has taken so many blobs out of use.
         package var deletedBlobsMax = 20_000
+        /// Events that wait for queues which don't take them. With more, changes that have to be told are refused.
+        package var eventsMax = 1_000_000
         package var index = LMDBEnvironment.Options()
         /// For tests.
         package var diskHook: DiskHook?
@@ -69,7 +71,7 @@ package final class EmbeddedR2Store: R2Store {
         self.logger = logger.with("store", "r2")
         files = try BlobFiles(root: directory, hook: options.diskHook)
         let environment = try LMDBEnvironment(directory: directory + "/index", options: options.index)
-        index = try ObjectIndex(environment)
+        index = try ObjectIndex(environment, eventsMax: options.eventsMax)
         committer = GroupCommitter(environment, threadName: "r2-commit")
         threads = IOThreads(count: options.ioThreads, name: "r2-io")
         syncs = DirectorySyncs(files: files, threads: threads)
@@ -98,7 +100,10 @@ package final class EmbeddedR2Store: R2Store {
 
     /// Finishes what was begun and closes the index. Calls that come later fail.
     package func close() async {
-        for task in sweeper.withLock({ $0 }) { task.cancel() }
+        let tasks = sweeper.withLock { $0 }
+        for task in tasks { task.cancel() }
+        // What they are in the middle of must not find the index closed.
+        for task in tasks { await task.value }
         await use.settle()
         await committer.close()
         threads.close()

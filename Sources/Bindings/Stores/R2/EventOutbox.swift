@@ -22,7 +22,13 @@ struct EventOutbox: Sendable {
         fileprivate func add() { number.add(1, ordering: .relaxed) }
     }
 
-    init(_ environment: LMDBEnvironment) throws(LMDBError) { table = try environment.openDatabase("outbox") }
+    private let countMax: Int
+
+    /// - Parameter countMax: With so many events waiting, changes that have to be told are refused.
+    init(_ environment: LMDBEnvironment, countMax: Int) throws(LMDBError) {
+        table = try environment.openDatabase("outbox")
+        self.countMax = countMax
+    }
 
     struct Batch: Sendable {
         var queue: String
@@ -49,9 +55,11 @@ struct EventOutbox: Sendable {
         }
     }
 
+    /// - Throws: `LMDBError`; `R2Failure.unavailable` when too many wait.
     func append(
         _ event: R2ObjectEvent, to queue: String, _ transaction: borrowing LMDBWriteTransaction
-    ) throws(LMDBError) {
+    ) throws {
+        guard try count(transaction.reading) < countMax else { throw R2Failure.unavailable }
         let prefix = Array(queue.utf8) + [0]
         // The last of this queue stands right before the first key that could come behind all of them.
         let last = try transaction.withCursor(table) { cursor throws(LMDBError) -> UInt64 in

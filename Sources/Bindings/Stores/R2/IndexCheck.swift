@@ -13,7 +13,10 @@ struct IndexCheck {
     private var names: [UInt32: String] = [:]
     /// A record can't be read: what it names is unknown, so nothing may be taken for unnamed.
     private var hasUnreadable = false
+    /// The first `R2VerifyReport.damageMax` of what was found; `damageCount` counts all.
     private(set) var damage: [R2Damage] = []
+    private(set) var damageCount = 0
+    private(set) var repairableCount = 0
     /// What repairing it takes.
     private(set) var repairs = Repairs()
 
@@ -25,6 +28,29 @@ struct IndexCheck {
         /// With the key of the object, or of the part, that needs the mark.
         var unmarked: [(blob: Identifier, owner: Owner)] = []
         var isUsageWrong = false
+
+        /// The same in portions that a transaction takes; the usage, which depends on the rest, comes last.
+        func split(into count: Int) -> [Repairs] {
+            var portions: [Repairs] = []
+            func add<Element>(_ items: [Element], _ path: WritableKeyPath<Repairs, [Element]>) {
+                for start in stride(from: 0, to: items.count, by: count) {
+                    var portion = Repairs()
+                    portion[keyPath: path] = Array(items[start..<min(items.count, start + count)])
+                    portions.append(portion)
+                }
+            }
+            add(strayMarks, \.strayMarks)
+            add(strayContents, \.strayContents)
+            add(strayPieces, \.strayPieces)
+            add(strayParts, \.strayParts)
+            add(unmarked, \.unmarked)
+            if isUsageWrong {
+                var portion = Repairs()
+                portion.isUsageWrong = true
+                portions.append(portion)
+            }
+            return portions
+        }
     }
     enum Owner: Sendable {
         case object(bucket: UInt32, key: String, version: Identifier)
@@ -48,6 +74,12 @@ struct IndexCheck {
         }
         try contents(transaction)
         try usage(transaction)
+    }
+
+    private mutating func note(_ found: [R2Damage]) {
+        damage += found.prefix(max(0, R2VerifyReport.damageMax - damage.count))
+        damageCount += found.count
+        repairableCount += found.count(where: \.isRepairable)
     }
 
     private func isOf(_ pass: UInt64, _ blob: Identifier) -> Bool { blob.low % passes == pass }
@@ -91,7 +123,7 @@ struct IndexCheck {
             }
             return .next
         }
-        damage += found
+        note(found)
         self.hasUnreadable = hasUnreadable
         repairs.unmarked += unmarked
     }
@@ -141,7 +173,7 @@ struct IndexCheck {
                 isThere = try cursor.moveToNext()
             }
         }
-        damage += found
+        note(found)
         self.hasUnreadable = hasUnreadable
         repairs.unmarked += unmarked
         repairs.strayParts += stray
@@ -152,7 +184,7 @@ struct IndexCheck {
     ) throws(LMDBError) {
         if hasUnreadable { return }
         for blob in try identifiers(index.blobs, transaction, where: { isOf(pass, $0) && !named.contains($0) }) {
-            damage.append(.strayMark(blob: blob.hexadecimal))
+            note([.strayMark(blob: blob.hexadecimal)])
             repairs.strayMarks.append(blob)
         }
     }
@@ -175,7 +207,7 @@ struct IndexCheck {
             let isStray: (Identifier) -> Bool = { $0.low % passes == pass && !versions.contains($0) }
             let contents = try identifiers(index.contents, transaction, where: isStray)
             let pieces = try identifiers(index.pieces, transaction, where: isStray)
-            damage += (contents + pieces).map { .strayContent(version: $0.hexadecimal) }
+            note((contents + pieces).map { .strayContent(version: $0.hexadecimal) })
             repairs.strayContents += contents
             repairs.strayPieces += pieces
         }
@@ -187,7 +219,7 @@ struct IndexCheck {
         expected[BucketSettings.tenant] = counted.values.reduce(R2Usage(), +)
         for number in Set(expected.keys).union(names.keys).sorted()
         where try index.ledger.usage(of: number, transaction) != expected[number] ?? R2Usage() {
-            damage.append(.wrongUsage(bucket: number == BucketSettings.tenant ? nil : names[number] ?? "number \(number)"))
+            note([.wrongUsage(bucket: number == BucketSettings.tenant ? nil : names[number] ?? "number \(number)")])
             repairs.isUsageWrong = true
         }
     }

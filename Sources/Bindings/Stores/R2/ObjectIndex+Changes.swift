@@ -66,7 +66,7 @@ extension ObjectIndex {
     func tell(
         _ change: ObjectChange, _ key: String, _ object: StoredObject?, bucket: UInt32, at now: Int64,
         _ transaction: borrowing LMDBWriteTransaction
-    ) throws(LMDBError) {
+    ) throws {
         guard let notifications = try bucketSettings.notifications(of: bucket, transaction.reading),
             let queue = notifications.queue(for: change.action, key: key)
         else { return }

@@ -27,7 +27,8 @@ struct ObjectIndex: Sendable {
     let ledger: UsageLedger
     let outbox: EventOutbox
 
-    init(_ environment: LMDBEnvironment) throws {
+    /// - Parameter eventsMax: How many events may wait for their queues.
+    init(_ environment: LMDBEnvironment, eventsMax: Int) throws {
         try environment.requireFormat(Self.format)
         self.environment = environment
         settings = try environment.openDatabase("settings")
@@ -40,7 +41,7 @@ struct ObjectIndex: Sendable {
         parts = try environment.openDatabase("parts")
         bucketSettings = try BucketSettings(environment)
         ledger = try UsageLedger(environment)
-        outbox = try EventOutbox(environment)
+        outbox = try EventOutbox(environment, countMax: eventsMax)
         try countOnce()
     }
 

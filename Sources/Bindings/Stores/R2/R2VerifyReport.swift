@@ -97,8 +97,9 @@ package struct R2VerifyReport: Equatable, Sendable {
 
     package var isSound: Bool { damageCount == 0 }
 
-    mutating func add(_ found: [R2Damage]) {
-        damageCount += found.count
+    /// - Parameter count: of all that was found, when `found` has only the first.
+    mutating func add(_ found: [R2Damage], count: Int? = nil) {
+        damageCount += count ?? found.count
         damage += found.prefix(max(0, Self.damageMax - damage.count))
     }
 }
