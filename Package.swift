@@ -105,7 +105,7 @@ let package = Package(
             ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
-            ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
+            ["Stores", "Interfaces", "HTTP", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
         room(
             "StoresQueues", "Bindings/Stores/Queues",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),

@@ -5,6 +5,7 @@ Each suite prints its seed when it fails; EDGE_SEED repeats the choices (not the
 
 import glob
 import hashlib
+import json
 import os
 import random
 import re
@@ -241,6 +242,131 @@ class KillTheNode(unittest.TestCase):
         self.assertGreater(len(bad), 0)
         self.assertEqual(self.names(node, "seen/jobs/") - set(ledger.begun), set(), "never sent")
         self.assertEqual({text for text in self.names(node, "seen/jobs/") if text.startswith("fail")}, set())
+
+
+class KillTheBuckets(unittest.TestCase):
+    """Uploads in parts, lifecycle rules and events, while the node dies: objects are whole, what is to go goes, nothing
+    leaks, and each change is told."""
+
+    rounds = 6
+    account = "/client/v4/accounts/local"
+
+    def ask(self, node, method, path, body=None):
+        answer = node.request(
+            method, self.account + path, body=json.dumps(body) if body is not None else None, port=node.control_port)
+        self.assertEqual(answer.status, 200, answer.text)
+        return answer.json()["result"]
+
+    def test_objects_are_whole_and_every_change_is_told_after_kill_9(self):
+        generator = random.Random(SEED)
+        node = Node("run", product("StoreWorker"), "--kv", "KV", "--r2", "R2=bucket", "--consume", "changes", "--no-log-requests")
+        self.addCleanup(node.__exit__)
+        ledger = Ledger()
+        try:
+            node.start()
+            age = {"condition": {"type": "Age", "maxAge": 2}}
+            self.ask(node, "PUT", "/r2/buckets/bucket/lifecycle", {"rules": [
+                {"id": "objects", "enabled": True, "conditions": {"prefix": "tmp/"}, "deleteObjectsTransition": age},
+                {"id": "uploads", "enabled": True, "conditions": {}, "abortMultipartUploadsTransition": age}]})
+            actions = ["PutObject", "CompleteMultipartUpload", "LifecycleDeletion"]
+            self.ask(node, "PUT", "/event_notifications/r2/bucket/configuration/queues/changes", {"rules": [{"actions": actions}]})
+            for round in range(self.rounds):
+                threads = [
+                    threading.Thread(target=self.write, args=(node, ledger, generator.randrange(1 << 32), f"{round}-{number}", path))
+                    for number, path in enumerate(["/r2-parts/keep/", "/r2-parts/tmp/", "/r2/keep/", "/r2/tmp/"])]
+                for thread in threads:
+                    thread.start()
+                time.sleep(generator.uniform(0.5, 2.5))
+                node.kill()
+                for thread in threads:
+                    thread.join()
+                # Rules are applied, and leftovers swept, when the node starts.
+                node.start()
+                self.check_objects(node, ledger)
+                wait_until(lambda: self.damage(node) == [], 30, lambda: f"a sound store: {self.damage(node)}")
+            self.assertGreater(len(ledger.acknowledged), 40)
+            self.assertEqual(ledger.refused, [])
+            time.sleep(2.1)
+            node.kill()
+            node.start()
+            kept = {name for name in ledger.begun if name.startswith("keep/") and self.is_there(node, name)}
+            usage = lambda: self.ask(node, "GET", "/r2/buckets/bucket/usage")
+            wait_until(lambda: usage()["objectCount"] == len(kept) and usage()["uploadCount"] == 0, 60, lambda: f"{usage()}, {len(kept)}")
+            self.assertEqual(usage()["payloadSize"], sum(ledger.begun[name] for name in kept))
+            self.check_objects(node, ledger, "keep/")
+            self.check_events(node, ledger, kept)
+            wait_until(lambda: self.damage(node) == [], 30, lambda: f"a sound store: {self.damage(node)}")
+            self.assertEqual(node.stop(), 0)
+        except BaseException:
+            print(f"\nEDGE_SEED={SEED}\n{node.log_text()[-3000:]}")
+            raise
+
+    def write(self, node, ledger, seed, lane, path):
+        generator = random.Random(seed)
+        requester = Requester(node.port, timeout=30)
+        sequence = 0
+        while node.process.poll() is None:
+            sequence += 1
+            key = f"{path.split('/')[2]}/{'parts' if 'parts' in path else 'whole'}-{lane}-{sequence}"
+            sizes = [1, 100, 70_000, 300_000]
+            size = generator.choice(sizes + [0, 6 << 20] if "parts" in path and sequence % 10 == 0 else sizes)
+            ledger.begin(key, size)
+            try:
+                status, answer = requester.request("PUT", path.rsplit("/", 2)[0] + "/" + key, content(key, size))
+            except Exception:
+                continue
+            if status == 200:
+                ledger.acknowledge(key)
+            else:
+                ledger.refuse(key, status, answer)
+        requester.close()
+
+    def is_there(self, node, name):
+        return node.get(f"/r2/{name}").status == 200
+
+    def check_objects(self, node, ledger, prefix=""):
+        requester = Requester(node.port)
+        for key, size in ledger.begun.items():
+            if not key.startswith(prefix):
+                continue
+            status, body = requester.request("GET", f"/r2/{key}")
+            if status == 404:
+                self.assertFalse(key.startswith("keep/") and key in ledger.acknowledged, f"{key} is lost")
+            else:
+                self.assertEqual(status, 200, body)
+                self.assertTrue(body == content(key, size), f"{key}: {len(body)} of {size} bytes, or other ones")
+        requester.close()
+
+    def damage(self, node):
+        return self.ask(node, "GET", "/r2/verification?checksums=true")["damage"]
+
+    def events(self, node):
+        """Action and key of each event that arrived."""
+        found, cursor, prefix = set(), None, "seen/changes/"
+        while True:
+            page = node.get(f"/kv-list?prefix={prefix}" + (f"&cursor={cursor}" if cursor else "")).json()
+            for name in page["names"]:
+                event = json.loads(name.removeprefix(prefix))
+                self.assertEqual((event["account"], event["bucket"]), ("local", "bucket"))
+                self.assertEqual("size" in event["object"], event["action"] != "LifecycleDeletion")
+                found.add((event["action"], event["object"]["key"]))
+            cursor = page.get("cursor")
+            if not cursor:
+                return found
+
+    def check_events(self, node, ledger, kept):
+        action = lambda key: "CompleteMultipartUpload" if "/parts-" in key else "PutObject"
+        known = {key for key in ledger.acknowledged} | kept
+        expected = {(action(key), key) for key in known}
+        expected |= {("LifecycleDeletion", key) for key in known if key.startswith("tmp/")}
+        missing = lambda: expected - self.events(node)
+        wait_until(lambda: not missing(), 60, lambda: f"each change's event: {sorted(missing())[:5]} missing")
+        told = self.events(node)
+        # What was told has happened: each deletion followed a creation, and kept objects were not deleted.
+        created = {key for kind, key in told if kind != "LifecycleDeletion"}
+        gone = {key for kind, key in told if kind == "LifecycleDeletion"}
+        self.assertEqual(gone - created, set())
+        self.assertEqual(created, gone | kept)
 
 
 STORE = """format = 1

@@ -66,6 +66,9 @@ package actor ReleaseRunner {
     /// Whose releases it runs.
     package nonisolated var tenant: String { stores.tenant }
 
+    /// The tenant's buckets, for those who set their rules.
+    package nonisolated var buckets: BucketAdministration { stores.buckets }
+
     /// The tenant's cache, for purges.
     package nonisolated var cache: any ResponseCache { stores.cache }
 

@@ -18,6 +18,7 @@ package final class TenantStores: Sendable {
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
+    private let r2Events: R2EventDriver
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
     let versions: VersionTimes
@@ -42,6 +43,7 @@ package final class TenantStores: Sendable {
         r2 = try EmbeddedR2Store(
             directory: state.directory(of: .r2, tenant: tenant), clock: clock, logger: logger, options: buckets)
         queues = try EmbeddedQueueStore(directory: state.directory(of: .queues, tenant: tenant), clock: clock, logger: logger)
+        r2Events = R2EventDriver(tenant: tenant, buckets: r2, queues: queues, clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
         analytics = try EmbeddedAnalyticsStore(
             directory: state.directory(of: .analytics, tenant: tenant), clock: clock, logger: logger)
@@ -131,7 +133,10 @@ package final class TenantStores: Sendable {
         }
     }
 
+    var buckets: BucketAdministration { BucketAdministration(buckets: r2, queues: queues) }
+
     func close() async {
+        await r2Events.stop()
         await queues.close()
         await d1.close()
         await kv.close()

@@ -27,6 +27,7 @@ final class Fixture {
     init(_ options: EmbeddedR2Store.Options = EmbeddedR2Store.Options()) async throws {
         self.options = options
         self.options.sweepInterval = nil
+        self.options.lifecycleInterval = nil
         fresh = try FreshDirectory()
         store = try Self.open(fresh.path, clock, self.options)
         try await store.createBucket("photos")

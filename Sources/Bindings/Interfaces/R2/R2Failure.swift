@@ -37,6 +37,19 @@ package enum R2Failure: Error, Equatable, Sendable {
     case encryption(R2EncryptionFailure)
     /// More waits for the disk than the store lets wait; nothing was done.
     case unavailable
+    /// A lock rule keeps the object.
+    case objectLocked
+    /// A rule or limit that can't be meant.
+    case invalidRules(String)
+    case malformedJSON(String)
+    case noNotificationConfiguration
+    /// Ours: the product sells all that is wanted.
+    case storageLimitExceeded(StorageLimit)
+
+    package enum StorageLimit: Equatable, Sendable {
+        case bytes(Int64, ofTenant: Bool)
+        case objects(Int64, ofTenant: Bool)
+    }
 
     package var code: Int {
         switch self {
@@ -63,6 +76,11 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .unavailable: 10043
         case .badUpload: 10048
         case .entityTooLarge: 100100
+        case .objectLocked: 10069
+        case .invalidRules: 10029
+        case .malformedJSON: 10040
+        case .noNotificationConfiguration: 11015
+        case .storageLimitExceeded: 100101
         }
     }
 
@@ -105,6 +123,14 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .invalidRange: "The requested range is not satisfiable"
         case .badUpload: "There was a problem with the multipart upload."
         case .entityTooLarge: "Your proposed upload exceeds the maximum allowed object size."
+        case .objectLocked: "The object is locked by the bucket policy."
+        case .invalidRules(let reason): "Invalid argument: \(reason)."
+        case .malformedJSON(let reason): "The JSON you provided was not well formed: \(reason)."
+        case .noNotificationConfiguration: "The bucket has no event notification configuration for this queue."
+        case .storageLimitExceeded(.bytes(let limit, let ofTenant)):
+            "Storage limit exceeded: the \(ofTenant ? "account" : "bucket") may hold \(limit) bytes."
+        case .storageLimitExceeded(.objects(let limit, let ofTenant)):
+            "Storage limit exceeded: the \(ofTenant ? "account" : "bucket") may hold \(limit) objects."
         }
     }
 

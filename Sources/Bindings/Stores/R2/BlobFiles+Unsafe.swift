@@ -111,6 +111,9 @@ final class BlobFiles: Sendable {
         try Self.unlink(temporaryPath(blob))
     }
 
+    /// The size of the blob's file; `nil` when there is none.
+    func byteCount(of blob: Identifier) -> Int64? { FileTree.status(path(blob)).map { Int64($0.byteCount) } }
+
     // MARK: Sweeping
 
     func blobs(inShard shard: UInt8) throws(SystemError) -> [Identifier] {

@@ -43,9 +43,9 @@ extension EmbeddedR2Store {
                 copy.ssecKeyMD5 = request.ssecKey.map { Self.md5(of: $0) }
                 switch bytes {
                 case .index(let content):
-                    return try await copyContent(content, of: object, as: copy, request, to: bucket)
+                    return try await copyContent(content, of: object, as: copy, request, from: sourceBucket, to: bucket)
                 case .blobs(let pieces):
-                    guard let copied = try await copyBlobs(pieces, of: object, as: copy, request, to: bucket)
+                    guard let copied = try await copyBlobs(pieces, of: object, as: copy, request, from: sourceBucket, to: bucket)
                     else { continue }
                     return copied
                 }
@@ -76,12 +76,12 @@ extension EmbeddedR2Store {
 
     private func copyContent(
         _ content: [UInt8], of source: StoredObject, as copy: StoredObject, _ request: R2CopyMessage,
-        to bucket: String
+        from sourceBucket: String, to bucket: String
     ) async throws(R2Failure) -> R2Object {
         var copy = copy
         copy.version = Identifier.make(at: clock.wallTime())
         guard request.sourceSsecKey != request.ssecKey, source.size > 0 else {
-            return try await commitCopy(copy, .index(content), request, bucket)
+            return try await commitCopy(copy, .index(content), request, sourceBucket, bucket)
         }
         let transcoded: [UInt8]
         do throws(OpenSSLError) {
@@ -93,7 +93,7 @@ extension EmbeddedR2Store {
                 return try request.ssecKey.map { key throws(OpenSSLError) in try BlobCipher.seal(bytes, key) } ?? bytes
             }
         } catch { throw report(error, "copy") }
-        return try await commitCopy(copy, .index(transcoded), request, bucket)
+        return try await commitCopy(copy, .index(transcoded), request, sourceBucket, bucket)
     }
 
     // MARK: Large objects
@@ -101,7 +101,7 @@ extension EmbeddedR2Store {
     /// `nil` when the source was replaced and its blobs are going.
     private func copyBlobs(
         _ pieces: [StoredPiece], of source: StoredObject, as copy: StoredObject, _ request: R2CopyMessage,
-        to bucket: String
+        from sourceBucket: String, to bucket: String
     ) async throws(R2Failure) -> R2Object? {
         guard use.pin(source.version) else { return nil }
         defer { unlink(use.unpin(source.version), of: source.version) }
@@ -122,7 +122,7 @@ extension EmbeddedR2Store {
             let content: ObjectIndex.NewContent =
                 source.location == .blob
                 ? .blob : .copies(zip(copies, pieces).map { StoredPiece(blob: $0, size: $1.size) })
-            return try await commitCopy(copy, content, request, bucket)
+            return try await commitCopy(copy, content, request, sourceBucket, bucket)
         } catch {
             await remove(copies)
             throw error
@@ -191,7 +191,8 @@ extension EmbeddedR2Store {
     }
 
     private func commitCopy(
-        _ copy: StoredObject, _ content: ObjectIndex.NewContent, _ request: R2CopyMessage, _ bucket: String
+        _ copy: StoredObject, _ content: ObjectIndex.NewContent, _ request: R2CopyMessage, _ sourceBucket: String,
+        _ bucket: String
     ) async throws(R2Failure) -> R2Object {
         var copy = copy
         copy.uploaded = clock.wallTime().milliseconds
@@ -203,6 +204,7 @@ extension EmbeddedR2Store {
         case .blob: break
         }
         let (key, onlyIf) = (request.key, request.onlyIf)
+        let change = ObjectChange.copy(.init(bucket: sourceBucket, key: request.sourceKey))
         let leftovers = try await commit("copy", byteCount: byteCount) {
             [index] transaction -> ObjectIndex.Leftovers? in
             guard let bucket = try index.bucket(bucket, transaction.reading) else {
@@ -212,7 +214,7 @@ extension EmbeddedR2Store {
                 let old = try index.object(key, bucket: bucket, transaction.reading)
                 guard Self.passes(onlyIf, old) else { throw R2Failure.preconditionFailed }
             }
-            return try index.put(key, bucket: bucket, made, content, transaction)
+            return try index.put(key, bucket: bucket, made, content, as: change, transaction)
         }
         discard(leftovers)
         return made.object(key: key)

@@ -106,7 +106,8 @@ extension EmbeddedR2Store {
             }
             let pieces = parts.map { StoredPiece(blob: $0.blob, size: $0.size) }
             let unused = try index.removeUpload(id, keeping: Set(pieces.map(\.blob)), transaction)
-            let leftovers = try index.put(request.key, bucket: bucket, object, .pieces(pieces), transaction)
+            let leftovers = try index.put(
+                request.key, bucket: bucket, object, .pieces(pieces), as: .completeMultipart, transaction)
             return (object, leftovers, unused)
         }
         discard(outcome.1)
@@ -124,11 +125,14 @@ extension EmbeddedR2Store {
         try await removeUpload(id)
     }
 
-    func removeUpload(_ id: Identifier) async throws(R2Failure) {
-        let unused = try await commit("abortMultipartUpload") { [index] transaction in
-            try index.removeUpload(id, transaction)
+    /// - Returns: false when another call was faster.
+    @discardableResult
+    func removeUpload(_ id: Identifier) async throws(R2Failure) -> Bool {
+        let (isThere, unused) = try await commit("abortMultipartUpload") { [index] transaction in
+            (try transaction.contains(id.bytes, in: index.uploads), try index.removeUpload(id, transaction))
         }
         discard(ObjectIndex.Leftovers(version: id, blobs: unused))
+        return isThere
     }
 
     func upload(

@@ -22,49 +22,48 @@ extension EmbeddedR2Store {
     /// time and beside any other call.
     package func sweep() async throws(R2Failure) -> R2SweepReport {
         var report = R2SweepReport()
-        report.uploads = try await sweepUploads()
+        report.uploads = try await abortDueUploads()
         guard !isIndexUncertain.load(ordering: .relaxed) else { return report }
         report.temporaries = try await threads.run { () throws(R2Failure) in try self.sweepTemporaries() }
         for shard in 0...UInt8.max {
+            if Task.isCancelled { return report }
             report.orphans += try await threads.run { () throws(R2Failure) in try self.sweep(shard: shard) }
         }
         return report
     }
 
-    private func sweepUploads() async throws(R2Failure) -> Int {
-        let oldest = clock.wallTime().milliseconds - options.uploadLifetime.wholeMilliseconds
-        let expired = try read("sweep") { transaction throws(LMDBError) in
-            try index.uploads(transaction) { $0.created <= oldest }
-        }
-        for (id, _) in expired { try await removeUpload(id) }
-        return expired.count
-    }
-
     private func sweepTemporaries() throws(R2Failure) -> Int {
-        do throws(SystemError) {
+        try diskCall { () throws(SystemError) in
             let stale = try files.temporaries().filter { !use.isHeld($0) }
             for blob in stale { try files.removeTemporary(blob) }
             return stale.count
-        } catch { throw report(error, "sweep") }
+        }
     }
 
     private func sweep(shard: UInt8) throws(R2Failure) -> Int {
-        do throws(SystemError) {
-            let listed = try files.blobs(inShard: shard)
-            if listed.isEmpty { return 0 }
-            // First who holds them, then what the index says: a blob between the two states is seen in one
-            // of them.
-            let free = listed.filter { !use.isHeld($0) }
-            let orphans: [Identifier]
-            do throws(LMDBError) {
-                orphans = try index.environment.read { transaction throws(LMDBError) in
-                    var orphans: [Identifier] = []
-                    for blob in free where try !index.isUsed(blob, transaction) { orphans.append(blob) }
-                    return orphans
-                }
-            } catch { throw SystemError("read", errno: error.code.rawValue, on: "\(error)") }
+        let orphans = try orphans(inShard: shard).orphans
+        return try diskCall { () throws(SystemError) in
             for blob in orphans { try files.unlink(blob) }
             return orphans.count
-        } catch { throw report(error, "sweep") }
+        }
+    }
+
+    /// Files that belong to nothing, and how many there are in all.
+    func orphans(inShard shard: UInt8) throws(R2Failure) -> (fileCount: Int, orphans: [Identifier]) {
+        let listed = try diskCall { () throws(SystemError) in try files.blobs(inShard: shard) }
+        if listed.isEmpty { return (0, []) }
+        // First who holds them, then what the index says: a blob between the two states is seen in one
+        // of them.
+        let free = listed.filter { !use.isHeld($0) }
+        let orphans = try read("sweep") { transaction throws(LMDBError) in
+            var orphans: [Identifier] = []
+            for blob in free where try !index.isUsed(blob, transaction) { orphans.append(blob) }
+            return orphans
+        }
+        return (listed.count, orphans)
+    }
+
+    func diskCall<Value>(_ body: () throws(SystemError) -> Value) throws(R2Failure) -> Value {
+        do throws(SystemError) { return try body() } catch { throw report(error, "sweep") }
     }
 }

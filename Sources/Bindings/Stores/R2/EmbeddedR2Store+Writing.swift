@@ -17,6 +17,8 @@ extension EmbeddedR2Store {
             try admitWrite(of: request.key, in: bucket)
             // Decided again in the transaction; here it spares a body that could not be stored.
             let old = try stored(request.key, in: bucket, "put")
+            // Before the condition, as the product does it.
+            if let old { try refuseIfLocked(request.key, old, in: bucket) }
             guard Self.passes(request.onlyIf, old) else {
                 body?.cancel()
                 return nil
@@ -35,6 +37,7 @@ extension EmbeddedR2Store {
         guard keys.count <= R2Limits.deletedKeysMax else { throw .tooManyKeys(keys.count) }
         for key in keys { try Self.check(key: key) }
         var rest = keys[...]
+        let now = clock.wallTime().milliseconds
         repeat {
             // A transaction has a limit, and each of these objects may have ten thousand blobs: as many keys as
             // fit, then the next transaction.
@@ -45,11 +48,12 @@ extension EmbeddedR2Store {
                 guard let bucket = try index.bucket(bucket, transaction.reading) else {
                     throw R2Failure.noSuchBucket
                 }
+                try index.refuseIfAnyIsLocked(pending, bucket: bucket, at: now, transaction.reading)
                 var leftovers: [ObjectIndex.Leftovers] = []
                 var blobCount = 0
                 for (position, key) in pending.enumerated() {
                     guard blobCount < blobsMax else { return (position, leftovers) }
-                    if let old = try index.removeObject(key, bucket: bucket, transaction) {
+                    if let old = try index.removeObject(key, bucket: bucket, as: .delete, at: now, transaction) {
                         leftovers.append(old)
                         blobCount += old.blobs.count
                     }
@@ -222,7 +226,7 @@ extension EmbeddedR2Store {
                 let old = try index.object(key, bucket: bucket, transaction.reading)
                 guard Self.passes(onlyIf, old) else { return (false, nil) }
             }
-            return (true, try index.put(key, bucket: bucket, object, content, transaction))
+            return (true, try index.put(key, bucket: bucket, object, content, as: .put, transaction))
         }
         discard(outcome.leftovers)
         return outcome.isStored

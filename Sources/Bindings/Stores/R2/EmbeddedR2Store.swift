@@ -20,8 +20,10 @@ package final class EmbeddedR2Store: R2Store {
         /// How often orphans and expired uploads are looked for, the first time at once; `nil` leaves it to
         /// `sweep`.
         package var sweepInterval: Duration? = .seconds(3600)
-        /// The product's default lifecycle rule for uploads that are not completed.
-        package var uploadLifetime: Duration = .seconds(7 * 86_400)
+        /// How often lifecycle rules are applied, the first time at once; `nil` leaves it to `applyLifecycle`.
+        package var lifecycleInterval: Duration? = .seconds(60)
+        /// How many objects or uploads one step of a lifecycle looks at, or one transaction of it changes.
+        package var lifecycleStepMax = 500
         /// Files that replies hold open until an isolate has read them. Further ones are opened piece by piece.
         package var openFilesMax = 256
         /// What puts on their way hold in memory, 320 KiB each at most; further puts wait.
@@ -32,6 +34,8 @@ package final class EmbeddedR2Store: R2Store {
         package var keyWriteInterval: Duration?
         /// A delete of many objects is committed each time it has taken so many blobs out of use.
         package var deletedBlobsMax = 20_000
+        /// Events that wait for queues which don't take them. With more, changes that have to be told are refused.
+        package var eventsMax = 1_000_000
         package var index = LMDBEnvironment.Options()
         /// For tests.
         package var diskHook: DiskHook?
@@ -54,7 +58,12 @@ package final class EmbeddedR2Store: R2Store {
     /// A commit failed in a way that leaves open what the disk holds: no orphan may be removed before the
     /// index was opened anew.
     let isIndexUncertain = Atomic<Bool>(false)
-    private let sweeper = Mutex<Task<Void, Never>?>(nil)
+    /// When each bucket's lifecycle has something to do again, by the bucket's number.
+    let lifecycleTimes = LifecycleTimes()
+    /// Rings when a change was committed that a queue is to be told of. For one listener.
+    package let newEvents: AsyncStream<Void>
+    private let eventBell: AsyncStream<Void>.Continuation
+    private let sweeper = Mutex<[Task<Void, Never>]>([])
 
     /// Opens or makes the store in `directory`, whose parent exists. Blocks.
     ///
@@ -67,24 +76,40 @@ package final class EmbeddedR2Store: R2Store {
         self.logger = logger.with("store", "r2")
         files = try BlobFiles(root: directory, hook: options.diskHook)
         let environment = try LMDBEnvironment(directory: directory + "/index", options: options.index)
-        index = try ObjectIndex(environment)
+        index = try ObjectIndex(environment, eventsMax: options.eventsMax)
         committer = GroupCommitter(environment, threadName: "r2-commit")
         threads = IOThreads(count: options.ioThreads, name: "r2-io")
         syncs = DirectorySyncs(files: files, threads: threads)
         openFiles = Budget(options.openFilesMax, clock: clock)
+        (newEvents, eventBell) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         incoming = Budget(options.incomingBytesMax, waitersMax: 4096, waitingDuration: .seconds(30), clock: clock)
         keyWrites = options.keyWriteInterval.map { KeyWriteRate(interval: $0) }
-        if let interval = options.sweepInterval { startSweeping(every: interval) }
+        if let interval = options.sweepInterval {
+            repeatedly(every: interval) { store throws(R2Failure) in
+                let report = try await store.sweep()
+                if !report.isEmpty { store.logger.log(.info, "R2 sweep: \(report)") }
+            }
+        }
+        if let interval = options.lifecycleInterval {
+            repeatedly(every: interval) { store throws(R2Failure) in
+                let report = try await store.applyLifecycle()
+                if !report.isEmpty { store.logger.log(.info, "R2 lifecycle: \(report)") }
+            }
+        }
     }
 
     deinit {
-        sweeper.withLock { $0 }?.cancel()
+        for task in sweeper.withLock({ $0 }) { task.cancel() }
+        eventBell.finish()
         threads.close()
     }
 
     /// Finishes what was begun and closes the index. Calls that come later fail.
     package func close() async {
-        sweeper.withLock { $0 }?.cancel()
+        let tasks = sweeper.withLock { $0 }
+        for task in tasks { task.cancel() }
+        // What they are in the middle of must not find the index closed.
+        for task in tasks { await task.value }
         await use.settle()
         await committer.close()
         threads.close()
@@ -176,7 +201,13 @@ package final class EmbeddedR2Store: R2Store {
     ) async throws(R2Failure) -> Value {
         do {
             try files.willCommit(subject)
-            return try await committer.submit(byteCount: byteCount, body)
+            let (value, hasEvents) = try await committer.submit(byteCount: byteCount) { [outbox = index.outbox] transaction in
+                let before = outbox.appends.value
+                let value = try body(transaction)
+                return (value, outbox.appends.value != before)
+            }
+            if hasEvents { eventBell.yield() }
+            return value
         } catch let failure as R2Failure {
             throw failure
         } catch GroupCommitter.Failure.overloaded {
@@ -214,21 +245,28 @@ package final class EmbeddedR2Store: R2Store {
         }
     }
 
-    private func startSweeping(every interval: Duration) {
-        let task = Task { [weak self, clock, logger] in
+    /// Runs `work` now and at each interval, until the store is closed or gone. What failed is tried again, after longer
+    /// and longer pauses; what takes long comes less often, so that a twentieth of a thread's time is its share.
+    private func repeatedly(
+        every interval: Duration, _ work: @escaping @Sendable (EmbeddedR2Store) async throws(R2Failure) -> Void
+    ) {
+        let task = Task { [weak self, clock] in
             var failures = 0
             while !Task.isCancelled {
+                let start = clock.now()
                 do throws(R2Failure) {
-                    guard let report = try await self?.sweep() else { return }
-                    if !report.isEmpty { logger.log(.info, "R2 sweep: \(report)") }
+                    guard let self else { return }
+                    try await work(self)
                     failures = 0
                 } catch {
                     failures += 1  // Logged where it happened.
                 }
-                let pause = failures == 0 ? interval : min(interval, .seconds(1 << min(failures, 10)))
+                let pause =
+                    failures == 0
+                    ? max(interval, (clock.now() - start) * 20) : min(interval, .seconds(1 << min(failures, 10)))
                 do throws(CancellationError) { try await clock.sleep(for: pause) } catch { return }
             }
         }
-        sweeper.withLock { $0 = task }
+        sweeper.withLock { $0.append(task) }
     }
 }

@@ -8,24 +8,28 @@ struct ObjectIndex: Sendable {
     static let format = "r2 2"
 
     let environment: LMDBEnvironment
-    /// The number of the last bucket made.
-    private let settings: LMDBDatabase
+    /// The number of the last bucket made; whether what there is was counted.
+    let settings: LMDBDatabase
     /// Bucket name → number, four bytes, big-endian.
-    private let buckets: LMDBDatabase
+    let buckets: LMDBDatabase
     /// Bucket number, key → `StoredObject`.
-    private let objects: LongKeys
+    let objects: LongKeys
     /// Version → bytes of an object that lives in the index.
-    private let contents: LMDBDatabase
+    let contents: LMDBDatabase
     /// Version → `[StoredPiece]`.
-    private let pieces: LMDBDatabase
+    let pieces: LMDBDatabase
     /// Blobs in use. A file whose name isn't here, and that nobody is writing, is an orphan.
-    private let blobs: LMDBDatabase
+    let blobs: LMDBDatabase
     /// Upload → `StoredUpload`.
-    private let uploads: LMDBDatabase
+    let uploads: LMDBDatabase
     /// Upload, part number (two bytes, big-endian) → `StoredPart`.
-    private let parts: LMDBDatabase
+    let parts: LMDBDatabase
+    let bucketSettings: BucketSettings
+    let ledger: UsageLedger
+    let outbox: EventOutbox
 
-    init(_ environment: LMDBEnvironment) throws {
+    /// - Parameter eventsMax: How many events may wait for their queues.
+    init(_ environment: LMDBEnvironment, eventsMax: Int) throws {
         try environment.requireFormat(Self.format, upgrading: ["r2 1"])
         self.environment = environment
         settings = try environment.openDatabase("settings")
@@ -36,6 +40,10 @@ struct ObjectIndex: Sendable {
         blobs = try environment.openDatabase("blobs")
         uploads = try environment.openDatabase("uploads")
         parts = try environment.openDatabase("parts")
+        bucketSettings = try BucketSettings(environment)
+        ledger = try UsageLedger(environment)
+        outbox = try EventOutbox(environment, countMax: eventsMax)
+        try countOnce()
     }
 
     private static let lastBucketKey = Array("last bucket".utf8)
@@ -55,6 +63,8 @@ struct ObjectIndex: Sendable {
 
     /// The caller has seen that the bucket holds no object and no upload.
     func removeBucket(_ name: String, _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
+        guard let number = try bucket(name, transaction.reading) else { return }
+        try bucketSettings.removeAll(of: number, transaction)
         try transaction.delete(Array(name.utf8), in: buckets)
     }
 
@@ -130,14 +140,24 @@ struct ObjectIndex: Sendable {
         case copies([StoredPiece])
     }
 
-    /// Stores an object; whatever was under its key is taken out of use.
+    /// Stores an object; whatever was under its key is taken out of use. Counts it, and writes what must be told of it.
     ///
     /// - Returns: what replaced objects leave behind.
+    /// - Throws: `LMDBError`; `R2Failure` when the old object is locked, or the new one is more than may be stored.
     func put(
-        _ key: String, bucket: UInt32, _ object: StoredObject, _ content: NewContent,
+        _ key: String, bucket: UInt32, _ object: StoredObject, _ content: NewContent, as change: ObjectChange,
         _ transaction: borrowing LMDBWriteTransaction
-    ) throws(LMDBError) -> Leftovers? {
-        let leftovers = try removeObject(key, bucket: bucket, transaction)
+    ) throws -> Leftovers? {
+        let record = object.encoded()
+        let old = try entry(key, bucket: bucket, transaction.reading)
+        if let old { try refuseIfLocked(old, key, bucket: bucket, at: object.uploaded, transaction.reading) }
+        let usage = Self.footprint(key, object, recordByteCount: record.count) + -(old?.footprint ?? R2Usage())
+        // The parts that a completed upload is made of were counted when they came.
+        let added = if case .completeMultipart = change { R2Usage(objectCount: usage.objectCount) } else { usage }
+        try ledger.check(adding: added, to: bucket, bucketSettings, transaction.reading)
+        let leftovers = try old.flatMap { old throws(LMDBError) in
+            try takeOut(old.object, key, bucket: bucket, transaction)
+        }
         let version = object.version.bytes
         switch content {
         case .index(let bytes):
@@ -148,7 +168,9 @@ struct ObjectIndex: Sendable {
             try transaction.put(version, StoredPiece.encode(list), in: pieces)
             for piece in list { try transaction.put(piece.blob.bytes, [1], in: blobs) }
         }
-        try objects.put(Self.key(key, bucket), object.encoded(), transaction)
+        try objects.put(Self.key(key, bucket), record, transaction)
+        try ledger.add(usage, to: bucket, transaction)
+        try tell(change, key, object, bucket: bucket, at: object.uploaded, transaction)
         return leftovers
     }
 
@@ -159,10 +181,24 @@ struct ObjectIndex: Sendable {
         var blobs: [Identifier]
     }
 
+    /// Removes the object, if there is one.
+    ///
+    /// - Throws: `LMDBError`; `R2Failure.objectLocked`.
     func removeObject(
-        _ key: String, bucket: UInt32, _ transaction: borrowing LMDBWriteTransaction
+        _ key: String, bucket: UInt32, as change: ObjectChange, at now: Int64,
+        _ transaction: borrowing LMDBWriteTransaction
+    ) throws -> Leftovers? {
+        guard let old = try entry(key, bucket: bucket, transaction.reading) else { return nil }
+        try refuseIfLocked(old, key, bucket: bucket, at: now, transaction.reading)
+        let leftovers = try takeOut(old.object, key, bucket: bucket, transaction)
+        try ledger.add(-old.footprint, to: bucket, transaction)
+        try tell(change, key, nil, bucket: bucket, at: now, transaction)
+        return leftovers
+    }
+
+    private func takeOut(
+        _ old: StoredObject, _ key: String, bucket: UInt32, _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) -> Leftovers? {
-        guard let old = try object(key, bucket: bucket, transaction.reading) else { return nil }
         let version = old.version.bytes
         try objects.delete(Self.key(key, bucket), transaction)
         switch old.location {
@@ -206,6 +242,7 @@ struct ObjectIndex: Sendable {
         _ id: Identifier, _ upload: StoredUpload, _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) {
         try transaction.put(id.bytes, upload.encoded(), in: uploads)
+        try ledger.add(R2Usage(uploadCount: 1), to: upload.bucket, transaction)
     }
 
     /// The upload, if it is one of this key.
@@ -251,10 +288,11 @@ struct ObjectIndex: Sendable {
     func putPart(
         _ number: Int, of upload: Identifier, _ part: StoredPart,
         _ transaction: borrowing LMDBWriteTransaction
-    ) throws(LMDBError) -> Identifier? {
+    ) throws -> Identifier? {
         let key = Self.partKey(number, upload)
         let old = try transaction.value(of: key, in: parts)
         let replaced = try old.map { record throws(LMDBError) in try StoredPart(record: record) }
+        try count(part.size - (replaced?.size ?? 0), of: upload, transaction)
         try transaction.put(key, part.encoded(), in: parts)
         try transaction.put(part.blob.bytes, [1], in: blobs)
         if let replaced { try transaction.delete(replaced.blob.bytes, in: blobs) }
@@ -299,27 +337,32 @@ struct ObjectIndex: Sendable {
         _ id: Identifier, keeping kept: Set<Identifier> = [], _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) -> [Identifier] {
         var leftovers: [Identifier] = []
+        let record = try transaction.value(of: id.bytes, in: uploads)
+        let upload = try record.map { record throws(LMDBError) in try StoredUpload(record: record) }
+        var usage = R2Usage(uploadCount: -1)
         for (number, part) in try parts(of: id, transaction.reading) {
+            usage.uploadPartsSize -= part.size
             try transaction.delete(Self.partKey(number, id), in: parts)
             guard !kept.contains(part.blob) else { continue }
             try transaction.delete(part.blob.bytes, in: blobs)
             leftovers.append(part.blob)
         }
         try transaction.delete(id.bytes, in: uploads)
+        if let upload { try ledger.add(usage, to: upload.bucket, transaction) }
         return leftovers
     }
 
     // MARK: Keys
 
-    private static func bytes(_ number: UInt32) -> [UInt8] {
+    static func bytes(_ number: UInt32) -> [UInt8] {
         stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: number >> $0) }
     }
 
-    private static func number(_ bytes: [UInt8]) -> UInt32 {
+    static func number(_ bytes: [UInt8]) -> UInt32 {
         bytes.prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
     }
 
-    private static func key(_ key: String, _ bucket: UInt32) -> [UInt8] { bytes(bucket) + key.utf8 }
+    static func key(_ key: String, _ bucket: UInt32) -> [UInt8] { bytes(bucket) + key.utf8 }
 
     private static func partKey(_ number: Int, _ upload: Identifier) -> [UInt8] {
         upload.bytes + [UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number)]

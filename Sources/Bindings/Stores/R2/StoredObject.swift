@@ -40,8 +40,11 @@ struct StoredObject: Equatable, Sendable {
     }
 
     /// What its content in the index takes.
-    var storedByteCount: Int64 {
-        ssecKeyMD5 == nil || size == 0 ? size : BlobCipher.storedByteCount(of: size)
+    var storedByteCount: Int64 { Self.storedByteCount(of: size, isEncrypted: ssecKeyMD5 != nil) }
+
+    /// What a blob or a content of `size` plain bytes takes.
+    static func storedByteCount(of size: Int64, isEncrypted: Bool) -> Int64 {
+        isEncrypted && size > 0 ? BlobCipher.storedByteCount(of: size) : size
     }
 
     /// As a handler sees it.
