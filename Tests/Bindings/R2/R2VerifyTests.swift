@@ -153,6 +153,25 @@ import Testing
         #expect(try fixture.store.usage(of: nil) == R2Usage())
     }
 
+    @Test func `a blob that two entries name is found`() async throws {
+        let (fixture, blobs) = try await make()
+        try await change(fixture, "objects") { table, transaction in
+            let key = try firstKey(table, transaction)
+            let record = try #require(try transaction.value(of: key, in: table))
+            try transaction.put(key + Array("-twin".utf8), record, in: table)
+        }
+        let shared = R2Damage.sharedBlob(
+            .object(bucket: "photos", key: "large-twin"), blob: blob(try #require(blobs["large"])))
+        let report = try await fixture.store.verify(repairing: .leftovers)
+        #expect(Set(report.damage) == [shared, .wrongUsage(bucket: "photos"), .wrongUsage(bucket: nil)])
+        #expect(report.repairedCount == 2)
+        let renewed = try #require(try await fixture.bucket.get("large-twin")?.bytes())
+        try await fixture.bucket.put("large", renewed)
+        try await fixture.bucket.put("large-twin", renewed)
+        await fixture.store.settle()
+        #expect(try await fixture.store.verify(.checksums).isSound)
+    }
+
     @Test func `a wrong count is put right`() async throws {
         let (fixture, _) = try await make()
         let usage = try fixture.store.usage(of: "photos")

@@ -116,7 +116,7 @@ struct IndexCheck {
                 blobs = list.map(\.blob)
             }
             for blob in blobs where isOf(pass, blob) {
-                named.insert(blob)
+                if !named.insert(blob).inserted { found.append(.sharedBlob(place, blob: blob.hexadecimal)) }
                 guard try !index.isUsed(blob, transaction) else { continue }
                 found.append(.unmarkedBlob(place, blob: blob.hexadecimal))
                 unmarked.append((blob, .object(bucket: bucket, key: name, version: object.version)))
@@ -163,9 +163,11 @@ struct IndexCheck {
                         stray.append(key)
                     }
                 } else if isOf(pass, part.blob) {
-                    named.insert(part.blob)
+                    let place = R2Damage.Place.part(upload: id.hexadecimal, number: number)
+                    if !named.insert(part.blob).inserted {
+                        found.append(.sharedBlob(place, blob: part.blob.hexadecimal))
+                    }
                     if try !index.isUsed(part.blob, transaction) {
-                        let place = R2Damage.Place.part(upload: id.hexadecimal, number: number)
                         found.append(.unmarkedBlob(place, blob: part.blob.hexadecimal))
                         unmarked.append((part.blob, .part(key)))
                     }

@@ -38,6 +38,8 @@ package enum R2Damage: Hashable, Sendable, CustomStringConvertible {
     /// The bytes of a small object, or the list of a large one's pieces, which the index keeps.
     case missingContent(Place)
     case unreadableRecord(String)
+    /// Another entry names the same blob: when one of them goes, the other loses its bytes. Read it, then write both anew.
+    case sharedBlob(Place, blob: String)
 
     // MARK: Repaired on demand
 
@@ -58,7 +60,7 @@ package enum R2Damage: Hashable, Sendable, CustomStringConvertible {
 
     package var isRepairable: Bool {
         switch self {
-        case .missingFile, .wrongSize, .wrongChecksum, .missingContent, .unreadableRecord: false
+        case .missingFile, .wrongSize, .wrongChecksum, .missingContent, .unreadableRecord, .sharedBlob: false
         case .unmarkedBlob, .orphanedFile, .temporaryFile, .strayMark, .strayContent, .strayPart, .wrongUsage: true
         }
     }
@@ -71,6 +73,7 @@ package enum R2Damage: Hashable, Sendable, CustomStringConvertible {
         case .wrongChecksum(let place): "\(place): the bytes don't have the checksum that they were stored with"
         case .missingContent(let place): "\(place): its content is not in the index"
         case .unreadableRecord(let what): "a record can't be read: \(what)"
+        case .sharedBlob(let place, let blob): "\(place): blob \(blob) belongs to another entry as well"
         case .unmarkedBlob(let place, let blob): "\(place): blob \(blob) is not marked as in use"
         case .orphanedFile(let blob): "the file of blob \(blob) belongs to nothing"
         case .temporaryFile(let blob): "the temporary file of blob \(blob) was left behind"
