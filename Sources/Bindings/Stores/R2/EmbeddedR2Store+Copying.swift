@@ -24,6 +24,7 @@ extension EmbeddedR2Store {
         try Self.check(key: request.key)
         try admitWrite(of: request.key, in: bucket)
         let old = try stored(request.key, in: bucket, "copy")
+        if let old { try refuseIfLocked(request.key, old, in: bucket) }
         guard Self.passes(request.onlyIf, old) else { throw .preconditionFailed }
         // As for a get: between the look at the index and the blobs, another put may replace both.
         for _ in 0..<16 {

@@ -132,7 +132,7 @@ struct IndexCheck {
         _ object: StoredObject, _ transaction: borrowing LMDBReadTransaction
     ) throws(LMDBError) -> Bool {
         let found = try transaction.withValue(of: object.version.bytes, in: index.contents) { value in value.byteCount }
-        return (found ?? 0) == Int(object.size)
+        return (found ?? 0) == Int(object.storedByteCount)
     }
 
     private mutating func parts(
