@@ -88,7 +88,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "CLinux", "Wire", "HTTP", "Caching", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "Assets", "Zlib", "Brotli",
+                "Stores", "Assets", "TLS", "Zlib", "Brotli",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
