@@ -145,7 +145,7 @@ let package = Package(
             name: "edge",
             dependencies: [
                 "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Observability", "OpenSSL",
-                "System",
+                "System", "TLS",
             ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
