@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -201,6 +202,17 @@ class Protocol(unittest.TestCase):
             while piece := connection.recv(65536):
                 received += piece
             self.assertEqual(len(received.partition(b"\r\n\r\n")[2]), 3 << 16)
+
+    def test_the_end_is_not_announced_when_something_is_missing(self):
+        with Node("run", product("HelloWorker"), "--https", "--no-log-requests") as node, connect(node.port) as connection:
+            # In HTTP/1.0 nothing else tells the client where the body ends.
+            connection.sendall(b"GET /stream/20000 HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            self.assertTrue(connection.recv(65536).startswith(b"HTTP/1.1 200"))
+            for pid in node.isolate_pids():
+                os.kill(pid, signal.SIGKILL)
+            with self.assertRaises((ssl.SSLEOFError, ConnectionResetError)):
+                while connection.recv(65536):
+                    pass
 
     def test_a_client_that_has_ended_its_sending_gets_its_answer(self):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
