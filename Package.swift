@@ -57,6 +57,7 @@ let package = Package(
         library("CSQLite", "SQLite", apt: ["libsqlite3-dev"]),
         library("CLMDB", "LMDB", apt: ["liblmdb-dev"]),
         library("COpenSSL", "OpenSSL", apt: ["libssl-dev"]),
+        library("CTLS", "TLS", apt: ["libssl-dev"]),
         library("CCurl", "Curl", apt: ["libcurl4-openssl-dev"]),
         library("CCrypt", "Crypt", apt: ["libcrypt-dev"]),
         library("CSeccomp", "Seccomp", apt: ["libseccomp-dev"]),
@@ -64,10 +65,11 @@ let package = Package(
         library("CBrotli", "Brotli", apt: ["libbrotli-dev"]),
         room(
             "System", "EdgeRuntime/System", ["CLinux"],
-            exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli"]),
+            exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli"]),
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
         room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
+        room("TLS", "EdgeRuntime/System/TLS", ["CTLS", "System"], exclude: ["CTLS"]),
         room("Curl", "EdgeRuntime/System/Curl", ["CCurl", "System"], exclude: ["CCurl"]),
         room("Crypt", "EdgeRuntime/System/Crypt", ["CCrypt"], exclude: ["CCrypt"]),
         room("Seccomp", "EdgeRuntime/System/Seccomp", ["CSeccomp"], exclude: ["CSeccomp"]),
@@ -86,7 +88,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "CLinux", "Wire", "HTTP", "Caching", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "Assets", "Zlib", "Brotli",
+                "Stores", "Assets", "TLS", "Zlib", "Brotli",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
@@ -144,7 +146,7 @@ let package = Package(
             name: "edge",
             dependencies: [
                 "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Observability", "OpenSSL",
-                "System",
+                "System", "TLS",
             ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),
 
@@ -167,7 +169,7 @@ let package = Package(
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
-        tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "Zlib", "Brotli"]),
+        tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
             ["ControlPlane", "Host", "Observability", "SQLite", "Stores", "System"]),

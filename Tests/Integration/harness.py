@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -19,7 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PRODUCTS = os.environ.get("EDGE_PRODUCTS", os.path.join(ROOT, ".build", "debug"))
 # How a process ends that has a bug: traps, aborts, bad accesses.
 CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGSEGV, -signal.SIGSYS}
-READY = re.compile(r"ready (http://\S+) control (http://\S+)")
+READY = re.compile(r"ready (https?://\S+) control (http://\S+)")
 
 
 def product(name):
@@ -87,7 +88,11 @@ class Node:
                    lambda: f"{text!r} in the log:\n{self.log_text()[-3000:]}")
 
     def request(self, method, path, body=None, headers=None, host=None, timeout=60, port=None):
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout)
+        if port is None and self.url.startswith("https:"):
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=timeout, context=ssl._create_unverified_context())
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout)
         try:
             headers = dict(headers or {})
             if host:

@@ -4,6 +4,7 @@
 internal import Glibc
 internal import Releases
 internal import System
+internal import TLS
 
 @main
 enum Edge {
@@ -126,7 +127,7 @@ enum ExitCode {
     /// The code that says what kind of failure `error` is.
     static func of(_ error: any Error) -> Int32 {
         switch error {
-        case is UnsupportedBinding, is ReleaseError, is SecretMistake: refused
+        case is UnsupportedBinding, is ReleaseError, is SecretMistake, is TLSError: refused
         case StateError.inUse: busy
         case let error as SystemError where error.errno == EADDRINUSE: busy
         default: failure

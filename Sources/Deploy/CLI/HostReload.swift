@@ -2,8 +2,9 @@ internal import Configuration
 internal import Host
 internal import Observability
 internal import System
+internal import TLS
 
-/// What a running node takes over of its changed configuration: where it listens, whom it trusts, what it logs. All else
+/// What a running node takes over of its changed configuration: where it listens, with which certificates, whom it trusts, what it logs. All else
 /// needs a node that is started anew; it is named in the log and left as it is.
 actor HostReload {
     /// A configuration that was read again.
@@ -14,18 +15,22 @@ actor HostReload {
     }
 
     private let node: Node
+    private let certificates: CertificateLoader
     private let logger: Logger
     private let log: LogWriter
     private var options: NodeOptions
-    /// What is configured, and the address that came of it: port 0 becomes one that is free.
-    private var bound: [(asked: Host.ListenAddress, got: Host.ListenAddress)]
+    private var listeners: EdgeListeners
+    /// The certificates that clients get.
+    private var served: [TLSContext.Summary]
 
-    init(_ process: NodeProcess, _ edge: [Host.ListenAddress]) {
+    init(_ process: NodeProcess, _ endpoints: NodeProcess.Endpoints) {
         node = process.node
         logger = process.logger
         log = process.log
         options = process.options
-        bound = Array(zip(process.options.listen, edge)).map { ($0, $1) }
+        certificates = process.certificates
+        listeners = endpoints.edge
+        served = endpoints.tls?.summaries ?? []
     }
 
     /// - Parameter fresh: `nil` when the configuration has errors, which have been printed.
@@ -50,37 +55,45 @@ actor HostReload {
         options.logFormat = fresh.options.logFormat
         options.logLevel = fresh.options.logLevel
         options.settings.trustedProxies = fresh.options.settings.trustedProxies
-        await listen(fresh.options.listen)
+        await listen(fresh.options)
         for path in fresh.pending {
             logger.log(.warning, "a changed setting waits for the next start of the node", [("setting", path)])
         }
         logger.log(.notice, "the configuration was read again")
     }
 
-    /// New addresses first: the old ones stay when one of those can't be had.
-    private func listen(_ addresses: [Host.ListenAddress]) async {
-        guard addresses != bound.map(\.asked) else { return }
-        var next: [(asked: Host.ListenAddress, got: Host.ListenAddress)] = []
-        var opened: [Host.ListenAddress] = []
-        for address in addresses {
-            if let present = bound.first(where: { $0.asked == address }) {
-                next.append(present)
-                continue
-            }
-            do {
-                let got = try await node.listen(address, for: .edge)
-                opened.append(got)
-                next.append((address, got))
-            } catch {
-                for address in opened { await node.stopListening(at: address) }
-                return logger.log(.error, "it goes on listening where it did: \(error)", [("setting", "listen")])
-            }
+    /// All stays as it was when a certificate is wrong, or an address can't be had.
+    private func listen(_ fresh: NodeOptions) async {
+        let context: TLSContext?
+        do {
+            context = try certificates.load(fresh.tls)
+        } catch {
+            return logger.log(.error, "it goes on with the certificates that it has: \(error)", [("setting", "tls")])
         }
-        for old in bound where !next.contains(where: { $0.asked == old.asked }) {
-            await node.stopListening(at: old.got)
+        do {
+            // Reloads come one after the other: nobody else changes them meanwhile.
+            var listeners = listeners
+            try await listeners.open(fresh.listen, EdgeListeners.Speech(context, fresh.tls))
+            self.listeners = listeners
+        } catch {
+            return logger.log(.error, "it goes on listening where it did: \(error)", [("setting", "listen")])
         }
-        bound = next
-        logger.log(
-            .notice, "applied", [("setting", "listen"), ("addresses", next.map { "\($0.got)" }.joined(separator: ", "))])
+        if fresh.listen != options.listen {
+            logger.log(
+                .notice, "applied",
+                [("setting", "listen"), ("addresses", listeners.bound.map { "\($0.got)" }.joined(separator: ", "))])
+        }
+        let summaries = context?.summaries ?? []
+        if summaries != served || fresh.tls != options.tls {
+            logger.log(
+                .notice, "applied",
+                [
+                    ("setting", "tls"),
+                    ("certificates", summaries.map { "\($0.file) until \($0.expiryDay)" }.joined(separator: ", ")),
+                ])
+        }
+        served = summaries
+        options.listen = fresh.listen
+        options.tls = fresh.tls
     }
 }

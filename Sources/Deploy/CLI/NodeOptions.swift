@@ -1,11 +1,13 @@
 internal import Configuration
 internal import Host
 internal import Observability
+internal import TLS
 
 /// What all commands that run a node have in common.
 struct NodeOptions {
     static let options: [Option] = [
         .values("listen", "HOST:PORT", "where clients come in; may be repeated; port 0 takes a free one (127.0.0.1:8787)"),
+        .flag("https", "speaks https with a certificate for localhost, which it makes and keeps in the state directory"),
         .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
         .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)"),
         .value("reactors", "N", "threads that serve clients (one per core)"),
@@ -16,7 +18,9 @@ struct NodeOptions {
     ]
 
     var environment: String
-    var listen: [Host.ListenAddress]
+    var listen: [EdgeAddress]
+    /// `nil`: all is plain.
+    var tls: TLSOptions?
     var control: Host.ListenAddress
     var stateDirectory: String
     var reactorCount: Int
@@ -46,7 +50,23 @@ struct NodeOptions {
         if listen.isEmpty {
             listen = configuration?.listen.map { Host.ListenAddress(host: $0.host, port: $0.port) } ?? []
         }
-        self.listen = listen.isEmpty ? [Host.ListenAddress(host: "127.0.0.1", port: 8787)] : listen
+        if listen.isEmpty { listen = [Host.ListenAddress(host: "127.0.0.1", port: 8787)] }
+        let secure = configuration?.tls?.listen.map { Host.ListenAddress(host: $0.host, port: $0.port) } ?? []
+        if let settings = configuration?.tls {
+            guard !arguments.has("https") else { throw .certificateTwice }
+            tls = TLSOptions(
+                source: .files(
+                    settings.certificates.map {
+                        TLSFiles(certificate: Self.path($0.certificate, in: base), key: Self.path($0.key, in: base))
+                    }), redirects: settings.redirect)
+        } else if arguments.has("https") {
+            tls = TLSOptions(source: .selfSigned, redirects: false)
+        }
+        let isAllSecure = tls != nil && secure.isEmpty
+        // For https first: a redirect has to know their port.
+        self.listen =
+            secure.map { EdgeAddress(address: $0, isSecure: true) }
+            + listen.map { EdgeAddress(address: $0, isSecure: isAllSecure) }
         control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
         stateDirectory = arguments.value("state") ?? "\(base)state/\(environment)"
         reactorCount = try arguments.integer("reactors", 1...64) ?? ProcessorCount.online
@@ -68,6 +88,27 @@ struct NodeOptions {
             settings.trustedProxies = TrustedProxies(proxies) ?? .none
         }
     }
+
+    private static func path(_ path: String, in base: String) -> String { path.hasPrefix("/") ? path : base + path }
+}
+
+/// An address for clients, and what is spoken there.
+struct EdgeAddress: Equatable, Sendable {
+    var address: Host.ListenAddress
+    var isSecure: Bool
+}
+
+/// Where a node's certificates come from.
+struct TLSOptions: Equatable, Sendable {
+    enum Source: Equatable, Sendable {
+        /// The first pair is the default.
+        case files([TLSFiles])
+        /// One for localhost, which the node makes itself.
+        case selfSigned
+    }
+    var source: Source
+    /// Whether plain addresses send clients to https.
+    var redirects: Bool
 }
 
 extension CommandLineArguments {

@@ -8,6 +8,7 @@ internal import OpenSSL
 internal import Releases
 internal import Synchronization
 internal import System
+internal import TLS
 
 /// A node as a process: opens its state, listens, serves until a signal, drains.
 struct NodeProcess {
@@ -22,6 +23,7 @@ struct NodeProcess {
     private let artifacts: ArtifactStore
     private let assets: AssetStore
     let log: LogWriter
+    let certificates: CertificateLoader
     private let signals: Signals
 
     /// Opens the state directory and starts reactors; nothing is served yet.
@@ -33,6 +35,7 @@ struct NodeProcess {
         log = LogWriter(descriptor: 2, format: options.logFormat)
         logger = Logger(sink: log, clock: clock, level: options.logLevel)
         state = try StateDirectory(path: options.stateDirectory)
+        certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
         control = ControlPlane.Handler(environment: options.environment, clock: clock)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
@@ -105,7 +108,7 @@ struct NodeProcess {
             }
             await control.becomeReady()
             announce(endpoints)
-            let host = HostReload(self, endpoints.edge)
+            let host = HostReload(self, endpoints)
             guard let reload else { return await waitForTheEnd(runners) }
             return await waitForTheEnd(runners) { @Sendable () async -> Void in await host.apply(reload()) }
         } catch {
@@ -129,19 +132,26 @@ struct NodeProcess {
     func flushLog() { log.flush() }
 
     struct Endpoints {
-        var edge: [ListenAddress]
+        var edge: EdgeListeners
+        var tls: TLSContext?
         var control: ListenAddress
     }
 
-    func listen() async throws(SystemError) -> Endpoints {
-        var edge: [ListenAddress] = []
-        for address in options.listen { edge.append(try await node.listen(address, for: .edge)) }
-        return Endpoints(edge: edge, control: try await node.listen(options.control, for: .control))
+    func listen() async throws -> Endpoints {
+        let context = try certificates.load(options.tls)
+        var edge = EdgeListeners(node: node)
+        try await edge.open(options.listen, EdgeListeners.Speech(context, options.tls))
+        return Endpoints(edge: edge, tls: context, control: try await node.listen(options.control, for: .control))
     }
 
     /// The line that scripts wait for.
     func announce(_ endpoints: Endpoints) {
-        let url = endpoints.edge.first.map { "http://\($0.host == "127.0.0.1" ? "localhost" : $0.urlHost):\($0.port)" } ?? "-"
+        for bound in endpoints.edge.bound {
+            logger.log(
+                .info, "listening", [("address", "\(bound.got)"), ("scheme", bound.asked.isSecure ? "https" : "http")])
+        }
+        if let context = endpoints.tls, let advice = certificates.adviceOnTrust(context) { Edge.complain(advice) }
+        let url = endpoints.edge.bound.first.map { $0.got.url($0.asked.isSecure ? "https" : "http") } ?? "-"
         Edge.announce("ready \(url) control http://\(endpoints.control.urlHost):\(endpoints.control.port)")
     }
 
@@ -195,6 +205,8 @@ final class Flag: Sendable {
 }
 
 extension ListenAddress {
+    func url(_ scheme: String) -> String { "\(scheme)://\(host == "127.0.0.1" ? "localhost" : urlHost):\(port)" }
+
     /// As a URL writes it.
     var urlHost: String { host.contains(":") ? "[\(host)]" : host }
 }

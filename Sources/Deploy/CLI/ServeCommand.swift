@@ -9,7 +9,8 @@ enum ServeCommand: Command {
     static let discussion = """
         Serves the platform of wrangler-like.toml with the values of environments/ENVIRONMENT.toml and the executables that
         were built before. Prints `ready <public URL> control <control URL>` when it serves. SIGTERM drains;
-        SIGHUP takes over changes of listen, log and trusted_proxies, and names those that need a start.
+        SIGHUP takes over changes of listen, tls, log and trusted_proxies, and certificates that were renewed; it names
+        changes that need a start.
         With several --project, each is a tenant of its own on this node; the first one's file decides where it listens.
         """
     static let options: [Option] =

@@ -224,6 +224,15 @@ package final class Handler: LocalHandler {
         family("edge_connections_accepted_total", "counter", "Connections taken.", [("", counters.connectionsAccepted)])
         family(
             "edge_connections_refused_total", "counter", "Connections refused at a limit.", [("", counters.connectionsRefused)])
+        family(
+            "edge_tls_handshakes_total", "counter", "TLS handshakes that were completed.",
+            [
+                ("{resumed=\"false\"}", counters.handshakes - counters.handshakesResumed),
+                ("{resumed=\"true\"}", counters.handshakesResumed),
+            ])
+        family(
+            "edge_tls_handshakes_failed_total", "counter", "TLS handshakes that failed or took too long.",
+            [("", counters.handshakesFailed)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
         let workers = await active(runners).flatMap { $0.workers.values.sorted { $0.name < $1.name } }

@@ -1,8 +1,10 @@
 internal import CLinux
 internal import Glibc
+internal import HTTP
 internal import Observability
 internal import Synchronization
 package import System
+package import TLS
 
 /// Where a node listens. Reads `host:port`; port 0 lets the kernel choose.
 package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
@@ -44,12 +46,24 @@ enum ListenerRole: Sendable {
     case control
 }
 
+/// What a listener speaks with its clients.
+package enum ListenerSecurity: Sendable {
+    case plain
+    /// Plain, and every request is sent to https at that port.
+    case redirecting(toPort: UInt16)
+    case tls(TLSContext)
+}
+
 /// A listening socket of one reactor. All reactors listen on the same address (`SO_REUSEPORT`), so the kernel spreads
 /// connections over them without a lock between them.
 final class Listener: PollTarget {
     private let reactor: Reactor
     private let node: NodeContext
     private let role: ListenerRole
+    /// Of connections that come from now on.
+    var security: ListenerSecurity {
+        didSet { client = nil }
+    }
     /// `nil` when it isn't for clients.
     let publicPort: UInt16?
     let address: ListenAddress
@@ -64,8 +78,10 @@ final class Listener: PollTarget {
     private static let acceptsPerTurn = 64
 
     init(
-        _ descriptor: consuming Descriptor, address: ListenAddress, role: ListenerRole, reactor: Reactor, node: NodeContext
+        _ descriptor: consuming Descriptor, address: ListenAddress, role: ListenerRole, security: ListenerSecurity,
+        reactor: Reactor, node: NodeContext
     ) throws(SystemError) {
+        self.security = security
         self.reactor = reactor
         self.node = node
         self.role = role
@@ -126,7 +142,7 @@ final class Listener: PollTarget {
             return  // Closed unread: a peer that opens too many gets no answer to work with.
         }
         do {
-            _ = try Connection(socket, client: client, role: role, reactor: reactor, node: node)
+            _ = try Connection(socket, client: client, role: role, security: security, reactor: reactor, node: node)
         } catch {
             node.admission.leave(address, isExempt: client.isTrusted)
             reactor.logger.log(.error, "cannot watch a connection: \(error)")
@@ -135,7 +151,9 @@ final class Listener: PollTarget {
 
     private func client(at address: NetworkAddress) -> Client {
         if let client, client.address == address { return client }
-        let client = Client(address, isTrusted: node.trustedProxies.withLock { $0.contains(address) })
+        let scheme: RouteScheme = if case .tls = security { .https } else { .http }
+        let client = Client(
+            address, isTrusted: node.trustedProxies.withLock { $0.contains(address) }, scheme: scheme)
         self.client = client
         return client
     }

@@ -60,7 +60,7 @@ package final class Node: Sendable {
     ///
     /// - Returns: the address, with the port that the kernel chose for port 0.
     package func listen(
-        _ address: ListenAddress, for role: LocalRequest.Listener
+        _ address: ListenAddress, for role: LocalRequest.Listener, _ security: ListenerSecurity = .plain
     ) async throws(SystemError) -> ListenAddress {
         try Listener.checkIsFree(address)
         var bound = address
@@ -78,7 +78,7 @@ package final class Node: Sendable {
                 do throws(SystemError) {
                     let listener = try Listener(
                         Descriptor(owning: socket), address: bound, role: role == .control ? .control : .edge,
-                        reactor: reactor, node: context)
+                        security: security, reactor: reactor, node: context)
                     reactor.listeners.append(listener)
                     return nil
                 } catch {
@@ -88,6 +88,16 @@ package final class Node: Sendable {
             if let failure { throw failure }
         }
         return bound
+    }
+
+    /// What clients are spoken with who come to `address`, which `listen` returned, from now on. Open connections go on as
+    /// they are.
+    package func setSecurity(_ security: ListenerSecurity, at address: ListenAddress) async {
+        for reactor in reactors {
+            await reactor.call {
+                for listener in reactor.listeners where listener.address == address { listener.security = security }
+            }
+        }
     }
 
     /// Takes no more connections at an address that `listen` returned. Open ones go on.

@@ -42,6 +42,10 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     private(set) lazy var dispatcher = Dispatcher(reactor: self)
     private var laterWork: [() -> Void] = []
     var connectionCount = 0
+    /// Steps of TLS handshakes that this turn may still do. One can cost a millisecond, and thousands may wait: the others of the
+    /// reactor must not wait for all of them.
+    private var handshakeStepsLeft = 0
+    private static let handshakeStepsPerTurn = 16
     /// What compressors hold, in units of `BodyEncoder`.
     var encoderUnits = 0
     var listeners: [Listener] = []
@@ -98,6 +102,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
         thread = pthread_self()
         while !isStopped {
             let timeout = hasWork ? 0 : millisecondsToNextTick()
+            handshakeStepsLeft = Self.handshakeStepsPerTurn
             epoll.wait(milliseconds: timeout) { event in
                 if event.token == .max { return mailbox.wakeup.clear() }
                 let slot = Int(event.token & 0xffff_ffff)
@@ -231,6 +236,13 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
         epoll.deregister(descriptor)
         targets[slot] = nil
         freeSlots.append(slot)
+    }
+
+    /// - Returns: false when it is to be asked again in another turn, to which epoll will lead.
+    func takeHandshakeStep() -> Bool {
+        guard handshakeStepsLeft > 0 else { return false }
+        handshakeStepsLeft -= 1
+        return true
     }
 
     func markDirty(_ channel: Channel) { dirtyChannels.append(channel) }

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import System
+internal import TLS
 internal import Wire
 
 /// What one attempt to read or write came to.
@@ -12,16 +13,22 @@ enum TransferResult {
     case closed
 }
 
-/// The way a connection's or a channel's bytes take. Plain sockets today; TLS takes its place here.
+/// The way a connection's or a channel's bytes take: a plain socket, or TLS on one (`Transport+TLS.swift`).
 struct Transport: ~Copyable {
     private let descriptor: Descriptor
+    /// `nil`: bytes go as they are.
+    private(set) var tls: TLSSession?
 
-    init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+    init(_ descriptor: consuming Descriptor, tls: TLSSession? = nil) {
+        self.descriptor = descriptor
+        self.tls = tls
+    }
 
     var rawValue: Int32 { descriptor.rawValue }
 
     /// Reads once, at most `limit` bytes.
     func read(into buffer: inout ByteBuffer, upTo limit: Int) -> TransferResult {
+        if let tls { return Self.read(tls, into: &buffer, upTo: limit) }
         var result = 0
         _ = unsafe buffer.withWritable(atLeast: limit) { room in
             repeat {
@@ -39,6 +46,7 @@ struct Transport: ~Copyable {
     ///
     /// - Parameter moreFollows: what is written may wait for what comes right behind it, to go out in one packet.
     func write(from buffer: inout ByteBuffer, moreFollows: Bool = false) -> TransferResult {
+        if let tls { return Self.write(tls, from: &buffer) }
         var total = 0
         let flags = Int32(MSG_NOSIGNAL) | (moreFollows ? Int32(MSG_MORE) : 0)
         while !buffer.isEmpty {
@@ -62,8 +70,9 @@ struct Transport: ~Copyable {
         return .moved(total)
     }
 
-    /// Sends bytes of a file without copying them through this process.
+    /// Sends bytes of a file, at most 1 MiB; without copying them through this process, unless that has to encrypt them.
     func sendFile(_ slice: Int32, offset: inout Int64, count: Int) -> TransferResult {
+        if let tls { return Self.sendFile(tls, slice, offset: &offset, count: min(count, 1 << 20)) }
         while true {
             // SAFETY: the offset is the only memory the call writes to.
             let sent = unsafe edge_sendfile(descriptor.rawValue, slice, &offset, min(count, 1 << 20))
@@ -75,9 +84,24 @@ struct Transport: ~Copyable {
     }
 
     /// Ends the sending direction: the peer reads what was sent, then the end.
-    func shutdownSending() { _ = shutdown(descriptor.rawValue, Int32(SHUT_WR)) }
+    ///
+    /// While `waitsToWrite`, that isn't done yet and is to be called again. What is read afterwards is for the bin alone: on a
+    /// TLS connection it is no longer decrypted.
+    mutating func shutdownSending() {
+        if let tls {
+            guard tls.endSending() != .wantsWrite else { return }
+            becomePlain()
+        }
+        _ = shutdown(descriptor.rawValue, Int32(SHUT_WR))
+    }
 
-    consuming func close() {
+    /// Gives up TLS on the connection.
+    mutating func becomePlain() { tls = nil }
+
+    /// - Parameter isComplete: all was sent that the peer was promised. A TLS client that isn't told of the end knows that
+    ///   something is missing.
+    consuming func close(isComplete: Bool = true) {
+        if isComplete, let tls { _ = tls.endSending() }
         do { try descriptor.close() } catch {}  // Closing a socket can't fail in a way that leaves something to do.
     }
 }

@@ -32,6 +32,14 @@ extension FileTree {
             identity: [UInt64(status.st_dev), UInt64(status.st_ino)])
     }
 
+    /// Who may do what with what `path` leads to: the lowest nine bits of its mode.
+    package static func permissions(of path: String) throws(SystemError) -> UInt32 {
+        var status = stat()
+        // SAFETY: as above.
+        guard unsafe stat(path, &status) == 0 else { throw SystemError("open", errno: errno, on: path) }
+        return status.st_mode & 0o777
+    }
+
     /// The one path of what `path` leads to, without links.
     package static func realPath(_ path: String) throws(SystemError) -> String {
         guard let resolved = unsafe realpath(path, nil) else { throw SystemError("realpath", errno: errno, on: path) }

@@ -116,7 +116,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("tls = { certificate = \"c\", key = \"k\" }", "error tls"), ("ratelimit_global = 10", nil),
+        ("tls = { certificate = \"c\", key = \"k\" }", nil), ("ratelimit_global = 10", nil),
         ("r2 = { write_rate_limit = true }", nil),
         ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
         ("preview_urls = true", "warning preview_urls"), ("cache_ttl = \"1s\"", nil),

@@ -353,6 +353,22 @@ import Testing
         ("routes = []", "1:1: error: routes: unknown key \"routes\""),
         ("tls = { certificate = \"c\" }", "1:7: error: tls.key: \"key\" is missing: a PEM file"),
         (
+            "tls = { certificate = \"c\", key = \"k\", redirect = true }",
+            "1:50: error: tls.redirect: all addresses of \"listen\" are for https: there is nothing to redirect"
+        ),
+        (
+            "tls = { certificate = \"c\", key = \"k\", certificates = [{ key = \"k\" }] }",
+            "1:55: error: tls.certificates[0].certificate: \"certificate\" is missing: a PEM file"
+        ),
+        (
+            "tls = { certificate = \"c\", key = \"k\", listen = [\"x\"] }",
+            "1:49: error: tls.listen[0]: expected address:port, got \"x\""
+        ),
+        (
+            "tls = { certificate = \"c\", key = \"k\", keys = 1 }",
+            "1:39: error: tls.keys: unknown key \"keys\"; did you mean \"key\"?"
+        ),
+        (
             "hooks.pre_rollout = { timeout = \"1s\" }",
             "1:21: error: hooks.pre_rollout.command: \"command\" is missing: a hook is a command or a URL"
         ),

@@ -90,6 +90,8 @@ enum UsageError: Error, CustomStringConvertible {
     case unexpectedArgument(String)
     case missingArgument(String)
     case wranglerFile(String)
+    /// `--https` beside certificates of the configuration.
+    case certificateTwice
 
     static func unknownSubcommand(_ word: String, of command: String, among known: [String]) -> UsageError {
         .unknownCommand(
@@ -108,6 +110,7 @@ enum UsageError: Error, CustomStringConvertible {
             "unknown command \"\(name)\"" + (nearest.map { "; did you mean \"\($0)\"?" } ?? "")
         case .unexpectedArgument(let word): "unexpected argument \"\(word)\""
         case .missingArgument(let what): "\(what) is missing"
+        case .certificateTwice: "--https makes a certificate, and the environment's tls names one: leave out --https"
         case .wranglerFile(let path):
             "\(path) is one worker in wrangler's format: make it a platform with `edge config import --write`"
         }

@@ -110,7 +110,7 @@ package struct Setting: Sendable, Equatable, CustomStringConvertible {
 
     package var effect: Effect {
         let first = path.prefix { $0 != "." && $0 != "[" }
-        return ["listen", "log", "trusted_proxies"].contains(String(first)) ? .onReload : .byDeploy
+        return ["listen", "log", "tls", "trusted_proxies"].contains(String(first)) ? .onReload : .byDeploy
     }
 }
 

@@ -5,9 +5,19 @@ package enum EnvironmentKind: String, Sendable {
     package init(name: String) { self = EnvironmentKind(rawValue: name) ?? .staging }
 }
 
+/// How the node speaks TLS.
 package struct TLSSettings: Equatable, Sendable {
-    package let certificate: String
-    package let key: String
+    /// PEM files; paths that are relative start at the project.
+    package struct Files: Equatable, Sendable {
+        package let certificate: String
+        package let key: String
+    }
+    /// The first one is for clients that name no host, or one that no other has.
+    package let certificates: [Files]
+    /// Where https is spoken, beside the plain addresses of `listen`. Empty: at all of those.
+    package let listen: [ListenAddress]
+    /// Whether the plain addresses only send clients to https.
+    package let redirect: Bool
 }
 
 package struct LogSettings: Equatable, Sendable {

@@ -39,7 +39,7 @@ struct EnvironmentReader {
             retention: readRetention(&reader))
         settings.domain = readDomain(&reader)
         settings.listen = readListen(&reader)
-        settings.tls = readTLS(&reader)
+        settings.tls = TLSReader(plain: settings.listen).read(&reader)
         settings.trustedProxies = readProxies(&reader)
         if var log = reader.table("log") {
             settings.log = LogSettings(
@@ -101,25 +101,23 @@ struct EnvironmentReader {
         if texts.isEmpty, let place = reader.table["listen"]?.location {
             reader.report(.outOfRange, place, "listen", "at least one address is needed")
         }
-        return texts.enumerated().compactMap { index, text in
+        return Self.addresses(texts, of: "listen", reader).map(\.value)
+    }
+
+    /// The addresses of a list; what is none is reported.
+    static func addresses(
+        _ texts: [Located<String>], of key: String, _ reader: TableReader
+    ) -> [Located<ListenAddress>] {
+        texts.enumerated().compactMap { index, text in
             guard let address = ListenAddress(text.value) else {
                 reader.report(
-                    .invalidValue, text.place, "listen", element: index,
+                    .invalidValue, text.place, key, element: index,
                     "expected address:port, got \(JSONText.quoted(text.value))",
                     fix: "\"0.0.0.0:8080\" or \"[::]:8080\"")
                 return nil
             }
-            return address
+            return Located(address, at: text.place)
         }
-    }
-
-    private func readTLS(_ reader: inout TableReader) -> TLSSettings? {
-        guard var tls = reader.table("tls") else { return nil }
-        let certificate = tls.required("certificate", "a PEM file")
-        let key = tls.required("key", "a PEM file")
-        tls.finish()
-        guard let certificate, let key else { return nil }
-        return TLSSettings(certificate: certificate, key: key)
     }
 
     private func readProxies(_ reader: inout TableReader) -> [AddressRange] {

@@ -1,5 +1,5 @@
-/// Reports what a configuration may say and this version of the node doesn't do. What would be missed for safety's sake
-/// is refused; the rest has no effect, and whoever wrote it should know. Built-in values are nobody's words.
+/// Reports what a configuration may say and this version of the node doesn't do. It has no effect, and whoever wrote it
+/// should know. Built-in values are nobody's words.
 enum UnservedKeys {
     private static let ignored: Set<String> = [
         "preview_urls", "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks", "retention.logs",
@@ -15,34 +15,23 @@ enum UnservedKeys {
         var seen: Set<SourcePlace> = []
         var told: Set<String> = []
         for setting in configuration.settings {
-            guard let place = setting.place, let (path, key, isRefused) = classify(setting) else { continue }
+            guard let place = setting.place, let (path, key) = classify(setting) else { continue }
             guard told.insert(path).inserted, seen.insert(place).inserted else { continue }
-            if isRefused {
-                collector.error(
-                    .unsupported, at: place, path: path, "\"\(key)\" is not supported by this version",
-                    fix: key == "tls"
-                        ? "let a proxy in front end TLS, and name its address in trusted_proxies" : "delete it")
-            } else {
-                collector.warning(
-                    .ignored, at: place, path: path, "\"\(key)\" has no effect in this version", fix: "delete it")
-            }
+            collector.warning(
+                .ignored, at: place, path: path, "\"\(key)\" has no effect in this version", fix: "delete it")
         }
         checkBindings(configuration, collector)
     }
 
-    /// The path and name of the unserved key that a setting belongs to, and whether that is refused.
-    private static func classify(_ setting: Setting) -> (path: String, key: String, isRefused: Bool)? {
+    /// The path and name of the unserved key that a setting belongs to.
+    private static func classify(_ setting: Setting) -> (path: String, key: String)? {
         let parts = setting.path.split(separator: ".").map { String($0.prefix { $0 != "[" }) }
         if parts[0] == "workers", parts.count > 2 {
             guard ignoredOfWorkers.contains(parts[2]) else { return nil }
-            return (parts[...2].joined(separator: "."), parts[2], false)
-        }
-        switch parts[0] {
-        case "tls": return ("tls", "tls", true)
-        default: break
+            return (parts[...2].joined(separator: "."), parts[2])
         }
         for key in [parts[0], parts.prefix(2).joined(separator: ".")] where ignored.contains(key) {
-            return (key, key, false)
+            return (key, key)
         }
         return nil
     }

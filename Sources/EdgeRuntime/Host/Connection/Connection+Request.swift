@@ -68,9 +68,10 @@ extension Connection: Dispatchable, EventOwner {
     }
 
     private func route(_ headByteCount: Int) {
+        if let port = redirectPort, !exchange.wasRetried, !exchange.wasRerouted, redirect(toPort: port) { return }
         if role == .control || isHostPath { return startLocal(headByteCount) }
         if let limit = node.clientLimit, isRefused(by: [limit]) { return }
-        let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1) }
+        let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1, scheme: client.scheme) }
         switch match {
         case .worker(let route):
             if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
@@ -243,7 +244,7 @@ extension Connection: Dispatchable, EventOwner {
         }
         let countOffset = buffer.readableByteCount
         buffer.appendLittleEndian(UInt32(0))
-        let url = parser.head.appendURL(.http, of: unsafe bytes.bytes, to: &buffer)
+        let url = parser.head.appendURL(client.scheme == .https ? .https : .http, of: unsafe bytes.bytes, to: &buffer)
         buffer.patch(UInt32(url?.byteCount ?? 0), at: countOffset)
     }
 
@@ -254,7 +255,8 @@ extension Connection: Dispatchable, EventOwner {
         if let host = parser.head.host, host.isNormalized, !parser.head.pathNeedsNormalizing { return true }
         exchange.url = unsafe input.withReadable { bytes in
             var buffer = ByteBuffer()
-            guard let url = parser.head.appendURL(.http, of: unsafe bytes.bytes, to: &buffer) else { return nil }
+            let url = parser.head.appendURL(client.scheme == .https ? .https : .http, of: unsafe bytes.bytes, to: &buffer)
+            guard let url else { return nil }
             return NormalizedURL(url, unsafe buffer.withReadable { unsafe Array($0) })
         }
         return exchange.url != nil

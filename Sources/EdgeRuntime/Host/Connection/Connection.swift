@@ -3,11 +3,13 @@ internal import Interfaces
 internal import Observability
 internal import Stores
 internal import System
+internal import TLS
 internal import Wire
 
 /// One client's connection: reads requests one after the other, has each answered, writes the answers. Reactor thread only.
 ///
 /// States, each with what ends it:
+/// - `handshake`: of TLS, before anything else; its end, an error, the head time-out.
 /// - `idle`: between requests; the first byte of a head, the idle time-out or the end of the connection.
 /// - `head`: inside a head; its end, an error, the head time-out.
 /// - `gathering`: a small body is still on its way; no isolate is asked for before it is here, so that a client which trickles
@@ -21,23 +23,27 @@ internal import Wire
 /// A request that is answered before its body has arrived ends the connection unless the rest is small.
 /// Pipelined requests wait in the input buffer, of which no more is read than `pipelinedBytesMax`.
 final class Connection: PollTarget {
-    enum Phase { case idle, head, gathering, waiting, exchanging, lingering, closed }
+    enum Phase { case handshake, idle, head, gathering, waiting, exchanging, lingering, closed }
 
     let reactor: Reactor
     let node: NodeContext
     let role: ListenerRole
     let client: Client
 
-    private var transport: Transport?
+    /// The port of the listener for https that requests are sent to instead of being answered here.
+    let redirectPort: UInt16?
+
+    var transport: Transport?
     var input = ByteBuffer()
     var output = ByteBuffer()
     var parser: RequestHeadParser
     var phase = Phase.idle
     /// When the current phase, or the body's flow, is given up.
-    private var deadline: Instant
+    var deadline: Instant
     private var isDirty = false
     private var interest = Epoll.Interest.read
     private var clientHasClosed = false
+    private var readsOnLater = false
     /// When a client that has ended its sending counts as gone.
     private var closedDeadline = Instant(nanoseconds: .max)
 
@@ -75,7 +81,8 @@ final class Connection: PollTarget {
     private static let halfClosedTime = Duration.seconds(1)
 
     init(
-        _ descriptor: consuming Descriptor, client: Client, role: ListenerRole, reactor: Reactor, node: NodeContext
+        _ descriptor: consuming Descriptor, client: Client, role: ListenerRole, security: ListenerSecurity,
+        reactor: Reactor, node: NodeContext
     ) throws(SystemError) {
         self.reactor = reactor
         self.node = node
@@ -84,7 +91,18 @@ final class Connection: PollTarget {
         parser = RequestHeadParser(limits: node.settings.limits)
         deadline = reactor.now + node.settings.headTimeout
         let rawValue = descriptor.rawValue
-        transport = Transport(descriptor)
+        switch security {
+        case .plain:
+            redirectPort = nil
+            transport = Transport(descriptor)
+        case .redirecting(let port):
+            redirectPort = port
+            transport = Transport(descriptor)
+        case .tls(let context):
+            redirectPort = nil
+            transport = Transport(descriptor, tls: try TLSSession(context, socket: rawValue))
+            phase = .handshake
+        }
         super.init()
         try reactor.watch(self, rawValue, .read)
         reactor.connectionCount += 1
@@ -94,9 +112,14 @@ final class Connection: PollTarget {
     // MARK: Reading
 
     override func becameReady(_ events: Epoll.Interest) {
+        if phase == .handshake { return shakeHands() }
         if events.isWritable { markDirty() }
         if clientHasClosed, events.isFailure { return close() }
-        guard events.isReadable, transport != nil else { return }
+        guard events.isReadable || transport?.waitsToWrite == true, transport != nil else { return }
+        readInput()
+    }
+
+    func readInput() {
         let limit = requestBody.isPending ? 128 << 10 : 16 << 10
         guard let result = transport?.read(into: &input, upTo: limit) else { return }
         switch result {
@@ -106,10 +129,22 @@ final class Connection: PollTarget {
             bytesMoved &+= count
             bytesArrived()
         }
+        if transport?.hasUnread == true, canRead { readOnLater() }
+    }
+
+    /// Reads what TLS has received and nobody has read; not at once, so that one client keeps no others waiting.
+    private func readOnLater() {
+        guard !readsOnLater, !clientHasClosed else { return }
+        readsOnLater = true
+        reactor.later { [self] in
+            readsOnLater = false
+            if transport?.hasUnread == true, canRead { readInput() }
+        }
     }
 
     private func bytesArrived() {
         switch phase {
+        case .handshake: break
         case .idle, .head: parseHead()
         case .gathering:
             if hasRestOfBody { submit() } else { updateInterest() }
@@ -124,7 +159,7 @@ final class Connection: PollTarget {
     private func clientClosed() {
         clientHasClosed = true
         switch phase {
-        case .head, .lingering, .closed: close()
+        case .handshake, .head, .lingering, .closed: close()
         case .gathering: abandon()
         case .idle where input.isEmpty: close()
         case .waiting, .exchanging:
@@ -185,24 +220,30 @@ final class Connection: PollTarget {
 
     func updateInterest() {
         guard let rawValue = transport?.rawValue else { return }
-        let canRead =
-            switch phase {
-            case .idle, .head, .gathering, .lingering: true
-            case .waiting, .exchanging:
-                input.readableByteCount < (requestBody.isPending ? 256 << 10 : Self.pipelinedBytesMax)
-                    && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
-            case .closed: false
-            }
+        let canRead = canRead
+        if canRead, transport?.hasUnread == true { readOnLater() }
         // No interest at all once the client has closed: its end would be reported again and again.
         var wanted = clientHasClosed ? Epoll.Interest(rawValue: 0) : canRead ? .read : .peerClosed
-        if !output.isEmpty || responseBody.hasFile { wanted.insert(.write) }
+        if !output.isEmpty || responseBody.hasFile || transport?.waitsToWrite == true { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
         reactor.change(self, rawValue, wanted)
     }
 
+    /// Whether there is room for what the client may send.
+    private var canRead: Bool {
+        switch phase {
+        case .handshake, .idle, .head, .gathering, .lingering: true
+        case .waiting, .exchanging:
+            input.readableByteCount < (requestBody.isPending ? 256 << 10 : Self.pipelinedBytesMax)
+                && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
+        case .closed: false
+        }
+    }
+
     override func tick(_ now: Instant) {
         switch phase {
+        case .handshake: tickHandshake(now)
         case .idle:
             input.releaseIfEmpty()
             output.releaseIfEmpty()
@@ -293,6 +334,10 @@ final class Connection: PollTarget {
     func flush() {
         isDirty = false
         guard transport != nil else { return }
+        if phase == .lingering, transport?.waitsToWrite == true {
+            transport?.shutdownSending()
+            return updateInterest()
+        }
         if output.isEmpty, let encoder = responseEncoder, encoder.holdsBack {
             // The client waits for what was said so far.
             guard unsafe encoder.flush({ unsafe appendEncoded($0) }) else { return abortResponse() }
@@ -393,7 +438,7 @@ final class Connection: PollTarget {
         exchange.site = nil
         phase = .idle
         closedDeadline = Instant(nanoseconds: .max)
-        if clientHasClosed, input.isEmpty { return close() }
+        if clientHasClosed, input.isEmpty { return close() }  // After `phase = .idle`: the answer is complete.
         deadline = reactor.now.advanced(byNanoseconds: node.idleNanoseconds)
         // Not from here: a client with a thousand pipelined requests would make a thousand nested calls.
         if !input.isEmpty {
@@ -408,7 +453,7 @@ final class Connection: PollTarget {
     }
 
     private func linger() {
-        guard !clientHasClosed else { return close() }
+        guard !clientHasClosed else { return close(isComplete: true) }
         phase = .lingering
         deadline = reactor.now + Self.lingerTime
         transport?.shutdownSending()
@@ -416,13 +461,14 @@ final class Connection: PollTarget {
         updateInterest()
     }
 
-    func close() {
+    /// - Parameter isComplete: the answer has been written.
+    func close(isComplete: Bool = false) {
         guard let transport = transport.take() else { return }
         if phase == .waiting, let route = exchange.route { reactor.dispatcher.gaveUp(route.worker) }
         let wasExchanging = phase == .gathering || phase == .waiting || phase == .exchanging
         phase = .closed
         reactor.unwatch(self, transport.rawValue)
-        transport.close()
+        transport.close(isComplete: isComplete || !wasExchanging)
         reactor.connectionCount -= 1
         node.admission.leave(client.address, isExempt: client.isTrusted)
         if wasExchanging { exchange.aborted(on: self) }

@@ -78,8 +78,8 @@ package final class RoutingTable: Sendable {
 
     static let empty = RoutingTable(RouteTable(routes: []))
 
-    func match(host: UnsafeRawBufferPointer, pathAndQuery: UnsafeRawBufferPointer) -> Match {
-        switch unsafe table.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: .http) {
+    func match(host: UnsafeRawBufferPointer, pathAndQuery: UnsafeRawBufferPointer, scheme: RouteScheme) -> Match {
+        switch unsafe table.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: scheme) {
         case .route(let index), .domain(let index): Self.match(table.payloads[index])
         case .unknownHost: .unknownHost
         case .knownHost: unsafe zone(host: host)?.origin.map { .origin($0) } ?? .noRoute

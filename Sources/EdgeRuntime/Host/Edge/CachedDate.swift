@@ -27,6 +27,9 @@ package struct ReactorCounters: Sendable {
     package var parseErrors = 0
     package var clientAborts = 0
     package var events = 0
+    package var handshakes = 0
+    package var handshakesResumed = 0
+    package var handshakesFailed = 0
 
     package init() {}
 
@@ -40,6 +43,9 @@ package struct ReactorCounters: Sendable {
         sum.parseErrors += right.parseErrors
         sum.clientAborts += right.clientAborts
         sum.events += right.events
+        sum.handshakes += right.handshakes
+        sum.handshakesResumed += right.handshakesResumed
+        sum.handshakesFailed += right.handshakesFailed
         return sum
     }
 }

@@ -107,8 +107,7 @@ enum EdgeHeaders {
             buffer.append(headerName: "cf-connecting-ip", value: address)
             buffer.append(headerName: "x-real-ip", value: address)
         }
-        // Anything else than https is http, whatever the proxy calls it.
-        let isSecure = unsafe sent(.xForwardedProto).map { unsafe $0.elementsEqual("https".utf8) } ?? false
+        let isSecure = unsafe isSecure(connection, bytes)
         buffer.append(headerName: "x-forwarded-proto", value: isSecure ? "https" : "http")
         buffer.append(headerName: "cf-visitor", value: isSecure ? #"{"scheme":"https"}"# : #"{"scheme":"http"}"#)
         if let country = unsafe sent(.cfIPCountry) {
@@ -117,6 +116,17 @@ enum EdgeHeaders {
             buffer.append(headerName: "cf-ipcountry", value: "XX" as StaticString)
         }
         buffer.append(headerName: "accept-encoding", value: "br, gzip" as StaticString)
+    }
+
+    /// Whether the client has come by https: to the listener, or to the trusted proxy that says so.
+    ///
+    /// - Parameter bytes: the request's head.
+    static func isSecure(_ connection: Connection, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard connection.client.isTrusted, let field = connection.parser.head.fields.first(.xForwardedProto),
+            !field.value.isEmpty
+        else { return connection.client.scheme == .https }
+        // Anything else than https is http, whatever the proxy calls it.
+        return unsafe field.value.of(bytes).elementsEqual("https".utf8)
     }
 
     /// What limits per client count a request by: the client as workers see it.

@@ -1,7 +1,7 @@
 // OpenSSL is the owner of libcrypto: digests, random bytes, MACs, authenticated encryption, keys and
 // signatures, each as one small type without a pointer in its interface. It chooses no algorithm for
-// anybody and parses no protocol; JWT and JWK are the business of WorkersCrypto. (libssl joins when the
-// node speaks TLS.)
+// anybody and parses no protocol; JWT and JWK are the business of WorkersCrypto, and libssl is that
+// of TLS, so that workers don't load it.
 //
 // Rules of the library that hold here (openssl-threads(7), EVP_MD_fetch(3), EVP_PKEY_new(3)):
 // - Since 1.1.0 it initialises itself and is safe on several threads as long as one object is used by one

@@ -38,6 +38,7 @@ final class FakeNode: Sendable {
                 reactor.listeners.append(
                     try Listener(
                         Descriptor(owning: number), address: ListenAddress(host: "127.0.0.1", port: 0), role: .edge,
+                        security: .plain,
                         reactor: reactor, node: context))
             } catch { Issue.record(error) }
         }
