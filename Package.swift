@@ -99,7 +99,7 @@ let package = Package(
             ["Stores", "Interfaces", "Caching", "HTTP", "Wire", "Observability", "System"]),
         room(
             "StoresKV", "Bindings/Stores/KV",
-            ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
+            ["Stores", "Interfaces", "Wire", "LMDB", "Zlib", "Observability", "System"]),
         room(
             "StoresD1", "Bindings/Stores/D1",
             ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),

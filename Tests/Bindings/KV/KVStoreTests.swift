@@ -95,7 +95,7 @@ import Wire
         await fixture.store.close()
         let environment = try LMDBEnvironment(directory: fixture.path + "/kv")
         let format = try environment.openDatabase("edge.format")
-        try environment.write { try $0.put(Array("format".utf8), Array("kv 2".utf8), in: format) }
+        try environment.write { try $0.put(Array("format".utf8), Array("kv 3".utf8), in: format) }
         environment.close()
         #expect(throws: LMDBFormatError.self) { _ = try KVFixture.open(fixture.path, fixture.clock) }
     }

@@ -15,15 +15,25 @@ extension LMDBEnvironment {
     ///
     /// - Throws: `LMDBFormatError`, or the `LMDBError` of what couldn't be read.
     package func requireFormat(_ format: String) throws {
+        try requireFormat(format, upgradingFrom: []) { _ in }
+    }
+
+    /// As above. Files of an older format are first brought to `format` by `upgrade`, in the transaction that says so: after
+    /// a crash they are of one format or of the other.
+    package func requireFormat(
+        _ format: String, upgradingFrom older: [String], _ upgrade: (borrowing LMDBWriteTransaction) throws -> Void
+    ) throws {
         let database = try openDatabase("edge.format")
         let key = Array("format".utf8)
         let found = try read { transaction throws(LMDBError) in try transaction.value(of: key, in: database) }
-        guard let found else {
-            return try write { try $0.put(key, Array(format.utf8), in: database) }
-        }
-        let text = String(decoding: found, as: UTF8.self)
-        guard text == format else {
+        let text = found.map { String(decoding: $0, as: UTF8.self) }
+        if text == format { return }
+        if let text, !older.contains(text) {
             throw LMDBFormatError(directory: directory, found: text, expected: format)
+        }
+        try write { transaction in
+            if text != nil { try upgrade(transaction) }
+            try transaction.put(key, Array(format.utf8), in: database)
         }
     }
 }
