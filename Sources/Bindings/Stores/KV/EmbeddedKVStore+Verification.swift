@@ -16,14 +16,10 @@ extension EmbeddedKVStore {
         // A thousand findings a round, as `verify` names no more; mending may uncover others.
         for _ in 0..<Self.repairRoundsMax {
             let (result, repairs, spaces) = try await examine()
-            var done = 0
             // Counting comes last: it counts what the others leave.
             let isCounting = { (repair: KVRepair) in if case .recount = repair { true } else { false } }
             let ordered = repairs.filter { !isCounting($0) } + repairs.filter(isCounting).prefix(1)
-            for repair in ordered {
-                let isDone = try await mend(repair, spaces)
-                done += isDone ? 1 : 0
-            }
+            let done = try await mend(ordered, spaces)
             repairedCount += done
             guard done > 0 else {
                 var left = result
@@ -38,12 +34,29 @@ extension EmbeddedKVStore {
 
     private static let repairRoundsMax = 100
 
-    private func mend(_ repair: KVRepair, _ spaces: [String: KeySpace]) async throws(KVError) -> Bool {
+    /// Some at a time: what one transaction may change is bounded.
+    ///
+    /// - Returns: how many were still needed.
+    private func mend(_ repairs: [KVRepair], _ spaces: [String: KeySpace]) async throws(KVError) -> Int {
         let (tables, now) = (engine.tables, engine.now)
+        var doneCount = 0
         do {
-            return try await engine.committer.submit { try tables.repair(repair, spaces: spaces, now: now, $0) }
+            for start in stride(from: 0, to: repairs.count, by: Self.repairBatchMax) {
+                let batch = repairs[start..<min(repairs.count, start + Self.repairBatchMax)]
+                doneCount += try await engine.committer.submit { transaction in
+                    var count = 0
+                    for repair in batch {
+                        let isDone = try tables.repair(repair, spaces: spaces, now: now, transaction)
+                        count += isDone ? 1 : 0
+                    }
+                    return count
+                }
+            }
         } catch { throw failed("repair", error) }
+        return doneCount
     }
+
+    private static let repairBatchMax = 100
 
     private typealias Examination = (result: KVVerification, repairs: [KVRepair], spaces: [String: KeySpace])
 

@@ -145,9 +145,8 @@ struct KVVerifier {
         let counted = try tables.catalog.usageIfWhole(of: id, transaction)
         guard counted != usage else { return }
         let text = counted.map { "\($0.keyCount) keys and \($0.byteCount) bytes" } ?? "nothing that can be read"
-        report(
-            .wrongUsage, "", "\(id ?? "the tenant") has \(usage.keyCount) keys and \(usage.byteCount) bytes; counted were \(text)",
-            .recount)
+        let found = "\(usage.keyCount) keys and \(usage.byteCount) bytes"
+        report(.wrongUsage, "", "\(id ?? "the tenant") has \(found); counted were \(text)", .recount)
     }
 
     private mutating func checkCatalog(
