@@ -174,6 +174,7 @@ let package = Package(
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates",
             ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
+        tests("ObservabilityTests", "EdgeRuntime/Observability", ["Observability", "System"]),
         // Started by tests as isolates, and as a node that is killed.
         .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
         .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),

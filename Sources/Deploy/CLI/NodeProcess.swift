@@ -1,3 +1,4 @@
+internal import struct Configuration.KVSettings
 internal import ControlPlane
 internal import Glibc
 internal import Host
@@ -47,9 +48,11 @@ struct NodeProcess {
     /// Opens the tenant's stores and makes the runner of its releases.
     ///
     /// - Parameter timeTravel: How far back its databases can go.
-    func makeRunner(tenant: String, timeTravel: Duration, secrets: any SecretSource) throws -> ReleaseRunner {
+    func makeRunner(
+        tenant: String, timeTravel: Duration, kv: KVSettings, secrets: any SecretSource
+    ) throws -> ReleaseRunner {
         let stores = try TenantStores(
-            state: state, tenant: tenant, timeTravel: timeTravel, clock: clock, logger: logger)
+            state: state, tenant: tenant, timeTravel: timeTravel, kv: kv, clock: clock, logger: logger)
         return ReleaseRunner(
             node: node, stores: stores, artifacts: artifacts, assets: assets, routing: routing, secrets: secrets,
             identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
@@ -61,6 +64,7 @@ struct NodeProcess {
         var description: ReleaseDescription
         /// `retention.time_travel`; zero where no configuration speaks of it.
         var timeTravel: Duration = .zero
+        var kv = KVSettings()
         var secrets: any SecretSource
     }
 
@@ -74,7 +78,8 @@ struct NodeProcess {
             var runners: [ReleaseRunner] = []
             for tenancy in tenancies {
                 let runner = try makeRunner(
-                    tenant: tenancy.description.tenant, timeTravel: tenancy.timeTravel, secrets: tenancy.secrets)
+                    tenant: tenancy.description.tenant, timeTravel: tenancy.timeTravel, kv: tenancy.kv,
+                    secrets: tenancy.secrets)
                 await control.attach(node: node, runner: runner)
                 runners.append(runner)
                 do {

@@ -41,12 +41,12 @@ enum ServeCommand: Command {
             NodeProcess.Tenancy(
                 description: try item.project.describe(
                     item.configuration, name: "\(environment)-1", products: products),
-                timeTravel: item.configuration.retention.timeTravel,
+                timeTravel: item.configuration.retention.timeTravel, kv: item.configuration.kv,
                 secrets: item.configuration.kind == .dev
                     ? LocalValues(item.project, item.configuration)
                     : try SecretStore(
                         database: process.state.controlDatabase,
-                        keyFile: SecretCommand.keyFile(environment, arguments), tenant: item.configuration.tenant))
+                        key: SecretCommand.key(environment, arguments), tenant: item.configuration.tenant))
         }
         process.reportSandbox(tenantCount: tenancies.count)
         let started = loaded

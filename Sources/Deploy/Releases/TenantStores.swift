@@ -1,10 +1,11 @@
+package import struct Configuration.KVSettings
 package import Observability
 internal import OpenSSL
 package import Stores
 internal import StoresAnalytics
 internal import StoresCache
 internal import StoresD1
-internal import StoresKV
+package import StoresKV
 internal import StoresQueues
 internal import StoresR2
 internal import StoresRateLimits
@@ -13,7 +14,8 @@ package import System
 /// The stores of one tenant in one environment: each engine opened once, whatever the number of bindings.
 package final class TenantStores: Sendable {
     let tenant: String
-    private let kv: EmbeddedKVStore
+    /// For workers and for the control plane.
+    package let kv: EmbeddedKVStore
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
@@ -27,10 +29,13 @@ package final class TenantStores: Sendable {
     ///
     /// - Parameter timeTravel: How far back databases can go; zero keeps no history.
     package init(
-        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, clock: any NodeClock, logger: Logger
+        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, kv settings: KVSettings = KVSettings(),
+        clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
-        kv = try EmbeddedKVStore(directory: state.store("kv", of: tenant), clock: clock, logger: logger)
+        kv = try EmbeddedKVStore(
+            directory: state.store("kv", of: tenant), clock: clock, logger: logger,
+            options: EmbeddedKVStore.Options(settings))
         var limits = D1Limits()
         limits.timeTravel = timeTravel
         d1 = try EmbeddedD1Store(

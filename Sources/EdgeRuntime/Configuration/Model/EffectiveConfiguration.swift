@@ -21,6 +21,7 @@ package struct EffectiveConfiguration: Sendable {
     package var deploy: DeploySettings
     package var durableObjects: DurableObjectSettings
     package var retention: RetentionSettings
+    package var kv = KVSettings()
     package var hooks: [Hook]
     /// All of them, disabled ones too, by name.
     package var workers: [WorkerConfiguration]

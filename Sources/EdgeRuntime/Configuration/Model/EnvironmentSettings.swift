@@ -77,6 +77,22 @@ package struct RetentionSettings: Equatable, Sendable {
     package var analytics: Duration
 }
 
+/// How a tenant's KV namespaces behave beyond what the product's paid plan does. 0 is without a limit.
+package struct KVSettings: Equatable, Sendable {
+    /// One write per second and key.
+    package var limitsWriteRate = false
+    /// Listings end their pages early.
+    package var hasShortPages = false
+    package var tenantBytesMax = 0
+    package var namespaceBytesMax = 0
+    package var readsPerDayMax = 0
+    package var putsPerDayMax = 0
+    package var deletesPerDayMax = 0
+    package var listsPerDayMax = 0
+
+    package init() {}
+}
+
 /// Something of the operator's that a deployment asks or tells.
 package struct Hook: Equatable, Sendable {
     package enum Point: String, CaseIterable, Sendable {

@@ -20,6 +20,7 @@ struct EnvironmentReader {
         var promoteFromPlace: SourcePlace?
         var durableObjects: DurableObjectSettings
         var retention: RetentionSettings
+        var kv = KVSettings()
         var hooks: [Hook] = []
     }
 
@@ -36,6 +37,7 @@ struct EnvironmentReader {
         var settings = Settings(
             deploy: deploy, promoteFromPlace: promoteFromPlace, durableObjects: readDurableObjects(&reader),
             retention: readRetention(&reader))
+        settings.kv = readKV(&reader)
         settings.domain = readDomain(&reader)
         settings.listen = readListen(&reader)
         settings.tls = readTLS(&reader)
@@ -226,6 +228,21 @@ struct EnvironmentReader {
             queue: table?.duration("queue", in: .seconds(60) ... .seconds(1_209_600))?.value ?? Self.day * 4,
             analytics: table?.duration("analytics", in: .zero...Self.year * 10)?.value ?? Self.day * 90)
         table?.finish()
+        return settings
+    }
+
+    private func readKV(_ reader: inout TableReader) -> KVSettings {
+        guard var table = reader.table("kv") else { return KVSettings() }
+        var settings = KVSettings()
+        settings.limitsWriteRate = table.boolean("write_rate_limit")?.value ?? false
+        settings.hasShortPages = table.boolean("short_pages")?.value ?? false
+        settings.tenantBytesMax = table.size("bytes_max", in: 0...Int.max)?.value ?? 0
+        settings.namespaceBytesMax = table.size("namespace_bytes_max", in: 0...Int.max)?.value ?? 0
+        settings.readsPerDayMax = table.integer("reads_per_day", in: 0...Int.max)?.value ?? 0
+        settings.putsPerDayMax = table.integer("puts_per_day", in: 0...Int.max)?.value ?? 0
+        settings.deletesPerDayMax = table.integer("deletes_per_day", in: 0...Int.max)?.value ?? 0
+        settings.listsPerDayMax = table.integer("lists_per_day", in: 0...Int.max)?.value ?? 0
+        table.finish()
         return settings
     }
 
