@@ -208,7 +208,7 @@ class Following(unittest.TestCase):
         self.assertNotIn("1234567", node.log_text())
 
     def test_secrets_that_a_worker_prints_are_redacted(self):
-        node = self.dev()
+        node = self.dev("--log-requests")
         secret = 'correct"horse battery/staple'
         self.project.write(".dev.vars", f"KEY='{secret}'\n")
         wait_until(lambda: self.text(node, "/secret-length/KEY") == str(len(secret)), what="the secret")

@@ -7,7 +7,8 @@ internal import System
 enum SecretCommand: Command {
     static let name = "secret"
     static let summary = "Puts, lists and deletes an environment's secrets, and changes their key"
-    static let usage = "put NAME | list | delete NAME | rotate-key  --env ENVIRONMENT [--worker WORKER] [--tenant TENANT]"
+    static let usage =
+        "put NAME | list | delete NAME | rotate-key  --env ENVIRONMENT [--worker WORKER] [--tenant TENANT]"
     static let discussion = """
         put     stores standard input, without one line end behind it, under NAME, in the place of an older value
         list    prints the names and the worker that each is for; values are never shown

@@ -4,6 +4,7 @@ internal import Interfaces
 package import Isolates
 package import Observability
 package import Stores
+package import StoresKV
 package import System
 
 /// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
@@ -65,6 +66,9 @@ package actor ReleaseRunner {
 
     /// Whose releases it runs.
     package nonisolated var tenant: String { stores.tenant }
+
+    /// The tenant's KV namespaces, for the control plane.
+    package nonisolated var kv: any KVAdministration { stores.kv }
 
     /// The tenant's cache, for purges.
     package nonisolated var cache: any ResponseCache { stores.cache }

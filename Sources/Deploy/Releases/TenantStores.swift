@@ -5,7 +5,7 @@ package import Stores
 internal import StoresAnalytics
 internal import StoresCache
 internal import StoresD1
-package import StoresKV
+internal import StoresKV
 internal import StoresQueues
 internal import StoresR2
 internal import StoresRateLimits
@@ -14,8 +14,7 @@ package import System
 /// The stores of one tenant in one environment: each engine opened once, whatever the number of bindings.
 package final class TenantStores: Sendable {
     let tenant: String
-    /// For workers and for the control plane.
-    package let kv: EmbeddedKVStore
+    let kv: EmbeddedKVStore
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore

@@ -17,7 +17,8 @@ enum DiskFault: String, CaseIterable, CustomTestStringConvertible {
 
 /// What a step of a write on its way to the disk can do: each fails requests, and neither the store nor what it has promised.
 @Suite struct `KV on a failing disk` {
-    @Test(arguments: DiskFault.allCases) func `answers with an error, and loses nothing acknowledged`(fault: DiskFault) async throws {
+    @Test(arguments: DiskFault.allCases)
+    func `answers with an error, and loses nothing acknowledged`(fault: DiskFault) async throws {
         let isBroken = Switch()
         let fixture = try KVFixture(fault: {
             isBroken.isOn && fault == .sync && $0 == "commit" ? LMDBError("fdatasync", .inputOutput) : nil
