@@ -36,7 +36,7 @@ ratelimits.PER_IP.limit = 7
 class StoreCalls(unittest.TestCase):
     def test_an_event_has_a_thousand_kv_operations_and_a_bulk_get_is_one(self):
         shape = SHAPE[:SHAPE.index("ratelimits")] + 'kv = [{ binding = "KV", resource = "things" }]\n'
-        for limits in ["", 'limits = { profile = "cloudflare-free" }\n']:
+        for limits in ["", "limits = { subrequests = 5 }\n"]:
             with Project(shape + limits, {"dev": "format = 1\n"}) as project, project.dev("--no-log-requests") as node:
                 for number, status in [(1000, 200), (1001, 500), (1000, 200)]:
                     for operation in ["kv-get", "kv-get-many"]:

@@ -327,9 +327,16 @@ import Testing
         try await kv.put("b", half)
         #expect(try await kv.get(["a", "b"]).count == 2)
         try await kv.put("c", "x")
+        let tooMuch = "KV GET_BULK failed: 413 Total size of request exceeds the limit of 25MB"
+        #expect(await failure { _ = try await kv.get(["a", "b", "c"]) }?.message == tooMuch)
+        // What is no JSON comes first, wherever it stands.
+        let number = [UInt8](repeating: 0x31, count: 13_107_200)
+        for key in ["a", "b"] { try await kv.put(key, number) }
         #expect(
-            await failure { _ = try await kv.get(["a", "b", "c"]) }?.message
-                == "KV GET_BULK failed: 413 Total size of request exceeds the limit of 25MB")
+            await failure { _ = try await kv.get(["a", "b", "c"], .named("json")) }?.message
+                == "KV GET_BULK failed: 400 At least one of the requested keys corresponds to a non-json value")
+        try await kv.put("c", "1")
+        #expect(await failure { _ = try await kv.get(["a", "b", "c"], .named("json")) }?.message == tooMuch)
     }
 
     @Test func `refuses a cacheTtl below 30`() async throws {

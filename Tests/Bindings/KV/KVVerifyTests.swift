@@ -233,6 +233,22 @@ import Testing
         await store.close()
     }
 
+    @Test func `finds a namespace whose entry in the catalog is gone, and sweeps end all the same`() async throws {
+        let store = try await damaged { transaction, _, _, catalog in
+            let id = try transaction.value(of: Array("tA".utf8), in: catalog) ?? []
+            try transaction.delete(Array("i".utf8) + id, in: catalog)
+        }
+        fixture.clock.advance(by: .seconds(600))
+        await store.sweep()
+        #expect(kinds(try await store.verify()).contains(.lostNamespace))
+        #expect(try await store.repair().isClean)
+        await store.sweep()
+        #expect(try await store.usage().keyCount == 4)
+        #expect(try await fixture.namespace("A", of: store).get("plain") == "value")
+        #expect(try await store.verify().isClean)
+        await store.close()
+    }
+
     @Test func `finds entries that no namespace has, and makes one of them`() async throws {
         let store = try await damaged { transaction, _, _, catalog in try transaction.removeAll(in: catalog) }
         let found = try await store.verify()

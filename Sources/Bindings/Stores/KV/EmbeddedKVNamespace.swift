@@ -70,7 +70,7 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace, KVBulkNamespace {
     ) throws(KVError) -> KVLookup<[KVRecord?]> {
         var records: [KVRecord?] = []
         var byteCount = 0
-        var isGone = false
+        var (isGone, isJSON) = (false, true)
         do throws(LMDBError) {
             try environment.read { transaction throws(LMDBError) in
                 isGone = state.isDeleted
@@ -79,8 +79,15 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace, KVBulkNamespace {
                     try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
                         guard let header = try liveHeader(span) else { return }
                         byteCount += span.byteCount - header.valueOffset
-                        // What is over the limit is refused below: no need to hold all of it.
-                        guard byteCount <= min(byteCountMax, KVLimits.valueByteCountMax) else { return }
+                        // What is over the limit is refused below: no need to hold all of it. But that it is no
+                        // JSON comes before that it is too much.
+                        guard byteCount <= min(byteCountMax, KVLimits.valueByteCountMax) else {
+                            if request.type == "json", byteCountMax >= KVLimits.valueByteCountMax {
+                                let value = span.bytes(header.valueOffset..<span.byteCount)
+                                isJSON = isJSON && JSONGrammar.accepts(value[...])
+                            }
+                            return
+                        }
                         record = self.record(span, header)
                     }
                     records.append(record)
@@ -92,7 +99,8 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace, KVBulkNamespace {
             return .larger(byteCount: byteCount)
         }
         if request.type == "json" {
-            for case let record? in records where !JSONGrammar.accepts(record.value[...]) {
+            for case let record? in records { isJSON = isJSON && JSONGrammar.accepts(record.value[...]) }
+            if !isJSON {
                 throw .refused(
                     status: 400, text: "At least one of the requested keys corresponds to a non-json value")
             }

@@ -93,9 +93,7 @@ struct KVTables: Sendable {
 
     /// Removes what has expired, at most so many entries of the index.
     ///
-    /// - Returns: how many of these it has looked at; more may be due when it is `max`. Those of spaces that aren't in `spaces`
-    ///   stay.
-    @discardableResult
+    /// - Returns: how many it has removed. Those of namespaces that aren't in `spaces` stay.
     func sweep(
         at second: Int64, max: Int = 500, spaces: [String: KVNamespaceState],
         _ transaction: borrowing LMDBWriteTransaction
@@ -105,12 +103,14 @@ struct KVTables: Sendable {
         for item in due {
             guard let target = item.target, let entry = item.entry else {
                 try expiries.remove(at: item.place, transaction)  // Nobody can read it.
+                removedCount += 1
                 continue
             }
-            guard let namespace = spaces[target.space] else {
+            guard let namespace = spaces[target.space], !namespace.isDeleted else {
                 // Of a namespace that is gone: its entries are as well.
                 if try catalog.owner(ofSpace: target.space, transaction.reading) == nil {
                     try expiries.remove(entry, transaction)
+                    removedCount += 1
                 }
                 continue
             }

@@ -194,7 +194,11 @@ extension KVTables {
             if let entry = try catalog.entry(titled: title, transaction.reading), entry.title == title { return false }
             try catalog.removeTitle(title, transaction)
         case .adoptSpace(let space):
-            guard try catalog.owner(ofSpace: space, transaction.reading) == nil else { return false }
+            if let owner = try catalog.owner(ofSpace: space, transaction.reading),
+                try catalog.entry(owner, transaction.reading) != nil
+            {
+                return false
+            }
             let id = KVCatalog.makeID()
             let other = try catalog.entry(titled: space, transaction.reading)
             let title = KVCatalog.isTitle(space) && other == nil ? space : id
