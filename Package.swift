@@ -101,7 +101,7 @@ let package = Package(
             ["Stores", "Interfaces", "Caching", "HTTP", "Wire", "Observability", "System"]),
         room(
             "StoresKV", "Bindings/Stores/KV",
-            ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
+            ["Stores", "Interfaces", "Wire", "LMDB", "Zlib", "Observability", "System"]),
         room(
             "StoresD1", "Bindings/Stores/D1",
             ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),
@@ -181,6 +181,7 @@ let package = Package(
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates",
             ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
+        tests("ObservabilityTests", "EdgeRuntime/Observability", ["Observability", "System"]),
         // Started by tests as isolates, and as a node that is killed.
         .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
         .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),

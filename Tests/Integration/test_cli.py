@@ -305,6 +305,41 @@ class Secrets(unittest.TestCase):
         again = self.secret("delete", "JWT_KEY")
         self.assertEqual((again.returncode, again.stderr), (1, "edge secret: there is no secret JWT_KEY\n"))
 
+    def test_the_key_can_be_changed(self):
+        self.assertEqual(self.secret("rotate-key").returncode, 1)
+        self.assertFalse(os.path.exists(self.key))
+        for name in ["A", "B"]:
+            self.assertEqual(self.secret("put", name, input=self.VALUE).returncode, 0)
+        old = open(self.key, "rb").read()
+        done = self.secret("rotate-key")
+        self.assertEqual((done.returncode, done.stdout), (0, "sealed 2 secrets with a new key\n"), done.stderr)
+        self.assertNotEqual(open(self.key, "rb").read(), old)
+        self.assertEqual(stat.S_IMODE(os.stat(self.key).st_mode), 0o600)
+        self.assertEqual(os.listdir(os.path.dirname(self.key)), ["staging.key"])
+        self.assertEqual(self.secret("put", "C", input="value").returncode, 0)
+        # With the old key nothing goes on.
+        with open(self.key, "wb") as file:
+            file.write(old)
+        self.assertIn("secrets are stored under another key", self.secret("put", "D", input="value").stderr)
+
+    def test_the_key_can_come_from_the_environment(self):
+        def secret(*arguments, **keys):
+            return edge("secret", *arguments, "--env", "staging", "--state", self.state, input="value",
+                        env={**os.environ, "HOME": self.folder, **keys})
+
+        one, two = "0123456789abcdefABCDEF9876543210" * 2, "1f" * 32
+        self.assertEqual(secret("put", "A", EDGE_SECRET_KEY=one).returncode, 0)
+        self.assertEqual(os.listdir(self.folder), ["state"])
+        for bad in ["1f" * 31, "1f" * 31 + "zz", "é" * 64]:
+            self.assertIn("EDGE_SECRET_KEY must have 64 hex digits", secret("put", "B", EDGE_SECRET_KEY=bad).stderr)
+        self.assertIn("another key than EDGE_SECRET_KEY", secret("put", "B", EDGE_SECRET_KEY=two).stderr)
+        both = {"EDGE_SECRET_KEY": two, "EDGE_SECRET_KEY_PREVIOUS": one}
+        # Until it is changed, both serve.
+        self.assertEqual(secret("put", "B", **both).returncode, 0)
+        self.assertEqual(secret("rotate-key", **both).stdout, "sealed 2 secrets with a new key\n")
+        self.assertEqual(secret("put", "C", EDGE_SECRET_KEY=two).returncode, 0)
+        self.assertNotEqual(secret("put", "D", EDGE_SECRET_KEY=one).returncode, 0)
+
     def test_a_key_that_others_can_read_is_refused(self):
         self.assertEqual(self.secret("put", "A", input="value").returncode, 0)
         os.chmod(self.key, 0o640)

@@ -4,7 +4,9 @@ Most of it compiles nothing: with --no-build, executables that somebody else bui
 has a stand-in for the compiler, and `Compiling` the compiler itself.
 """
 
+import html
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.parse
 
 from harness import PRODUCTS, ROOT, Node, is_alive, wait_until
 from projects import Project
@@ -203,6 +206,26 @@ class Following(unittest.TestCase):
         node.wait_for_log('worker "front" needs the secret KEY')
         self.assertEqual(self.text(node, "/secret-length/KEY"), "7")
         self.assertNotIn("1234567", node.log_text())
+
+    def test_secrets_that_a_worker_prints_are_redacted(self):
+        node = self.dev("--log-requests")
+        secret = 'correct"horse battery/staple'
+        self.project.write(".dev.vars", f"KEY='{secret}'\n")
+        wait_until(lambda: self.text(node, "/secret-length/KEY") == str(len(secret)), what="the secret")
+        # To its client the worker may say what it likes.
+        self.assertEqual(self.text(node, "/leak/KEY/body"), secret)
+        for way in ["log", "stderr"]:
+            self.assertEqual(self.text(node, f"/leak/KEY/{way}"), "leaked")
+        page = node.get("/leak/KEY/error", host="localhost")
+        self.assertEqual(page.status, 500)
+        self.assertIn("leak in an error: <redacted>.", html.unescape(page.text))
+        node.get("/hello?token=" + urllib.parse.quote(secret, safe=""), host="localhost")
+        for line in ["leak in a log: <redacted>.", "<<redacted>>", "leak in stderr: <redacted>.",
+                     "leak in an error: <redacted>.", "GET /hello?token=<redacted>"]:
+            node.wait_for_log(line)
+        log = node.log_text()
+        for form in [secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")]:
+            self.assertNotIn(form, log)
 
     # MARK: Products
 

@@ -33,6 +33,31 @@ ratelimits.PER_IP.limit = 7
 """
 
 
+class StoreCalls(unittest.TestCase):
+    def test_an_event_has_a_thousand_kv_operations_and_a_bulk_get_is_one(self):
+        shape = SHAPE[:SHAPE.index("ratelimits")] + 'kv = [{ binding = "KV", resource = "things" }]\n'
+        for limits in ["", "limits = { subrequests = 5 }\n"]:
+            with Project(shape + limits, {"dev": "format = 1\n"}) as project, project.dev("--no-log-requests") as node:
+                for number, status in [(1000, 200), (1001, 500), (1000, 200)]:
+                    for operation in ["kv-get", "kv-get-many"]:
+                        answer = node.get(f"/bench/{operation}/{number}/4", host="localhost")
+                        self.assertEqual(answer.status, status, answer.text)
+                node.wait_for_log("Too many subrequests.")
+
+
+class KVSettings(unittest.TestCase):
+    def test_the_environment_limits_writes_and_bytes(self):
+        shape = SHAPE[:SHAPE.index("ratelimits")] + 'kv = [{ binding = "KV", resource = "things" }]\n'
+        dev = 'format = 1\nkv = { write_rate_limit = true, bytes_max = "10KiB" }\n'
+        with Project(shape, {"dev": dev}) as project, project.dev("--no-log-requests") as node:
+            self.assertEqual(node.request("PUT", "/kv/large", b"x" * 10_240, host="localhost").status, 500)
+            node.wait_for_log("KV PUT failed: 507 Storage Limit Exceeded")
+            answers = [node.request("PUT", "/kv/key", b"x", host="localhost").status for _ in range(20)]
+            self.assertEqual(answers[0], 200)
+            self.assertIn(500, answers)
+            node.wait_for_log("KV PUT failed: 429 Too Many Requests")
+
+
 class RateLimitBinding(unittest.TestCase):
     def test_probe_17_the_sixth_of_five_is_refused(self):
         with Node("run", product("StoreWorker"), "--ratelimit", "LIMIT=5/10") as node:

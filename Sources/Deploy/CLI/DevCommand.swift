@@ -106,8 +106,7 @@ struct DevSession {
 
     func serve(_ configuration: EffectiveConfiguration) async throws -> Int32 {
         let runner = try process.makeRunner(
-            tenant: configuration.tenant, timeTravel: configuration.retention.timeTravel, r2: configuration.r2,
-            secrets: secrets)
+            tenant: configuration.tenant, stores: configuration.stores, secrets: secrets)
         let endpoints = try await process.listen()
         try process.serveAPI([configuration.tenant])
         await process.control.attach(node: process.node, runner: runner)

@@ -1,4 +1,4 @@
-internal import struct Configuration.R2Settings
+internal import struct Configuration.StoreSettings
 internal import ControlPlane
 internal import Glibc
 internal import Host
@@ -49,13 +49,10 @@ struct NodeProcess {
     }
 
     /// Opens the tenant's stores and makes the runner of its releases.
-    ///
-    /// - Parameter timeTravel: How far back its databases can go.
     func makeRunner(
-        tenant: String, timeTravel: Duration, r2: R2Settings, secrets: any SecretSource
+        tenant: String, stores settings: StoreSettings, secrets: any SecretSource
     ) throws -> ReleaseRunner {
-        let stores = try TenantStores(
-            state: state, tenant: tenant, timeTravel: timeTravel, r2: r2, clock: clock, logger: logger)
+        let stores = try TenantStores(state: state, tenant: tenant, settings, clock: clock, logger: logger)
         return ReleaseRunner(
             node: node, stores: stores, artifacts: artifacts, assets: assets, routing: routing, secrets: secrets,
             identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
@@ -76,9 +73,7 @@ struct NodeProcess {
     /// A tenant's release, and where its secrets come from.
     struct Tenancy {
         var description: ReleaseDescription
-        /// `retention.time_travel`; zero where no configuration speaks of it.
-        var timeTravel: Duration = .zero
-        var r2 = R2Settings()
+        var stores = StoreSettings()
         var secrets: any SecretSource
     }
 
@@ -93,8 +88,7 @@ struct NodeProcess {
             var runners: [ReleaseRunner] = []
             for tenancy in tenancies {
                 let runner = try makeRunner(
-                    tenant: tenancy.description.tenant, timeTravel: tenancy.timeTravel, r2: tenancy.r2,
-                    secrets: tenancy.secrets)
+                    tenant: tenancy.description.tenant, stores: tenancy.stores, secrets: tenancy.secrets)
                 await control.attach(node: node, runner: runner)
                 runners.append(runner)
                 do {

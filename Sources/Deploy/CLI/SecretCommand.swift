@@ -6,16 +6,20 @@ internal import System
 /// `edge secret put|list|delete`: the encrypted store of one environment.
 enum SecretCommand: Command {
     static let name = "secret"
-    static let summary = "Puts, lists and deletes an environment's secrets"
-    static let usage = "put NAME | list | delete NAME  --env ENVIRONMENT [--worker WORKER] [--tenant TENANT]"
+    static let summary = "Puts, lists and deletes an environment's secrets, and changes their key"
+    static let usage =
+        "put NAME | list | delete NAME | rotate-key  --env ENVIRONMENT [--worker WORKER] [--tenant TENANT]"
     static let discussion = """
         put     stores standard input, without one line end behind it, under NAME, in the place of an older value
         list    prints the names and the worker that each is for; values are never shown
         delete  removes NAME
+        rotate-key  seals all secrets of the environment, all tenants', with a new key, which takes the old one's place;
+                what was interrupted goes on with the next rotate-key, and everything can be read meanwhile
 
         Secrets are a tenant's own: of the project's, unless --tenant names another. Values are encrypted (AES-256-GCM)
-        under a key file, which is made with the first secret and is kept outside the state directory. A node reads secrets
-        when it starts. In dev, secrets come from .dev.vars instead.
+        under a key that is kept outside the state directory: --key-file, else EDGE_SECRET_KEY (64 hex digits), else systemd's
+        credential edge-secret-key, else ~/.config/edge/ENVIRONMENT.key. A key file is made with the first secret. With
+        EDGE_SECRET_KEY, rotate-key seals anew what EDGE_SECRET_KEY_PREVIOUS opens. A node reads secrets when it starts. In dev, secrets come from .dev.vars instead.
 
         example: edge secret put JWT_KEY --env staging <key.txt
         """
@@ -32,16 +36,16 @@ enum SecretCommand: Command {
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         guard let environment = arguments.value("env") else { throw UsageError.missingArgument("--env ENVIRONMENT") }
         // A value on the command line would be in the shell's history and in everybody's list of processes.
-        let words = arguments.positional.first == "list" ? 1 : 2
+        let words = ["list", "rotate-key"].contains(arguments.positional.first) ? 1 : 2
         if arguments.positional.count > words { throw UsageError.unexpectedArgument(arguments.positional[words]) }
         if let name = arguments.positional.dropFirst().first, !isName(name) {
             throw UsageError.invalidValue(option: "NAME", value: name, expected: "letters, digits and _, no digit first")
         }
         switch (arguments.positional.first, arguments.positional.dropFirst().first) {
-        case (nil, _): throw UsageError.missingArgument("put, list or delete")
+        case (nil, _): throw UsageError.missingArgument("put, list, delete or rotate-key")
         case ("put", nil), ("delete", nil): throw UsageError.missingArgument("NAME")
-        case ("put", _), ("delete", _), ("list", _): break
-        case (let other?, _): throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete"])
+        case ("put", _), ("delete", _), ("list", _), ("rotate-key", _): break
+        case (let other?, _): throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete", "rotate-key"])
         }
         let (tenant, base) = try owner(environment, arguments)
         let state = arguments.value("state") ?? "\(base)state/\(environment)"
@@ -50,7 +54,7 @@ enum SecretCommand: Command {
         // Only a secret makes anything: a look at a state that isn't there finds nothing.
         let isNew = !FileTree.exists(database)
         func open() throws -> SecretStore {
-            try SecretStore(database: database, keyFile: keyFile(environment, arguments), tenant: tenant)
+            try SecretStore(database: database, key: key(environment, arguments), tenant: tenant)
         }
         switch (arguments.positional.first, arguments.positional.dropFirst().first) {
         case ("put", let name?):
@@ -65,6 +69,13 @@ enum SecretCommand: Command {
                 return ExitCode.failure
             }
             print("deleted \(name)")
+        case ("rotate-key", _):
+            guard !isNew else {
+                Edge.complain("edge secret: \(state) has no secrets")
+                return ExitCode.failure
+            }
+            let count = try open().changeKey()
+            print("sealed \(count) secret\(count == 1 ? "" : "s") with a new key")
         default:
             let names = isNew ? [] : try open().list()
             if arguments.has("json") {
@@ -128,12 +139,8 @@ enum SecretCommand: Command {
         return text
     }
 
-    /// Outside the state directory: a copy of the state alone opens nothing.
-    static func keyFile(_ environment: String, _ arguments: CommandLineArguments) -> String {
-        if let path = arguments.value("key-file") { return path }
-        // SAFETY: getenv's result is copied at once.
-        let home = unsafe getenv("HOME").map { unsafe String(cString: $0) } ?? "/root"
-        return "\(home)/.config/edge/\(environment).key"
+    static func key(_ environment: String, _ arguments: CommandLineArguments) -> SecretKeySource {
+        SecretKeySource.find(named: arguments.value("key-file"), environment: environment)
     }
 }
 

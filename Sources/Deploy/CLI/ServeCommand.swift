@@ -42,12 +42,12 @@ enum ServeCommand: Command {
             NodeProcess.Tenancy(
                 description: try item.project.describe(
                     item.configuration, name: "\(environment)-1", products: products),
-                timeTravel: item.configuration.retention.timeTravel, r2: item.configuration.r2,
+                stores: item.configuration.stores,
                 secrets: item.configuration.kind == .dev
                     ? LocalValues(item.project, item.configuration)
                     : try SecretStore(
                         database: process.state.controlDatabase,
-                        keyFile: SecretCommand.keyFile(environment, arguments), tenant: item.configuration.tenant))
+                        key: SecretCommand.key(environment, arguments), tenant: item.configuration.tenant))
         }
         process.reportSandbox(tenantCount: tenancies.count)
         let started = loaded

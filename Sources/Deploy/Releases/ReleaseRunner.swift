@@ -4,6 +4,7 @@ internal import Interfaces
 package import Isolates
 package import Observability
 package import Stores
+package import StoresKV
 package import System
 
 /// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
@@ -68,6 +69,9 @@ package actor ReleaseRunner {
 
     /// The tenant's buckets, for those who set their rules.
     package nonisolated var buckets: BucketAdministration { stores.buckets }
+
+    /// The tenant's KV namespaces, for the control plane.
+    package nonisolated var kv: any KVAdministration { stores.kv }
 
     /// The tenant's cache, for purges.
     package nonisolated var cache: any ResponseCache { stores.cache }

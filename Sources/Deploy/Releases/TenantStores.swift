@@ -1,4 +1,4 @@
-package import struct Configuration.R2Settings
+package import struct Configuration.StoreSettings
 package import Observability
 internal import OpenSSL
 package import Stores
@@ -14,7 +14,7 @@ package import System
 /// The stores of one tenant in one environment: each engine opened once, whatever the number of bindings.
 package final class TenantStores: Sendable {
     let tenant: String
-    private let kv: EmbeddedKVStore
+    let kv: EmbeddedKVStore
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
@@ -26,20 +26,19 @@ package final class TenantStores: Sendable {
     let cacheService: any StoreService
 
     /// Opens all engines; blocks.
-    ///
-    /// - Parameter timeTravel: How far back databases can go; zero keeps no history.
     package init(
-        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, r2 settings: R2Settings = R2Settings(),
-        clock: any NodeClock, logger: Logger
+        state: StateDirectory, tenant: String, _ settings: StoreSettings, clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
-        kv = try EmbeddedKVStore(directory: state.directory(of: .kv, tenant: tenant), clock: clock, logger: logger)
+        kv = try EmbeddedKVStore(
+            directory: state.directory(of: .kv, tenant: tenant), clock: clock, logger: logger,
+            options: EmbeddedKVStore.Options(settings.kv))
         var limits = D1Limits()
-        limits.timeTravel = timeTravel
+        limits.timeTravel = settings.timeTravel
         d1 = try EmbeddedD1Store(
             directory: state.directory(of: .d1, tenant: tenant), clock: clock, logger: logger, limits: limits)
         var buckets = EmbeddedR2Store.Options()
-        buckets.keyWriteInterval = settings.limitsWriteRate ? .seconds(1) : nil
+        buckets.keyWriteInterval = settings.r2.limitsWriteRate ? .seconds(1) : nil
         r2 = try EmbeddedR2Store(
             directory: state.directory(of: .r2, tenant: tenant), clock: clock, logger: logger, options: buckets)
         queues = try EmbeddedQueueStore(directory: state.directory(of: .queues, tenant: tenant), clock: clock, logger: logger)

@@ -289,7 +289,7 @@ final class Channel: PollTarget {
         case .data: try unsafe stream.receivedData(payload)
         case .end: try stream.receivedEndFrame()
         case .credit: try stream.receivedCredit(Int(unsafe payload.bytes.littleEndianUInt32(at: 0)))
-        case .reset: stream.receivedReset(unsafe StreamReset(decoding: payload))
+        case .reset: stream.receivedReset(unsafe StreamReset(decoding: payload).redacted(by: isolate.pool.redactor))
         }
         if header.flags.contains(.end), header.kind != .end, stream.isOpen { try stream.receivedEndFrame() }
     }

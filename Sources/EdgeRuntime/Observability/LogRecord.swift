@@ -32,6 +32,8 @@ package struct Logger: Sendable {
     private let clock: any NodeClock
     private let threshold: Threshold
     package var fields: [(name: String, value: String)] = []
+    /// What goes over all messages and values of fields; `nil`: nothing is to be hidden.
+    private var redactor: SecretRedactor?
 
     package init(sink: any LogSink, clock: any NodeClock, level: LogLevel) {
         self.sink = sink
@@ -54,14 +56,24 @@ package struct Logger: Sendable {
         return logger
     }
 
+    package func redacting(_ redactor: SecretRedactor?) -> Logger {
+        var logger = self
+        logger.redactor = redactor
+        return logger
+    }
+
     package func log(
         _ level: LogLevel, _ message: @autoclosure () -> String,
         _ fields: @autoclosure () -> [(name: String, value: String)] = []
     ) {
         guard level.rawValue >= threshold.level.load(ordering: .relaxed) else { return }
-        sink.write(
-            LogRecord(
-                time: clock.wallTime(), level: level, message: message(), fields: self.fields + fields()))
+        var record = LogRecord(
+            time: clock.wallTime(), level: level, message: message(), fields: self.fields + fields())
+        if let redactor {
+            record.message = redactor.redact(record.message)
+            record.fields = record.fields.map { (redactor.redact($0.name), redactor.redact($0.value)) }
+        }
+        sink.write(record)
     }
 }
 

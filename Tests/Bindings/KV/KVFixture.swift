@@ -4,6 +4,7 @@ import LMDB
 import Observability
 import Stores
 import StoresKV
+import Synchronization
 import System
 
 /// A store in a fresh directory, on a clock that stands still.
@@ -49,7 +50,9 @@ final class KVFixture: Sendable {
         return KVNamespace(transport: LoopbackTransport(service), binding: 0)
     }
 
-    deinit {
+    deinit { Self.remove(path) }
+
+    static func remove(_ path: String) {
         for name in ["data.mdb", "lock.mdb", "owner"] { unsafe unlink(path + "/kv/" + name) }
         unsafe rmdir(path + "/kv")
         unsafe rmdir(path)
@@ -81,6 +84,15 @@ private final class PulledBody: BodySource, @unchecked Sendable {
     init(_ stream: ByteStream) { self.stream = stream }
     func next() async throws -> [UInt8]? { try await stream.next() }
     func cancel() { stream.cancel() }
+}
+
+/// A truth that tests flip while others look at it.
+final class Switch: Sendable {
+    private let value = Atomic<Bool>(false)
+    var isOn: Bool {
+        get { value.load(ordering: .acquiring) }
+        set { value.store(newValue, ordering: .releasing) }
+    }
 }
 
 /// A deterministic source of randomness (SplitMix64).

@@ -4,7 +4,7 @@ import System
 import Testing
 
 /// The acceptance probes of KV that a binding can reach. Those of the REST API (22–27) belong to the control
-/// plane; the unknown type of probe 3 does not compile here.
+/// plane; what they ask of the engine is in `KVAdministrationTests`.
 @Suite struct `KV probes` {
     private let fixture: KVFixture
     private let kv: KVNamespace
@@ -29,6 +29,37 @@ import Testing
         let both = try await kv.getWithMetadata("missing")
         #expect(both == KVValueWithMetadata(value: nil, metadata: nil))
         #expect(both.cacheStatus == nil)
+    }
+
+    @Test func `probe 3: an unknown type is wrong only where there is a value`() async throws {
+        let none: KVValue? = try await kv.get("missing", .named("bogus"))
+        #expect(none.map { "\($0)" } == nil)
+        try await kv.put("missing", "x")
+        let error = await failure { _ = try await kv.get("missing", .named("bogus")) }
+        #expect(
+            error
+                == CallFailure(
+                    #"Unknown response type. Possible types are "text", "arrayBuffer", "json", and "stream"."#,
+                    name: "TypeError"))
+        // Also where the value is a body of its own.
+        try await kv.put("large", [UInt8](repeating: 1, count: 300_000))
+        #expect(await failure { _ = try await kv.getWithMetadata("large", .named("blob")) }?.name == "TypeError")
+        #expect(
+            await failure { _ = try await kv.get(["missing"], .named("bogus")) }?.message
+                == "KV GET_BULK failed: 400 \"bogus\" is not a valid type. Use \"json\" or \"text\"")
+    }
+
+    @Test func `a type that is named at run time reads as the same type does`() async throws {
+        try await kv.put("k", "[1]")
+        guard case .text("[1]") = try await kv.get("k", .named("text")) else { throw CallFailure("no text") }
+        guard case .json("[1]") = try await kv.get("k", .named("json")) else { throw CallFailure("no JSON") }
+        guard case .bytes([0x5B, 0x31, 0x5D]) = try await kv.get("k", .named("arrayBuffer")) else {
+            throw CallFailure("no bytes")
+        }
+        guard case .stream(let stream) = try await kv.get("k", .named("stream")) else { throw CallFailure("no stream") }
+        #expect(try await stream.collect() == Array("[1]".utf8))
+        try await kv.put("k", "[1")
+        #expect(await failure { _ = try await kv.get("k", .named("json")) }?.name == "SyntaxError")
     }
 
     @Test func `probe 4: keys that the client refuses`() async throws {
@@ -194,6 +225,7 @@ import Testing
         #expect(second.keys.map(\.name) == ["key-11000"])
         #expect(second.isComplete)
         #expect(second.cursor == nil)
+        #expect(second.cacheStatus == nil)
     }
 
     @Test func `probe 17: the limit of a page`() async throws {
@@ -255,6 +287,36 @@ import Testing
         )
     }
 
+    @Test func `checks a put in the product's order, and reads no value that it refuses anyway`() async throws {
+        let long = KVMetadata(json: "\"" + String(repeating: "m", count: 1100) + "\"")
+        let large = [UInt8](repeating: 1, count: 26_214_401)
+        let steps: [(key: String, ttl: Int?, expiration: Int?, metadata: KVMetadata?, status: Int)] = [
+            (String(repeating: "k", count: 513), 0, 1, long, 414), ("k", 0, 1, long, 400), ("k", 59, 1, long, 400),
+            ("k", nil, 1, long, 400), ("k", nil, nil, long, 413), ("k", nil, nil, nil, 413),
+        ]
+        var messages: [String] = []
+        for step in steps {
+            var pulls = 0
+            let stream = ByteStream {
+                pulls += 1
+                return pulls == 1 ? large : nil
+            }
+            let error = await failure {
+                try await kv.put(
+                    step.key, stream, expiration: step.expiration, expirationTtl: step.ttl, metadata: step.metadata)
+            }
+            #expect(error?.code == step.status)
+            messages.append(error?.message ?? "none")
+            if step.metadata != nil { #expect(pulls == 0) }
+        }
+        #expect(messages[1].contains("integer greater than 0"))
+        #expect(messages[2].contains("at least 60."))
+        #expect(messages[3].contains("since the UNIX epoch"))
+        #expect(messages[4].contains("Metadata length of 1102 exceeds"))
+        #expect(messages[5].contains("Value length of 26214401 exceeds"))
+        #expect(try await kv.get("k") == nil)
+    }
+
     @Test func `probe 28: deleting what is missing`() async throws {
         try await kv.delete("missing")
     }
@@ -265,9 +327,16 @@ import Testing
         try await kv.put("b", half)
         #expect(try await kv.get(["a", "b"]).count == 2)
         try await kv.put("c", "x")
+        let tooMuch = "KV GET_BULK failed: 413 Total size of request exceeds the limit of 25MB"
+        #expect(await failure { _ = try await kv.get(["a", "b", "c"]) }?.message == tooMuch)
+        // What is no JSON comes first, wherever it stands.
+        let number = [UInt8](repeating: 0x31, count: 13_107_200)
+        for key in ["a", "b"] { try await kv.put(key, number) }
         #expect(
-            await failure { _ = try await kv.get(["a", "b", "c"]) }?.message
-                == "KV GET_BULK failed: 413 Total size of request exceeds the limit of 25MB")
+            await failure { _ = try await kv.get(["a", "b", "c"], .named("json")) }?.message
+                == "KV GET_BULK failed: 400 At least one of the requested keys corresponds to a non-json value")
+        try await kv.put("c", "1")
+        #expect(await failure { _ = try await kv.get(["a", "b", "c"], .named("json")) }?.message == tooMuch)
     }
 
     @Test func `refuses a cacheTtl below 30`() async throws {

@@ -119,6 +119,7 @@ import Testing
         ("tls = { certificate = \"c\", key = \"k\" }", nil), ("ratelimit_global = 10", nil),
         ("r2 = { write_rate_limit = true }", nil),
         ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
+        ("kv = { write_rate_limit = true, bytes_max = \"1GiB\", puts_per_day = 1000 }", nil),
         ("preview_urls = true", "warning preview_urls"), ("cache_ttl = \"1s\"", nil),
         ("keep_warm = \"1s\"", "warning keep_warm"), ("websocket_idle_timeout = \"1s\"", "warning websocket_idle_timeout"),
         ("deploy = { bake = \"1s\", monitor = \"1s\" }", "warning deploy"),

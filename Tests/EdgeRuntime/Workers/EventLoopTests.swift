@@ -361,11 +361,21 @@ import Wire
 
     @Test func `refuses calls above the limit`() async throws {
         let host = try await FakeHost(configuration: .test(subrequestsMax: 2)) { _, env, _ in
-            for _ in 0..<3 { _ = try await env.call(.kvGet) }
+            for _ in 0..<3 { _ = try await env.call(.subrequest) }
             return .text("")
         }
         host.fetch(3)
         for _ in 0..<2 { host.send(.open, try await host.next().stream, [0], flags: .end) }
+        #expect(try await host.answer(3).failure?.message == "Too many subrequests.")
+    }
+
+    @Test func `counts calls of stores apart, up to a thousand`() async throws {
+        let host = try await FakeHost(configuration: .test(subrequestsMax: 2)) { _, env, _ in
+            for _ in 0..<1001 { _ = try await env.call(.kvGet) }
+            return .text("")
+        }
+        host.fetch(3)
+        for _ in 0..<1000 { host.send(.open, try await host.next().stream, [0], flags: .end) }
         #expect(try await host.answer(3).failure?.message == "Too many subrequests.")
     }
 

@@ -1,6 +1,7 @@
 // The worker that tests and benchmarks run: one route per thing an isolate can do, each as short as it can be.
 // It keeps nothing between events except what a route's comment names.
 
+import Glibc
 import Workers
 
 @main final class HelloWorker: FetchHandler, ScheduledHandler, QueueHandler {
@@ -25,6 +26,11 @@ import Workers
 
     private struct Failure: Error, CustomStringConvertible {
         var description: String { "this route always fails" }
+    }
+
+    private struct Leak: Error, CustomStringConvertible {
+        let secret: String
+        var description: String { "leak in an error: \(secret)." }
     }
 
     private static func addRoutes(_ routes: inout RouteBuilder) {
@@ -136,6 +142,20 @@ import Workers
         routes.get("/secret-length/:name") { exchange in
             let secret = exchange.env.secret(exchange.parameters.get("name") ?? "")
             return secret.map { .text("\($0.reveal().utf8.count)") } ?? .text("no value", status: 404)
+        }
+        // What a worker must not do: each way in which a secret can come to be read by others.
+        routes.get("/leak/:name/:way") { exchange in
+            let secret = exchange.env.secret(exchange.parameters.get("name") ?? "")?.reveal() ?? "none"
+            switch exchange.parameters.get("way") {
+            case "log": exchange.context.log.info("leak in a log: \(secret).", ["field": "<\(secret)>"])
+            case "error": throw Leak(secret: secret)
+            case "stderr":
+                let line = Array("leak in stderr: \(secret).\n".utf8)
+                // SAFETY: write reads the array that it is lent.
+                _ = unsafe line.withUnsafeBytes { unsafe write(2, $0.baseAddress, $0.count) }
+            default: return .text(secret)
+            }
+            return .text("leaked")
         }
         // Answers at once and writes the key after the time has passed.
         routes.get("/later-put/:milliseconds/:key") { exchange in

@@ -279,6 +279,11 @@ import Workers
             let kv = try exchange.env.kv("KV")
             return try await repeated(exchange) { _ in _ = try await kv.get("bench") }
         }
+        routes.get("/bench/kv-get-many/:count/:parallel") { exchange in
+            let kv = try exchange.env.kv("KV")
+            let keys = (0..<100).map { "bench-\($0)" }
+            return try await repeated(exchange) { _ in _ = try await kv.get(keys) }
+        }
         routes.get("/bench/kv-put/:count/:parallel") { exchange in
             let kv = try exchange.env.kv("KV")
             return try await repeated(exchange) { number in

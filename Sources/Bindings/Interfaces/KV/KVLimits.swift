@@ -7,6 +7,10 @@ package enum KVLimits {
     package static let cacheTtlMin: Int64 = 30
     package static let listLimitMax: Int64 = 1000
     package static let bulkKeysMax = 100
+    /// Of a bulk put or delete through the control plane.
+    package static let bulkWritesMax = 10_000
+    package static let bulkWriteByteCountMax = 100_000_000
+    package static let namespacesMax = 1000
     /// Values up to this size travel in the message itself; larger ones as a body, under credit.
     package static let inlineByteCountMax = 256 << 10
 }

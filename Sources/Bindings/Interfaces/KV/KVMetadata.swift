@@ -50,6 +50,8 @@ public struct KVListing: Equatable, Sendable {
     /// Where the next page begins; `nil` when this one is the last.
     public var cursor: String?
     public var isComplete: Bool { cursor == nil }
+    /// Where a cache answered; lists are never cached.
+    public var cacheStatus: String? { nil }
 
     public init(keys: [Key], cursor: String?) {
         self.keys = keys

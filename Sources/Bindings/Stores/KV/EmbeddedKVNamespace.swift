@@ -5,32 +5,22 @@ internal import Stores
 internal import System
 
 /// One namespace of the embedded engine.
-final class EmbeddedKVNamespace: InPlaceKVNamespace {
-    let name: String
-    let keys: KeySpace
-    let environment: LMDBEnvironment
-    let committer: GroupCommitter
-    let expiries: ExpiryIndex
-    let memory: KVMemory
-    /// For reads that may take long: a reactor does them neither in place nor in a task of its own.
-    let threads: IOThreads
-    let clock: any NodeClock
+final class EmbeddedKVNamespace: InPlaceKVNamespace, KVBulkNamespace {
+    let state: KVNamespaceState
+    let engine: KVEngine
     let logger: Logger
 
-    init(
-        name: String, keys: KeySpace, environment: LMDBEnvironment, committer: GroupCommitter,
-        expiries: ExpiryIndex, memory: KVMemory, threads: IOThreads, clock: any NodeClock, logger: Logger
-    ) {
-        self.name = name
-        self.keys = keys
-        self.environment = environment
-        self.committer = committer
-        self.expiries = expiries
-        self.memory = memory
-        self.threads = threads
-        self.clock = clock
+    init(_ state: KVNamespaceState, _ engine: KVEngine, logger: Logger) {
+        self.state = state
+        self.engine = engine
         self.logger = logger
     }
+
+    var memory: KVMemory { engine.memory }
+    private var keys: KeySpace { state.keys }
+    private var environment: LMDBEnvironment { engine.environment }
+    /// For reads that may take long: a reactor does them neither in place nor in a task of its own.
+    private var threads: IOThreads { engine.threads }
 
     // MARK: Reading
 
@@ -47,9 +37,12 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
     ) throws(KVError) -> KVLookup<KVRecord> {
         try KVChecks.check(key: key)
         try KVChecks.check(cacheTtl: cacheTtl)
+        try engine.days.count(.read, 1)
         do throws(LMDBError) {
             var found = KVLookup<KVRecord>.missing
+            var isGone = false
             try environment.read { transaction throws(LMDBError) in
+                isGone = state.isDeleted
                 try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
                     guard let header = try liveHeader(span) else { return }
                     let byteCount = span.byteCount - header.valueOffset
@@ -57,14 +50,16 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
                         byteCount > byteCountMax ? .larger(byteCount: byteCount) : .found(record(span, header))
                 }
             }
-            return found
+            if !isGone { return found }
         } catch { throw failed("get", error) }
+        throw .namespaceNotFound
     }
 
     func getMany(
         _ request: KVBulkRequest, byteCountMax: Int
     ) async throws(KVError) -> KVLookup<[KVRecord?]> {
         try KVChecks.check(request)
+        try engine.days.count(.read, request.keys.count)
         return try await threads.run { [self] () throws(KVError) in
             try readMany(request, byteCountMax: byteCountMax)
         }
@@ -75,26 +70,37 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
     ) throws(KVError) -> KVLookup<[KVRecord?]> {
         var records: [KVRecord?] = []
         var byteCount = 0
+        var (isGone, isJSON) = (false, true)
         do throws(LMDBError) {
             try environment.read { transaction throws(LMDBError) in
+                isGone = state.isDeleted
                 for key in request.keys {
                     var record: KVRecord?
                     try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
                         guard let header = try liveHeader(span) else { return }
                         byteCount += span.byteCount - header.valueOffset
-                        // What is over the limit is refused below: no need to hold all of it.
-                        guard byteCount <= min(byteCountMax, KVLimits.valueByteCountMax) else { return }
+                        // What is over the limit is refused below: no need to hold all of it. But that it is no
+                        // JSON comes before that it is too much.
+                        guard byteCount <= min(byteCountMax, KVLimits.valueByteCountMax) else {
+                            if request.type == "json", byteCountMax >= KVLimits.valueByteCountMax {
+                                let value = span.bytes(header.valueOffset..<span.byteCount)
+                                isJSON = isJSON && JSONGrammar.accepts(value[...])
+                            }
+                            return
+                        }
                         record = self.record(span, header)
                     }
                     records.append(record)
                 }
             }
         } catch { throw failed("get", error) }
+        if isGone { throw .namespaceNotFound }
         guard byteCount <= byteCountMax || byteCountMax >= KVLimits.valueByteCountMax else {
             return .larger(byteCount: byteCount)
         }
         if request.type == "json" {
-            for case let record? in records where !JSONGrammar.accepts(record.value[...]) {
+            for case let record? in records { isJSON = isJSON && JSONGrammar.accepts(record.value[...]) }
+            if !isJSON {
                 throw .refused(
                     status: 400, text: "At least one of the requested keys corresponds to a non-json value")
             }
@@ -108,7 +114,7 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
     /// `nil` when the record's time is over.
     private func liveHeader(_ span: RawSpan) throws(LMDBError) -> RecordHeader? {
         guard let header = RecordHeader(span) else { throw LMDBError("kv record", .corrupted) }
-        if let expiry = header.expiry, expiry.second <= clock.wallTime().seconds { return nil }
+        if let expiry = header.expiry, expiry.second <= engine.now { return nil }
         return header
     }
 
@@ -116,7 +122,7 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
     private func record(_ span: RawSpan, _ header: RecordHeader) -> KVRecord {
         let metadata =
             header.metadataByteCount == 0
-            ? nil : String(decoding: span.bytes(RecordHeader.byteCount..<header.valueOffset), as: UTF8.self)
+            ? nil : String(decoding: span.bytes(header.metadataOffset..<header.valueOffset), as: UTF8.self)
         return KVRecord(
             value: span.bytes(header.valueOffset..<span.byteCount), metadata: metadata,
             expiration: header.expiry?.second)
@@ -124,21 +130,27 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
 
     func list(prefix: [UInt8], limit: Int64?, cursor: String?) async throws(KVError) -> KVPage {
         let limit = try KVChecks.check(limit: limit, prefix: prefix)
-        var start: [UInt8]?
+        var start: KVCursor.Place?
         if let cursor { start = try KVCursor.decode(cursor, prefix: prefix) }
-        let bound = start
+        try engine.days.count(.list, 1)
+        if engine.pages == .short, let start, !start.followsEmptyPage {
+            return KVPage(keys: [], cursor: KVCursor.encode(after: start.key, prefix: prefix, followsEmptyPage: true))
+        }
+        let (bound, keysMax) = (start?.key, engine.pages == .short ? (limit + 1) / 2 : limit)
         // Many expired records may stand before the first live one: not for the reactor's thread.
         return try await threads.run { [self] () throws(KVError) in
-            try page(prefix: prefix, limit: limit, after: bound)
+            try page(prefix: prefix, limit: keysMax, after: bound)
         }
     }
 
     private func page(prefix: [UInt8], limit: Int, after start: [UInt8]?) throws(KVError) -> KVPage {
-        let now = clock.wallTime().seconds
+        let now = engine.now
         var page = KVPage(keys: [], cursor: nil)
         var hasMore = false
+        var isGone = false
         do throws(LMDBError) {
             try environment.read { transaction throws(LMDBError) in
+                isGone = state.isDeleted
                 try keys.scan(prefix: prefix, after: start, transaction) { key, span throws(LMDBError) in
                     guard let header = RecordHeader(span) else { throw LMDBError("kv record", .corrupted) }
                     guard header.isLive(at: now) else { return true }
@@ -148,13 +160,14 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
                     }
                     let metadata =
                         header.metadataByteCount == 0
-                        ? nil : span.bytes(RecordHeader.byteCount..<header.valueOffset)
+                        ? nil : span.bytes(header.metadataOffset..<header.valueOffset)
                     page.keys.append(
                         KVPage.Key(name: key, expiration: header.expiry?.second, metadata: metadata))
                     return true
                 }
             }
         } catch { throw failed("list", error) }
+        if isGone { throw .namespaceNotFound }
         if hasMore, let last = page.keys.last {
             page.cursor = KVCursor.encode(after: last.name, prefix: prefix)
         }
@@ -163,53 +176,112 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace {
 
     // MARK: Writing
 
+    func check(_ write: KVWrite) throws(KVError) { _ = try KVChecks.expiration(ofChecked: write, now: engine.now) }
+
     func put(_ write: KVWrite) async throws(KVError) {
-        try KVChecks.check(writtenKey: write.key)
-        let expiration = try KVChecks.expiration(of: write, now: clock.wallTime().seconds)
-        try KVChecks.check(metadata: write.metadata)
-        try KVChecks.check(valueByteCount: write.valueByteCount)
-        let metadata = write.metadata.map { Array($0.utf8) } ?? []
+        let expiration = try KVChecks.expiration(ofChecked: write, now: engine.now)
+        if let rate = engine.rate, !rate.claim(write.key, in: state.entry.space) { throw .tooFast }
+        let put = await checksummed(write, expiration)
         try await commit("put", byteCount: write.value.count) { [self] transaction in
-            try forget(write.key, transaction)
-            var header = RecordHeader(expiry: nil, metadataByteCount: metadata.count)
-            if let expiration {
-                header.expiry = try expiries.insert(
-                    second: expiration, namespace: name, key: write.key, transaction)
-            }
-            try keys.put(write.key, head: header.encoded(metadata: metadata), tail: write.value, transaction)
+            try engine.tables.put(put, in: state, spaces: engine.openSpaces, at: engine.now, transaction)
         }
+    }
+
+    /// A large value's checksum is computed by another thread than the caller's, which may be a reactor.
+    private func checksummed(_ write: KVWrite, _ expiration: Int64?) async -> KVTables.Put {
+        guard write.value.count > KVLimits.inlineByteCountMax else { return KVTables.Put(write, expiration: expiration) }
+        return await threads.run { KVTables.Put(write, expiration: expiration) }
     }
 
     func delete(_ key: [UInt8]) async throws(KVError) {
         try KVChecks.check(writtenKey: key)
+        if let rate = engine.rate, !rate.claim(key, in: state.entry.space) { throw .tooFast }
         try await commit("delete") { [self] transaction in
-            try forget(key, transaction)
-            try keys.delete(key, transaction)
+            try engine.tables.delete(key, in: state, at: engine.now, transaction)
         }
     }
 
     func removeAll() async throws(KVError) {
-        // Entries of the expiry index stay until their time comes, and then name records that aren't there.
-        try await commit("remove all") { [keys] in try $0.removeAll(in: keys.database) }
+        try await commit("remove all") { [self] in try engine.tables.removeAll(in: state, $0) }
     }
 
-    /// Takes the record that `key` has now out of the expiry index.
-    private func forget(_ key: [UInt8], _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
-        let expiry: ExpiryEntry?? = try keys.withRecord(of: key, transaction.reading) {
-            span throws(LMDBError) in
-            RecordHeader(span)?.expiry
+    // MARK: Many at once
+
+    func put(_ writes: [KVWrite]) async throws(KVError) -> KVBulkOutcome {
+        try KVChecks.check(bulkCount: writes.count)
+        let byteCount = writes.reduce(0) { $0 + $1.key.count + $1.value.count + ($1.metadata?.utf8.count ?? 0) }
+        try KVChecks.check(bulkByteCount: byteCount)
+        let (now, claims) = (engine.now, claim(writes.map(\.key)))
+        let prepared = await threads.run {
+            writes.map { write -> Result<KVTables.Put, KVError> in
+                Result { () throws(KVError) in
+                    let expiration = try KVChecks.expiration(ofChecked: write, now: now)
+                    guard claims?.contains(write.key) ?? true else { throw .tooFast }
+                    return KVTables.Put(write, expiration: expiration)
+                }
+            }
         }
-        if let expiry = expiry ?? nil { try expiries.remove(expiry, transaction) }
+        return try await each("put", writes.map(\.key), byteCount: byteCount) { [engine, state] index, transaction in
+            try engine.tables.put(
+                try prepared[index].get(), in: state, spaces: engine.openSpaces, at: now, transaction)
+        }
     }
 
-    private func commit(
+    func delete(_ keys: [[UInt8]]) async throws(KVError) -> KVBulkOutcome {
+        try KVChecks.check(bulkCount: keys.count)
+        let (now, claims) = (engine.now, claim(keys))
+        return try await each("delete", keys, byteCount: 0) { [engine, state] index, transaction in
+            try KVChecks.check(writtenKey: keys[index])
+            guard claims?.contains(keys[index]) ?? true else { throw KVError.tooFast }
+            try engine.tables.delete(keys[index], in: state, at: now, transaction)
+        }
+    }
+
+    /// Those of `keys` that may be written now; `nil`: all. A key that a request names twice is one write.
+    private func claim(_ keys: [[UInt8]]) -> Set<[UInt8]>? {
+        guard let rate = engine.rate else { return nil }
+        return Set(keys).filter { rate.claim($0, in: state.entry.space) }
+    }
+
+    /// Runs `body` for each key in one transaction. A refusal is one key's, and `body` has changed nothing then; any other
+    /// error is all keys'.
+    private func each(
+        _ operation: String, _ keys: [[UInt8]], byteCount: Int,
+        _ body: @escaping @Sendable (_ index: Int, borrowing LMDBWriteTransaction) throws -> Void
+    ) async throws(KVError) -> KVBulkOutcome {
+        try await commit(operation, byteCount: byteCount) { [state] transaction in
+            if state.isDeleted { throw KVError.namespaceNotFound }
+            var outcome = KVBulkOutcome()
+            for (index, key) in keys.enumerated() {
+                do {
+                    try body(index, transaction)
+                    outcome.successfulKeyCount += 1
+                } catch let error as KVError {
+                    outcome.failures.append(KVBulkOutcome.Failure(key: key, error: error))
+                }
+            }
+            return outcome
+        }
+    }
+
+    func usage() async throws(KVError) -> KVUsage {
+        do throws(LMDBError) {
+            return try environment.read { transaction throws(LMDBError) in
+                try engine.tables.catalog.usage(of: state.entry.id, transaction)
+            }
+        } catch { throw failed("usage", error) }
+    }
+
+    private func commit<Value: Sendable>(
         _ operation: String, byteCount: Int = 0,
-        _ body: @escaping @Sendable (borrowing LMDBWriteTransaction) throws -> Void
-    ) async throws(KVError) {
+        _ body: @escaping @Sendable (borrowing LMDBWriteTransaction) throws -> Value
+    ) async throws(KVError) -> Value {
         do {
-            try await committer.submit(byteCount: byteCount, body)
+            return try await engine.committer.submit(byteCount: byteCount, body)
         } catch GroupCommitter.Failure.overloaded {
             throw .overloaded
+        } catch let error as KVError {
+            throw error
         } catch {
             throw failed(operation, error)
         }

@@ -36,6 +36,29 @@ enum KVChecks {
             text: "Invalid cache_ttl of \(cacheTtl). Cache TTL must be at least \(KVLimits.cacheTtlMin).")
     }
 
+    /// All checks of a put, in the product's order.
+    ///
+    /// - Returns: the second at which the entry is gone, or `nil` when it stays.
+    static func expiration(ofChecked write: KVWrite, now: Int64) throws(KVError) -> Int64? {
+        try check(writtenKey: write.key)
+        let expiration = try expiration(of: write, now: now)
+        try check(metadata: write.metadata)
+        try check(valueByteCount: write.valueByteCount)
+        return expiration
+    }
+
+    static func check(bulkCount count: Int) throws(KVError) {
+        guard count <= KVLimits.bulkWritesMax else {
+            throw .refused(status: 400, text: "You can write a maximum of \(KVLimits.bulkWritesMax) keys")
+        }
+    }
+
+    static func check(bulkByteCount byteCount: Int) throws(KVError) {
+        guard byteCount <= KVLimits.bulkWriteByteCountMax else {
+            throw .refused(status: 413, text: "Total size of request exceeds the limit of 100MB")
+        }
+    }
+
     /// The second at which the entry is gone, or `nil` when it stays.
     static func expiration(of write: KVWrite, now: Int64) throws(KVError) -> Int64? {
         let ttlMin = KVLimits.expirationTtlMin

@@ -4,10 +4,18 @@
 /// made-up cursor could only show its maker a page of his own namespace. It finds the cursor of another
 /// listing.
 enum KVCursor {
-    private static let version: UInt8 = 1
+    struct Place {
+        /// The key that the page begins behind.
+        var key: [UInt8]
+        /// Where pages are short, every other one is empty: this tells which.
+        var followsEmptyPage: Bool
+    }
 
-    static func encode(after key: [UInt8], prefix: [UInt8]) -> String {
-        let bytes = [version] + checksum(prefix, key) + key
+    private static let version: UInt8 = 1
+    private static let versionBehindEmptyPage: UInt8 = 2
+
+    static func encode(after key: [UInt8], prefix: [UInt8], followsEmptyPage: Bool = false) -> String {
+        let bytes = [followsEmptyPage ? versionBehindEmptyPage : version] + checksum(prefix, key) + key
         let digits = Array("0123456789abcdef".utf8)
         var text: [UInt8] = []
         text.reserveCapacity(bytes.count * 2)
@@ -18,8 +26,7 @@ enum KVCursor {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// The key that the page begins behind.
-    static func decode(_ cursor: String, prefix: [UInt8]) throws(KVError) -> [UInt8] {
+    static func decode(_ cursor: String, prefix: [UInt8]) throws(KVError) -> Place {
         let invalid = KVError.refused(status: 400, text: "cursor is invalid")
         let text = Array(cursor.utf8)
         guard text.count.isMultiple(of: 2), text.count <= 2 * (5 + 512) else { throw invalid }
@@ -30,10 +37,10 @@ enum KVCursor {
             }
             bytes.append(high << 4 | low)
         }
-        guard bytes.count > 5, bytes[0] == version else { throw invalid }
+        guard bytes.count > 5, bytes[0] == version || bytes[0] == versionBehindEmptyPage else { throw invalid }
         let key = Array(bytes[5...])
         guard key.starts(with: prefix), Array(bytes[1..<5]) == checksum(prefix, key) else { throw invalid }
-        return key
+        return Place(key: key, followsEmptyPage: bytes[0] == versionBehindEmptyPage)
     }
 
     private static func value(ofDigit digit: UInt8) -> UInt8? {

@@ -127,6 +127,11 @@ package struct KVService: StoreService {
         var byteCount = value.count
         var share: Budget.Share?
         if message.value == nil, let body = call.body {
+            // What is refused whatever the value is needs no value.
+            do throws(KVError) { try namespace.check(Self.write(message, value: [], byteCount: 0)) } catch {
+                body.cancel()
+                throw Self.failure(.put, error)
+            }
             do throws(Budget.Refused) {
                 share = try await namespace.memory.incoming.acquire(KVLimits.valueByteCountMax)
             } catch {
@@ -145,13 +150,15 @@ package struct KVService: StoreService {
         // The share lasts until the value is stored.
         defer { withExtendedLifetime(share) {} }
         do throws(KVError) {
-            try await namespace.put(
-                KVWrite(
-                    key: message.key, value: value, expiration: message.expiration,
-                    expirationTtl: message.expirationTtl, metadata: message.metadata,
-                    valueByteCount: byteCount))
+            try await namespace.put(Self.write(message, value: value, byteCount: byteCount))
             return StoreReply(message: [])
         } catch { throw Self.failure(.put, error) }
+    }
+
+    private static func write(_ message: KVPutMessage, value: ArraySlice<UInt8>, byteCount: Int) -> KVWrite {
+        KVWrite(
+            key: message.key, value: value, expiration: message.expiration, expirationTtl: message.expirationTtl,
+            metadata: message.metadata, valueByteCount: byteCount)
     }
 
     private func delete(_ call: StoreCall) async throws -> StoreReply {

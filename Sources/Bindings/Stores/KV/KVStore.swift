@@ -1,4 +1,6 @@
+internal import Interfaces
 package import Stores
+package import System
 
 /// A tenant's key-value engine: namespaces by name.
 ///
@@ -23,6 +25,9 @@ package protocol KVStoreNamespace: Sendable {
         _ request: KVBulkRequest, byteCountMax: Int
     ) async throws(KVError) -> KVLookup<[KVRecord?]>
 
+    /// The checks that `put` begins with, for a value whose bytes aren't there yet.
+    func check(_ write: KVWrite) throws(KVError)
+
     /// Replaces all that was stored under the key. Durable when it returns.
     func put(_ write: KVWrite) async throws(KVError)
 
@@ -33,6 +38,83 @@ package protocol KVStoreNamespace: Sendable {
 
     /// Removes every entry. Durable when it returns.
     func removeAll() async throws(KVError)
+}
+
+/// What the control plane asks of a tenant's engine beyond what workers do (spec: kv, section 6).
+package protocol KVAdministration: KVStore {
+    /// All namespaces, in byte order of their ids.
+    func namespaces() async throws(KVAdministrationError) -> [KVNamespaceDescription]
+    func namespace(id: String) async throws(KVAdministrationError) -> KVNamespaceDescription
+    /// Durable when it returns. Other than `openNamespace`, it never takes one that is there.
+    func createNamespace(title: String) async throws(KVAdministrationError) -> KVNamespaceDescription
+    /// Who has it open keeps it. Configurations that name the old title find it as long as no other has that title.
+    func renameNamespace(id: String, title: String) async throws(KVAdministrationError) -> KVNamespaceDescription
+    /// Removes it with all its entries. Who has it open is refused from then on.
+    func deleteNamespace(id: String) async throws(KVAdministrationError)
+    /// For the entries of one namespace; never makes it.
+    func openNamespace(id: String) async throws(KVAdministrationError) -> any KVBulkNamespace
+    /// What all namespaces hold together.
+    func usage() async throws(KVAdministrationError) -> KVUsage
+}
+
+package struct KVNamespaceDescription: Equatable, Sendable {
+    /// 32 lowercase hex digits; never changes.
+    package let id: String
+    package let title: String
+    package let createdAt: UnixTime
+    package let usage: KVUsage
+}
+
+package enum KVAdministrationError: Error, Equatable, Sendable, CustomStringConvertible {
+    case notFound
+    case titleTaken
+    /// Empty, or more than 480 bytes.
+    case badTitle
+    case tooManyNamespaces
+    case overloaded
+    /// The disk's or the engine's failure; it stands in the log.
+    case failed
+
+    package var description: String {
+        switch self {
+        case .notFound: "namespace not found"
+        case .titleTaken: "a namespace with this account ID and title already exists"
+        case .badTitle: "a namespace's title has 1 to \(KVCatalog.titleByteCountMax) bytes"
+        case .tooManyNamespaces: "an account has at most \(KVLimits.namespacesMax) namespaces"
+        case .overloaded: "too much waits to be written; try again"
+        case .failed: "internal error"
+        }
+    }
+}
+
+/// Many writes in one transaction: all are acknowledged together, each is refused for itself.
+package protocol KVBulkNamespace: KVStoreNamespace {
+    /// Puts at most 10,000 pairs of 100 MB in all, in order: of two with the same key the later one stays. Durable when it returns.
+    ///
+    /// - Throws: `.refused` when it is too much at once, or the namespace is gone; `.overloaded` and `.failed` as `put`. Nothing is
+    ///   written then.
+    func put(_ writes: [KVWrite]) async throws(KVError) -> KVBulkOutcome
+    /// As above, for at most 10,000 keys.
+    func delete(_ keys: [[UInt8]]) async throws(KVError) -> KVBulkOutcome
+    func usage() async throws(KVError) -> KVUsage
+}
+
+/// `{successful_key_count, unsuccessful_keys}` of the REST API.
+package struct KVBulkOutcome: Equatable, Sendable {
+    package struct Failure: Equatable, Sendable {
+        package var key: [UInt8]
+        /// `.refused`, always.
+        package var error: KVError
+    }
+    package var successfulKeyCount = 0
+    /// In the request's order.
+    package var failures: [Failure] = []
+
+    package init() {}
+}
+
+extension KVStoreNamespace {
+    package func check(_ write: KVWrite) throws(KVError) {}
 }
 
 /// A namespace whose engine reads without waiting: a reactor asks it in place, without a task.

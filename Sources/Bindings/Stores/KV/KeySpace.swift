@@ -78,6 +78,50 @@ struct KeySpace: Sendable {
         }
     }
 
+    enum EntryKind { case plain, bucket, behind }
+
+    /// Lends what stands in the database, as it stands there, until `body` returns false.
+    func visitAll(
+        _ transaction: borrowing LMDBReadTransaction,
+        _ body: (_ kind: EntryKind, _ key: [UInt8], _ value: RawSpan) throws(LMDBError) -> Bool
+    ) throws(LMDBError) {
+        try transaction.withCursor(database) { cursor throws(LMDBError) in
+            var found = try cursor.moveToFirst()
+            while found {
+                let key = cursor.key
+                let kind: EntryKind =
+                    key[0] == Self.recordMark ? .behind : key.count == Self.bucketByteCount ? .bucket : .plain
+                guard try cursor.withEntry({ _, value throws(LMDBError) in try body(kind, key, value) }) else { return }
+                found = try cursor.moveToNext()
+            }
+        }
+    }
+
+    /// What all entries come to.
+    func usage(_ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> KVUsage {
+        var usage = KVUsage()
+        try transaction.withCursor(database) { cursor throws(LMDBError) in
+            var found = try cursor.moveToFirst()
+            while found {
+                let key = cursor.key
+                if key[0] == Self.recordMark { return }
+                if key.count == Self.bucketByteCount {
+                    for element in Bucket(cursor.value).elements {
+                        let record = try transaction.withValue(
+                            of: Self.recordKey(element.number), in: database
+                        ) { record throws(LMDBError) in KVUsage(key: key + element.rest, record) }
+                        usage = usage + (record ?? KVUsage())
+                    }
+                } else {
+                    let record = try cursor.withEntry { _, record throws(LMDBError) in KVUsage(key: key, record) }
+                    usage = usage + record
+                }
+                found = try cursor.moveToNext()
+            }
+        }
+        return usage
+    }
+
     // MARK: Writing
 
     func put(
@@ -97,6 +141,26 @@ struct KeySpace: Sendable {
             try transaction.put(Array(key.prefix(Self.bucketByteCount)), bucket.bytes, in: database)
         }
         try transaction.put(Self.recordKey(number), head: head, tail: tail, in: database)
+    }
+
+    /// Puts a bucket in order: each key once, and none without a record.
+    ///
+    /// - Parameter key: The bucket's own, 511 bytes.
+    func rewriteBucket(_ key: [UInt8], _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) -> Bool {
+        guard let old = try transaction.value(of: key, in: database) else { return false }
+        var bucket = Bucket([])
+        for element in Bucket(old).elements where bucket[element.rest] == nil {
+            if try transaction.contains(Self.recordKey(element.number), in: database) {
+                bucket[element.rest] = element.number
+            }
+        }
+        if bucket.bytes == old { return false }
+        if bucket.elements.isEmpty {
+            try transaction.delete(key, in: database)
+        } else {
+            try transaction.put(key, bucket.bytes, in: database)
+        }
+        return true
     }
 
     func delete(_ key: [UInt8], _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
@@ -123,7 +187,7 @@ struct KeySpace: Sendable {
         Bucket(try transaction.value(of: Array(key.prefix(Self.bucketByteCount)), in: database) ?? [])
     }
 
-    private static func recordKey(_ number: UInt64) -> [UInt8] {
+    static func recordKey(_ number: UInt64) -> [UInt8] {
         var key = [recordMark]
         key.append(bigEndian: number)
         return key
@@ -132,13 +196,18 @@ struct KeySpace: Sendable {
     private func nextRecordNumber(_ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) -> UInt64 {
         try transaction.withCursor(database) { cursor throws(LMDBError) in
             guard try cursor.moveToLast(), cursor.keyStarts(with: [Self.recordMark]) else { return 0 }
-            return cursor.key.bigEndian(at: 1) + 1
+            let last = cursor.key
+            guard last.count == 9 else { throw LMDBError("kv record", .corrupted) }
+            let lastNumber: UInt64 = last.bigEndian(at: 1)
+            let (number, overflow) = lastNumber.addingReportingOverflow(1)
+            guard !overflow else { throw LMDBError("kv record", .corrupted) }
+            return number
         }
     }
 }
 
 /// The keys that share their first 511 bytes: ten bytes for each, in order.
-private struct Bucket {
+struct Bucket {
     struct Element {
         /// What is behind the first 511 bytes: nothing or one byte.
         var rest: [UInt8]
@@ -151,6 +220,11 @@ private struct Bucket {
             let rest = bytes[start] == 0 ? [] : [bytes[start + 1]]
             elements.append(Element(rest: rest, number: bytes.bigEndian(at: start + 2)))
         }
+    }
+
+    /// Each key once, in byte order.
+    var isInOrder: Bool {
+        zip(elements, elements.dropFirst()).allSatisfy { $0.rest.lexicographicallyPrecedes($1.rest) }
     }
 
     static func rest(of key: [UInt8]) -> [UInt8] { Array(key[511...]) }

@@ -40,12 +40,13 @@ package final class EmbeddedQueueStore: QueueStore {
         let tables: QueueTables
         do {
             let now = clock.wallTime().milliseconds
-            let environment = environment
-            tables = try environment.requireFormat("queues 2", from: "queues 1") {
-                try QueueTables(environment)
-            } upgrade: { tables, transaction in
-                try tables.upgrade(at: now, transaction)
+            let (format, older) = ("queues 2", "queues 1")
+            try environment.checkFormat([format, older])
+            let opened = try QueueTables(environment)
+            try environment.requireFormat(format, upgradingFrom: [older]) { transaction in
+                try opened.upgrade(at: now, transaction)
             }
+            tables = opened
             try tables.restoreAges(in: environment)
         } catch {
             environment.close()

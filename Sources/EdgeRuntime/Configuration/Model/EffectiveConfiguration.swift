@@ -22,6 +22,7 @@ package struct EffectiveConfiguration: Sendable {
     package var durableObjects: DurableObjectSettings
     package var retention: RetentionSettings
     package var r2 = R2Settings()
+    package var kv = KVSettings()
     package var hooks: [Hook]
     /// All of them, disabled ones too, by name.
     package var workers: [WorkerConfiguration]

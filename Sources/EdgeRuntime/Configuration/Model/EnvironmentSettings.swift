@@ -95,6 +95,22 @@ package struct R2Settings: Equatable, Sendable {
     package init() {}
 }
 
+/// How a tenant's KV namespaces behave beyond what the product's paid plan does. 0 is without a limit.
+package struct KVSettings: Equatable, Sendable {
+    /// One write per second and key.
+    package var limitsWriteRate = false
+    /// Listings end their pages early.
+    package var hasShortPages = false
+    package var tenantBytesMax = 0
+    package var namespaceBytesMax = 0
+    package var readsPerDayMax = 0
+    package var putsPerDayMax = 0
+    package var deletesPerDayMax = 0
+    package var listsPerDayMax = 0
+
+    package init() {}
+}
+
 /// Something of the operator's that a deployment asks or tells.
 package struct Hook: Equatable, Sendable {
     package enum Point: String, CaseIterable, Sendable {
@@ -112,4 +128,24 @@ package struct Hook: Equatable, Sendable {
     package let point: Point
     package let action: Action
     package let timeout: Duration
+}
+
+/// What the stores of a tenant are opened with.
+package struct StoreSettings: Equatable, Sendable {
+    /// How far back databases can go; zero keeps no history.
+    package var timeTravel: Duration = .zero
+    package var kv = KVSettings()
+    package var r2 = R2Settings()
+
+    package init() {}
+}
+
+extension EffectiveConfiguration {
+    package var stores: StoreSettings {
+        var stores = StoreSettings()
+        stores.timeTravel = retention.timeTravel
+        stores.kv = kv
+        stores.r2 = r2
+        return stores
+    }
 }

@@ -21,6 +21,7 @@ struct EnvironmentReader {
         var durableObjects: DurableObjectSettings
         var retention: RetentionSettings
         var r2 = R2Settings()
+        var kv = KVSettings()
         var hooks: [Hook] = []
     }
 
@@ -37,6 +38,7 @@ struct EnvironmentReader {
         var settings = Settings(
             deploy: deploy, promoteFromPlace: promoteFromPlace, durableObjects: readDurableObjects(&reader),
             retention: readRetention(&reader))
+        settings.kv = readKV(&reader)
         settings.domain = readDomain(&reader)
         settings.listen = readListen(&reader)
         settings.tls = TLSReader(plain: settings.listen).read(&reader)
@@ -233,6 +235,21 @@ struct EnvironmentReader {
         guard var table = reader.table("r2") else { return R2Settings() }
         var settings = R2Settings()
         settings.limitsWriteRate = table.boolean("write_rate_limit")?.value ?? false
+        table.finish()
+        return settings
+    }
+
+    private func readKV(_ reader: inout TableReader) -> KVSettings {
+        guard var table = reader.table("kv") else { return KVSettings() }
+        var settings = KVSettings()
+        settings.limitsWriteRate = table.boolean("write_rate_limit")?.value ?? false
+        settings.hasShortPages = table.boolean("short_pages")?.value ?? false
+        settings.tenantBytesMax = table.size("bytes_max", in: 0...Int.max)?.value ?? 0
+        settings.namespaceBytesMax = table.size("namespace_bytes_max", in: 0...Int.max)?.value ?? 0
+        settings.readsPerDayMax = table.integer("reads_per_day", in: 0...Int.max)?.value ?? 0
+        settings.putsPerDayMax = table.integer("puts_per_day", in: 0...Int.max)?.value ?? 0
+        settings.deletesPerDayMax = table.integer("deletes_per_day", in: 0...Int.max)?.value ?? 0
+        settings.listsPerDayMax = table.integer("lists_per_day", in: 0...Int.max)?.value ?? 0
         table.finish()
         return settings
     }

@@ -71,7 +71,8 @@ struct Exchange {
     private func log(on connection: Connection, outcome: String) {
         guard !description.isEmpty else { return }
         let milliseconds = (connection.reactor.now - started).wholeNanoseconds / 10_000
-        connection.node.logger.log(
+        // The worker's own secrets in a URL, such as a token that it gave to a client.
+        connection.node.logger.redacting(route?.worker.pool.redactor).log(
             .info, description,
             [
                 ("status", "\(status)"), ("ms", "\(Double(milliseconds) / 100)"), ("outcome", outcome),

@@ -129,7 +129,9 @@ final class ControlStream: ChannelStream {
         var decoder = unsafe WireDecoder(Array(payload.dropFirst()))
         switch status {
         case 0: complete(.success(decoder.takeRest()))
-        case 1: complete(.failure(StreamReset(.exception, "\(try CallFailure(decoding: &decoder))")))
+        case 1:
+            let failure = try CallFailure(decoding: &decoder).redacted(by: channel.isolate.pool.redactor)
+            complete(.failure(StreamReset(.exception, "\(failure)")))
         default: throw .invalidValue("reply status", offset: 0)
         }
     }

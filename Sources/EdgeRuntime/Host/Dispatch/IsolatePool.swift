@@ -10,6 +10,8 @@ internal import Wire
 package final class IsolatePool: Sendable {
     package let configuration: IsolateConfiguration
     let slot: Int
+    /// Takes the worker's secrets out of what it says; `nil`: it has none.
+    let redactor: SecretRedactor?
     let logger: Logger
     private let specification: IsolateSpecification
     private let environment: PoolEnvironment
@@ -51,7 +53,9 @@ package final class IsolatePool: Sendable {
         self.configuration = configuration
         self.specification = specification
         self.environment = environment
+        redactor = SecretRedactor(configuration.secrets.map(\.value))
         logger = environment.logger.with("worker", configuration.worker).with("version", configuration.version)
+            .redacting(redactor)
         var rules = Autoscaler.Rules(minimum: size.min, maximum: max(1, size.min, size.max))
         rules.idleTimeout = size.idleTimeout
         state = Mutex(State(machine: PoolState(rules: rules)))
@@ -327,7 +331,9 @@ package final class IsolatePool: Sendable {
         case .output(let line):
             state.withLock { state in
                 // What it says before it was ever ready is the best reason for its end.
-                if case .starting? = state.machine.phase(of: isolate.id) { state.lastFailure = line }
+                if case .starting? = state.machine.phase(of: isolate.id) {
+                    state.lastFailure = redactor?.redact(line) ?? line
+                }
             }
             logger.log(.warning, line, [("isolate", "\(isolate.id)"), ("stream", "stderr")])
         case .nearLimit(let use):

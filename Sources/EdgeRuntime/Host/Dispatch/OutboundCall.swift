@@ -128,7 +128,7 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     private func fail(_ error: OutboundError) {
         guard !isOver else { return }
         isOver = true
-        call.channel.reactor.logger.log(
+        call.channel.reactor.logger.redacting(call.channel.isolate.pool.redactor).log(
             .info, "outbound fetch failed: \(error)", call.channel.isolate.logFields)
         call.answer(failure: CallFailure(error.message, name: error.name))
     }

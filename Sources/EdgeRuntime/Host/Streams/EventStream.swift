@@ -193,7 +193,7 @@ final class EventStream: ChannelStream {
             try unsafe owner.event(self, answered: message)
         case 1:
             var decoder = unsafe WireDecoder(Array(message))
-            let failure = try CallFailure(decoding: &decoder).shortened
+            let failure = try CallFailure(decoding: &decoder).redacted(by: channel.isolate.pool.redactor).shortened
             let passThrough = decoder.remainingByteCount > 0 ? try decoder.takeBool() : false
             let owner = owner
             self.owner = nil

@@ -17,42 +17,35 @@ extension LMDBEnvironment {
     ///   and older nodes refuse them.
     /// - Throws: `LMDBFormatError`, or the `LMDBError` of what couldn't be read.
     package func requireFormat(_ format: String, upgrading older: [String] = []) throws {
+        try requireFormat(format, upgradingFrom: older) { _ in }
+    }
+
+    /// As above. Files of an older format are first brought to `format` by `upgrade`, in the transaction that says so: after
+    /// a crash they are of one format or of the other.
+    package func requireFormat(
+        _ format: String, upgradingFrom older: [String], _ upgrade: (borrowing LMDBWriteTransaction) throws -> Void
+    ) throws {
         let database = try openDatabase("edge.format")
         let key = Array("format".utf8)
         let found = try read { transaction throws(LMDBError) in try transaction.value(of: key, in: database) }
-        guard let found else {
-            return try write { try $0.put(key, Array(format.utf8), in: database) }
-        }
-        let text = String(decoding: found, as: UTF8.self)
-        if older.contains(text) { return try write { try $0.put(key, Array(format.utf8), in: database) } }
-        guard text == format else {
+        let text = found.map { String(decoding: $0, as: UTF8.self) }
+        if text == format { return }
+        if let text, !older.contains(text) {
             throw LMDBFormatError(directory: directory, found: text, expected: format)
         }
+        try write { transaction in
+            if text != nil { try upgrade(transaction) }
+            try transaction.put(key, Array(format.utf8), in: database)
+        }
     }
-}
 
-extension LMDBEnvironment {
-    /// The same for files that may be of the format before: `upgrade` then brings them up to date, in the transaction that
-    /// notes the new format, so that an interrupted one begins anew.
-    ///
-    /// - Parameter open: Opens the databases of the store.
-    /// - Returns: what `open` returned.
-    package func requireFormat<Tables>(
-        _ format: String, from older: String, open: () throws -> Tables,
-        upgrade: (Tables, borrowing LMDBWriteTransaction) throws -> Void
-    ) throws -> Tables {
+    /// Refuses files of any other format, and leaves them as they are: for a store that opens its databases before it can
+    /// upgrade them.
+    package func checkFormat(_ formats: [String]) throws {
         let database = try openDatabase("edge.format")
         let key = Array("format".utf8)
         let found = try read { transaction throws(LMDBError) in try transaction.value(of: key, in: database) }
-        guard found == Array(older.utf8) else {
-            try requireFormat(format)
-            return try open()
-        }
-        let tables = try open()
-        try write { transaction in
-            try upgrade(tables, transaction)
-            try transaction.put(key, Array(format.utf8), in: database)
-        }
-        return tables
+        guard let text = found.map({ String(decoding: $0, as: UTF8.self) }), !formats.contains(text) else { return }
+        throw LMDBFormatError(directory: directory, found: text, expected: formats.first ?? "")
     }
 }

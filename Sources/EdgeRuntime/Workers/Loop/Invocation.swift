@@ -40,7 +40,10 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private var hasReplied = false
     private(set) var isRunning = true
     private(set) var isOver = false
-    private var callCount: UInt32 = 0
+    private var subrequestCount: UInt32 = 0
+    private var storeCallCount: UInt32 = 0
+    /// Calls of stores have a limit of their own, as in the node: a worker with few subrequests has these all the same.
+    private static let storeCallsMin: UInt32 = 1000
     private var logByteCount = 0
     /// Data points that its code has written.
     var dataPointCount = 0
@@ -408,11 +411,15 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         guard event != .startup else { throw WorkersError.globalScope }
         guard !isOver else { throw WorkersError.otherEvent }
         try Task.checkCancellation()
-        guard callCount < isolate.configuration.subrequestsMax else { throw WorkersError.tooManySubrequests }
+        let subrequestsMax = isolate.configuration.subrequestsMax
+        let isRefused =
+            call.kind.isForStore
+            ? storeCallCount >= max(Self.storeCallsMin, subrequestsMax) : subrequestCount >= subrequestsMax
+        guard !isRefused else { throw WorkersError.tooManySubrequests }
         guard call.message.count <= WireLimits.openPayloadBytesMax - CallPrefix.byteCount else {
             throw CallFailure("call of \(call.message.count) bytes is larger than the node takes at once")
         }
-        callCount += 1
+        if call.kind.isForStore { storeCallCount += 1 } else { subrequestCount += 1 }
         let outgoing = OutgoingCall(channel: channel, stream: channel.takeStream())
         channel.streams.insert(outgoing.stream, outgoing)
         if let body = call.body?.unreadSource as? IncomingBody, body.channel === channel, !body.isReply, canPassOn(body) {
