@@ -182,7 +182,7 @@ class Protocol(unittest.TestCase):
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{self.node.port}", "-tls1_3", "-crlf"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
             # A line of its own with K asks for new keys in both directions.
-            for line in (b"K\n", b"GET /hello HTTP/1.1\n", b"Host: localhost\n", b"Connection: close\n", b"\n"):
+            for line in (b"K\n", b"K\n", b"GET /hello HTTP/1.1\n", b"Host: localhost\n", b"Connection: close\n", b"\n"):
                 client.stdin.write(line)
                 client.stdin.flush()
                 time.sleep(0.1)

@@ -288,8 +288,12 @@ certificates = [{ certificate = "tls/b.pem", key = "tls/b.key" }, { certificate 
 
     def plain_port(self, node):
         """Of the address without TLS, which the ready line leaves out."""
-        found = re.search(r'address["=: ]+127\.0\.0\.1:(\d+)"?[, ]+"?scheme["=: ]+http\b(?!s)', node.log_text())
-        return int(found.group(1))
+        def find():
+            return re.search(r'address["=: ]+127\.0\.0\.1:(\d+)"?[, ]+"?scheme["=: ]+http\b(?!s)', node.log_text())
+
+        # The log is written behind the ready line's back.
+        wait_until(find, 20, node.log_text)
+        return int(find().group(1))
 
     def test_a_route_of_https_alone(self):
         certificates.make(self.folder, "a", ["localhost"])

@@ -14,6 +14,8 @@ static inline int edge_tls_set_minimum(SSL_CTX *context) { return SSL_CTX_set_mi
 static inline void edge_tls_set_modes(SSL_CTX *context) {
     SSL_CTX_set_mode(
         context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    // Otherwise one read would go on for as long as a peer sends records without data, such as new keys.
+    SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(context, 1);
 }
