@@ -132,7 +132,7 @@ let package = Package(
         room(
             "Releases", "Deploy/Releases",
             [
-                "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
+                "Host", "Configuration", "Caching", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
                 "StoresAnalytics", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),

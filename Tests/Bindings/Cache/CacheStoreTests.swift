@@ -33,7 +33,7 @@ private final class Fixture: Sendable {
     }
 
     func response(
-        _ url: String, scope: CacheScope = .zone, variant: Variant = Variant(), tags: [String] = []
+        _ url: String, scope: CacheScope = .zone("z"), variant: Variant = Variant(), tags: [String] = []
     ) -> StoredResponse {
         var headers = Headers()
         try? headers.set("x-url", url)
@@ -44,7 +44,7 @@ private final class Fixture: Sendable {
 
     @discardableResult
     func put(
-        _ store: EmbeddedResponseCache, _ url: String, _ body: [UInt8], scope: CacheScope = .zone,
+        _ store: EmbeddedResponseCache, _ url: String, _ body: [UInt8], scope: CacheScope = .zone("z"),
         variant: Variant = Variant(), tags: [String] = []
     ) async throws -> Bool {
         let fill = try #require(
@@ -60,7 +60,7 @@ private final class Fixture: Sendable {
     }
 
     func get(
-        _ store: EmbeddedResponseCache, _ url: String, scope: CacheScope = .zone, _ headers: Headers = Headers()
+        _ store: EmbeddedResponseCache, _ url: String, scope: CacheScope = .zone("z"), _ headers: Headers = Headers()
     ) async throws -> [UInt8]? {
         guard let hit = store.find(CacheKey(scope, url), for: headers) else { return nil }
         return try await bytes(store.body(of: hit, offset: 0, byteCount: hit.response.bodyByteCount))
@@ -105,9 +105,9 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         #expect(try await fixture.get(store, "http://a/x") == body)
         let again = try fixture.open()
         #expect(try await fixture.get(again, "http://a/x") == body)
-        #expect(again.find(CacheKey(.zone, "http://a/x"), for: Headers())?.response.headers["x-url"] == "http://a/x")
+        #expect(again.find(CacheKey(.zone("z"), "http://a/x"), for: Headers())?.response.headers["x-url"] == "http://a/x")
         #expect(try await fixture.get(again, "http://a/y") == nil)
-        let hit = try #require(again.find(CacheKey(.zone, "http://a/x"), for: Headers()))
+        let hit = try #require(again.find(CacheKey(.zone("z"), "http://a/x"), for: Headers()))
         if count > 10 {
             #expect(try fixture.bytes(await again.body(of: hit, offset: 3, byteCount: 5)) == Array(body[3..<8]))
         }
@@ -124,7 +124,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
             return (Variant(of: request, response: response), request)
         }
         for (scope, text) in [
-            (CacheScope.zone, "z"), (.named("n"), "n"), (.named("m"), "m"), (.worker("w", version: "1"), "w"),
+            (CacheScope.zone("z"), "z"), (.named("n"), "n"), (.named("m"), "m"), (.worker("w", version: "1"), "w"),
         ] {
             try await fixture.put(store, "http://a/", Array(text.utf8), scope: scope)
         }
@@ -142,8 +142,8 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         for number in 0..<16 { try await fixture.put(store, "http://v/", [1], variant: variant("l\(number)").0) }
         #expect(try await fixture.get(store, "http://v/", variant("de").1) == nil)
         #expect(try await fixture.get(store, "http://v/", variant("l0").1) == [1])
-        #expect(await store.remove(CacheKey(.zone, "http://v/")))
-        #expect(await store.remove(CacheKey(.zone, "http://v/")) == false)
+        #expect(await store.remove(CacheKey(.zone("z"), "http://v/")))
+        #expect(await store.remove(CacheKey(.zone("z"), "http://v/")) == false)
         #expect(try await fixture.get(store, "http://v/", variant("l0").1) == nil)
         #expect(fixture.files.count == 4)
     }
@@ -152,7 +152,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let fixture = Fixture()
         let store = try fixture.open()
         try await fixture.put(store, "http://a/", pattern(100_000))
-        let old = try #require(store.find(CacheKey(.zone, "http://a/"), for: Headers()))
+        let old = try #require(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()))
         let opened = await store.body(of: old, offset: 0, byteCount: 100_000)
         try await fixture.put(store, "http://a/", pattern(100_000, 1))
         #expect(try await fixture.get(store, "http://a/") == pattern(100_000, 1))
@@ -167,9 +167,9 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let store = try fixture.open { $0.byteCountMax = 500_000 }
         let cut = try #require(store.beginFill(fixture.response("http://a/"), length: 200_000, claim: nil))
         await cut.append(pattern(100_000))
-        #expect(store.find(CacheKey(.zone, "http://a/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
         #expect(await cut.commit() == false)
-        #expect(store.find(CacheKey(.zone, "http://a/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
         #expect(store.beginFill(fixture.response("http://b/"), length: 500_000, claim: nil) == nil)
         let grown = try #require(store.beginFill(fixture.response("http://b/"), length: nil, claim: nil))
         for _ in 0..<6 { await grown.append(pattern(100_000)) }
@@ -214,10 +214,10 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let store = try fixture.open { $0.byteCountMax = 10 * (10_000 + 1024) }
         for number in 0..<10 { try await fixture.put(store, "http://\(number)/", pattern(10_000)) }
         #expect(store.usage.entries == 10)
-        #expect(store.find(CacheKey(.zone, "http://0/"), for: Headers()) != nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://0/"), for: Headers()) != nil)
         try await fixture.put(store, "http://10/", pattern(10_000))
-        #expect(store.find(CacheKey(.zone, "http://0/"), for: Headers()) != nil)
-        #expect(store.find(CacheKey(.zone, "http://1/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://0/"), for: Headers()) != nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://1/"), for: Headers()) == nil)
         #expect(store.usage.entries == 10 && fixture.files.count == 10)
         #expect(try fixture.open { $0.entriesMax = 3 }.usage.entries == 3)
         // Long headers are in memory.
@@ -228,7 +228,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let fixture = Fixture()
         let store = try fixture.open { $0.memoryByteCountMax = 25_000 }
         func inMemory(_ url: String) throws -> Bool {
-            let hit = try #require(store.find(CacheKey(.zone, url), for: Headers()))
+            let hit = try #require(store.find(CacheKey(.zone("z"), url), for: Headers()))
             return store.bodyInMemory(of: hit, offset: 0, byteCount: hit.response.bodyByteCount) != nil
         }
         for number in 0..<3 { try await fixture.put(store, "http://\(number)/", pattern(10_000)) }
@@ -240,7 +240,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
                 false, true, true, false,
             ])
         #expect(store.usage.memoryByteCount == 20_000)
-        _ = await store.remove(CacheKey(.zone, "http://1/"))
+        _ = await store.remove(CacheKey(.zone("z"), "http://1/"))
         #expect(store.usage.memoryByteCount == 10_000)
     }
 
@@ -257,7 +257,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         #expect(try await fixture.get(store, "http://a/x") == nil)
         #expect(try await fixture.get(store, "http://a/z", scope: .named("n")) == [3])
         #expect(await fill.commit() == false)
-        #expect(store.find(CacheKey(.zone, "http://b/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://b/"), for: Headers()) == nil)
         // What comes after it is new.
         #expect(try await fixture.put(store, "http://b/", [4], tags: ["red"]))
         purge.everything = true
@@ -279,7 +279,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
                 #expect(try await fixture.put(store, url, body), "seed \(seed), step \(step)")
                 model[url] = body
             case 9..<13:
-                #expect(await store.remove(CacheKey(.zone, url)) == (model[url] != nil), "seed \(seed), step \(step)")
+                #expect(await store.remove(CacheKey(.zone("z"), url)) == (model[url] != nil), "seed \(seed), step \(step)")
                 model[url] = nil
             case 13:
                 var purge = CachePurge()
@@ -300,29 +300,29 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let fixture = Fixture()
         let store = try fixture.open()
         try await fixture.put(store, "http://a/", pattern(count))
-        let hit = try #require(store.find(CacheKey(.zone, "http://a/"), for: Headers()))
+        let hit = try #require(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()))
         var newer = hit.response
         newer.storedAt += 5_000
         try newer.headers.set("x-new", "1")
         await store.refresh(hit, with: newer)
         for store in [store, try fixture.open()] {
-            let found = try #require(store.find(CacheKey(.zone, "http://a/"), for: Headers()))
+            let found = try #require(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()))
             #expect(found.response == newer)
             #expect(try await fixture.get(store, "http://a/") == pattern(count))
         }
-        _ = await store.remove(CacheKey(.zone, "http://a/"))
+        _ = await store.remove(CacheKey(.zone("z"), "http://a/"))
         await store.refresh(hit, with: newer)
-        #expect(store.find(CacheKey(.zone, "http://a/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
         #expect(fixture.files.isEmpty)
     }
 
     @Test func `of many who want to fill a key one may`() async throws {
         let fixture = Fixture()
         let store = try fixture.open()
-        let key = CacheKey(.zone, "http://a/")
+        let key = CacheKey(.zone("z"), "http://a/")
         let first = try #require(await store.claim(key))
         #expect(store.tryClaim(key) == nil)
-        let other = await store.claim(CacheKey(.zone, "http://b/"))
+        let other = await store.claim(CacheKey(.zone("z"), "http://b/"))
         #expect(other != nil)
         await withTaskGroup(of: Bool.self) { group in
             for _ in 0..<50 { group.addTask { await store.claim(key) == nil } }

@@ -20,7 +20,23 @@ import Workers
     }
 
     func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
-        try await router.respond(to: request, env: env, context: context)
+        if let answer = try await Self.passOn(request, context) { return answer }
+        return try await router.respond(to: request, env: env, context: context)
+    }
+
+    /// `/through/PORT/…` and `/around/PORT/…`, in any method, are the same request to `http://127.0.0.1:PORT/…`: the one never
+    /// by way of the cache of `fetch`, the other always.
+    private static func passOn(_ request: Request, _ context: ExecutionContext) async throws -> Response? {
+        let parts = request.url.path.split(separator: "/", maxSplits: 2).map(String.init)
+        guard parts.count == 3, ["through", "around"].contains(parts[0]) else { return nil }
+        let query = request.url.query.map { "?\($0)" } ?? ""
+        var headers = request.headers
+        for (name, _) in request.headers where name.hasPrefix("cf-") || name == "host" { headers.delete(name) }
+        var copy = try Request(
+            "http://127.0.0.1:\(parts[1])/\(parts[2])\(query)", method: request.method, headers: headers, body: request.body)
+        copy.redirect = .manual
+        copy.cache = parts[0] == "through" ? CacheOptions(mode: .noStore) : CacheOptions(everything: true)
+        return try await context.fetch(copy)
     }
 
     /// Notes each message in KV under `seen/<body>`, with the number of deliveries. A body that starts with `fail` is

@@ -10,7 +10,7 @@ struct CacheFiles: Sendable {
 
     /// A body up to here stands in the entry's own file.
     static let inlineBytesMax = 64 << 10
-    private static let magic = Array("edgecac1".utf8)
+    private static let magic = Array("edgecac2".utf8)
     /// Magic, the description's length, the inline body's length (-1: it has a file of its own).
     private static let prefixByteCount = 16
     private static let descriptionBytesMax = 4 << 20

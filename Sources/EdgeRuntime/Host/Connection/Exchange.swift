@@ -44,6 +44,10 @@ struct Exchange {
     var cacheStatus: CacheStatus?
     /// What the answer fills when it can be kept.
     var cacheFill: PendingCacheFill?
+    /// The message that the worker gets instead of the client's own: it is asked whether what is stored still holds.
+    var question: [UInt8]?
+    /// What an answer other than an error puts out of date.
+    var invalidation: CacheInvalidation?
     /// Whom the client asked, for error pages.
     var host = ""
     /// Whether an error is best shown as a page.
