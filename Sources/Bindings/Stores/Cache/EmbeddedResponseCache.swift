@@ -261,6 +261,9 @@ package final class EmbeddedResponseCache: ResponseCache {
         await pool.run { for id in ids { files.remove(id) } }
     }
 
+    /// What was stored as `id` turned out to be more than it said it was.
+    func retract(_ id: UInt64) { forget([id]) }
+
     private func forget(_ ids: [UInt64]) {
         state.withLock { state in for id in ids { state.index.remove(id) } }
         let files = files

@@ -87,8 +87,11 @@ package final class CacheClaim: Sendable {
 
 /// A response on its way into the store. One writer at a time; dropping it gives it up.
 package protocol CacheFilling: AnyObject, Sendable {
-    /// Adds to the body. A body that turns out too large, or a disk that refuses it, ends the fill and nothing else.
-    func append(_ piece: [UInt8]) async
+    /// Adds to the body. A body that turns out too large, or a disk that refuses it, ends the fill and nothing else; more than
+    /// was announced makes nothing of what was kept.
+    ///
+    /// - Returns: whether that was the last of as much as was announced.
+    @discardableResult func append(_ piece: [UInt8]) async -> Bool
     /// The body is complete: from now on the response is found.
     ///
     /// - Returns: whether it is kept.

@@ -60,7 +60,10 @@ struct CachedFetch: Sendable {
         }
         if options.mode == .noStore { return try await pass(as: .bypass) }
         if options.mode == nil, let answer = await answerFromCache(cache, key) { return answer }
-        guard isFilling else { return try await pass(as: .miss) }
+        // Other answers than the whole response are passed on when nothing is stored.
+        guard isForWhole || isAnsweredFromWhole && find(cache, key)?.response.hasValidator == true else {
+            return try await pass(as: .miss)
+        }
         if let claim = await cache.claim(key) { return try await fill(cache, key, claim) }
         guard !Task.isCancelled else { throw .cancelled }
         if options.mode == nil, let answer = await answerFromCache(cache, key) { return answer }
@@ -87,12 +90,14 @@ struct CachedFetch: Sendable {
         cache.invalidate(keys.map { CacheKey(.zone(zone), $0) })
     }
 
-    /// Whether the answer to this request can be the whole response: others are passed on when nothing is stored.
-    private var isFilling: Bool {
-        !isHead
-            && !["range", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since"].contains {
-                request.headers.has($0)
-            }
+    /// Whether the answer to this request is the whole response, or none.
+    private var isForWhole: Bool {
+        isAnsweredFromWhole && !["range", "if-none-match", "if-modified-since"].contains { request.headers.has($0) }
+    }
+
+    /// Whether it follows from the whole response.
+    private var isAnsweredFromWhole: Bool {
+        !isHead && !["if-match", "if-unmodified-since"].contains { request.headers.has($0) }
     }
 
     private func rule(_ milliseconds: Int64, askedAt: Int64) -> StorageRule {
@@ -119,7 +124,7 @@ struct CachedFetch: Sendable {
         case .fresh: return await serve(hit, from: cache, as: .hit)
         case .stale(mayServeWhileAsking: true, _):
             guard let answer = await serve(hit, from: cache, as: .updating) else { return nil }
-            if isFilling, let claim = cache.tryClaim(key) { askBehindTheBack(cache, key, claim) }
+            if isAnsweredFromWhole, let claim = cache.tryClaim(key) { askBehindTheBack(cache, key, claim) }
             return answer
         case .stale: return nil
         }
@@ -137,7 +142,8 @@ struct CachedFetch: Sendable {
     /// The request that started this has its answer; nobody waits, and the claim allows one such task for each key.
     private func askBehindTheBack(_ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim) {
         Task {
-            guard case .stream(let source)? = try? await fill(cache, key, claim).body else { return }
+            let answer = try? await fill(cache, key, claim, isBehindTheBack: true)
+            guard case .stream(let source)? = answer?.body else { return }
             do { while try await source.next() != nil {} } catch { source.cancel() }
         }
     }
@@ -157,13 +163,16 @@ struct CachedFetch: Sendable {
     }
 
     private func fill(
-        _ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim?
+        _ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim?, isBehindTheBack: Bool = false
     ) async throws(OutboundError) -> Answer {
         defer { withExtendedLifetime(claim) {} }
         let stale = find(cache, key)
         var question = request
         let isValidating = options.mode != .reload && stale?.response.hasValidator == true
-        if isValidating { question.headers = StoredResponse.validating(stale?.response, request.headers) }
+        // What comes is to be kept, so it must be the whole; what the client wants of that is seen to here.
+        if isValidating || isBehindTheBack {
+            question.headers = StoredResponse.validating(isValidating ? stale?.response : nil, request.headers)
+        }
         let askedAt = now
         let response: OutboundResponse
         do throws(OutboundError) {
