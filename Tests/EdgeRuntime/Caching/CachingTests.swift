@@ -106,7 +106,11 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
             (200, [("cdn-cache-control", "max-age=60,"), ("cache-control", "no-store")], .skip(.noStore)),
             (200, [("cdn-cache-control", ""), ("cache-control", "no-store")], .skip(.noStore)),
             (
-                200, [("cdn-cache-control", "max-age=60;a=?1, b=(1 2), c=:YQ==:, d=\"x\\\"\", e=1.5"), ("cache-control", "no-store")],
+                200,
+                [
+                    ("cdn-cache-control", "max-age=60;a=?1, b=(1 2), c=:YQ==:, d=\"x\\\"\", e=1.5"),
+                    ("cache-control", "no-store"),
+                ],
                 .store(StorageTerms(lifetime: 60))
             ),
             // For those who know the status (RFC 9111 §5.2.2.3).
@@ -327,7 +331,8 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
 
     @Test func `leaves out what belongs to one connection or to the node`() {
         let stored = Self.response(
-            60, [("connection", "x-hop, close"), ("x-hop", "1"), ("keep-alive", "5"), ("proxy-authenticate", "a"), ("te", "x")]
+            60,
+            [("connection", "x-hop, close"), ("x-hop", "1"), ("keep-alive", "5"), ("proxy-authenticate", "a"), ("te", "x")]
                 + [("upgrade", "h2"), ("x-accel-expires", "1"), ("cf-ray", "x"), ("x-kept", "1")])
         #expect(Set(stored.headers.map(\.name)) == ["etag", "x-a", "x-kept", "date"])
         let served = ServedResponse(
@@ -350,16 +355,19 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
 }
 
 @Suite struct `An answer to a request that changes something` {
-    @Test(arguments: [
-        (200, [], ["http://a/x"]), (302, [("location", "/y#part")], ["http://a/x", "http://a/y"]),
-        (201, [("content-location", "z")], ["http://a/x", "http://a/z"]),
-        (201, [("location", "http://b/y")], ["http://a/x"]), (404, [("location", "/y")], []), (500, [], []),
-    ] as [(Int, [(String, String)], [String])])
+    @Test(
+        arguments: [
+            (200, [], ["http://a/x"]), (302, [("location", "/y#part")], ["http://a/x", "http://a/y"]),
+            (201, [("content-location", "z")], ["http://a/x", "http://a/z"]),
+            (201, [("location", "http://b/y")], ["http://a/x"]), (404, [("location", "/y")], []), (500, [], []),
+        ] as [(Int, [(String, String)], [String])])
     func `puts out of date what it names`(_ status: Int, _ fields: [(String, String)], _ expected: [String]) {
         #expect(OutdatedURLs.of("http://a/x", status: status, headers: headers(fields)) == expected)
     }
 
-    @Test(arguments: [("GET", false), ("HEAD", false), ("OPTIONS", false), ("TRACE", false), ("POST", true), ("M-SEARCH", true)])
+    @Test(arguments: [
+        ("GET", false), ("HEAD", false), ("OPTIONS", false), ("TRACE", false), ("POST", true), ("M-SEARCH", true),
+    ])
     func `is told by its method`(_ method: String, _ mayChange: Bool) {
         #expect(OutdatedURLs.mayChange(method) == mayChange)
     }
@@ -401,7 +409,16 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
         (purge { $0.tags = ["two"] }, false), (purge { $0.hosts = ["a.b"] }, true), (purge { $0.hosts = ["b"] }, false),
         (purge { $0.prefixes = ["a.b"] }, true), (purge { $0.prefixes = ["a.b/c"] }, true),
         (purge { $0.prefixes = ["a.b/c/"] }, true), (purge { $0.prefixes = ["a.b/c/d"] }, true),
-        (purge { $0.everything = true; $0.zone = "a.b" }, true), (purge { $0.everything = true; $0.zone = "x.y" }, false),
+        (
+            purge {
+                $0.everything = true; $0.zone = "a.b"
+            }, true
+        ),
+        (
+            purge {
+                $0.everything = true; $0.zone = "x.y"
+            }, false
+        ),
         (purge { $0.prefixes = ["a.b/c/de"] }, false), (purge { $0.prefixes = ["a"] }, false), (CachePurge(), false),
     ])
     func `covers what it names`(_ purge: CachePurge, _ expected: Bool) {

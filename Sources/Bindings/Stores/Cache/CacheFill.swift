@@ -1,4 +1,5 @@
 internal import Caching
+internal import Glibc
 internal import Observability
 internal import Stores
 internal import Synchronization
@@ -67,8 +68,10 @@ final class CacheFill: CacheFilling {
             guard !state.isOver else { return }
             let bytes = state.buffer
             state.buffer = []
-            if state.file == nil { state.file = try store.files.createBody(id) }
-            try state.file?.writeAll(bytes, on: "a cached body")
+            let file: Descriptor
+            if let opened = state.file.take() { file = opened } else { file = try store.files.createBody(id) }
+            try store.files.write(bytes, to: file)
+            state.file = consume file
         }
     }
 
@@ -126,6 +129,7 @@ final class CacheFill: CacheFilling {
 
     private func fail(_ error: SystemError) {
         store.logger.log(.warning, "a response can't be cached: \(error)")
+        if error.errno == ENOSPC || error.errno == EDQUOT { store.giveWay() }
         abort()
     }
 }

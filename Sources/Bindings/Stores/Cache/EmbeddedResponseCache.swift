@@ -54,9 +54,9 @@ package final class EmbeddedResponseCache: ResponseCache {
 
     /// Opens the store, or makes it; reads the description of each entry, and blocks as long.
     package init(
-        directory: String, clock: any NodeClock, logger: Logger, options: Options = Options()
+        directory: String, clock: any NodeClock, logger: Logger, options: Options = Options(), faults: CacheFaults = .none
     ) throws(SystemError) {
-        files = try CacheFiles(root: directory)
+        files = try CacheFiles(root: directory, faults: faults)
         self.options = options
         self.logger = logger.with("store", "cache")
         self.clock = clock
@@ -218,6 +218,17 @@ package final class EmbeddedResponseCache: ResponseCache {
         if !state.withLock({ $0.index.update(hit.id, response) }) { forget([hit.id]) }
     }
 
+    /// The disk is full: others may need what is kept here more. A tenth of it goes.
+    func giveWay() {
+        let ids = state.withLock { state in
+            var options = options
+            options.byteCountMax = state.index.byteCount - state.index.byteCount / 10 - 1
+            return state.index.evict(options)
+        }
+        let files = files
+        pool.submit { for id in ids { files.remove(id) } }
+    }
+
     // MARK: Removing
 
     package func remove(_ key: CacheKey) async -> Bool {
@@ -255,7 +266,7 @@ package final class EmbeddedResponseCache: ResponseCache {
     }
 
     /// Gone for good when it returns: a node that starts anew must not find it.
-    private func unlink(_ ids: [UInt64]) async {
+    func unlink(_ ids: [UInt64]) async {
         guard !ids.isEmpty else { return }
         let files = files
         await pool.run { for id in ids { files.remove(id) } }
@@ -264,7 +275,7 @@ package final class EmbeddedResponseCache: ResponseCache {
     /// What was stored as `id` turned out to be more than it said it was.
     func retract(_ id: UInt64) { forget([id]) }
 
-    private func forget(_ ids: [UInt64]) {
+    func forget(_ ids: [UInt64]) {
         state.withLock { state in for id in ids { state.index.remove(id) } }
         let files = files
         pool.submit { for id in ids { files.remove(id) } }

@@ -28,7 +28,8 @@ struct CachedFetch: Sendable {
     ///   - url: what the response is known by.
     ///   - zone: whose cache it is.
     init(
-        _ request: OutboundRequest, url: String, zone: String, options: CacheOptions, cache: (any ResponseCache)?, clock: any NodeClock,
+        _ request: OutboundRequest, url: String, zone: String, options: CacheOptions, cache: (any ResponseCache)?,
+        clock: any NodeClock,
         policy: OutboundPolicy, outbound: OutboundClient
     ) {
         self.request = request
