@@ -44,7 +44,7 @@ struct Transport: ~Copyable {
         while !buffer.isEmpty {
             let written = unsafe buffer.withReadable { bytes -> Int in
                 // SAFETY: send reads only the bytes that the buffer lends.
-                unsafe send(descriptor.rawValue, bytes.baseAddress, bytes.count, flags)
+                unsafe Glibc.send(descriptor.rawValue, bytes.baseAddress, bytes.count, flags)
             }
             if written > 0 {
                 let wasAll = written == buffer.readableByteCount
@@ -60,6 +60,20 @@ struct Transport: ~Copyable {
             }
         }
         return .moved(total)
+    }
+
+    /// Sends what it can of the `last` bytes of an array.
+    func send(_ bytes: [UInt8], last count: Int) -> TransferResult {
+        while true {
+            // SAFETY: send reads only the bytes that the array lends.
+            let sent = unsafe bytes.withUnsafeBytes { bytes in
+                let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes.suffix(count))
+                return unsafe Glibc.send(descriptor.rawValue, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+            }
+            if sent >= 0 { return .moved(sent) }
+            if errno == EINTR { continue }
+            return errno == EAGAIN || errno == EWOULDBLOCK ? .wouldBlock : .closed
+        }
     }
 
     /// Sends bytes of a file without copying them through this process.

@@ -154,6 +154,9 @@ extension Connection: BodyConsumer {
 
     // MARK: Bodies
 
+    /// From here on copying a body costs more than one more system call.
+    private static let apartBytesMin = 16 << 10
+
     /// Sends `body` behind the head.
     func startResponseBody(_ body: ReplyBody) {
         if case .dropped = responseBody {
@@ -169,6 +172,10 @@ extension Connection: BodyConsumer {
         }
         switch body {
         case .stored(.bytes(let bytes)):
+            if case .length(bytes.count) = responseBody, bytes.count >= Self.apartBytesMin {
+                responseBody = .bytes(bytes, left: bytes.count)
+                return markDirty()
+            }
             unsafe bytes.withUnsafeBytes { unsafe receive($0) }
             if phase == .exchanging { finish() }
         case .stored(.file(let slice)):
@@ -201,7 +208,7 @@ extension Connection: BodyConsumer {
             unsafe output.append(bytes)
             output.appendChunkEnd()
         case .untilClose: unsafe output.append(bytes)
-        case .dropped, .none, .complete, .file: break
+        case .dropped, .none, .complete, .file, .bytes: break
         }
         took(bodyBytes: bytes.count)
         markDirty()

@@ -135,12 +135,17 @@ enum ResponseBody {
     /// The answer has no body on the wire (HEAD, 304): what comes is dropped.
     case dropped
     case file(FileSlice, offset: Int64, left: Int)
+    /// A large body in memory, sent from where it is.
+    case bytes([UInt8], left: Int)
     /// All of it is in the output buffer or sent.
     case complete
 
-    var hasFile: Bool {
-        if case .file = self { return true }
-        return false
+    /// Whether it isn't copied to the output, but sent behind it from where it is.
+    var isApart: Bool {
+        switch self {
+        case .file, .bytes: true
+        case .none, .length, .chunked, .untilClose, .dropped, .complete: false
+        }
     }
 
     var isComplete: Bool {

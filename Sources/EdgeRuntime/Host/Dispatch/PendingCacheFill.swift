@@ -2,6 +2,7 @@ internal import Caching
 internal import HTTP
 internal import Interfaces
 internal import Stores
+internal import System
 internal import Wire
 
 /// What a request asks of the cache in front of its worker.
@@ -107,7 +108,7 @@ final class PendingCacheFill {
 
 /// A request to a worker that nobody waits for: it makes anew what the cache has, and what may be used meanwhile.
 /// Reactor thread only.
-final class CacheRefresh: Dispatchable, EventOwner {
+final class CacheRefresh: Dispatchable, EventOwner, Ticker, @unchecked Sendable {  // Its task runs on the reactor only.
     private let pending: PendingCacheFill
     private let route: RouteTarget
     private let message: [UInt8]
@@ -122,12 +123,27 @@ final class CacheRefresh: Dispatchable, EventOwner {
 
     private var now: Int64 { reactor.clock.wallTime().milliseconds }
 
+    /// While it holds the claim, others who need the response anew wait for it: a worker that hangs must not keep it.
+    private static let durationMax = Duration.seconds(60)
+    private weak var event: EventStream?
+    private var deadline = Instant(nanoseconds: .max)
+
+    func tick(_ now: Instant) {
+        guard now >= deadline else { return }
+        end()
+        event?.abandon(.cancelled)
+    }
+
+    private func end() { reactor.removeTicker(self) }
+
     // MARK: Dispatchable
 
     var isAbandoned: Bool { false }
 
     func dispatch(on channel: Channel) {
-        _ = channel.open(
+        deadline = reactor.now + Self.durationMax
+        reactor.addTicker(self)
+        event = channel.open(
             .fetch, flags: .end,
             make: {
                 EventStream(
@@ -139,17 +155,19 @@ final class CacheRefresh: Dispatchable, EventOwner {
 
     // What is stale stays until somebody asks again.
     func refuse(_ reason: Refusal) {}
-    func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) {}
-    func event(_ event: EventStream, wasReset reason: StreamReset) {}
+    func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) { end() }
+    func event(_ event: EventStream, wasReset reason: StreamReset) { end() }
 
     func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
         let head = try ReplyHead(reading: unsafe message.bytes)
         let body = try event.replyBody(head)
         guard let fill = try fill(head, unsafe Array(message)) else {
+            end()
             body?.cancel(.cancelled)
             return
         }
         guard let body else {
+            end()
             Task { await fill.commit() }
             return
         }
@@ -159,6 +177,7 @@ final class CacheRefresh: Dispatchable, EventOwner {
         // Ends with the body.
         Task(executorPreference: reactor) {
             do { while try await filling.next() != nil {} } catch { filling.cancel() }
+            self.end()
         }
     }
 
