@@ -182,7 +182,9 @@ let package = Package(
             path: "Tests/Support/NodeStandIn", swiftSettings: strict),
         tests(
             "HostTests", "EdgeRuntime/Host",
-            ["Host", "Curl", "HTTP", "Interfaces", "Isolates", "Observability", "Stores", "System", "Wire"]),
+            [
+                "Host", "Caching", "Curl", "HTTP", "Interfaces", "Isolates", "Observability", "Stores", "System", "Wire",
+            ]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
