@@ -134,7 +134,7 @@ let package = Package(
         room(
             "Releases", "Deploy/Releases",
             [
-                "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
+                "Host", "Configuration", "Caching", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
                 "StoresAnalytics", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
@@ -190,7 +190,9 @@ let package = Package(
             path: "Tests/Support/NodeStandIn", swiftSettings: strict),
         tests(
             "HostTests", "EdgeRuntime/Host",
-            ["Host", "Curl", "HTTP", "Interfaces", "Isolates", "Observability", "Stores", "System", "Wire"]),
+            [
+                "Host", "Caching", "Curl", "HTTP", "Interfaces", "Isolates", "Observability", "Stores", "System", "Wire",
+            ]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),

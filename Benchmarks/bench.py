@@ -68,6 +68,32 @@ def cpu_seconds(pids):
     return total / 1e9
 
 
+CACHED = """format = 1
+tenant = "bench"
+compatibility_date = "2026-08-01"
+[workers.front]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+r2 = [{ binding = "R2", resource = "files" }]
+cache = { enabled = true, rules = [{ path = "/r2/*", bypass = true }] }
+"""
+
+
+QUEUED = """format = 1
+tenant = "bench"
+compatibility_date = "2026-08-01"
+[workers.front]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+kv = [{ binding = "KV", resource = "kv" }]
+limits = { subrequests = 10000 }
+isolates = { min = 1, max = 1 }
+[workers.front.queues]
+produce = [{ binding = "QUEUE", queue = "bench" }]
+consume = [{ queue = "bench", batch = 100, timeout = "1s" }]
+"""
+
+
 class Server:
     """A server under load, ours or a peer's: the processes whose CPU time counts, and where to ask."""
 
@@ -121,10 +147,12 @@ class Bench:
                     access_log off; sendfile on; keepalive_requests 1000000000; client_body_temp_path {self.work}/body;
                     proxy_temp_path {self.work}/p; fastcgi_temp_path {self.work}/f; uwsgi_temp_path {self.work}/u;
                     scgi_temp_path {self.work}/s; default_type application/octet-stream;
+                    proxy_cache_path {self.work}/pages levels=1:2 keys_zone=pages:10m; proxy_cache_valid 200 1h;
                     server {{
                         listen 127.0.0.1:{port} reuseport;
                         location /hello {{ return 200 "hello"; }}
                         location /files/ {{ alias {self.work}/files/; }}
+                        location /cached/ {{ proxy_pass http://127.0.0.1:{port}/files/; proxy_cache pages; }}
                     }}
                 }}""")
         os.makedirs(os.path.join(self.work, "files"), exist_ok=True)
@@ -242,6 +270,111 @@ backend back
         if deno:
             self.compare("the same against deno", "", edge, deno, "/hello", 64)
 
+    def cache(self):
+        """A page that stands in the cache in front of the worker, beside one in nginx's `proxy_cache`."""
+        os.environ["EDGE_PRODUCTS"] = self.options.products
+        from projects import Project
+        nginx = self.nginx()
+        with Project(CACHED, {"dev": "format = 1\n"}) as project:
+            node = project.dev("--no-log-requests", "--log-level", "error").start()
+            self.children.append(node.process)
+            edge = Server("edge", [node.process.pid], node.port)
+            for title, size in [("4 KiB", 4 << 10), ("64 KiB", 64 << 10), ("1 MiB", 1 << 20)]:
+                name, data = f"page-{size}", os.urandom(size)
+                with open(os.path.join(self.work, "files", name), "wb") as file:
+                    file.write(data)
+                node.request("PUT", f"/r2/{name}", data)
+                for server, path in ((edge, f"/r2-cached/{name}"), (nginx, f"/cached/{name}")):
+                    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+                    for _ in range(2):
+                        connection.request("GET", path)
+                        answer = connection.getresponse()
+                        if answer.read() != data:
+                            raise RuntimeError(f"{server.name}{path} is not what was stored")
+                    connection.close()
+                    if server is edge and answer.getheader("CF-Cache-Status") != "HIT":
+                        raise RuntimeError(f"{path} doesn't come from the cache")
+                self.compare(f"cached page of {title}, 64 connections", "<= 1.0 x nginx proxy_cache", edge, nginx,
+                             f"/r2-cached/{name}", 64, peer_path=f"/cached/{name}")
+
+    def queue(self):
+        """Messages sent one by one by a handler, 64 in flight, until the last one is acknowledged by its consumer; beside a
+        stream of redis that syncs each write, 64 clients that add, and a group that reads and acknowledges."""
+        if not shutil.which("redis-server"):
+            print("bench: no queue row, redis-server is not installed", file=sys.stderr)
+            return
+        os.environ["EDGE_PRODUCTS"] = self.options.products
+        from projects import Project
+        project = Project(QUEUED, {"dev": "format = 1\n"})
+        node = project.dev("--no-log-requests", "--log-level", "error").start()
+        self.children.append(node.process)
+        edge = Server("edge", [node.process.pid], node.port)
+        port = free_port()
+        home = os.path.join(self.work, "redis")
+        os.makedirs(home)
+        self.spawn(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", home, "--appendonly", "yes",
+                    "--appendfsync", "always", "--save", ""])
+        wait_for_port(port)
+        count, ours, theirs = 8_000, [], []
+        connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=600)
+        for number in range(self.options.rounds + 1):
+            connection.request("GET", f"/bench/queue/{count}/64")
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            if answer.status != 200:
+                raise RuntimeError(f"/bench/queue: {answer.status} {text[:200]}")
+            pair = count / (float(text.split()[0]) / 1000), self.redis_stream(port, f"s{number}", count)
+            if number:  # The first round warms up.
+                ours.append(pair[0])
+                theirs.append(pair[1])
+        connection.close()
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs))
+        self.row("durable queue messages, sent to acknowledged", f"{ratio:.2f} x redis streams", ">= 1.0",
+                 f"{statistics.median(ours):,.0f}/s vs {statistics.median(theirs):,.0f}/s, 100 messages to a batch")
+        node.stop()
+        project.__exit__()
+
+    @staticmethod
+    def redis_stream(port, stream, count):
+        """Messages per second from the first XADD to the last XACK."""
+        client = socket.create_connection(("127.0.0.1", port))
+        reader = client.makefile("rb")
+
+        def value():
+            line = reader.readline()
+            kind, rest = line[:1], line[1:-2]
+            if kind == b"-":
+                raise RuntimeError(f"redis: {rest.decode()}")
+            if kind == b"$":
+                return None if rest == b"-1" else reader.read(int(rest) + 2)[:-2]
+            if kind == b"*":
+                return None if rest == b"-1" else [value() for _ in range(int(rest))]
+            return rest
+
+        def ask(*words):
+            words = [word if isinstance(word, bytes) else word.encode() for word in words]
+            client.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+            return value()
+
+        ask("XGROUP", "CREATE", stream, "g", "$", "MKSTREAM")
+        started = time.perf_counter()
+        sender = subprocess.Popen(
+            ["redis-benchmark", "-p", str(port), "-c", "64", "-n", str(count), "-q", "XADD", stream, "*", "m", "m" * 100],
+            stdout=subprocess.DEVNULL)
+        done = 0
+        while done < count:
+            found = ask("XREADGROUP", "GROUP", "g", "c", "COUNT", "100", "BLOCK", "1000", "STREAMS", stream, ">")
+            if not found:
+                if sender.poll() is not None:
+                    raise RuntimeError(f"redis gave {done} of {count} messages")
+                continue
+            names = [entry[0] for entry in found[0][1]]
+            done += ask("XACK", stream, "g", *names) and len(names)
+        elapsed = time.perf_counter() - started
+        sender.wait(60)
+        client.close()
+        return count / elapsed
+
     def many(self):
         edge = self.edge("HelloWorker", "--isolates", "1", "--concurrency", "1024")
         self.compare("hello, 2,000 connections", "<= 1.5 x nginx", edge, self.nginx(), "/hello", 2000)
@@ -336,14 +469,16 @@ backend back
         binding("D1 point select inside a handler", ">= 40,000/s", "d1-select", 50_000, 64)
         binding("the same, one by one", "", "d1-select", 5_000, 1)
         binding("durable D1 inserts inside a handler", "see the store rows", "d1-insert", 10_000, 64)
+        binding("durable D1 batches of 10 inserts inside a handler", "see the store rows", "d1-batch", 5_000, 64)
         # A stored object against the same bytes from a file.
-        data = os.urandom(1 << 20)
-        ask("PUT", "/r2/object", data)
         nginx = self.nginx()
-        with open(os.path.join(self.work, "files", "object"), "wb") as file:
-            file.write(data)
-        self.compare("1 MiB answer from R2", "<= 1.0 x nginx sendfile", edge, nginx, "/r2/object", 16,
-                     peer_path="/files/object")
+        for title, size in [("64 KiB", 64 << 10), ("1 MiB", 1 << 20), ("100 MiB", 100 << 20)]:
+            data = os.urandom(1 << 20) * (size >> 20) or os.urandom(size)
+            ask("PUT", f"/r2/object-{size}", data)
+            with open(os.path.join(self.work, "files", f"object-{size}"), "wb") as file:
+                file.write(data)
+            self.compare(f"{title} answer from R2", "<= 1.0 x nginx sendfile", edge, nginx, f"/r2/object-{size}", 16,
+                         peer_path=f"/files/object-{size}")
 
     def isolates(self):
         """What seven more isolates add to one: pages that isolates share are counted once."""
@@ -385,7 +520,7 @@ def main():
     # Two thousand connections are as many descriptors, on either side.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
-    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "stores", "bindings"]:
+    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bindings"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

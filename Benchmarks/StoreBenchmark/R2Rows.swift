@@ -15,6 +15,27 @@ extension StoreBenchmark {
         await store.close()
     }
 
+    /// Objects that no memory should hold: few of them, one after the other.
+    func r2Large() async throws {
+        let store = try EmbeddedR2Store(directory: path("r2-large"), clock: clock, logger: logger)
+        try await store.createBucket("bench")
+        try FileTree.makeDirectory(path("raw-large"), mode: 0o700)
+        let peer = RawFiles(path("raw-large"))
+        let byteCount = 100 << 20
+        let bytes = [UInt8](repeating: 0x6D, count: byteCount)
+        let load = Load(clock: clock, duration: .seconds(1))
+        let put = try await Comparison(rounds: 3) {
+            try await load.serially { number in
+                let message = R2PutMessage(key: "object-\(number % 3)", size: Int64(byteCount))
+                _ = try await store.put(message, body: Pieces(bytes), in: "bench")
+            }
+        } theirs: {
+            try load.blocking { try peer.put("object-\($0 % 3)", bytes) }
+        }
+        report("R2 put 100 MiB, 1 at once", put, aim: "", peer: "write, fsync, rename")
+        await store.close()
+    }
+
     private func r2(_ store: EmbeddedR2Store, _ peer: RawFiles, _ name: String, _ byteCount: Int) async throws {
         let bytes = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         let load = Load(clock: clock)

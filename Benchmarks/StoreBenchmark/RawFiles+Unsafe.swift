@@ -23,6 +23,32 @@ internal import Glibc
         guard fsync(folder) == 0 else { throw PeerError(description: "fsync: \(errno)") }
     }
 
+    /// What `cp` does, and a sync.
+    ///
+    /// - Returns: how many bytes there were.
+    static func copyDurably(_ source: String, to target: String) throws -> Int {
+        let from = unsafe open(source, O_RDONLY | O_CLOEXEC)
+        let to = unsafe open(target, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard from >= 0, to >= 0 else { throw PeerError(description: "open: \(errno)") }
+        defer {
+            close(from)
+            close(to)
+        }
+        var (count, room) = (0, [UInt8](repeating: 0, count: 1 << 20))
+        while true {
+            // SAFETY: the kernel writes at most what the array has, and reads what it has written.
+            let moved = unsafe room.withUnsafeMutableBytes { bytes -> Int in
+                let got = unsafe read(from, bytes.baseAddress, bytes.count)
+                return got > 0 ? unsafe write(to, bytes.baseAddress, got) : got
+            }
+            guard moved >= 0 else { throw PeerError(description: "copy: \(errno)") }
+            if moved == 0 { break }
+            count += moved
+        }
+        guard fsync(to) == 0 else { throw PeerError(description: "fsync: \(errno)") }
+        return count
+    }
+
     /// open, read, close.
     func get(_ name: String, into room: inout [UInt8]) throws -> Int {
         let file = unsafe open(directory + "/" + name, O_RDONLY | O_CLOEXEC)

@@ -6,7 +6,7 @@ internal import Observability
 internal import System
 
 /// `StoreBenchmark WORKDIR [ROW…]`: prints a line for each row, `title<TAB>figure<TAB>aim<TAB>detail`. Rows: kv-get,
-/// kv-put, d1-select, d1-insert, queue-send, r2. WORKDIR must be on the disk that is to be measured.
+/// kv-put, d1-select, d1-insert, d1-batch, d1-restore, queue-send, r2, r2-large. WORKDIR must be on the disk that is to be measured.
 @main struct StoreBenchmark {
     let directory: String
     let clock = SystemClock()
@@ -35,7 +35,7 @@ internal import System
     private var rows: [(String, () async throws -> Void)] {
         [
             ("kv-get", kvGet), ("kv-put", kvPut), ("d1-select", d1Select), ("d1-insert", d1Insert),
-            ("queue-send", queueSend), ("r2", r2),
+            ("d1-batch", d1Batch), ("d1-restore", d1Restore), ("queue-send", queueSend), ("r2", r2), ("r2-large", r2Large),
         ]
     }
 

@@ -553,5 +553,83 @@ class InFrontOfWorkers(unittest.TestCase):
             self.assertEqual(get(), "HIT")
 
 
+ZONES = SHAPE.replace('routes = ["{domain}/*"]', 'routes = ["a.test/*", "api.a.test/*", "b.test/*"]').replace(
+    "rules = [", 'rules = [{ path = "/cache", bypass = true }, ')
+
+
+class Zones(unittest.TestCase):
+    """Hosts of one registered domain share `cache.default`, its purges and its figures; those of another don't."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.project = Project(ZONES, {"dev": "format = 1\n"})
+        cls.node = cls.project.dev().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.node.__exit__()
+        cls.project.__exit__()
+
+    def ask(self, host, method="GET", path="/cache?url=http%3A%2F%2Fx%2F1", body=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.node.request(method, path, body, {"Host": host, **headers})
+
+    def purge(self, zone, body='{"purge_everything":true}'):
+        return self.node.request(
+            "POST", f"/client/v4/zones/{zone}/purge_cache", body, {"Content-Type": "application/json"},
+            port=self.node.control_port)
+
+    def put(self, host):
+        self.assertEqual(self.ask(host, "POST", body=host.encode(), x_put_cache_control="max-age=600").text, "stored")
+
+    def found(self):
+        return [answer.text if answer.status == 200 else None
+                for answer in (self.ask(host) for host in ("a.test", "api.a.test", "b.test"))]
+
+    def test_the_default_cache_is_the_zones(self):
+        self.put("a.test")
+        self.assertEqual(self.found(), ["a.test", "a.test", None])
+        self.put("b.test")
+        self.assertEqual(self.found(), ["a.test", "a.test", "b.test"])
+        self.put("api.a.test")
+        self.assertEqual(self.found(), ["api.a.test", "api.a.test", "b.test"])
+
+    def test_a_purge_of_one_zone_leaves_the_others(self):
+        self.put("a.test")
+        self.put("b.test")
+        path = "/counted/purged"
+        for host in ("a.test", "b.test"):
+            self.assertEqual([self.ask(host, path=path).header("cf-cache-status") for _ in range(2)], ["MISS", "HIT"])
+        answer = self.purge("b.test")
+        self.assertEqual((answer.status, answer.json()["result"]), (200, {"id": "b.test"}))
+        self.assertEqual(self.found(), ["a.test", "a.test", None])
+        self.assertEqual([self.ask(host, path=path).header("cf-cache-status") for host in ("a.test", "b.test")], ["HIT", "MISS"])
+        self.assertEqual(self.purge("api.a.test").status, 404)
+        self.assertEqual(self.purge("t").status, 200)
+        self.assertEqual(self.found(), [None, None, None])
+
+    def test_figures_of_each_zone(self):
+        def figure(name, zone, **labels):
+            text = self.node.request("GET", "/metrics", port=self.node.control_port).text
+            wanted = ",".join([f'tenant="t",zone="{zone}"', *(f'{key}="{value}"' for key, value in labels.items())])
+            line = f"{name}{{{wanted}}} "
+            return sum(int(found.removeprefix(line)) for found in text.splitlines() if found.startswith(line))
+
+        def all_of(zone):
+            answers = [figure("edge_cache_responses_total", zone, status=status) for status in ("hit", "miss", "bypass")]
+            return [*answers, figure("edge_cache_entries", zone), figure("edge_cache_evictions_total", zone)]
+
+        before, other = all_of("a.test"), all_of("b.test")
+        bytes_before = figure("edge_cache_bytes", "a.test")
+        for _ in range(3):
+            self.ask("api.a.test", path="/counted/figures")
+        self.ask("a.test", path="/counted/none", x_put_cache_control="no-store")
+        wait_until(lambda: figure("edge_cache_entries", "a.test") == before[3] + 1, what="the entry")
+        after = all_of("a.test")
+        self.assertEqual([now - then for now, then in zip(after, before)], [2, 1, 1, 1, 0])
+        self.assertGreater(figure("edge_cache_bytes", "a.test"), bytes_before)
+        self.assertEqual(all_of("b.test"), other)
+
+
 if __name__ == "__main__":
     unittest.main()

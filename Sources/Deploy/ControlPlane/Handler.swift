@@ -235,6 +235,22 @@ package final class Handler: LocalHandler {
             [("", counters.handshakesFailed)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
+        let caches = runners.flatMap { runner in
+            runner.cache.statistics.map { ("{tenant=\"\(runner.tenant)\",zone=\"\($0.zone)\"", $0) }
+        }
+        family(
+            "edge_cache_responses_total", "counter", "Answers by what the cache had to do with them.",
+            caches.flatMap { labels, zone in
+                zone.answers.sorted { $0.key.rawValue < $1.key.rawValue }.map {
+                    ("\(labels),status=\"\($0.key.rawValue.lowercased())\"}", $0.value)
+                }
+            })
+        family(
+            "edge_cache_evictions_total", "counter", "Responses that made room for others.",
+            caches.map { ($0.0 + "}", $0.1.evictions) })
+        family("edge_cache_entries", "gauge", "Responses kept.", caches.map { ($0.0 + "}", $0.1.entries) })
+        family(
+            "edge_cache_bytes", "gauge", "What they take on disk.", caches.map { ($0.0 + "}", Int(clamping: $0.1.byteCount)) })
         let workers = await active(runners).flatMap { $0.workers.values.sorted { $0.name < $1.name } }
         family(
             "edge_isolates", "gauge", "Isolates that are ready.",

@@ -5,7 +5,7 @@ internal import Host
 internal import Releases
 internal import Stores
 
-/// `POST /client/v4/zones/{id}/purge_cache`, where a zone is a tenant
+/// `POST /client/v4/zones/{id}/purge_cache`, where `id` names a tenant, for all its zones, or one zone
 /// (https://developers.cloudflare.com/api/resources/cache/methods/purge/).
 enum PurgeRequest {
     /// The zone that the path names; `nil` for another path.
@@ -19,11 +19,15 @@ enum PurgeRequest {
 
     static func answer(_ request: LocalRequest, zone: String, _ runners: [ReleaseRunner]) async -> LocalResponse {
         guard request.method == "POST" else { return failure(10405, "Method not allowed for this authentication scheme", 405) }
-        for runner in runners where await runner.active?.description.tenant == zone {
-            let purge: CachePurge
+        for runner in runners {
+            guard let description = await runner.active?.description else { continue }
+            let isTenant = description.tenant == zone
+            guard isTenant || description.workers.contains(where: { $0.zones.contains(zone) }) else { continue }
+            var purge: CachePurge
             do throws(Flaw) {
                 purge = try Body(await read(request)).purge()
             } catch { return failure(error.code, error.message, 400) }
+            if !isTenant { purge.zone = zone }
             _ = await runner.cache.purge(purge)
             return .json(
                 #"{"success":true,"errors":[],"messages":[],"result":{"id":"# + quoted(zone) + "}}\n")

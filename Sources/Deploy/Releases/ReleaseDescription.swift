@@ -1,3 +1,4 @@
+internal import Caching
 package import Configuration
 package import HTTP
 package import Host
@@ -153,6 +154,10 @@ package struct WorkerDescription: Sendable {
     /// The server behind it: `http://HOST[:PORT]`.
     package var origin: String?
     package var domains: [CustomDomain] = []
+    /// Of its host names, in their order.
+    package var zones: [String] { (routes.map(\.host) + domains.map(\.host)).map(ZoneName.of(host:)) }
+    /// Of events that no request has caused.
+    package var homeZone: String { zones.first ?? "" }
     /// `nil`: each request reaches the worker.
     package var frontCache: FrontCache?
     package var crons: [CronExpression] = []

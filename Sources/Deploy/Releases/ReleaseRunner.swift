@@ -255,7 +255,9 @@ package actor ReleaseRunner {
         return WorkerRuntime(
             configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
             origin: worker.origin, requestLimits: requestLimits,
-            cache: WorkerCache(store: stores.cache, service: stores.cacheService, front: worker.frontCache),
+            cache: WorkerCache(
+                store: stores.cache, service: stores.cacheService, front: worker.frontCache,
+                homeZone: worker.homeZone),
             onUnreachable: { node.release($0) })
     }
 

@@ -1,3 +1,4 @@
+internal import Caching
 internal import HTTP
 package import Host
 
@@ -38,16 +39,18 @@ package actor RoutingDirectory {
         var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []
         for (_, entry) in entries.sorted(by: { $0.key < $1.key }) {
             for worker in entry.description.workers {
-                let target: RouteDestination
+                let target: (_ host: String) -> RouteDestination
                 if let runtime = entry.release.workers[worker.name] {
-                    target = .worker(RouteTarget(release: entry.release, worker: runtime))
+                    target = { host in
+                        .worker(RouteTarget(release: entry.release, worker: runtime, zone: ZoneName.of(host: host)))
+                    }
                 } else if let site = entry.release.sites[worker.name] {
-                    target = .site(site)
+                    target = { _ in .site(site) }
                 } else {
                     continue
                 }
-                routes += worker.routes.map { ($0, target) }
-                domains += worker.domains.map { ($0, target) }
+                routes += worker.routes.map { ($0, target($0.host)) }
+                domains += worker.domains.map { ($0, target($0.host)) }
                 let origin = worker.origin.map { OriginTarget(url: $0, bodyBytesMax: worker.limits.bodyBytesMax) }
                 let zone = RoutingTable.Zone(tenant: entry.description.tenant, origin: origin)
                 // A pattern for all hosts makes none of them the tenant's own.

@@ -14,6 +14,24 @@ package struct CacheControl: Equatable, Sendable {
         while let (name, argument) = reader.next() { directives.append(Directive(name: name, argument: argument)) }
     }
 
+    /// `nil` for what is no dictionary of structured fields, for an empty one, and for seconds that are no integer: the
+    /// response's other fields count then (RFC 9213 §2.1, §2.2).
+    package init?(targeted text: String) {
+        guard let dictionary = StructuredDictionary(text), !dictionary.members.isEmpty else { return nil }
+        for (key, value) in dictionary.members {
+            let isInteger = if case .integer = value { true } else { false }
+            guard isInteger || !Self.secondsNames.contains(key) else { return nil }
+            switch value {
+            case .boolean(false): break
+            case .boolean(true), .other: directives.append(Directive(name: key, argument: nil))
+            case .integer(let number): directives.append(Directive(name: key, argument: "\(number)"))
+            case .text(let text): directives.append(Directive(name: key, argument: text))
+            }
+        }
+    }
+
+    private static let secondsNames: Set<String> = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"]
+
     package var isEmpty: Bool { directives.isEmpty }
 
     package func has(_ name: String) -> Bool { directives.contains { $0.name == name } }

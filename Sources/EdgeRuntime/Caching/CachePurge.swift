@@ -1,6 +1,8 @@
 /// What is to go from the cache. Each part alone is enough for a response to go.
 package struct CachePurge: Equatable, Sendable {
     package var everything = false
+    /// Only of this zone; `nil`: of all that the tenant has.
+    package var zone: String?
     /// Compared as `CacheKey.text` has them.
     package var urls: Set<String> = []
     package var tags: Set<String> = []
@@ -11,7 +13,7 @@ package struct CachePurge: Equatable, Sendable {
     package init() {}
 
     package func covers(_ response: StoredResponse) -> Bool {
-        guard response.key.scope.isPurged else { return false }
+        guard response.key.scope.isPurged, isOfZone(response) else { return false }
         if everything || urls.contains(response.url) { return true }
         // In any case, as the product compares them.
         if !tags.isEmpty, response.tags.contains(where: { tags.contains($0.lowercased()) }) { return true }
@@ -21,6 +23,8 @@ package struct CachePurge: Equatable, Sendable {
         if hosts.contains(String(host)) { return true }
         return prefixes.contains { Self.starts(rest, with: $0) }
     }
+
+    private func isOfZone(_ response: StoredResponse) -> Bool { zone.map { response.zone == $0 } ?? true }
 
     private static func starts(_ text: Substring, with prefix: String) -> Bool {
         guard text.utf8.starts(with: prefix.utf8) else { return false }

@@ -15,6 +15,7 @@ package struct ServedResponse: Sendable {
         status = stored.status
         isEncoded = stored.isEncoded
         headers = stored.headers
+        headers.delete(TargetedCacheControl.ownName)
         let length = stored.bodyByteCount
         var range: String?
         switch StoredAnswer(to: request, status: stored.status, headers: stored.headers, length: length) {

@@ -72,18 +72,26 @@ package struct StorageRule: Sendable {
     package var requestHeaders: Headers
     package var options: CacheOptions
     package var defaultLifetime: DefaultLifetime
-    /// Seconds since 1970.
+    /// When the response came, in seconds since 1970.
     package var now: Int64
+    /// When it was asked for: what lies between may have passed before it was made or after.
+    package var askedAt: Int64
 
     package init(
         requestHeaders: Headers = Headers(), options: CacheOptions = CacheOptions(),
-        defaultLifetime: DefaultLifetime = .byStatus, now: Int64
+        defaultLifetime: DefaultLifetime = .byStatus, now: Int64, askedAt: Int64? = nil
     ) {
         self.requestHeaders = requestHeaders
         self.options = options
         self.defaultLifetime = defaultLifetime
         self.now = now
+        self.askedAt = min(askedAt ?? now, now)
     }
+
+    /// Statuses whose meaning for caches is known here (RFC 9111 §5.2.2.3).
+    private static let understood: Set<Int> = [
+        200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 403, 404, 405, 410, 414, 451, 500, 501, 502, 503, 504,
+    ]
 
     /// - Parameter status: of the response to a GET.
     package func verdict(status: Int, headers: Headers) -> StorageVerdict {
@@ -91,23 +99,26 @@ package struct StorageRule: Sendable {
         // 304 speaks of what is stored already; 1xx and what isn't final never come here.
         guard status >= 200, status != 304 else { return .skip(.status) }
         if let names = Variant.names(headers), names.contains("*") { return .skip(.varyStar) }
-        let control = CacheControl(options.cacheControl ?? headers["cache-control"] ?? "")
         let own = CacheControl(headers["cache-control"] ?? "")
-        let personal = own.fields("private").union(own.fields("no-cache"))
+        let override = options.cacheControl.map(CacheControl.init) ?? TargetedCacheControl.find(in: headers)
+        let control = override ?? own
+        let personal = ["private", "no-cache"].reduce(into: Set<String>()) {
+            $0.formUnion(own.fields($1).union(control.fields($1)))
+        }
         guard !headers.has("set-cookie") || personal.contains("set-cookie") else { return .skip(.setCookie) }
         if requestHeaders.has("authorization"), !["public", "s-maxage", "must-revalidate"].contains(where: control.has) {
             return .skip(.authorization)
         }
         if options.mode == .noStore { return .skip(.option) }
-        var terms = StorageTerms(
-            lifetime: 0, initialAge: headers["age"].flatMap(DeltaSeconds.parse) ?? 0, dropped: personal)
+        if control.has("must-understand"), !Self.understood.contains(status) { return .skip(.status) }
+        var terms = StorageTerms(lifetime: 0, initialAge: initialAge(headers), dropped: personal)
         if let seconds = forced(status) {
             guard seconds > 0 else { return .skip(.option) }
             terms.lifetime = min(Int64(seconds), DeltaSeconds.max)
             terms.initialAge = 0
             return .store(terms)
         }
-        switch lifetime(status, headers, control) {
+        switch lifetime(status, headers, control, mayExpire: override == nil) {
         case .failure(let refusal): return .skip(refusal)
         case .success(let seconds): terms.lifetime = seconds
         }
@@ -127,20 +138,34 @@ package struct StorageRule: Sendable {
         return status < 500 ? ttl : -1
     }
 
+    /// RFC 9111 §4.2.3: what caches on the way say, or what the origin's clock does, whichever is more.
+    private func initialAge(_ headers: Headers) -> Int64 {
+        let apparent = date(headers["date"]).map { max(0, now - $0) } ?? 0
+        // Of several the first one counts; what is no number says nothing (RFC 9111 §5.1).
+        let first = headers["age"]?.split(separator: ",", omittingEmptySubsequences: false).first ?? ""
+        let said = DeltaSeconds.parse(first.filter { $0 != " " && $0 != "\t" }) ?? 0
+        return min(max(apparent, said + now - askedAt), DeltaSeconds.max)
+    }
+
+    private func date(_ text: String?) -> Int64? {
+        text.flatMap { HTTPDate($0, now: HTTPDate(unixSeconds: now)) }?.unixSeconds
+    }
+
     private func lifetime(
-        _ status: Int, _ headers: Headers, _ control: CacheControl
+        _ status: Int, _ headers: Headers, _ control: CacheControl, mayExpire: Bool
     ) -> Result<Int64, StorageRefusal> {
-        if control.has("no-store") { return .failure(.noStore) }
+        // RFC 9111 §5.2.2.3: whoever understands the status doesn't heed the word for those who don't.
+        if control.has("no-store"), !control.has("must-understand") { return .failure(.noStore) }
         if control.isUnqualified("private") { return .failure(.isPrivate) }
         if control.isUnqualified("no-cache") { return .failure(.noCache) }
         if let seconds = control.seconds("s-maxage") ?? control.seconds("max-age") {
             return seconds > 0 ? .success(seconds) : .failure(.expired)
         }
-        if options.cacheControl == nil, let text = headers["expires"] {
+        if mayExpire, let text = headers["expires"] {
             // What is no date lies in the past (RFC 9111 §5.3).
-            let date = headers["date"].flatMap { HTTPDate($0) }?.unixSeconds ?? now
-            guard let expires = HTTPDate(text)?.unixSeconds, expires > date else { return .failure(.expired) }
-            return .success(min(expires - date, DeltaSeconds.max))
+            let made = date(headers["date"]) ?? now
+            guard let expires = date(text), expires > made else { return .failure(.expired) }
+            return .success(min(expires - made, DeltaSeconds.max))
         }
         return defaultLifetime.seconds(status).map { .success($0) } ?? .failure(.noFreshness)
     }

@@ -19,8 +19,9 @@ package enum StoredAnswer: Equatable, Sendable {
                 self = .notModified
                 return
             }
-        } else if let text = request["if-modified-since"], let since = HTTPDate(text),
-            let modified = headers["last-modified"].flatMap({ HTTPDate($0) }), modified <= since
+        } else if let since = Self.date(request["if-modified-since"], headers),
+            // Without the one, what is as old as the response itself is known to be unchanged (RFC 9111 §4.3.2).
+            let modified = Self.date(headers["last-modified"] ?? headers["date"], headers), modified <= since
         {
             self = .notModified
             return
@@ -30,6 +31,11 @@ package enum StoredAnswer: Equatable, Sendable {
             return
         }
         self = Self.part(range, length)
+    }
+
+    /// Years of two digits count from the response's own date.
+    private static func date(_ text: String?, _ headers: Headers) -> HTTPDate? {
+        text.flatMap { HTTPDate($0, now: headers["date"].flatMap { HTTPDate($0) } ?? HTTPDate(unixSeconds: 1_767_225_600)) }
     }
 
     /// Weak comparison (RFC 9110 §8.8.3.2).

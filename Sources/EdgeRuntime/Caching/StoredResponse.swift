@@ -3,8 +3,8 @@ package import Wire
 
 /// Where a stored response belongs.
 package enum CacheScope: Hashable, Sendable {
-    /// What `cache.default` and the cache around `fetch` share.
-    case zone
+    /// What `cache.default` and the cache around `fetch` share: those of the zone that the request came to.
+    case zone(String)
     /// `cache.open(name)`.
     case named(String)
     /// In front of a worker; `nil` when all its versions share it.
@@ -18,7 +18,9 @@ package enum CacheScope: Hashable, Sendable {
 
     func encode(into encoder: inout WireEncoder) {
         switch self {
-        case .zone: encoder.put(UInt8(0))
+        case .zone(let name):
+            encoder.put(UInt8(0))
+            encoder.put(name)
         case .named(let name):
             encoder.put(UInt8(1))
             encoder.put(name)
@@ -31,7 +33,7 @@ package enum CacheScope: Hashable, Sendable {
 
     init(decoding decoder: inout WireDecoder) throws(WireError) {
         switch try decoder.takeUInt8() {
-        case 0: self = .zone
+        case 0: self = .zone(try decoder.takeString())
         case 1: self = .named(try decoder.takeString())
         case 2:
             self = .worker(
@@ -96,20 +98,39 @@ package struct StoredResponse: Equatable, Sendable {
         self.url = url
         self.variant = variant
         self.status = status
-        self.headers = Self.kept(headers, terms)
+        self.headers = Self.kept(headers, terms, storedAt)
         self.terms = terms
         self.storedAt = storedAt
         self.tags = tags
         self.bodyByteCount = bodyByteCount
     }
 
-    /// Fields of this one way of the response, or that are made anew.
-    private static let passing: Set<String> = ["age", "cf-cache-status", "cf-ray", "connection", "content-length", "server"]
+    /// Fields of this one way of the response (RFC 9111 §3.1), or that are made anew.
+    private static let passing: Set<String> = [
+        "age", "cf-cache-status", "cf-ray", "connection", "content-length", "keep-alive", "proxy-authenticate",
+        "proxy-authentication-info", "proxy-authorization", "proxy-connection", "server", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    ]
 
-    private static func kept(_ headers: Headers, _ terms: StorageTerms) -> Headers {
+    private static func kept(_ headers: Headers, _ terms: StorageTerms, _ storedAt: Int64) -> Headers {
         var kept = headers
-        for name in passing.union(terms.dropped) { kept.delete(name) }
+        let options = (headers["connection"] ?? "").split(separator: ",").map {
+            $0.filter { $0 != " " && $0 != "\t" }.lowercased()
+        }
+        for name in passing.union(terms.dropped).union(options) { kept.delete(name) }
+        for (name, _) in headers where name.hasPrefix("x-accel-") { kept.delete(name) }
+        // RFC 9110 §6.6.1: whoever keeps a response without one notes when it came.
+        if !kept.has("date") { try? kept.set("date", HTTPDate(unixSeconds: storedAt / 1000).text) }
         return kept
+    }
+
+    /// Whose zone it counts for; `named` for what is in named caches.
+    package var zone: String {
+        switch key.scope {
+        case .zone(let name): name
+        case .named: "named"
+        case .worker: WebURL(url).map { ZoneName.of(host: $0.hostname) } ?? ""
+        }
     }
 
     /// What it holds in memory, about.
@@ -134,29 +155,52 @@ package struct StoredResponse: Equatable, Sendable {
     /// Whether the origin can be asked if it still holds.
     package var hasValidator: Bool { headers.has("etag") || headers.has("last-modified") }
 
-    /// The headers of a request that asks whether it still holds.
-    package func validating(_ request: Headers) -> Headers {
+    /// What asks for a part of a response, or for one on a condition.
+    private static let conditions = [
+        "if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range", "range",
+    ]
+
+    /// The headers of a request that asks whether `stale` still holds, or else for the whole response.
+    package static func validating(_ stale: StoredResponse?, _ request: Headers) -> Headers {
         var request = request
-        for name in ["if-none-match", "if-modified-since", "if-range", "range"] { request.delete(name) }
+        for name in conditions { request.delete(name) }
+        guard let stale else { return request }
         // Values that came in a header can stand in one.
-        if let tag = headers["etag"] { try? request.set("if-none-match", tag) }
-        if let date = headers["last-modified"] { try? request.set("if-modified-since", date) }
+        if let tag = stale.headers["etag"] { try? request.set("if-none-match", tag) }
+        if let date = stale.headers["last-modified"] { try? request.set("if-modified-since", date) }
         return request
     }
 
-    /// The same after a 304 (RFC 9111 §3.2): its fields replace those that are stored, and it is as old as that.
-    package func refreshed(by headers: Headers, _ verdict: (Headers) -> StorageVerdict, at now: Int64) -> StoredResponse? {
+    /// What a 304 makes of it (RFC 9111 §4.3.4).
+    package enum Freshened: Equatable, Sendable {
+        /// Its fields have replaced those that were stored, and it is as old as the 304.
+        case kept(StoredResponse)
+        /// It holds for the request that asked, and is not to be kept any longer.
+        case dropped
+        /// The 304 speaks of another one.
+        case unrelated
+    }
+
+    /// Describe the body, which isn't sent anew (RFC 9111 §3.2), or the way of the 304.
+    private static let fixed: Set<String> = [
+        "content-length", "content-encoding", "content-type", "content-range", "transfer-encoding",
+    ]
+
+    package func freshened(by headers: Headers, _ verdict: (Headers) -> StorageVerdict, at now: Int64) -> Freshened {
+        if let tag = headers["etag"], let own = self.headers["etag"], tag != own { return .unrelated }
         var merged = self.headers
-        // Describes the body, which isn't sent anew.
-        let fixed: Set<String> = ["content-length", "content-encoding", "content-type", "content-range", "transfer-encoding"]
-        for name in Set(headers.map(\.name)) where !fixed.contains(name) {
+        // The moment of the 304 takes the old one's place, whether or not it says so.
+        merged.delete("date")
+        for name in Set(headers.map(\.name)) where !Self.fixed.contains(name) {
             merged.delete(name)
             for value in headers.getAll(name) { try? merged.append(name, value) }
         }
-        guard let terms = verdict(merged).terms else { return nil }
-        return StoredResponse(
-            key: key, url: url, variant: variant, status: status, headers: merged, terms: terms, storedAt: now, tags: tags,
-            bodyByteCount: bodyByteCount, isEncoded: isEncoded)
+        guard let terms = verdict(merged).terms else { return .dropped }
+        let tags = headers["cache-tag"].map(CacheTags.parse) ?? tags
+        return .kept(
+            StoredResponse(
+                key: key, url: url, variant: variant, status: status, headers: merged, terms: terms, storedAt: now,
+                tags: tags, bodyByteCount: bodyByteCount, isEncoded: isEncoded))
     }
 
     // MARK: On disk

@@ -333,7 +333,8 @@ final class Channel: PollTarget {
         }
         let (service, question) = try unsafe (
             event.worker.store(call.binding, for: call.kind),
-            StoreCall(call.kind, message: Array(rest), queries: call.kind == .d1Query ? event.queries : nil)
+            StoreCall(
+                call.kind, message: Array(rest), queries: call.kind == .d1Query ? event.queries : nil, zone: event.zone)
         )
         if header.flags.contains(.end), !header.flags.contains(.requestBody),
             try answerInPlace(question, service, header, event)

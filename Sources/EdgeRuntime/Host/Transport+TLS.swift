@@ -47,6 +47,22 @@ extension Transport {
         return .moved(total)
     }
 
+    /// At most 256 KiB: a fast client must not keep the others waiting.
+    static func send(_ session: TLSSession, _ bytes: [UInt8], last count: Int) -> TransferResult {
+        var total = 0
+        while total < min(count, 256 << 10) {
+            let step = unsafe bytes.withUnsafeBytes { bytes in
+                unsafe session.write(UnsafeRawBufferPointer(rebasing: bytes.suffix(count - total)))
+            }
+            switch step {
+            case .moved(let sent): total += sent
+            case .wantsWrite: return total > 0 ? .moved(total) : .wouldBlock
+            case .wantsRead, .ended, .failed: return .closed
+            }
+        }
+        return .moved(total)
+    }
+
     static func sendFile(_ session: TLSSession, _ file: Int32, offset: inout Int64, count: Int) -> TransferResult {
         var total = 0
         while total < count {

@@ -52,7 +52,7 @@ struct Transport: ~Copyable {
         while !buffer.isEmpty {
             let written = unsafe buffer.withReadable { bytes -> Int in
                 // SAFETY: send reads only the bytes that the buffer lends.
-                unsafe send(descriptor.rawValue, bytes.baseAddress, bytes.count, flags)
+                unsafe Glibc.send(descriptor.rawValue, bytes.baseAddress, bytes.count, flags)
             }
             if written > 0 {
                 let wasAll = written == buffer.readableByteCount
@@ -68,6 +68,21 @@ struct Transport: ~Copyable {
             }
         }
         return .moved(total)
+    }
+
+    /// Sends what it can of the `last` bytes of an array.
+    func send(_ bytes: [UInt8], last count: Int) -> TransferResult {
+        if let tls { return Self.send(tls, bytes, last: count) }
+        while true {
+            // SAFETY: send reads only the bytes that the array lends.
+            let sent = unsafe bytes.withUnsafeBytes { bytes in
+                let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes.suffix(count))
+                return unsafe Glibc.send(descriptor.rawValue, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+            }
+            if sent >= 0 { return .moved(sent) }
+            if errno == EINTR { continue }
+            return errno == EAGAIN || errno == EWOULDBLOCK ? .wouldBlock : .closed
+        }
     }
 
     /// Sends bytes of a file, at most 1 MiB; without copying them through this process, unless that has to encrypt them.

@@ -23,17 +23,19 @@ private final class Fixture: Sendable {
         }
     }
 
-    func open(_ change: (inout EmbeddedResponseCache.Options) -> Void = { _ in }) throws -> EmbeddedResponseCache {
+    func open(
+        faults: CacheFaults = .none, _ change: (inout EmbeddedResponseCache.Options) -> Void = { _ in }
+    ) throws -> EmbeddedResponseCache {
         var options = EmbeddedResponseCache.Options()
         options.machineStart = 1_000
         change(&options)
         return try EmbeddedResponseCache(
             directory: path + "/cache", clock: clock,
-            logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), options: options)
+            logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), options: options, faults: faults)
     }
 
     func response(
-        _ url: String, scope: CacheScope = .zone, variant: Variant = Variant(), tags: [String] = []
+        _ url: String, scope: CacheScope = .zone("z"), variant: Variant = Variant(), tags: [String] = []
     ) -> StoredResponse {
         var headers = Headers()
         try? headers.set("x-url", url)
@@ -44,7 +46,7 @@ private final class Fixture: Sendable {
 
     @discardableResult
     func put(
-        _ store: EmbeddedResponseCache, _ url: String, _ body: [UInt8], scope: CacheScope = .zone,
+        _ store: EmbeddedResponseCache, _ url: String, _ body: [UInt8], scope: CacheScope = .zone("z"),
         variant: Variant = Variant(), tags: [String] = []
     ) async throws -> Bool {
         let fill = try #require(
@@ -60,7 +62,7 @@ private final class Fixture: Sendable {
     }
 
     func get(
-        _ store: EmbeddedResponseCache, _ url: String, scope: CacheScope = .zone, _ headers: Headers = Headers()
+        _ store: EmbeddedResponseCache, _ url: String, scope: CacheScope = .zone("z"), _ headers: Headers = Headers()
     ) async throws -> [UInt8]? {
         guard let hit = store.find(CacheKey(scope, url), for: headers) else { return nil }
         return try await bytes(store.body(of: hit, offset: 0, byteCount: hit.response.bodyByteCount))
@@ -105,9 +107,9 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         #expect(try await fixture.get(store, "http://a/x") == body)
         let again = try fixture.open()
         #expect(try await fixture.get(again, "http://a/x") == body)
-        #expect(again.find(CacheKey(.zone, "http://a/x"), for: Headers())?.response.headers["x-url"] == "http://a/x")
+        #expect(again.find(CacheKey(.zone("z"), "http://a/x"), for: Headers())?.response.headers["x-url"] == "http://a/x")
         #expect(try await fixture.get(again, "http://a/y") == nil)
-        let hit = try #require(again.find(CacheKey(.zone, "http://a/x"), for: Headers()))
+        let hit = try #require(again.find(CacheKey(.zone("z"), "http://a/x"), for: Headers()))
         if count > 10 {
             #expect(try fixture.bytes(await again.body(of: hit, offset: 3, byteCount: 5)) == Array(body[3..<8]))
         }
@@ -124,7 +126,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
             return (Variant(of: request, response: response), request)
         }
         for (scope, text) in [
-            (CacheScope.zone, "z"), (.named("n"), "n"), (.named("m"), "m"), (.worker("w", version: "1"), "w"),
+            (CacheScope.zone("z"), "z"), (.named("n"), "n"), (.named("m"), "m"), (.worker("w", version: "1"), "w"),
         ] {
             try await fixture.put(store, "http://a/", Array(text.utf8), scope: scope)
         }
@@ -142,8 +144,8 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         for number in 0..<16 { try await fixture.put(store, "http://v/", [1], variant: variant("l\(number)").0) }
         #expect(try await fixture.get(store, "http://v/", variant("de").1) == nil)
         #expect(try await fixture.get(store, "http://v/", variant("l0").1) == [1])
-        #expect(await store.remove(CacheKey(.zone, "http://v/")))
-        #expect(await store.remove(CacheKey(.zone, "http://v/")) == false)
+        #expect(await store.remove(CacheKey(.zone("z"), "http://v/")))
+        #expect(await store.remove(CacheKey(.zone("z"), "http://v/")) == false)
         #expect(try await fixture.get(store, "http://v/", variant("l0").1) == nil)
         #expect(fixture.files.count == 4)
     }
@@ -152,7 +154,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let fixture = Fixture()
         let store = try fixture.open()
         try await fixture.put(store, "http://a/", pattern(100_000))
-        let old = try #require(store.find(CacheKey(.zone, "http://a/"), for: Headers()))
+        let old = try #require(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()))
         let opened = await store.body(of: old, offset: 0, byteCount: 100_000)
         try await fixture.put(store, "http://a/", pattern(100_000, 1))
         #expect(try await fixture.get(store, "http://a/") == pattern(100_000, 1))
@@ -167,9 +169,9 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let store = try fixture.open { $0.byteCountMax = 500_000 }
         let cut = try #require(store.beginFill(fixture.response("http://a/"), length: 200_000, claim: nil))
         await cut.append(pattern(100_000))
-        #expect(store.find(CacheKey(.zone, "http://a/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
         #expect(await cut.commit() == false)
-        #expect(store.find(CacheKey(.zone, "http://a/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
         #expect(store.beginFill(fixture.response("http://b/"), length: 500_000, claim: nil) == nil)
         let grown = try #require(store.beginFill(fixture.response("http://b/"), length: nil, claim: nil))
         for _ in 0..<6 { await grown.append(pattern(100_000)) }
@@ -198,7 +200,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         _ = unsafe unlink(path(bodies[1]))
         _ = unsafe unlink(path(entries.first { $0.dropLast(2) == bodies[2].dropLast(2) } ?? ""))
         try FileTree.replaceFile(path("0/zzzz.e"), with: [1, 2, 3], mode: 0o600)
-        try FileTree.replaceFile(path("0/0000000000000ff0.e"), with: Array("edgecac1".utf8) + pattern(30), mode: 0o600)
+        try FileTree.replaceFile(path("0/0000000000000ff0.e"), with: Array("edgecac2".utf8) + pattern(30), mode: 0o600)
         let again = try fixture.open()
         #expect(again.usage.entries == 2)
         #expect(fixture.files.count == 3)
@@ -214,10 +216,10 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let store = try fixture.open { $0.byteCountMax = 10 * (10_000 + 1024) }
         for number in 0..<10 { try await fixture.put(store, "http://\(number)/", pattern(10_000)) }
         #expect(store.usage.entries == 10)
-        #expect(store.find(CacheKey(.zone, "http://0/"), for: Headers()) != nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://0/"), for: Headers()) != nil)
         try await fixture.put(store, "http://10/", pattern(10_000))
-        #expect(store.find(CacheKey(.zone, "http://0/"), for: Headers()) != nil)
-        #expect(store.find(CacheKey(.zone, "http://1/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://0/"), for: Headers()) != nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://1/"), for: Headers()) == nil)
         #expect(store.usage.entries == 10 && fixture.files.count == 10)
         #expect(try fixture.open { $0.entriesMax = 3 }.usage.entries == 3)
         // Long headers are in memory.
@@ -228,7 +230,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         let fixture = Fixture()
         let store = try fixture.open { $0.memoryByteCountMax = 25_000 }
         func inMemory(_ url: String) throws -> Bool {
-            let hit = try #require(store.find(CacheKey(.zone, url), for: Headers()))
+            let hit = try #require(store.find(CacheKey(.zone("z"), url), for: Headers()))
             return store.bodyInMemory(of: hit, offset: 0, byteCount: hit.response.bodyByteCount) != nil
         }
         for number in 0..<3 { try await fixture.put(store, "http://\(number)/", pattern(10_000)) }
@@ -240,7 +242,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
                 false, true, true, false,
             ])
         #expect(store.usage.memoryByteCount == 20_000)
-        _ = await store.remove(CacheKey(.zone, "http://1/"))
+        _ = await store.remove(CacheKey(.zone("z"), "http://1/"))
         #expect(store.usage.memoryByteCount == 10_000)
     }
 
@@ -257,7 +259,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         #expect(try await fixture.get(store, "http://a/x") == nil)
         #expect(try await fixture.get(store, "http://a/z", scope: .named("n")) == [3])
         #expect(await fill.commit() == false)
-        #expect(store.find(CacheKey(.zone, "http://b/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://b/"), for: Headers()) == nil)
         // What comes after it is new.
         #expect(try await fixture.put(store, "http://b/", [4], tags: ["red"]))
         purge.everything = true
@@ -279,7 +281,7 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
                 #expect(try await fixture.put(store, url, body), "seed \(seed), step \(step)")
                 model[url] = body
             case 9..<13:
-                #expect(await store.remove(CacheKey(.zone, url)) == (model[url] != nil), "seed \(seed), step \(step)")
+                #expect(await store.remove(CacheKey(.zone("z"), url)) == (model[url] != nil), "seed \(seed), step \(step)")
                 model[url] = nil
             case 13:
                 var purge = CachePurge()
@@ -295,34 +297,184 @@ private func pattern(_ count: Int, _ seed: UInt8 = 0) -> [UInt8] {
         #expect(fixture.files.filter { $0.hasSuffix(".b") }.count == model.values.filter { $0.count > 65_536 }.count)
     }
 
+    @Test func `is found before whoever knows the length has asked again`() async throws {
+        let fixture = Fixture()
+        let store = try fixture.open()
+        let fill = try #require(store.beginFill(fixture.response("http://a/"), length: 3, claim: nil))
+        #expect(await fill.append([1, 2]) == false)
+        #expect(await fill.append([3]))
+        #expect(await fill.commit())
+        #expect(try await fixture.get(store, "http://a/") == [1, 2, 3])
+        // More than that, and nothing of it was right.
+        #expect(await fill.append([4]) == false)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
+        let open = try #require(store.beginFill(fixture.response("http://b/"), length: nil, claim: nil))
+        #expect(await open.append([1]) == false)
+        #expect(await open.commit())
+    }
+
+    @Test func `forgets what was put out of date, and what was asked for before`() async throws {
+        let fixture = Fixture()
+        let store = try fixture.open()
+        let (key, other) = (CacheKey(.zone("z"), "http://a/"), CacheKey(.zone("z"), "http://b/"))
+        try await fixture.put(store, "http://a/", [1])
+        try await fixture.put(store, "http://b/", [2])
+        let fill = try #require(store.beginFill(fixture.response("http://a/"), length: nil, claim: nil))
+        store.invalidate([key])
+        #expect(store.find(key, for: Headers()) == nil && store.find(other, for: Headers()) != nil)
+        #expect(await fill.commit() == false)
+        #expect(store.find(key, for: Headers()) == nil)
+        #expect(try await fixture.put(store, "http://a/", [3]))
+        #expect(try await fixture.get(store, "http://a/") == [3])
+    }
+
+    @Test func `counts by zone`() async throws {
+        let fixture = Fixture()
+        let store = try fixture.open { $0.byteCountMax = 3 * 2024 }
+        for number in 0..<4 { try await fixture.put(store, "http://\(number)/", pattern(1000), scope: .zone("a")) }
+        try await fixture.put(store, "http://w.example.com/", [1], scope: .worker("w", version: nil))
+        store.count(.hit, zone: "a")
+        store.count(.hit, zone: "a")
+        store.count(.miss, zone: "b")
+        var (first, second, third) = (
+            CacheStatistics(zone: "a"), CacheStatistics(zone: "b"), CacheStatistics(zone: "example.com")
+        )
+        (first.answers, first.evictions, first.entries, first.byteCount) = ([.hit: 2], 2, 2, 2 * 2024)
+        second.answers = [.miss: 1]
+        (third.entries, third.byteCount) = (1, 1025)
+        #expect(store.statistics == [first, second, third])
+    }
+
+    private static let steps: [(step: CacheFaults.Operation, count: Int)] = [
+        (.createBody, 100_000), (.writeBody, 100_000), (.publishBody, 100_000), (.writeEntry, 100_000),
+        (.publishEntry, 100_000), (.writeEntry, 10), (.publishEntry, 10),
+    ]
+
+    @Test(arguments: steps)
+    func `a step that fails keeps nothing, and costs nothing else`(_ step: CacheFaults.Operation, _ count: Int) async throws {
+        let fixture = Fixture()
+        let isFailing = Mutex(false)
+        let faults = CacheFaults { operation in
+            operation == step && isFailing.withLock { $0 } ? SystemError("write", errno: EIO, on: "a test") : nil
+        }
+        let store = try fixture.open(faults: faults)
+        try await fixture.put(store, "http://a/", pattern(10))
+        isFailing.withLock { $0 = true }
+        #expect(try await fixture.put(store, "http://b/", pattern(count)) == false)
+        #expect(store.find(CacheKey(.zone("z"), "http://b/"), for: Headers()) == nil)
+        #expect(try await fixture.get(store, "http://a/") == pattern(10))
+        isFailing.withLock { $0 = false }
+        #expect(try await fixture.put(store, "http://b/", pattern(count)))
+        #expect(try await fixture.get(store, "http://b/") == pattern(count))
+        #expect(await store.verify() == .init(entries: 2, byteCount: Int64(count + 2058)))
+        #expect(fixture.files.allSatisfy { !$0.hasPrefix("tmp/") })
+    }
+
+    @Test func `a full disk makes it give way`() async throws {
+        let fixture = Fixture()
+        let isFull = Mutex(false)
+        let faults = CacheFaults { operation in
+            operation == .writeEntry && isFull.withLock { $0 } ? SystemError("write", errno: ENOSPC, on: "a test") : nil
+        }
+        let store = try fixture.open(faults: faults)
+        for number in 0..<20 { try await fixture.put(store, "http://\(number)/", pattern(1000)) }
+        isFull.withLock { $0 = true }
+        #expect(try await fixture.put(store, "http://new/", pattern(1000)) == false)
+        #expect(store.usage.entries == 17)
+        #expect(store.find(CacheKey(.zone("z"), "http://0/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://19/"), for: Headers()) != nil)
+    }
+
+    @Test func `a body that can't be read is none`() async throws {
+        let fixture = Fixture()
+        let faults = CacheFaults { $0 == .open ? SystemError("open", errno: EIO, on: "a test") : nil }
+        let store = try fixture.open(faults: faults)
+        try await fixture.put(store, "http://a/", pattern(100_000))
+        #expect(try await fixture.get(store, "http://a/") == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
+    }
+
+    @Test func `verifying finds what isn't as it was`() async throws {
+        let fixture = Fixture()
+        let store = try fixture.open()
+        for (name, count) in [("a", 10), ("b", 70_000), ("c", 70_000), ("d", 10)] {
+            try await fixture.put(store, "http://\(name)/", pattern(count))
+        }
+        #expect(await store.verify() == .init(entries: 4, byteCount: 140_020 + 4 * 1024))
+        let bodies = fixture.files.filter { $0.hasSuffix(".b") }
+        let small = try #require(fixture.files.first { name in !bodies.contains { $0.dropLast(2) == name.dropLast(2) } })
+        _ = unsafe truncate(fixture.path + "/cache/" + bodies[0], 5)
+        _ = unsafe unlink(fixture.path + "/cache/" + small)
+        try FileTree.replaceFile(fixture.path + "/cache/0/0000000000000000.b", with: [1], mode: 0o600)
+        #expect(await store.verify() == .init(entries: 2, byteCount: 70_010 + 2 * 1024, damaged: 2, orphans: 1))
+        #expect(await store.verify() == .init(entries: 2, byteCount: 70_010 + 2 * 1024))
+        #expect(store.usage.entries == 2)
+    }
+
+    /// Fills, replacements and evictions, ended at a random step; then what a new process finds.
+    @Test(arguments: 1...12 as ClosedRange<UInt64>)
+    func `a death at any step leaves whole bodies and a bounded disk`(_ seed: UInt64) async throws {
+        let fixture = Fixture()
+        var numbers = Numbers(state: seed)
+        let limit: Int64 = 300_000
+        for _ in 0..<3 {
+            let left = Mutex(Int.random(in: 1..<120, using: &numbers))
+            let faults = CacheFaults { _ in
+                left.withLock { left in
+                    left -= 1
+                    return left < 0 ? SystemError("write", errno: EIO, on: "the dead") : nil
+                }
+            }
+            let store = try fixture.open(faults: faults) { $0.byteCountMax = limit }
+            let found = store.usage
+            #expect(found.byteCount <= limit, "seed \(seed)")
+            #expect(fixture.files.allSatisfy { !$0.hasPrefix("tmp/") }, "seed \(seed)")
+            #expect(fixture.files.filter { $0.hasSuffix(".e") }.count == found.entries, "seed \(seed)")
+            var step = 0
+            while left.withLock({ $0 }) > 0 {
+                step += 1
+                let name = "http://\(UInt8.random(in: 0..<12, using: &numbers))/"
+                let count = Int.random(in: 0..<120_000, using: &numbers)
+                try await fixture.put(store, name, pattern(count, UInt8(truncatingIfNeeded: count)))
+            }
+        }
+        let store = try fixture.open { $0.byteCountMax = limit }
+        for number in 0..<12 {
+            guard let body = try await fixture.get(store, "http://\(number)/") else { continue }
+            #expect(body == pattern(body.count, UInt8(truncatingIfNeeded: body.count)), "seed \(seed), \(number)")
+        }
+        let report = await store.verify()
+        #expect(report.damaged == 0 && report.orphans == 0 && report.byteCount <= limit, "seed \(seed)")
+    }
+
     @Test(arguments: [10, 100_000])
     func `a refresh keeps the body`(_ count: Int) async throws {
         let fixture = Fixture()
         let store = try fixture.open()
         try await fixture.put(store, "http://a/", pattern(count))
-        let hit = try #require(store.find(CacheKey(.zone, "http://a/"), for: Headers()))
+        let hit = try #require(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()))
         var newer = hit.response
         newer.storedAt += 5_000
         try newer.headers.set("x-new", "1")
         await store.refresh(hit, with: newer)
         for store in [store, try fixture.open()] {
-            let found = try #require(store.find(CacheKey(.zone, "http://a/"), for: Headers()))
+            let found = try #require(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()))
             #expect(found.response == newer)
             #expect(try await fixture.get(store, "http://a/") == pattern(count))
         }
-        _ = await store.remove(CacheKey(.zone, "http://a/"))
+        _ = await store.remove(CacheKey(.zone("z"), "http://a/"))
         await store.refresh(hit, with: newer)
-        #expect(store.find(CacheKey(.zone, "http://a/"), for: Headers()) == nil)
+        #expect(store.find(CacheKey(.zone("z"), "http://a/"), for: Headers()) == nil)
         #expect(fixture.files.isEmpty)
     }
 
     @Test func `of many who want to fill a key one may`() async throws {
         let fixture = Fixture()
         let store = try fixture.open()
-        let key = CacheKey(.zone, "http://a/")
+        let key = CacheKey(.zone("z"), "http://a/")
         let first = try #require(await store.claim(key))
         #expect(store.tryClaim(key) == nil)
-        let other = await store.claim(CacheKey(.zone, "http://b/"))
+        let other = await store.claim(CacheKey(.zone("z"), "http://b/"))
         #expect(other != nil)
         await withTaskGroup(of: Bool.self) { group in
             for _ in 0..<50 { group.addTask { await store.claim(key) == nil } }

@@ -75,6 +75,47 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
             (200, [("cache-control", "max-age=60"), ("age", "20")], .store(StorageTerms(lifetime: 60, initialAge: 20))),
             (200, [("cache-control", "max-age=60"), ("age", "60")], .skip(.expired)),
             (200, [("cache-control", "max-age=60"), ("age", "x")], .store(StorageTerms(lifetime: 60))),
+            (200, [("cache-control", "max-age=60"), ("age", "-1")], .store(StorageTerms(lifetime: 60))),
+            (200, [("cache-control", "max-age=60"), ("age", "20, x")], .store(StorageTerms(lifetime: 60, initialAge: 20))),
+            (200, [("cache-control", "max-age=60"), ("age", "x"), ("age", "20")], .store(StorageTerms(lifetime: 60))),
+            // As old as its date says, where that is more.
+            (
+                200, [("cache-control", "max-age=60"), ("date", "Wed, 31 Dec 2025 23:59:30 GMT"), ("age", "20")],
+                .store(StorageTerms(lifetime: 60, initialAge: 30))
+            ),
+            (
+                200, [("cache-control", "max-age=60"), ("date", "Thu, 01 Jan 2026 00:00:30 GMT")],
+                .store(StorageTerms(lifetime: 60))
+            ),
+            (200, [("expires", "Friday, 01-Jan-38 00:00:00 GMT")], .store(StorageTerms(lifetime: 378_691_200))),
+            // What is said to caches like this one alone (RFC 9213).
+            (200, [("cdn-cache-control", "max-age=60"), ("cache-control", "no-store")], .store(StorageTerms(lifetime: 60))),
+            (200, [("cdn-cache-control", "max-age=60"), ("expires", "0")], .store(StorageTerms(lifetime: 60))),
+            (200, [("cdn-cache-control", "no-store"), ("cache-control", "max-age=60")], .skip(.noStore)),
+            (200, [("cdn-cache-control", "private"), ("cache-control", "max-age=60")], .skip(.isPrivate)),
+            (200, [("cdn-cache-control", "max-age=0"), ("cache-control", "max-age=60")], .skip(.expired)),
+            (
+                200, [("cloudflare-cdn-cache-control", "max-age=5"), ("cdn-cache-control", "max-age=60")],
+                .store(StorageTerms(lifetime: 5))
+            ),
+            // One that is no dictionary, or has no integer where one belongs, says nothing.
+            (200, [("cdn-cache-control", "max-age=60, &&&"), ("cache-control", "no-store")], .skip(.noStore)),
+            (200, [("cdn-cache-control", "max-age=\"60\""), ("cache-control", "no-store")], .skip(.noStore)),
+            (200, [("cdn-cache-control", "Max-Age=60"), ("cache-control", "no-store")], .skip(.noStore)),
+            (200, [("cdn-cache-control", "max-age =60"), ("cache-control", "no-store")], .skip(.noStore)),
+            (200, [("cdn-cache-control", "max-age=60,"), ("cache-control", "no-store")], .skip(.noStore)),
+            (200, [("cdn-cache-control", ""), ("cache-control", "no-store")], .skip(.noStore)),
+            (
+                200,
+                [
+                    ("cdn-cache-control", "max-age=60;a=?1, b=(1 2), c=:YQ==:, d=\"x\\\"\", e=1.5"),
+                    ("cache-control", "no-store"),
+                ],
+                .store(StorageTerms(lifetime: 60))
+            ),
+            // For those who know the status (RFC 9111 §5.2.2.3).
+            (200, [("cache-control", "must-understand, no-store, max-age=60")], .store(StorageTerms(lifetime: 60))),
+            (599, [("cache-control", "must-understand, max-age=60")], .skip(.status)),
             // RFC 5861, and what takes it back.
             (
                 200, [("cache-control", "max-age=60, stale-while-revalidate=30, stale-if-error=90")],
@@ -87,6 +128,15 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
         ] as [(Int, [(String, String)], StorageVerdict)])
     func `follows the response`(_ status: Int, _ fields: [(String, String)], _ expected: StorageVerdict) {
         #expect(StorageRule(now: now).verdict(status: status, headers: headers(fields)) == expected)
+    }
+
+    @Test func `counts the time that the answer took as age`() {
+        let rule = StorageRule(now: now, askedAt: now - 7)
+        func age(_ fields: [(String, String)]) -> Int64? {
+            rule.verdict(status: 200, headers: headers([("cache-control", "max-age=60")] + fields)).terms?.initialAge
+        }
+        #expect(age([]) == 7 && age([("age", "5")]) == 12 && age([("age", "x")]) == 7)
+        #expect(age([("age", "53")]) == nil)
     }
 
     @Test(arguments: [
@@ -171,6 +221,7 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
             ([("if-none-match", "\"v2\"")], .full), ([("if-none-match", "v1")], .full),
             ([("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT")], .notModified),
             ([("if-modified-since", "Wed, 31 Dec 2025 23:59:59 GMT")], .full), ([("if-modified-since", "x")], .full),
+            ([("if-modified-since", "Friday, 02-Jan-26 00:00:00 GMT")], .notModified),
             ([("if-none-match", "\"v2\""), ("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT")], .full),
             ([("if-none-match", "\"v1\""), ("range", "bytes=0-3")], .notModified),
             ([("range", "bytes=0-3")], .part(offset: 0, length: 4)), ([("range", "bytes=8-")], .part(offset: 8, length: 2)),
@@ -191,9 +242,18 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
         #expect(StoredAnswer(to: headers(request), status: 404, headers: Self.stored, length: 10) == .full)
     }
 
+    @Test func `is as old as its date when nothing else says when it changed`() {
+        let stored = headers([("date", "Thu, 01 Jan 2026 00:00:00 GMT")])
+        func answer(_ since: String) -> StoredAnswer {
+            StoredAnswer(to: headers([("if-modified-since", since)]), status: 200, headers: stored, length: 10)
+        }
+        #expect(answer("Thu, 01 Jan 2026 00:00:00 GMT") == .notModified)
+        #expect(answer("Wed, 31 Dec 2025 23:59:59 GMT") == .full)
+    }
+
     private static func response(_ lifetime: Int64 = 60, _ fields: [(String, String)] = []) -> StoredResponse {
         StoredResponse(
-            key: CacheKey(.zone, "http://a/x"), url: "http://a/x", status: 200,
+            key: CacheKey(.zone("z"), "http://a/x"), url: "http://a/x", status: 200,
             headers: headers([("etag", "\"v1\""), ("x-a", "1"), ("age", "9"), ("content-length", "10")] + fields),
             terms: StorageTerms(lifetime: lifetime, staleWhileRevalidate: 10, staleIfError: 20), storedAt: now * 1000,
             tags: ["t"], bodyByteCount: 10)
@@ -225,24 +285,36 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
 
     @Test func `is asked after and refreshed`() throws {
         let response = Self.response(60, [("set-cookie", "never")])
-        let question = response.validating(headers([("range", "bytes=0-1"), ("if-none-match", "\"x\""), ("accept", "a")]))
+        let client = headers([("range", "bytes=0-1"), ("if-none-match", "\"x\""), ("if-match", "\"x\""), ("accept", "a")])
+        let question = StoredResponse.validating(response, client)
         #expect(question["if-none-match"] == "\"v1\"" && !question.has("range") && question["accept"] == "a")
+        #expect(!question.has("if-match"))
+        #expect(StoredResponse.validating(nil, client) == headers([("accept", "a")]))
         let rule = StorageRule(now: now + 100)
-        func refresh(_ fields: [(String, String)]) -> StoredResponse? {
-            Self.response().refreshed(
+        func freshen(_ fields: [(String, String)]) -> StoredResponse.Freshened {
+            Self.response().freshened(
                 by: headers(fields), { rule.verdict(status: 200, headers: $0) }, at: (now + 100) * 1000)
         }
-        let fresh = try #require(refresh([("cache-control", "max-age=30"), ("x-a", "2"), ("content-type", "no")]))
+        func kept(_ fields: [(String, String)]) -> StoredResponse? {
+            if case .kept(let response) = freshen(fields) { return response }
+            return nil
+        }
+        let fresh = try #require(kept([("cache-control", "max-age=30"), ("x-a", "2"), ("content-type", "no")]))
         #expect(fresh.headers["x-a"] == "2" && fresh.headers["etag"] == "\"v1\"" && fresh.headers["content-type"] == nil)
         #expect(fresh.terms.lifetime == 30 && fresh.age(at: (now + 101) * 1000) == 1 && fresh.bodyByteCount == 10)
-        #expect(refresh([("cache-control", "no-store")]) == nil)
+        #expect(fresh.headers["date"] == "Thu, 01 Jan 2026 00:01:40 GMT")
+        #expect(fresh.tags == ["t"])
+        #expect(kept([("cache-control", "max-age=30"), ("cache-tag", "a,b")])?.tags == ["a", "b"])
+        #expect(freshen([("cache-control", "no-store")]) == .dropped)
+        #expect(freshen([("cache-control", "max-age=30"), ("etag", "\"v2\"")]) == .unrelated)
         #expect(try StoredResponse(decoding: fresh.encoded()) == fresh)
         var plain = Self.response()
         plain.isEncoded = true
         #expect(try StoredResponse(decoding: plain.encoded()).isEncoded)
-        let replaced = plain.refreshed(
-            by: headers([("cache-control", "max-age=30")]), { rule.verdict(status: 200, headers: $0) }, at: now)
-        #expect(replaced?.isEncoded == true)
+        let replaced = plain.freshened(
+            by: headers([("cache-control", "max-age=30")]), { rule.verdict(status: 200, headers: $0) }, at: (now + 100) * 1000)
+        guard case .kept(let replaced) = replaced else { throw WireError.invalidValue("outcome", offset: 0) }
+        #expect(replaced.isEncoded)
         for change in [
             { $0.status = 199 }, { $0.status = 600 }, { $0.terms.lifetime = .min }, { $0.terms.initialAge = .max },
             { $0.storedAt = -1 }, { $0.terms.staleIfError = .max },
@@ -255,6 +327,49 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
         for count in 0..<bytes.count {
             #expect(throws: WireError.self) { try StoredResponse(decoding: Array(bytes[..<count])) }
         }
+    }
+
+    @Test func `leaves out what belongs to one connection or to the node`() {
+        let stored = Self.response(
+            60,
+            [("connection", "x-hop, close"), ("x-hop", "1"), ("keep-alive", "5"), ("proxy-authenticate", "a"), ("te", "x")]
+                + [("upgrade", "h2"), ("x-accel-expires", "1"), ("cf-ray", "x"), ("x-kept", "1")])
+        #expect(Set(stored.headers.map(\.name)) == ["etag", "x-a", "x-kept", "date"])
+        let served = ServedResponse(
+            Self.response(60, [("cloudflare-cdn-cache-control", "max-age=1")]), to: Headers(), as: .hit, at: now * 1000)
+        #expect(!served.headers.has("cloudflare-cdn-cache-control"))
+    }
+}
+
+@Suite struct `A zone` {
+    @Test(arguments: [
+        ("example.com", "example.com"), ("api.example.com", "example.com"), ("A.B.Example.COM", "example.com"),
+        ("shop.example.co.uk", "example.co.uk"), ("co.uk", "co.uk"), ("example.io", "example.io"), ("localhost", "localhost"),
+        ("api.localhost", "localhost"), ("127.0.0.1", "localhost"), ("[::1]", "localhost"), ("192.0.2.1", "192.0.2.1"),
+        ("[2001:db8::1]", "[2001:db8::1]"), (".example.com", "example.com"), ("*.example.com", "example.com"), ("", ""),
+        ("intranet", "intranet"),
+    ])
+    func `is the domain that somebody registers`(_ host: String, _ zone: String) {
+        #expect(ZoneName.of(host: host) == zone)
+    }
+}
+
+@Suite struct `An answer to a request that changes something` {
+    @Test(
+        arguments: [
+            (200, [], ["http://a/x"]), (302, [("location", "/y#part")], ["http://a/x", "http://a/y"]),
+            (201, [("content-location", "z")], ["http://a/x", "http://a/z"]),
+            (201, [("location", "http://b/y")], ["http://a/x"]), (404, [("location", "/y")], []), (500, [], []),
+        ] as [(Int, [(String, String)], [String])])
+    func `puts out of date what it names`(_ status: Int, _ fields: [(String, String)], _ expected: [String]) {
+        #expect(OutdatedURLs.of("http://a/x", status: status, headers: headers(fields)) == expected)
+    }
+
+    @Test(arguments: [
+        ("GET", false), ("HEAD", false), ("OPTIONS", false), ("TRACE", false), ("POST", true), ("M-SEARCH", true),
+    ])
+    func `is told by its method`(_ method: String, _ mayChange: Bool) {
+        #expect(OutdatedURLs.mayChange(method) == mayChange)
     }
 }
 
@@ -276,7 +391,7 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
 }
 
 @Suite struct `A purge` {
-    private static func stored(_ url: String, _ tags: [String] = [], scope: CacheScope = .zone) -> StoredResponse {
+    private static func stored(_ url: String, _ tags: [String] = [], scope: CacheScope = .zone("a.b")) -> StoredResponse {
         StoredResponse(
             key: CacheKey(scope, url), url: url, status: 200, headers: Headers(), terms: StorageTerms(lifetime: 60),
             storedAt: 0, tags: tags)
@@ -294,6 +409,16 @@ private func headers(_ pairs: [(String, String)]) -> Headers {
         (purge { $0.tags = ["two"] }, false), (purge { $0.hosts = ["a.b"] }, true), (purge { $0.hosts = ["b"] }, false),
         (purge { $0.prefixes = ["a.b"] }, true), (purge { $0.prefixes = ["a.b/c"] }, true),
         (purge { $0.prefixes = ["a.b/c/"] }, true), (purge { $0.prefixes = ["a.b/c/d"] }, true),
+        (
+            purge {
+                $0.everything = true; $0.zone = "a.b"
+            }, true
+        ),
+        (
+            purge {
+                $0.everything = true; $0.zone = "x.y"
+            }, false
+        ),
         (purge { $0.prefixes = ["a.b/c/de"] }, false), (purge { $0.prefixes = ["a"] }, false), (CachePurge(), false),
     ])
     func `covers what it names`(_ purge: CachePurge, _ expected: Bool) {

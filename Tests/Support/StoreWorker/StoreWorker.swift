@@ -21,7 +21,23 @@ import Workers
     }
 
     func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
-        try await router.respond(to: request, env: env, context: context)
+        if let answer = try await Self.passOn(request, context) { return answer }
+        return try await router.respond(to: request, env: env, context: context)
+    }
+
+    /// `/through/PORT/…` and `/around/PORT/…`, in any method, are the same request to `http://127.0.0.1:PORT/…`: the one never
+    /// by way of the cache of `fetch`, the other always.
+    private static func passOn(_ request: Request, _ context: ExecutionContext) async throws -> Response? {
+        let parts = request.url.path.split(separator: "/", maxSplits: 2).map(String.init)
+        guard parts.count == 3, ["through", "around"].contains(parts[0]) else { return nil }
+        let query = request.url.query.map { "?\($0)" } ?? ""
+        var headers = request.headers
+        for (name, _) in request.headers where name.hasPrefix("cf-") || name == "host" { headers.delete(name) }
+        var copy = try Request(
+            "http://127.0.0.1:\(parts[1])/\(parts[2])\(query)", method: request.method, headers: headers, body: request.body)
+        copy.redirect = .manual
+        copy.cache = parts[0] == "through" ? CacheOptions(mode: .noStore) : CacheOptions(everything: true)
+        return try await context.fetch(copy)
     }
 
     /// Notes each message in KV under `seen/<body>`, with the number of deliveries. A body that starts with `fail` is
@@ -30,6 +46,10 @@ import Workers
         let kv = try env.kv("KV")
         for message in batch.messages {
             let text = message.text
+            if text.hasPrefix("bench") {
+                Self.counts.consumed += 1
+                continue
+            }
             if text.hasPrefix("fail"), batch.queue != "dead" {
                 message.retry(delaySeconds: 0)
                 continue
@@ -270,7 +290,11 @@ import Workers
     }
 
     /// All code of an isolate runs on one thread.
-    private final class Counts: @unchecked Sendable { var value = 0 }
+    private final class Counts: @unchecked Sendable {
+        var value = 0
+        /// Messages of the benchmark that have come.
+        var consumed = 0
+    }
     private static let counts = Counts()
 
     /// Many operations inside one event, so that what is measured is the binding and not HTTP.
@@ -296,6 +320,24 @@ import Workers
                 _ = try await statement.bind(number % 1000).first()
             }
         }
+        // From the first send to the last acknowledgement.
+        routes.get("/bench/queue/:count/:parallel") { exchange in
+            let (queue, text) = (try exchange.env.queue("QUEUE"), "bench" + String(repeating: "m", count: 95))
+            let expected = counts.consumed + (try exchange.parameters.get("count", as: Int.self))
+            return try await repeated(exchange) { _ in
+                _ = try await queue.send(text, contentType: .text)
+            } end: {
+                while counts.consumed < expected { try await exchange.context.sleep(for: .milliseconds(1)) }
+                while try await queue.metrics().backlogCount > 0 { try await exchange.context.sleep(for: .milliseconds(1)) }
+            }
+        }
+        routes.get("/bench/d1-batch/:count/:parallel") { exchange in
+            let db = try exchange.env.d1("DB")
+            let statement = db.prepare("INSERT INTO inserts (value) VALUES (?1)")
+            return try await repeated(exchange) { number in
+                _ = try await db.batch((0..<10).map { statement.bind(number + $0) })
+            }
+        }
         routes.get("/bench/d1-insert/:count/:parallel") { exchange in
             let statement = try exchange.env.d1("DB").prepare("INSERT INTO inserts (value) VALUES (?1)")
             return try await repeated(exchange) { number in _ = try await statement.bind(number).run() }
@@ -304,9 +346,11 @@ import Workers
 
     /// Runs `operation` `count` times with `parallel` in flight.
     ///
+    /// - Parameter end: what has to have happened until the clock stops.
     /// - Returns: the milliseconds it took, and the microseconds of one operation at p50 and p99.
     private static func repeated(
-        _ exchange: Exchange, _ operation: @escaping @Sendable (Int) async throws -> Void
+        _ exchange: Exchange, _ operation: @escaping @Sendable (Int) async throws -> Void,
+        end: () async throws -> Void = {}
     ) async throws -> Response {
         let count = try exchange.parameters.get("count", as: Int.self)
         let parallel = try exchange.parameters.get("parallel", as: Int.self)
@@ -328,6 +372,7 @@ import Workers
             for try await part in group { all += part }
             return all.sorted()
         }
+        try await end()
         let total = ContinuousClock.now - start
         guard !latencies.isEmpty else { return .text("nothing to do", status: 400) }
         func microseconds(_ duration: Duration) -> Double { duration / .microseconds(1) }

@@ -7,16 +7,18 @@ internal import Wire
 /// The cache's files. Every call blocks; call it on the store's threads.
 struct CacheFiles: Sendable {
     let root: String
+    private let faults: CacheFaults
 
     /// A body up to here stands in the entry's own file.
     static let inlineBytesMax = 64 << 10
-    private static let magic = Array("edgecac1".utf8)
+    private static let magic = Array("edgecac2".utf8)
     /// Magic, the description's length, the inline body's length (-1: it has a file of its own).
     private static let prefixByteCount = 16
     private static let descriptionBytesMax = 4 << 20
 
-    init(root: String) throws(SystemError) {
+    init(root: String, faults: CacheFaults = .none) throws(SystemError) {
         self.root = root
+        self.faults = faults
         try FileTree.makeDirectory(root, mode: 0o700)
         for name in Self.shards + ["tmp"] { try FileTree.makeDirectory("\(root)/\(name)", mode: 0o700) }
     }
@@ -39,11 +41,20 @@ struct CacheFiles: Sendable {
     // MARK: Writing
 
     func createBody(_ id: UInt64) throws(SystemError) -> Descriptor {
-        try FileTree.openFile(temporary(id, "b"), flags: O_WRONLY | O_CREAT | O_TRUNC)
+        try faults.check(.createBody)
+        return try FileTree.openFile(temporary(id, "b"), flags: O_WRONLY | O_CREAT | O_TRUNC)
+    }
+
+    func write(_ bytes: [UInt8], to body: borrowing Descriptor) throws(SystemError) {
+        try faults.check(.writeBody)
+        try body.writeAll(bytes, on: "a cached body")
     }
 
     /// Gives a complete body its name.
-    func publishBody(_ id: UInt64) throws(SystemError) { try Self.rename(temporary(id, "b"), path(id, "b")) }
+    func publishBody(_ id: UInt64) throws(SystemError) {
+        try faults.check(.publishBody)
+        try Self.rename(temporary(id, "b"), path(id, "b"))
+    }
 
     /// Writes, or replaces, the entry's file.
     ///
@@ -57,9 +68,11 @@ struct CacheFiles: Sendable {
         encoder.putRest(description)
         if let inline { encoder.putRest(inline) }
         let path = temporary(id, "e")
+        try faults.check(.writeEntry)
         let file = try FileTree.openFile(path, flags: O_WRONLY | O_CREAT | O_TRUNC)
         try file.writeAll(encoder.bytes, on: path)
         try file.close()
+        try faults.check(.publishEntry)
         try Self.rename(path, self.path(id, "e"))
     }
 
@@ -71,10 +84,12 @@ struct CacheFiles: Sendable {
 
     /// Removes whatever there is of `id`. The entry goes first: a body without an entry is nobody's.
     func remove(_ id: UInt64) {
+        guard faults.failure(.remove) == nil else { return }
         for path in [path(id, "e"), path(id, "b"), temporary(id, "b"), temporary(id, "e")] { try? FileTree.remove(path) }
     }
 
     func removeTemporary(_ id: UInt64) {
+        guard faults.failure(.remove) == nil else { return }
         for suffix in ["b", "e"] { try? FileTree.remove(temporary(id, suffix)) }
     }
 
@@ -84,6 +99,7 @@ struct CacheFiles: Sendable {
     ///
     /// - Parameter isInline: whether it stands in the entry's own file.
     func openBody(_ id: UInt64, isInline: Bool, offset: Int64, byteCount: Int) throws(SystemError) -> FileSlice {
+        try faults.check(.open)
         guard isInline else {
             return FileSlice(try FileTree.openFile(path(id, "b"), flags: O_RDONLY), offset: offset, byteCount: byteCount)
         }
@@ -126,6 +142,18 @@ struct CacheFiles: Sendable {
             for id in bodies { remove(id) }
         }
         return found.sorted { $0.id < $1.id }
+    }
+
+    /// The entry as its files have it; `nil` when they aren't whole.
+    func read(_ id: UInt64) -> Found? { read(id, path(id, "e")) }
+
+    /// The numbers of all files that have a number.
+    func ids() -> Set<UInt64> {
+        var ids: Set<UInt64> = []
+        for shard in Self.shards {
+            ids.formUnion(FileTree.list("\(root)/\(shard)").compactMap { UInt64($0.dropLast(2), radix: 16) })
+        }
+        return ids
     }
 
     private func read(_ id: UInt64, _ path: String) -> Found? {

@@ -1,4 +1,5 @@
 internal import Caching
+internal import Glibc
 internal import Observability
 internal import Stores
 internal import Synchronization
@@ -35,10 +36,11 @@ final class CacheFill: CacheFilling {
 
     deinit { abort() }
 
-    func append(_ piece: [UInt8]) async {
-        enum Step { case done, write, tooLarge }
+    @discardableResult
+    func append(_ piece: [UInt8]) async -> Bool {
+        enum Step { case done, write, tooLarge, over }
         let step: Step = state.withLock { state in
-            guard !state.isOver else { return .done }
+            guard !state.isOver else { return .over }
             state.byteCount += Int64(piece.count)
             guard state.byteCount <= byteCountMax else { return .tooLarge }
             state.buffer += piece
@@ -46,13 +48,18 @@ final class CacheFill: CacheFilling {
         }
         switch step {
         case .done: break
+        case .over: if !piece.isEmpty { store.retract(id) }
         case .tooLarge: abort()
         case .write:
-            guard store.reserve(piece.count, for: id) else { return abort() }
+            guard store.reserve(piece.count, for: id) else {
+                abort()
+                return false
+            }
             do throws(SystemError) {
                 try await store.pool.run { () throws(SystemError) in try self.spill() }
             } catch { fail(error) }
         }
+        return state.withLock { [length] in !$0.isOver && $0.byteCount == length }
     }
 
     /// Writes what has gathered. One writer at a time, so nobody waits for the lock.
@@ -61,8 +68,10 @@ final class CacheFill: CacheFilling {
             guard !state.isOver else { return }
             let bytes = state.buffer
             state.buffer = []
-            if state.file == nil { state.file = try store.files.createBody(id) }
-            try state.file?.writeAll(bytes, on: "a cached body")
+            let file: Descriptor
+            if let opened = state.file.take() { file = opened } else { file = try store.files.createBody(id) }
+            try store.files.write(bytes, to: file)
+            state.file = consume file
         }
     }
 
@@ -120,6 +129,7 @@ final class CacheFill: CacheFilling {
 
     private func fail(_ error: SystemError) {
         store.logger.log(.warning, "a response can't be cached: \(error)")
+        if error.errno == ENOSPC || error.errno == EDQUOT { store.giveWay() }
         abort()
     }
 }

@@ -1,10 +1,12 @@
 internal import Caching
 internal import HTTP
+internal import Stores
 
 /// What the store has, in memory. A value: the store's lock is around it.
 struct CacheIndex {
     struct Entry {
-        var response: StoredResponse
+        let hit: CacheHit
+        let zone: String
         /// `nil`: the body has a file of its own.
         var inlineByteCount: Int?
         /// The body, while it is in memory.
@@ -12,11 +14,13 @@ struct CacheIndex {
 
         /// What the entry costs on disk, about.
         var byteCount: Int64 { response.bodyByteCount + 1024 }
+        var response: StoredResponse { hit.response }
         /// What the entry holds in memory apart from `bytes`; set by the index.
         fileprivate(set) var descriptionByteCount = 0
 
-        init(response: StoredResponse, inlineByteCount: Int?) {
-            self.response = response
+        init(_ hit: CacheHit, inlineByteCount: Int?) {
+            self.hit = hit
+            zone = hit.response.zone
             self.inlineByteCount = inlineByteCount
         }
     }
@@ -30,12 +34,32 @@ struct CacheIndex {
     private var memory = RecencyList()
     private(set) var memoryByteCount = 0
 
+    private(set) var zones: [String: CacheStatistics] = [:]
+
     /// Of one key; the oldest makes room.
     static let variantsMax = 16
+    /// Zones that are counted apart; a handler can name as many as it likes with `fetch`.
+    private static let zonesMax = 1000
 
-    func find(_ key: CacheKey, for request: Headers) -> UInt64? {
-        keys[key]?.last { entries[$0]?.response.variant.matches(request) ?? false }
+    enum Found {
+        case nothing
+        case hit(CacheHit)
+        /// Which one, the request's headers say; the newest comes first.
+        case variants([CacheHit])
     }
+
+    func find(_ key: CacheKey) -> Found {
+        guard let ids = keys[key] else { return .nothing }
+        if ids.count == 1, let entry = entries[ids[0]], entry.response.variant.fields.isEmpty { return .hit(entry.hit) }
+        return .variants(ids.reversed().compactMap { entries[$0]?.hit })
+    }
+
+    private mutating func change(_ zone: String, _ body: (inout CacheStatistics) -> Void) {
+        let name = zones[zone] != nil || zones.count < Self.zonesMax ? zone : "other"
+        body(&zones[name, default: CacheStatistics(zone: name)])
+    }
+
+    mutating func count(_ status: CacheStatus, zone: String) { change(zone) { $0.answers[status, default: 0] += 1 } }
 
     func ids(_ key: CacheKey) -> [UInt64] { keys[key] ?? [] }
 
@@ -60,6 +84,10 @@ struct CacheIndex {
         entries[id] = entry
         keys[entry.response.key, default: []].append(id)
         byteCount += entry.byteCount
+        change(entry.zone) {
+            $0.byteCount += entry.byteCount
+            $0.entries += 1
+        }
         recency.use(id)
         return replaced
     }
@@ -70,6 +98,10 @@ struct CacheIndex {
         recency.remove(id)
         byteCount -= entry.byteCount
         descriptionByteCount -= entry.descriptionByteCount
+        change(entry.zone) {
+            $0.byteCount -= entry.byteCount
+            $0.entries -= 1
+        }
         let left = ids(entry.response.key).filter { $0 != id }
         keys[entry.response.key] = left.isEmpty ? nil : left
     }
@@ -80,6 +112,7 @@ struct CacheIndex {
         while byteCount > options.byteCountMax || entries.count > options.entriesMax
             || descriptionByteCount > options.descriptionByteCountMax, let oldest = recency.oldest
         {
+            if let zone = entries[oldest]?.zone { change(zone) { $0.evictions += 1 } }
             remove(oldest)
             evicted.append(oldest)
         }
@@ -88,11 +121,12 @@ struct CacheIndex {
 
     /// - Returns: false when it is gone.
     mutating func update(_ id: UInt64, _ response: StoredResponse) -> Bool {
-        guard entries[id] != nil else { return false }
-        let count = response.memoryByteCount
-        descriptionByteCount += count - (entries[id]?.descriptionByteCount ?? 0)
-        entries[id]?.descriptionByteCount = count
-        entries[id]?.response = response
+        guard let old = entries[id] else { return false }
+        var entry = Entry(CacheHit(id: id, response: response), inlineByteCount: old.inlineByteCount)
+        entry.bytes = old.bytes
+        entry.descriptionByteCount = response.memoryByteCount
+        descriptionByteCount += entry.descriptionByteCount - old.descriptionByteCount
+        entries[id] = entry
         return true
     }
 

@@ -25,9 +25,9 @@ package struct CacheService: StoreService {
     /// A lookup touches the disk only for a body that isn't in memory.
     package func answerInPlace(_ call: StoreCall) throws(CallFailure) -> StoreReply? {
         guard call.kind == .cacheMatch else { return nil }
-        guard let (hit, served) = try find(call) else { return StoreReply(message: CacheMatchReply.encoded(nil)) }
-        guard let range = served.body else { return Self.reply(served, nil) }
-        return store.bodyInMemory(of: hit, offset: range.offset, byteCount: range.byteCount).map { Self.reply(served, $0) }
+        guard let (hit, served) = try find(call) else { return miss(call) }
+        guard let range = served.body else { return self.hit(call, served, nil) }
+        return store.bodyInMemory(of: hit, offset: range.offset, byteCount: range.byteCount).map { self.hit(call, served, $0) }
     }
 
     package func answer(_ call: StoreCall) async throws(CallFailure) -> StoreReply {
@@ -44,7 +44,7 @@ package struct CacheService: StoreService {
             let message = try Self.decode(call) { d throws(WireError) in try CacheRequestMessage(decoding: &d) }
             var encoder = WireEncoder()
             let isMeant = message.method == "GET" || message.ignoresMethod
-            encoder.put(isMeant ? await store.remove(try Self.key(message)) : false)
+            encoder.put(isMeant ? await store.remove(try Self.key(message, call.zone)) : false)
             return StoreReply(message: encoder.bytes)
         default: throw CallFailure("a cache has no call of kind \(call.kind.rawValue)", name: "TypeError")
         }
@@ -55,18 +55,28 @@ package struct CacheService: StoreService {
     private func find(_ call: StoreCall) throws(CallFailure) -> (CacheHit, ServedResponse)? {
         let message = try Self.decode(call) { d throws(WireError) in try CacheRequestMessage(decoding: &d) }
         guard message.method == "GET" || message.ignoresMethod,
-            let hit = store.find(try Self.key(message), for: message.headers),
+            let hit = store.find(try Self.key(message, call.zone), for: message.headers),
             case .fresh = hit.response.freshness(at: now)
         else { return nil }
         return (hit, ServedResponse(hit.response, to: message.headers, as: .hit, at: now))
     }
 
     private func match(_ call: StoreCall) async throws(CallFailure) -> StoreReply {
-        guard let (hit, served) = try find(call) else { return StoreReply(message: CacheMatchReply.encoded(nil)) }
-        guard let range = served.body else { return Self.reply(served, nil) }
+        guard let (hit, served) = try find(call) else { return miss(call) }
+        guard let range = served.body else { return self.hit(call, served, nil) }
         guard let body = await store.body(of: hit, offset: range.offset, byteCount: range.byteCount) else {
-            return StoreReply(message: CacheMatchReply.encoded(nil))
+            return miss(call)
         }
+        return self.hit(call, served, body)
+    }
+
+    private func miss(_ call: StoreCall) -> StoreReply {
+        store.count(.miss, zone: call.zone)
+        return StoreReply(message: CacheMatchReply.encoded(nil))
+    }
+
+    private func hit(_ call: StoreCall, _ served: ServedResponse, _ body: StoreBody?) -> StoreReply {
+        store.count(.hit, zone: call.zone)
         return Self.reply(served, body)
     }
 
@@ -85,7 +95,7 @@ package struct CacheService: StoreService {
         guard (200...599).contains(message.status) else {
             throw .malformedCall(.invalidValue("HTTP status", offset: 0))
         }
-        let key = try Self.key(message.request)
+        let key = try Self.key(message.request, call.zone)
         guard message.status != 304 else {
             logger.log(.warning, "a response with status 304 is not cached")
             return skip(call)
@@ -125,7 +135,7 @@ package struct CacheService: StoreService {
 
     private static func url(_ message: CacheRequestMessage) -> String? { WebURL(message.url).map(CacheKey.text) }
 
-    private static func key(_ message: CacheRequestMessage) throws(CallFailure) -> CacheKey {
+    private static func key(_ message: CacheRequestMessage, _ zone: String) throws(CallFailure) -> CacheKey {
         if let name = message.cache, name.utf8.count > nameBytesMax {
             throw CallFailure("The name of a cache may have at most \(nameBytesMax) bytes.", name: "TypeError")
         }
@@ -136,7 +146,7 @@ package struct CacheService: StoreService {
             throw CallFailure(
                 "The key of a cached response may have at most \(CacheKey.textBytesMax) bytes.", name: "TypeError")
         }
-        return CacheKey(message.cache.map { .named($0) } ?? .zone, text)
+        return CacheKey(message.cache.map { .named($0) } ?? .zone(zone), text)
     }
 
     private static func decode<Message>(

@@ -54,9 +54,9 @@ package final class EmbeddedResponseCache: ResponseCache {
 
     /// Opens the store, or makes it; reads the description of each entry, and blocks as long.
     package init(
-        directory: String, clock: any NodeClock, logger: Logger, options: Options = Options()
+        directory: String, clock: any NodeClock, logger: Logger, options: Options = Options(), faults: CacheFaults = .none
     ) throws(SystemError) {
-        files = try CacheFiles(root: directory)
+        files = try CacheFiles(root: directory, faults: faults)
         self.options = options
         self.logger = logger.with("store", "cache")
         self.clock = clock
@@ -67,7 +67,8 @@ package final class EmbeddedResponseCache: ResponseCache {
         var initial = State()
         var gone: [UInt64] = []
         for found in files.load() {
-            let entry = CacheIndex.Entry(response: found.response, inlineByteCount: found.inlineByteCount)
+            let entry = CacheIndex.Entry(
+                CacheHit(id: found.id, response: found.response), inlineByteCount: found.inlineByteCount)
             gone += initial.index.insert(found.id, entry)
             initial.nextID = found.id + 1
         }
@@ -81,13 +82,28 @@ package final class EmbeddedResponseCache: ResponseCache {
         state.withLock { ($0.index.entries.count, $0.index.byteCount, $0.index.memoryByteCount) }
     }
 
+    package func count(_ status: CacheStatus, zone: String) { state.withLock { $0.index.count(status, zone: zone) } }
+
+    package var statistics: [CacheStatistics] {
+        state.withLock { state in state.index.zones.values.sorted { $0.zone < $1.zone } }
+    }
+
     // MARK: Looking up
 
-    package func find(_ key: CacheKey, for request: Headers) -> CacheHit? {
-        state.withLock { state in
-            guard let id = state.index.find(key, for: request), let entry = state.index.entries[id] else { return nil }
-            state.index.use(id)
-            return CacheHit(id: id, response: entry.response)
+    package func find(_ key: CacheKey, for request: @autoclosure () -> Headers) -> CacheHit? {
+        let found = state.withLock { state in
+            let found = state.index.find(key)
+            if case .hit(let hit) = found { state.index.use(hit.id) }
+            return found
+        }
+        switch found {
+        case .nothing: return nil
+        case .hit(let hit): return hit
+        case .variants(let hits):
+            let headers = request()
+            guard let hit = hits.first(where: { $0.response.variant.matches(headers) }) else { return nil }
+            state.withLock { $0.index.use(hit.id) }
+            return hit
         }
     }
 
@@ -148,7 +164,8 @@ package final class EmbeddedResponseCache: ResponseCache {
         let (gone, isKept) = state.withLock { state -> ([UInt64], Bool) in
             Self.forgetFill(id, &state)
             guard state.purged.remove(id) == nil else { return ([id], false) }
-            var gone = state.index.insert(id, CacheIndex.Entry(response: response, inlineByteCount: inlineByteCount))
+            let entry = CacheIndex.Entry(CacheHit(id: id, response: response), inlineByteCount: inlineByteCount)
+            var gone = state.index.insert(id, entry)
             gone += state.index.evict(options)
             return (gone, true)
         }
@@ -201,6 +218,17 @@ package final class EmbeddedResponseCache: ResponseCache {
         if !state.withLock({ $0.index.update(hit.id, response) }) { forget([hit.id]) }
     }
 
+    /// The disk is full: others may need what is kept here more. A tenth of it goes.
+    func giveWay() {
+        let ids = state.withLock { state in
+            var options = options
+            options.byteCountMax = state.index.byteCount - state.index.byteCount / 10 - 1
+            return state.index.evict(options)
+        }
+        let files = files
+        pool.submit { for id in ids { files.remove(id) } }
+    }
+
     // MARK: Removing
 
     package func remove(_ key: CacheKey) async -> Bool {
@@ -211,6 +239,18 @@ package final class EmbeddedResponseCache: ResponseCache {
         }
         await unlink(ids)
         return !ids.isEmpty
+    }
+
+    package func invalidate(_ keys: [CacheKey]) {
+        let ids = state.withLock { state in
+            for (id, filling) in state.fills where keys.contains(filling.response.key) { state.purged.insert(id) }
+            let ids = keys.flatMap { state.index.ids($0) }
+            for id in ids { state.index.remove(id) }
+            return ids
+        }
+        guard !ids.isEmpty else { return }
+        let files = files
+        pool.submit { for id in ids { files.remove(id) } }
     }
 
     package func purge(_ purge: CachePurge) async -> Int {
@@ -226,13 +266,16 @@ package final class EmbeddedResponseCache: ResponseCache {
     }
 
     /// Gone for good when it returns: a node that starts anew must not find it.
-    private func unlink(_ ids: [UInt64]) async {
+    func unlink(_ ids: [UInt64]) async {
         guard !ids.isEmpty else { return }
         let files = files
         await pool.run { for id in ids { files.remove(id) } }
     }
 
-    private func forget(_ ids: [UInt64]) {
+    /// What was stored as `id` turned out to be more than it said it was.
+    func retract(_ id: UInt64) { forget([id]) }
+
+    func forget(_ ids: [UInt64]) {
         state.withLock { state in for id in ids { state.index.remove(id) } }
         let files = files
         pool.submit { for id in ids { files.remove(id) } }

@@ -6,7 +6,9 @@ package import HTTP
 /// Looking up touches no disk and may be done on a reactor; bodies come from the store's own threads.
 package protocol ResponseCache: Sendable {
     /// What is stored under `key` for a request with these headers, fresh or not.
-    func find(_ key: CacheKey, for request: Headers) -> CacheHit?
+    ///
+    /// - Parameter request: not asked for where nothing stored depends on it.
+    func find(_ key: CacheKey, for request: @autoclosure () -> Headers) -> CacheHit?
 
     /// The stored body, or a part of it; `nil` when it was evicted meanwhile.
     func body(of hit: CacheHit, offset: Int64, byteCount: Int64) async -> StoreBody?
@@ -28,6 +30,9 @@ package protocol ResponseCache: Sendable {
     /// - Returns: whether there was one.
     func remove(_ key: CacheKey) async -> Bool
 
+    /// What is stored under `keys`, or is on its way there, isn't found any more (RFC 9111 §4.4). Its files go soon after.
+    func invalidate(_ keys: [CacheKey])
+
     /// - Returns: how many went.
     func purge(_ purge: CachePurge) async -> Int
 
@@ -37,10 +42,29 @@ package protocol ResponseCache: Sendable {
 
     /// A claim if nobody has one; never waits.
     func tryClaim(_ key: CacheKey) -> CacheClaim?
+
+    /// Notes what a client was told.
+    func count(_ status: CacheStatus, zone: String)
+
+    /// By zone, in the order of their names.
+    var statistics: [CacheStatistics] { get }
+}
+
+/// What a cache has done for one zone since the node started, and what it has of it.
+package struct CacheStatistics: Equatable, Sendable {
+    package var zone: String
+    package var answers: [CacheStatus: Int] = [:]
+    /// Made room for others.
+    package var evictions = 0
+    package var entries = 0
+    /// On disk.
+    package var byteCount: Int64 = 0
+
+    package init(zone: String) { self.zone = zone }
 }
 
 /// A stored response that was found, and what the store knows it by.
-package struct CacheHit: Sendable {
+package final class CacheHit: Sendable {
     package let id: UInt64
     package let response: StoredResponse
 
@@ -63,8 +87,11 @@ package final class CacheClaim: Sendable {
 
 /// A response on its way into the store. One writer at a time; dropping it gives it up.
 package protocol CacheFilling: AnyObject, Sendable {
-    /// Adds to the body. A body that turns out too large, or a disk that refuses it, ends the fill and nothing else.
-    func append(_ piece: [UInt8]) async
+    /// Adds to the body. A body that turns out too large, or a disk that refuses it, ends the fill and nothing else; more than
+    /// was announced makes nothing of what was kept.
+    ///
+    /// - Returns: whether that was the last of as much as was announced.
+    @discardableResult func append(_ piece: [UInt8]) async -> Bool
     /// The body is complete: from now on the response is found.
     ///
     /// - Returns: whether it is kept.

@@ -30,10 +30,13 @@ package struct StoreCall: Sendable {
     package var body: (any BodySource)?
     /// What the event may still ask of databases; `nil` without a limit.
     package var queries: QueryAllowance?
+    /// The zone of the request that the event answers; caches are told apart by it.
+    package var zone: String
 
     package init(
-        _ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil, queries: QueryAllowance? = nil
+        _ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil, queries: QueryAllowance? = nil, zone: String = ""
     ) {
+        self.zone = zone
         self.queries = queries
         self.kind = kind
         self.message = message

@@ -105,6 +105,13 @@ public struct Headers: Sendable {
         forEach { name, value in body(text(name), text(value)) }
     }
 
+    /// The form of `forEachOnWire` for bytes, which are lent for the call.
+    package func forEachSpan(_ body: (_ name: RawSpan, _ value: RawSpan) -> Void) {
+        // SAFETY: the bytes of an array of plain bytes are initialised, and the span lives for this call.
+        let bytes = unsafe block.span.bytes
+        forEach { name, value in body(bytes.extracting(name.range), bytes.extracting(value.range)) }
+    }
+
     // MARK: Private parts
 
     private enum Next { case goOn, stop }

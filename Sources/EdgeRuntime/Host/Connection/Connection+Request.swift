@@ -133,6 +133,7 @@ extension Connection: Dispatchable, EventOwner {
         exchange.bodyBytesMax = limits.bodyBytesMax
         exchange.wallLimit = limits.wall
         exchange.waitsSince = reactor.now
+        noteInvalidation(route)
         if case .length(let left) = requestBody, left <= Self.gatheredBytesMax, !parser.head.expectsContinue,
             !hasRestOfBody
         {
@@ -172,9 +173,9 @@ extension Connection: Dispatchable, EventOwner {
             make: {
                 EventStream(
                     number: $0, channel: channel, worker: route.worker, release: route.release, kind: .fetch,
-                    owner: self, started: exchange.started, holdsBody: isHeld)
+                    owner: self, zone: route.zone, started: exchange.started, holdsBody: isHeld)
             },
-            { writeFetch(into: &$0) })
+            { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } })
         if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event
         guard hasBody else { return }
@@ -237,7 +238,7 @@ extension Connection: Dispatchable, EventOwner {
         }
     }
 
-    private func writeURL(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
+    func writeURL(_ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer) {
         if let url = exchange.url {
             buffer.appendLittleEndian(UInt32(url.bytes.count))
             return buffer.append(url.bytes)
@@ -370,7 +371,9 @@ extension Connection: Dispatchable, EventOwner {
             return answer(.exception)
         }
         if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }
+        if try unsafe freshen(head, message, body) { return }
         if replaceByStale(status: head.status, body) { return }
+        if let invalidation = exchange.invalidation { try unsafe invalidation.apply(head, message) }
         if case .redirected(let producer)? = body { exchange.isBodyReturned = producer === exchange.bodyHandle }
         let sent = exchange.cacheFill == nil ? body : try fillCache(head, unsafe Array(message), body)
         try unsafe sendHead(head, message)

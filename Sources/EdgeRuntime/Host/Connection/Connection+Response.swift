@@ -73,7 +73,10 @@ extension Connection: BodyConsumer {
         return options.isEmpty || !named.isEmpty ? nil : options
     }
 
-    func sendHead(status: Int, headers: [(name: String, value: String)], bodyLength: Int?) {
+    /// - Parameter hasDate: whether `headers` have one; else the node says what time it is.
+    func sendHead(
+        status: Int, headers: [(name: String, value: String)], bodyLength: Int?, hasDate: Bool = false
+    ) {
         beginHead(status)
         for header in headers {
             output.append(header.name)
@@ -81,10 +84,10 @@ extension Connection: BodyConsumer {
             output.append(header.value)
             output.append("\r\n" as StaticString)
         }
-        finishHead(status: status, bodyLength: bodyLength)
+        finishHead(status: status, bodyLength: bodyLength, hasDate: hasDate)
     }
 
-    private func beginHead(_ status: Int) {
+    func beginHead(_ status: Int) {
         exchange.status = status
         exchange.isHeadSent = true
         output.appendStatusLine(status)
@@ -99,8 +102,13 @@ extension Connection: BodyConsumer {
         }
     }
 
-    /// `X-Accel-*` steers a proxy in front and is none of the client's business.
-    private func isInternalName(_ name: RawSpan) -> Bool {
+    /// `X-Accel-*` and `Cloudflare-CDN-Cache-Control` steer this node and are none of the client's business.
+    func isInternalName(_ name: RawSpan) -> Bool {
+        if name.byteCount == 28, name.byte(at: 0) | 0x20 == 0x63, name.byte(at: 10) == 0x2D {
+            return unsafe name.withUnsafeBytes {
+                unsafe String(decoding: $0, as: UTF8.self).lowercased() == "cloudflare-cdn-cache-control"
+            }
+        }
         guard name.byteCount > 8, name.byte(at: 0) | 0x20 == 0x78, name.byte(at: 1) == 0x2D else { return false }
         return unsafe name.extracting(0..<8).withUnsafeBytes {
             unsafe String(decoding: $0, as: UTF8.self).lowercased() == "x-accel-"
@@ -108,8 +116,8 @@ extension Connection: BodyConsumer {
     }
 
     /// - Parameter bodyLength: `nil` when the body's end is known only when it comes.
-    private func finishHead(status: Int, bodyLength: Int?) {
-        output.append(reactor.cachedDate.lines)
+    func finishHead(status: Int, bodyLength: Int?, hasDate: Bool = false) {
+        output.append(hasDate ? reactor.cachedDate.linesBehindDate : reactor.cachedDate.lines)
         output.append(HexDigits(exchange.ray))
         output.append(0x2D)
         output.append(node.settings.colo)
@@ -146,6 +154,9 @@ extension Connection: BodyConsumer {
 
     // MARK: Bodies
 
+    /// From here on copying a body costs more than one more system call.
+    private static let apartBytesMin = 16 << 10
+
     /// Sends `body` behind the head.
     func startResponseBody(_ body: ReplyBody) {
         if case .dropped = responseBody {
@@ -161,6 +172,10 @@ extension Connection: BodyConsumer {
         }
         switch body {
         case .stored(.bytes(let bytes)):
+            if case .length(bytes.count) = responseBody, bytes.count >= Self.apartBytesMin {
+                responseBody = .bytes(bytes, left: bytes.count)
+                return markDirty()
+            }
             unsafe bytes.withUnsafeBytes { unsafe receive($0) }
             if phase == .exchanging { finish() }
         case .stored(.file(let slice)):
@@ -208,7 +223,7 @@ extension Connection: BodyConsumer {
             unsafe output.append(bytes)
             output.appendChunkEnd()
         case .untilClose: unsafe output.append(bytes)
-        case .dropped, .none, .complete, .file: break
+        case .dropped, .none, .complete, .file, .bytes: break
         }
         took(bodyBytes: bytes.count)
         markDirty()

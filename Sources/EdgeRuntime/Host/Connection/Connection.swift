@@ -224,7 +224,7 @@ final class Connection: PollTarget {
         if canRead, transport?.hasUnread == true { readOnLater() }
         // No interest at all once the client has closed: its end would be reported again and again.
         var wanted = clientHasClosed ? Epoll.Interest(rawValue: 0) : canRead ? .read : .peerClosed
-        if !output.isEmpty || responseBody.hasFile || transport?.waitsToWrite == true { wanted.insert(.write) }
+        if !output.isEmpty || responseBody.isApart || transport?.waitsToWrite == true { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted
         reactor.change(self, rawValue, wanted)
@@ -293,7 +293,7 @@ final class Connection: PollTarget {
             exchange.mustClose = true
             return exchange.isHeadSent ? close() : cancelEvent(.cancelled, answering: .requestTimeout)
         }
-        let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.hasFile
+        let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.isApart
         if bytesMoved != bytesSentAtTick || !isStalled {
             bytesSentAtTick = bytesMoved
             deadline = now + node.settings.bodyTimeout
@@ -343,27 +343,51 @@ final class Connection: PollTarget {
             guard unsafe encoder.flush({ unsafe appendEncoded($0) }) else { return abortResponse() }
         }
         if !output.isEmpty {
-            guard let result = transport?.write(from: &output, moreFollows: responseBody.hasFile) else { return }
+            guard let result = transport?.write(from: &output, moreFollows: responseBody.isApart) else { return }
             switch result {
             case .moved(let count): bytesMoved &+= count
             case .wouldBlock: break
             case .closed: return close()
             }
         }
-        if output.isEmpty, responseBody.hasFile { guard sendFile() else { return } }
+        if output.isEmpty, responseBody.isApart { guard sendApart() else { return } }
         if output.isEmpty, responseEncoder?.holdsBack == true { markDirty() }
         if ungranted > 0, output.readableByteCount < Self.outputHighWater {
             let count = ungranted
             ungranted = 0
             responseProducer?.grant(count)
         }
-        if output.isEmpty, !responseBody.hasFile, responseBody.isComplete { finishResponse() }
+        if output.isEmpty, !responseBody.isApart, responseBody.isComplete { finishResponse() }
         updateInterest()
     }
 
+    /// Sends of a body that isn't in the output.
+    ///
     /// - Returns: false when the connection is gone.
-    private func sendFile() -> Bool {
-        guard case .file(let slice, var offset, var left, let behind) = responseBody else { return true }
+    private func sendApart() -> Bool {
+        switch responseBody {
+        case .file(let slice, let offset, let left, let behind): sendFile(slice, offset, left, behind: behind)
+        case .bytes(let bytes, let left): send(bytes, left)
+        case .none, .length, .chunked, .untilClose, .dropped, .complete: true
+        }
+    }
+
+    private func send(_ bytes: [UInt8], _ left: Int) -> Bool {
+        guard let result = transport?.send(bytes, last: left) else { return false }
+        switch result {
+        case .moved(let count):
+            bytesMoved &+= count
+            responseBody = left > count ? .bytes(bytes, left: left - count) : .complete
+        case .wouldBlock: break
+        case .closed:
+            close()
+            return false
+        }
+        return true
+    }
+
+    private func sendFile(_ slice: FileSlice, _ start: Int64, _ count: Int, behind: Int) -> Bool {
+        var (offset, left) = (start, count)
         while left > 0 {
             guard let result = transport?.sendFile(slice.descriptor.rawValue, offset: &offset, count: left) else {
                 return false

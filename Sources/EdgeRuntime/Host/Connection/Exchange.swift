@@ -44,6 +44,10 @@ struct Exchange {
     var cacheStatus: CacheStatus?
     /// What the answer fills when it can be kept.
     var cacheFill: PendingCacheFill?
+    /// The message that the worker gets instead of the client's own: it is asked whether what is stored still holds.
+    var question: [UInt8]?
+    /// What an answer other than an error puts out of date.
+    var invalidation: CacheInvalidation?
     /// Whom the client asked, for error pages.
     var host = ""
     /// Whether an error is best shown as a page.
@@ -133,12 +137,17 @@ enum ResponseBody {
     case dropped
     /// What is left of a file, and how many bytes of further files come behind it.
     case file(FileSlice, offset: Int64, left: Int, behind: Int)
+    /// A large body in memory, sent from where it is.
+    case bytes([UInt8], left: Int)
     /// All of it is in the output buffer or sent.
     case complete
 
-    var hasFile: Bool {
-        if case .file = self { return true }
-        return false
+    /// Whether it isn't copied to the output, but sent behind it from where it is.
+    var isApart: Bool {
+        switch self {
+        case .file, .bytes: true
+        case .none, .length, .chunked, .untilClose, .dropped, .complete: false
+        }
     }
 
     var hasLength: Bool {

@@ -17,19 +17,24 @@ struct CachedFetch: Sendable {
 
     private let request: OutboundRequest
     private let url: String
+    private let zone: String
     private let options: CacheOptions
     private let cache: (any ResponseCache)?
     private let clock: any NodeClock
     private let policy: OutboundPolicy
     private let outbound: OutboundClient
 
-    /// - Parameter url: what the response is known by.
+    /// - Parameters:
+    ///   - url: what the response is known by.
+    ///   - zone: whose cache it is.
     init(
-        _ request: OutboundRequest, url: String, options: CacheOptions, cache: (any ResponseCache)?, clock: any NodeClock,
+        _ request: OutboundRequest, url: String, zone: String, options: CacheOptions, cache: (any ResponseCache)?,
+        clock: any NodeClock,
         policy: OutboundPolicy, outbound: OutboundClient
     ) {
         self.request = request
         self.url = url
+        self.zone = zone
         self.options = options
         self.cache = cache
         self.clock = clock
@@ -41,10 +46,25 @@ struct CachedFetch: Sendable {
     private var isHead: Bool { request.method == "HEAD" }
 
     func answer() async throws(OutboundError) -> Answer {
-        guard let cache, let key else { return try await pass(as: .dynamic) }
+        let answer = try await find()
+        if let cache, let status = answer.headers["cf-cache-status"].flatMap(CacheStatus.init) {
+            cache.count(status, zone: zone)
+        }
+        return answer
+    }
+
+    private func find() async throws(OutboundError) -> Answer {
+        guard let cache, let key else {
+            let answer = try await pass(as: .dynamic)
+            invalidate(answer)
+            return answer
+        }
         if options.mode == .noStore { return try await pass(as: .bypass) }
         if options.mode == nil, let answer = await answerFromCache(cache, key) { return answer }
-        guard isFilling else { return try await pass(as: .miss) }
+        // Other answers than the whole response are passed on when nothing is stored.
+        guard isForWhole || isAnsweredFromWhole && find(cache, key)?.response.hasValidator == true else {
+            return try await pass(as: .miss)
+        }
         if let claim = await cache.claim(key) { return try await fill(cache, key, claim) }
         guard !Task.isCancelled else { throw .cancelled }
         if options.mode == nil, let answer = await answerFromCache(cache, key) { return answer }
@@ -60,19 +80,30 @@ struct CachedFetch: Sendable {
             policy.allows(url.hostname, url.port ?? (url.scheme == "https" ? 443 : 80))
         else { return nil }
         let text = options.key ?? CacheKey.text(url)
-        return text.utf8.count <= CacheKey.textBytesMax ? CacheKey(.zone, text) : nil
+        return text.utf8.count <= CacheKey.textBytesMax ? CacheKey(.zone(zone), text) : nil
     }
 
-    /// Whether the answer to this request can be the whole response: others are passed on when nothing is stored.
-    private var isFilling: Bool {
-        !isHead
-            && !["range", "if-none-match", "if-modified-since", "if-match", "if-unmodified-since"].contains {
-                request.headers.has($0)
-            }
+    /// What a request that may change something leaves behind.
+    private func invalidate(_ answer: Answer) {
+        guard let cache, OutdatedURLs.mayChange(request.method) else { return }
+        var keys = OutdatedURLs.of(url, status: answer.status, headers: answer.headers)
+        if !keys.isEmpty, let key = options.key { keys.append(key) }
+        cache.invalidate(keys.map { CacheKey(.zone(zone), $0) })
     }
 
-    private func rule(_ milliseconds: Int64) -> StorageRule {
-        StorageRule(requestHeaders: request.headers, options: options, now: milliseconds / 1000)
+    /// Whether the answer to this request is the whole response, or none.
+    private var isForWhole: Bool {
+        isAnsweredFromWhole && !["range", "if-none-match", "if-modified-since"].contains { request.headers.has($0) }
+    }
+
+    /// Whether it follows from the whole response.
+    private var isAnsweredFromWhole: Bool {
+        !isHead && !["if-match", "if-unmodified-since"].contains { request.headers.has($0) }
+    }
+
+    private func rule(_ milliseconds: Int64, askedAt: Int64) -> StorageRule {
+        StorageRule(
+            requestHeaders: request.headers, options: options, now: milliseconds / 1000, askedAt: askedAt / 1000)
     }
 
     // MARK: From the cache
@@ -94,7 +125,7 @@ struct CachedFetch: Sendable {
         case .fresh: return await serve(hit, from: cache, as: .hit)
         case .stale(mayServeWhileAsking: true, _):
             guard let answer = await serve(hit, from: cache, as: .updating) else { return nil }
-            if isFilling, let claim = cache.tryClaim(key) { askBehindTheBack(cache, key, claim) }
+            if isAnsweredFromWhole, let claim = cache.tryClaim(key) { askBehindTheBack(cache, key, claim) }
             return answer
         case .stale: return nil
         }
@@ -112,7 +143,8 @@ struct CachedFetch: Sendable {
     /// The request that started this has its answer; nobody waits, and the claim allows one such task for each key.
     private func askBehindTheBack(_ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim) {
         Task {
-            guard case .stream(let source)? = try? await fill(cache, key, claim).body else { return }
+            let answer = try? await fill(cache, key, claim, isBehindTheBack: true)
+            guard case .stream(let source)? = answer?.body else { return }
             do { while try await source.next() != nil {} } catch { source.cancel() }
         }
     }
@@ -132,13 +164,17 @@ struct CachedFetch: Sendable {
     }
 
     private func fill(
-        _ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim?
+        _ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim?, isBehindTheBack: Bool = false
     ) async throws(OutboundError) -> Answer {
         defer { withExtendedLifetime(claim) {} }
         let stale = find(cache, key)
         var question = request
         let isValidating = options.mode != .reload && stale?.response.hasValidator == true
-        if isValidating, let stale { question.headers = stale.response.validating(request.headers) }
+        // What comes is to be kept, so it must be the whole; what the client wants of that is seen to here.
+        if isValidating || isBehindTheBack {
+            question.headers = StoredResponse.validating(isValidating ? stale?.response : nil, request.headers)
+        }
+        let askedAt = now
         let response: OutboundResponse
         do throws(OutboundError) {
             response = try await outbound.fetch(question, policy: policy)
@@ -152,11 +188,12 @@ struct CachedFetch: Sendable {
         }
         if response.status == 304, isValidating, let stale {
             response.body?.cancel()
-            if let answer = await revalidated(stale, by: response, cache) { return answer }
-            // Evicted in this very moment: once more, as if nothing had been there.
-            return Self.passed(try await outbound.fetch(request, policy: policy), as: .miss)
+            if let answer = await revalidated(stale, by: response, cache, askedAt: askedAt) { return answer }
+            // Evicted in this very moment, or the origin means another one: once more, as if nothing had been there.
+            let whole = try await outbound.fetch(request, policy: policy)
+            return await keep(whole, cache, key, claim, wasThere: true, askedAt: askedAt)
         }
-        return await keep(response, cache, key, claim, wasThere: stale != nil)
+        return await keep(response, cache, key, claim, wasThere: stale != nil, askedAt: askedAt)
     }
 
     private func serveInstead(_ stale: CacheHit, _ cache: any ResponseCache) async -> Answer? {
@@ -165,23 +202,27 @@ struct CachedFetch: Sendable {
     }
 
     private func revalidated(
-        _ stale: CacheHit, by response: OutboundResponse, _ cache: any ResponseCache
+        _ stale: CacheHit, by response: OutboundResponse, _ cache: any ResponseCache, askedAt: Int64
     ) async -> Answer? {
         let moment = now
-        let (status, rule) = (stale.response.status, rule(moment))
-        guard
-            let fresh = stale.response.refreshed(
-                by: response.headers, { rule.verdict(status: status, headers: $0) }, at: moment)
-        else { return await serve(stale, from: cache, as: .revalidated) }
-        await cache.refresh(stale, with: fresh)
-        return await serve(CacheHit(id: stale.id, response: fresh), from: cache, as: .revalidated)
+        let (status, rule) = (stale.response.status, rule(moment, askedAt: askedAt))
+        switch stale.response.freshened(
+            by: response.headers, { rule.verdict(status: status, headers: $0) }, at: moment)
+        {
+        case .kept(let fresh):
+            await cache.refresh(stale, with: fresh)
+            return await serve(CacheHit(id: stale.id, response: fresh), from: cache, as: .revalidated)
+        case .dropped: return await serve(stale, from: cache, as: .revalidated)
+        case .unrelated: return nil
+        }
     }
 
     private func keep(
-        _ response: OutboundResponse, _ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim?, wasThere: Bool
+        _ response: OutboundResponse, _ cache: any ResponseCache, _ key: CacheKey, _ claim: CacheClaim?, wasThere: Bool,
+        askedAt: Int64
     ) async -> Answer {
         let moment = now
-        let verdict = rule(moment).verdict(status: response.status, headers: response.headers)
+        let verdict = rule(moment, askedAt: askedAt).verdict(status: response.status, headers: response.headers)
         // Behind a redirect it belongs to another URL.
         guard response.redirectCount == 0, case .store(let terms) = verdict else {
             claim?.end()

@@ -95,7 +95,8 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         task = Task(executorPreference: reactor) {
             do throws(OutboundError) {
                 let fetch = CachedFetch(
-                    self.request, url: self.cacheURL, options: self.options, cache: self.event.worker.cache?.store,
+                    self.request, url: self.cacheURL, zone: self.event.zone, options: self.options,
+                    cache: self.event.worker.cache?.store,
                     clock: reactor.clock, policy: policy, outbound: reactor.outbound)
                 self.answer(try await fetch.answer())
             } catch {
@@ -162,6 +163,15 @@ struct FetchMessage {
         guard !optionBytes.isEmpty else { return message }
         let start = optionsEnd - optionBytes.count
         return message[..<(start - 4)] + [0, 0, 0, 0] + message[optionsEnd...]
+    }
+
+    /// The message as an event has it, with other headers.
+    func event(_ message: [UInt8], headers: Headers) -> [UInt8] {
+        var buffer = ByteBuffer()
+        buffer.append(message[1..<optionsEnd])
+        buffer.appendLittleEndian(UInt16(truncatingIfNeeded: headers.wireCount))
+        headers.encode(into: &buffer)
+        return unsafe buffer.withReadable { unsafe Array($0) }
     }
 
     init(_ message: [UInt8]) throws(WireError) {

@@ -6,8 +6,11 @@ package struct RouteTarget: Sendable {
     package let worker: WorkerRuntime
     /// Files that may answer before the worker does.
     package let site: AssetSite?
+    /// Of the host names that lead here: see `ZoneName`.
+    package let zone: String
 
-    package init(release: ReleaseRuntime, worker: WorkerRuntime) {
+    package init(release: ReleaseRuntime, worker: WorkerRuntime, zone: String = "") {
+        self.zone = zone
         self.release = release
         self.worker = worker
         site = release.sites[worker.name]

@@ -89,7 +89,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             make: {
                 EventStream(
                     number: $0, channel: channel, worker: worker, release: release, kind: .fetch,
-                    owner: self, invocations: parent.invocations)
+                    owner: self, zone: parent.zone, invocations: parent.invocations)
             },
             { $0.append(message) })
         target = stream

@@ -8,8 +8,11 @@ package struct WorkerCache: Sendable {
     package let service: any StoreService
     /// `nil`: each request reaches the worker.
     package let front: FrontCache?
+    /// The zone of events that no request has caused: that of the worker's first route.
+    package let homeZone: String
 
-    package init(store: any ResponseCache, service: any StoreService, front: FrontCache?) {
+    package init(store: any ResponseCache, service: any StoreService, front: FrontCache?, homeZone: String = "") {
+        self.homeZone = homeZone
         self.store = store
         self.service = service
         self.front = front
@@ -49,11 +52,20 @@ package struct FrontCache: Equatable, Sendable {
         self.rules = rules
     }
 
-    /// - Returns: what a response of `path` is kept for by default; `nil` when the cache is not asked.
-    func lifetime(of path: String) -> DefaultLifetime? {
+    /// - Parameter url: without a fragment.
+    /// - Returns: what its response is kept for by default; `nil` when the cache is not asked.
+    func lifetime(of url: String) -> DefaultLifetime? {
+        // A pattern is looked at only where there is one: most workers have none.
+        let path = rules.isEmpty ? "" : Self.path(of: url)
         let rule = rules.first { $0.matches(path) }
         if rule?.bypasses == true { return nil }
         return .atMost(rule?.timeToLive ?? timeToLive)
+    }
+
+    private static func path(of url: String) -> String {
+        let authority = url.utf8.firstIndex(of: 0x3A).map { url.utf8[$0...].dropFirst(3) } ?? url.utf8[...]
+        guard let start = authority.firstIndex(of: 0x2F) else { return "/" }
+        return String(Substring(authority[start...].prefix { $0 != 0x3F }))
     }
 
     func scope(of worker: WorkerRuntime) -> CacheScope {

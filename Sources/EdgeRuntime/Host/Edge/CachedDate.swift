@@ -5,6 +5,8 @@ internal import System
 struct CachedDate {
     private var second = Int64.min
     private(set) var lines: [UInt8] = []
+    /// The same for what has its own `Date`.
+    let linesBehindDate = Array("Server: edge\r\nCF-Ray: ".utf8)
     /// `Date`'s value.
     var text: String { String(decoding: HTTPDate(unixSeconds: max(0, second)).bytes, as: UTF8.self) }
 

@@ -85,7 +85,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             source = buffered
             activity = buffered
         }
-        let call = StoreCall(call.kind, message: call.message, body: source, queries: call.queries)
+        let call = StoreCall(call.kind, message: call.message, body: source, queries: call.queries, zone: call.zone)
         task = Task(executorPreference: channel.reactor) {
             do throws(CallFailure) {
                 self.answer(try await service.answer(call))

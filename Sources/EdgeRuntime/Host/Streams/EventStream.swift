@@ -22,6 +22,8 @@ final class EventStream: ChannelStream {
     /// Service bindings resolve in the release that accepted the request, whatever is active by now.
     let release: ReleaseRuntime
     let kind: CallKind
+    /// Of the request that all this answers; where there is none, the worker's own.
+    let zone: String
     let started: Instant
     /// Held until the stream ends or its owner abandons it.
     private var owner: (any EventOwner)?
@@ -45,12 +47,13 @@ final class EventStream: ChannelStream {
 
     init(
         number: UInt32, channel: Channel, worker: WorkerRuntime, release: ReleaseRuntime, kind: CallKind,
-        owner: any EventOwner, invocations: Invocations? = nil, started: Instant? = nil,
+        owner: any EventOwner, zone: String? = nil, invocations: Invocations? = nil, started: Instant? = nil,
         holdsBody: Bool = false, allowance: EventLedger.Allowance = .standard
     ) {
         self.worker = worker
         self.release = release
         self.kind = kind
+        self.zone = zone ?? worker.cache?.homeZone ?? ""
         self.owner = owner
         self.started = started ?? channel.reactor.now
         super.init(

@@ -50,7 +50,8 @@ final class FillingSource: BodySource {
             await fill.commit()
             return nil
         }
-        await fill.append(piece)
+        // A reader that knows the length has all of it with this piece, and may ask again at once.
+        if await fill.append(piece) { await fill.commit() }
         return piece
     }
 

@@ -47,7 +47,7 @@ final class FakeNode: Sendable {
     /// A worker of its own, to which all requests go from now on.
     func addWorker(
         limits: WorkerLimits = WorkerLimits(), bindings: [BindingTarget] = [], size: PoolSize? = nil,
-        services: [WorkerRuntime] = []
+        services: [WorkerRuntime] = [], cache: WorkerCache? = nil
     ) throws -> FakeWorker {
         let directory = IsolateDirectory()
         let spawner = FakeSpawner(directory)
@@ -60,7 +60,7 @@ final class FakeNode: Sendable {
             environment: PoolEnvironment(
                 reactors: [reactor], spawner: spawner, directory: directory, clock: clock, logger: logger))
         let worker = WorkerRuntime(
-            configuration: pool.configuration, bindings: bindings, limits: limits, pool: pool)
+            configuration: pool.configuration, bindings: bindings, limits: limits, pool: pool, cache: cache)
         let release = ReleaseRuntime(name: "r", tenant: "t", workers: [worker] + services)
         let reactor = reactor
         onReactor { reactor.install(.everything(to: worker, of: release)) }
