@@ -207,7 +207,7 @@ let package = Package(
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
-        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration", "System"]),
+        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration", "SQLite", "System"]),
         tests(
             "StoresRateLimitsTests", "Bindings/RateLimits",
             ["StoresRateLimits", "Stores", "Interfaces", "Wire", "System"]),
