@@ -218,7 +218,7 @@ let package = Package(
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "ReleasesTests", "Deploy/Releases",
-            ["Releases", "Configuration", "Interfaces", "LMDB", "Observability", "StoresQueues", "System"]),
+            ["Releases", "Configuration", "Interfaces", "LMDB", "Observability", "SQLite", "StoresQueues", "System"]),
         tests(
             "StoresRateLimitsTests", "Bindings/RateLimits",
             ["StoresRateLimits", "Stores", "Interfaces", "Wire", "System"]),

@@ -45,7 +45,8 @@ enum SecretCommand: Command {
         case (nil, _): throw UsageError.missingArgument("put, list, delete or rotate-key")
         case ("put", nil), ("delete", nil): throw UsageError.missingArgument("NAME")
         case ("put", _), ("delete", _), ("list", _), ("rotate-key", _): break
-        case (let other?, _): throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete", "rotate-key"])
+        case (let other?, _):
+            throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete", "rotate-key"])
         }
         let (tenant, base) = try owner(environment, arguments)
         let state = arguments.value("state") ?? "\(base)state/\(environment)"

@@ -48,7 +48,7 @@ extension SecretStore {
     private func sealAnew(
         with next: SecretKey, _ sqlite: SQLiteConnection, _ before: (KeyChangeStep) throws -> Void
     ) throws -> Int {
-        try transaction(sqlite) {
+        try Self.transaction(sqlite) {
             try before(.sealAnew)
             var rows: [(row: Row, sealed: Sealed, time: Int64)] = []
             let statement = try sqlite.prepare(

@@ -34,10 +34,17 @@ package final class SecretStore: SecretSource {
             ) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS secret_key (present INTEGER PRIMARY KEY CHECK (present = 1), id BLOB NOT NULL);
             """)
-        let column = try sqlite.prepare("SELECT 1 FROM pragma_table_info('tenant_secrets') WHERE name = 'key_id'")
-        // Rows from before have no id: whichever key opens them is theirs.
-        if try !column.step() { try sqlite.execute("ALTER TABLE tenant_secrets ADD COLUMN key_id BLOB") }
+        // Rows from before have no id: whichever key opens them is theirs. Another process may be adding it.
+        if try !Self.hasKeyID(sqlite) {
+            try Self.transaction(sqlite) {
+                if try !Self.hasKeyID(sqlite) { try sqlite.execute("ALTER TABLE tenant_secrets ADD COLUMN key_id BLOB") }
+            }
+        }
         connection = Mutex(Connection(sqlite: sqlite))
+    }
+
+    private static func hasKeyID(_ sqlite: SQLiteConnection) throws -> Bool {
+        try sqlite.prepare("SELECT 1 FROM pragma_table_info('tenant_secrets') WHERE name = 'key_id'").step()
     }
 
     package convenience init(database: String, keyFile: String, tenant: String) throws {
@@ -61,7 +68,7 @@ package final class SecretStore: SecretSource {
     }
 
     /// Runs `body` as one transaction, which holds off others that write.
-    func transaction<Result>(_ sqlite: SQLiteConnection, _ body: () throws -> Result) throws -> Result {
+    static func transaction<Result>(_ sqlite: SQLiteConnection, _ body: () throws -> Result) throws -> Result {
         try sqlite.execute("BEGIN IMMEDIATE")
         do {
             let result = try body()
@@ -107,7 +114,7 @@ package final class SecretStore: SecretSource {
         guard value.utf8.count <= 5 * 1024 else { throw SecretError.tooLong(name, value.utf8.count) }
         try connection.withLock { connection in
             let sqlite = connection.sqlite
-            try transaction(sqlite) {
+            try Self.transaction(sqlite) {
                 try makeKeyIfNeeded(sqlite)
                 let key = try presentKey(sqlite)
                 let row = Row(tenant: tenant, worker: worker, name: name)

@@ -1,5 +1,6 @@
 import Glibc
 import Releases
+import SQLite
 import System
 import Testing
 
@@ -83,6 +84,18 @@ import Testing
         try open.put("C", of: "*", value: "afterwards", at: time)
         try check(place)
         #expect(try place.store("three").secret("C", of: "any") == "afterwards")
+    }
+
+    @Test func `opens, and seals anew, what was stored before keys had names`() throws {
+        let place = try Place()
+        try fill(place)
+        do {
+            let sqlite = try SQLiteConnection(path: place.database, .create)
+            try sqlite.execute("ALTER TABLE tenant_secrets DROP COLUMN key_id; DROP TABLE secret_key;")
+        }
+        try check(place)
+        #expect(try place.store().changeKey() == 3)
+        try check(place)
     }
 
     @Test func `changes nothing when a secret can't be opened`() throws {
