@@ -1,4 +1,4 @@
-"""Queues under kill -9: what was acknowledged is delivered, by a worker or to the dead letters, whatever was killed.
+"""Queues as configured, and under kill -9: what was acknowledged is delivered, by a worker or to the dead letters, whatever was killed.
 
 A failing run prints its seed; EDGE_SEED repeats the choices (not the timing).
 """
@@ -11,9 +11,46 @@ import unittest
 
 from harness import Node, product, wait_until
 from load import Requester
+from projects import Project
 
 SEED = int(os.environ.get("EDGE_SEED", random.randrange(1 << 32)))
 BINDINGS = ["--kv", "KV", "--queue", "QUEUE=jobs", "--consume", "jobs=dead", "--consume", "dead", "--no-log-requests"]
+
+
+SHAPE = """format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+[workers.store]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+kv = [{ binding = "KV", resource = "kv" }]
+queues.produce = [{ binding = "QUEUE", queue = "jobs" }]
+queues.consume = [CONSUMER]
+[queues.jobs]
+messages_per_second = 3
+"""
+PULL = '{ queue = "jobs", type = "http_pull", visibility_timeout = "1m" }'
+PUSH = '{ queue = "jobs", timeout = "0s" }'
+
+
+class Configured(unittest.TestCase):
+    """What the configuration says of a queue and its consumer."""
+
+    def test_a_pull_consumer_gets_nothing_pushed_until_a_release_makes_it_a_worker(self):
+        with Project(SHAPE.replace("CONSUMER", PULL)) as project, project.dev() as node:
+            def ask(method, path, body=None):
+                return node.request(method, path, body=body, host="localhost")
+
+            self.assertEqual(ask("POST", "/queue-batch", b"a\nb\nc").text, "3")
+            # More than the three of this second (or the next): refused as a whole, in the product's words.
+            self.assertEqual(ask("POST", "/queue-batch", b"d\ne\nf\ng").status, 500)
+            self.assertIn("Too Many Requests (10250)", node.log_text())
+            self.assertEqual(ask("GET", "/queue-backlog").text, "3")
+            project.write("wrangler-like.toml", SHAPE.replace("CONSUMER", PUSH))
+            node.wait_for_log("release=dev-2")
+            wait_until(lambda: ask("GET", "/queue-backlog").text == "0", what="delivery")
+            # It waited untouched: a batch of the pull consumer would have raised the deliveries.
+            self.assertEqual([ask("GET", f"/kv/seen/jobs/{name}").text for name in "abc"], ["1", "1", "1"])
 
 
 class KillTheConsumer(unittest.TestCase):
