@@ -1,4 +1,4 @@
-"""Queues as configured, and under kill -9: what was acknowledged is delivered, by a worker or to the dead letters, whatever was killed.
+"""Queues as configured, and under kill -9: what was acknowledged is delivered, by a worker or to the dead letters.
 
 A failing run prints its seed; EDGE_SEED repeats the choices (not the timing).
 """
