@@ -84,7 +84,7 @@ package final class TenantStores: Sendable {
         var drafts: [String: QueueConsumerDraft] = [:]
         for worker in description.workers {
             for consumer in worker.consumers {
-                try await open(consumer.queue)
+                for queue in [consumer.queue, consumer.deadLetterQueue].compactMap({ $0 }) { try await open(queue) }
                 drafts[consumer.queue] = QueueConsumerDraft(consumer, of: worker.name)
             }
         }

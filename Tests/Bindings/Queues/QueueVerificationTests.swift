@@ -1,3 +1,4 @@
+import Glibc
 import Interfaces
 import LMDB
 import StoresQueues
@@ -93,6 +94,20 @@ import Testing
         #expect(try await fixture.store.verify() == ["queue \"events\": its consumer can't be read"])
     }
 
+    @Test func `a row that is gone, beside one that can't be read, keeps no store closed`() async throws {
+        let fixture = try await filled()
+        let found = try await edit(fixture, "messages") { messages, transaction in
+            try transaction.delete(key(0), in: messages)
+            try transaction.put(key(1), [1, 2, 3], in: messages)
+        }
+        #expect(found.contains("queue \"events\": body 0 belongs to no message"))
+        #expect(found.contains("queue \"events\": the index of ready messages names message 0, which isn't there"))
+        #expect(found.contains("queue \"events\": message 1 has a row that can't be read"))
+        #expect(found.contains { $0.hasPrefix("queue \"events\": counts 5 messages of 50 bytes") })
+        #expect(found.count == 4)
+        #expect(try await fixture.pull("events", 10).count == 2)
+    }
+
     @Test func `indexes that lost something, or name what isn't there`() async throws {
         let fixture = try await filled()
         let found = try await damage(fixture) { environment in
@@ -150,6 +165,39 @@ import Testing
                 "queue \"events\": counts 77 messages of 50 bytes and 1 acknowledged ones of 10 bytes, "
                     + "has 5 messages of 50 bytes and 1 acknowledged ones of 10 bytes"))
         #expect(found.count == 6)
+    }
+
+    @Test(arguments: [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+    func `a file that lost its end is refused, or what it lost is told`(_ part: Double) async throws {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        for index in 0..<60 {
+            // Some of them in pages of their own.
+            let body = [UInt8](repeating: UInt8(index), count: index % 3 == 0 ? 10_000 : 200)
+            try await queue.send(body, contentType: .bytes)
+        }
+        await fixture.store.close()
+        let file = "\(fixture.path)/\(fixture.directory)/data.mdb"
+        let byteCount = try #require(try Self.byteCount(of: file))
+        #expect(unsafe truncate(file, Int(Double(byteCount) * part) / 4096 * 4096) == 0)
+        do { try await fixture.reopen() } catch { return }
+        let problems = try await fixture.store.verify()
+        // What is still there can be asked for; nothing else comes instead of what isn't.
+        var delivered: [UInt8] = []
+        while let lease = try? await fixture.lease() {
+            for message in lease.messages {
+                #expect(Set(message.item.body).count == 1)
+                delivered += message.item.body.prefix(1)
+            }
+        }
+        // The end may have been pages that nobody needs.
+        #expect(!problems.isEmpty || delivered == Array(0..<60))
+    }
+
+    private static func byteCount(of file: String) throws -> Int? {
+        var status = stat()
+        guard unsafe stat(file, &status) == 0 else { return nil }
+        return status.st_size
     }
 
     @Test func `a damaged store is listed up to a limit`() async throws {

@@ -174,7 +174,7 @@ extension MessageBatch {
         ([.ack(0), .ack(0)], [done, done], [done, again()], 0),
     ]
 
-    @Test(arguments: table.indices) func `follows the decision table`(_ row: Int) {
+    @Test(arguments: table.indices) func `probes 9 to 13 and 17: follows the decision table`(_ row: Int) {
         let (steps, ok, failed, warningCount) = Self.table[row]
         var warnings: [String] = []
         let batch = MessageBatch(

@@ -170,6 +170,16 @@ import Workers
             _ = try await exchange.env.queue("QUEUE").send(text, contentType: .text)
             return .text("sent")
         }
+        // A message per line, all or none.
+        routes.post("/queue-batch") { exchange in
+            let lines = try await exchange.request.text().split(separator: "\n").map(String.init)
+            let metrics = try await exchange.env.queue("QUEUE").sendBatch(
+                lines.map { QueueMessageToSend($0, contentType: .text) })
+            return .text("\(metrics.backlogCount)")
+        }
+        routes.get("/queue-backlog") { exchange in
+            .text("\(try await exchange.env.queue("QUEUE").metrics().backlogCount)")
+        }
     }
 
     private struct Point: Decodable {

@@ -102,6 +102,7 @@ extension EmbeddedQueueStore {
             }
         }
         rates.setLimit(nil, of: name)
+        warned.withLock { _ = $0.remove(name) }
         notify([name])
         notifyOfConsumers()
     }

@@ -94,7 +94,7 @@ package final class EmbeddedQueueStore: QueueStore {
             var isDone = false
             while !isDone {
                 // Some at a time: a transaction has a limit.
-                isDone = try environment.write { [tables] transaction in
+                isDone = try environment.write { [tables, logger] transaction in
                     guard let queue = try tables.queue(name, transaction.reading) else { return true }
                     let leased = try tables.entries(
                         tables.leases, of: queue, times: MessageRow.noEnd...MessageRow.noEnd, max: 1000,
@@ -103,6 +103,9 @@ package final class EmbeddedQueueStore: QueueStore {
                         guard let old = try tables.readableMessage(entry.sequence, of: queue, transaction.reading),
                             old.leasedUntil == MessageRow.noEnd
                         else {
+                            logger.log(
+                                .error, "a lease is damaged and given up: message number \(entry.sequence) doesn't have it",
+                                [("queue", name)])
                             try transaction.delete(
                                 QueueTables.key(queue, entry.time, entry.sequence), in: tables.leases)
                             continue

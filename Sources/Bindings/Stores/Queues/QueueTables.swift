@@ -49,16 +49,17 @@ struct QueueTables: Sendable {
             let start = bound
             let keys = try environment.read { transaction throws(LMDBError) in
                 try transaction.withCursor(messages) { cursor throws(LMDBError) in
-                    var keys: [(message: [UInt8], age: [UInt8])] = []
+                    var keys: [(message: [UInt8], age: [UInt8]?)] = []
                     var found = try start.isEmpty ? cursor.moveToFirst() : cursor.seek(start)
                     while found, keys.count < 10_000 {
-                        guard let message = MessageRow(cursor.value) else {
-                            throw LMDBError("message row", .corrupted)
-                        }
                         let key = cursor.key
-                        var age = Array(key.prefix(4))
-                        age.append(bigEndian: max(0, message.timestamp))
-                        keys.append((key, age + key.dropFirst(4)))
+                        // A row that can't be read has no time: it must not keep the others from being delivered.
+                        let age = MessageRow(cursor.value).map { message in
+                            var age = Array(key.prefix(4))
+                            age.append(bigEndian: max(0, message.timestamp))
+                            return age + key.dropFirst(4)
+                        }
+                        keys.append((key, age))
                         found = try cursor.moveToNext()
                     }
                     return keys
@@ -66,7 +67,7 @@ struct QueueTables: Sendable {
             }
             guard let last = keys.last else { return }
             try environment.write { transaction in
-                for key in keys { try transaction.put(key.age, [], in: ages) }
+                for age in keys.compactMap(\.age) { try transaction.put(age, [], in: ages) }
             }
             bound = last.message + [0]
         }

@@ -447,7 +447,33 @@ package struct LMDBDatabase: Hashable, Sendable {
             unsafe mdb_env_close(environment)
             throw LMDBError("mdb_env_open", LMDBError.Code(rawValue: code), on: directory)
         }
+        do throws(LMDBError) { unsafe try fillUp(environment, directory) } catch {
+            unsafe mdb_env_close(environment)
+            throw error
+        }
         return unsafe environment
+    }
+
+    /// A file that lost its end would end the process where a page beyond it is touched (SIGBUS, mmap(2)). Filled up with
+    /// zeros, which are no valid page, such a page is an error to whoever needs it. Files may also be short in good health:
+    /// liblmdb doesn't write pages that were freed in the transaction that took them.
+    private static func fillUp(_ environment: OpaquePointer, _ directory: String) throws(LMDBError) {
+        var info = unsafe MDB_envinfo()
+        var statistics = MDB_stat()
+        var file: mdb_filehandle_t = -1
+        // SAFETY: each call fills the value that it is lent.
+        unsafe mdb_env_info(environment, &info)
+        unsafe mdb_env_stat(environment, &statistics)
+        unsafe mdb_env_get_fd(environment, &file)
+        let byteCount = unsafe (info.me_last_pgno + 1) * Int(statistics.ms_psize)
+        var status = stat()
+        guard unsafe fstat(file, &status) == 0 else {
+            throw LMDBError("fstat", LMDBError.Code(rawValue: errno), on: directory)
+        }
+        guard status.st_size < byteCount else { return }
+        guard ftruncate(file, byteCount) == 0 else {
+            throw LMDBError("ftruncate", LMDBError.Code(rawValue: errno), on: directory)
+        }
     }
 
     /// A power of two, so that a thread finds its slot without a division.
