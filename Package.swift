@@ -110,6 +110,13 @@ let package = Package(
             "StoresQueues", "Bindings/Stores/Queues",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
 
+        // Wraps them as a network would, in dev and tests.
+        room(
+            "StoresSimulation", "Bindings/Stores/Simulation",
+            [
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "Interfaces", "Observability", "System",
+            ]),
+
         room("StoresRateLimits", "Bindings/Stores/RateLimits", ["Stores", "Interfaces", "Wire", "System"]),
         room("StoresAnalytics", "Bindings/Stores/Analytics", ["Stores", "Interfaces", "Wire", "Observability", "System"]),
 
@@ -134,7 +141,7 @@ let package = Package(
             [
                 "Host", "Configuration", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
-                "StoresAnalytics", "System", "Wire", "Assets", "Zlib", "Brotli",
+                "StoresAnalytics", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
         room(
             "ControlPlane", "Deploy/ControlPlane",
@@ -213,6 +220,12 @@ let package = Package(
         tests(
             "StoresAnalyticsTests", "Bindings/Analytics",
             ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
+        tests(
+            "StoresSimulationTests", "Bindings/Simulation",
+            [
+                "StoresSimulation", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "Stores", "Interfaces",
+                "Observability", "System",
+            ]),
         tests("CachingTests", "EdgeRuntime/Caching", ["Caching", "HTTP", "Wire"]),
         tests(
             "StoresCacheTests", "Bindings/Cache",

@@ -10,7 +10,6 @@ internal import Wire
 /// to do; batches on their way are tasks of their own and end on the release that they started in.
 actor QueueDriver {
     private let node: Node
-    private let store: EmbeddedQueueStore
     private let logger: Logger
     private let bells = QueueBells()
     private var loops: [String: Task<Void, Never>] = [:]
@@ -33,18 +32,19 @@ actor QueueDriver {
         let settings: QueueConsumerSettings
         let worker: WorkerRuntime
         let release: ReleaseRuntime
+        /// What the release's batches come from and are settled with.
+        let store: any QueueStore
     }
 
-    init(node: Node, store: EmbeddedQueueStore, logger: Logger) {
+    init(node: Node, store: any QueueStore, logger: Logger) {
         self.node = node
-        self.store = store
         self.logger = logger
         let bells = bells
         store.onReady { bells.ring($0) }
     }
 
-    /// Batches that start from now on go to `release`, whose queues are open.
-    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) {
+    /// Batches that start from now on come from `store` and go to `release`, whose queues are open.
+    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime, from store: any QueueStore) {
         isStopping = false
         var fresh: [String: Target] = [:]
         for worker in description.workers {
@@ -55,7 +55,7 @@ actor QueueDriver {
                     retriesMax: consumer.retriesMax, retryDelaySeconds: consumer.retryDelaySeconds,
                     deadLetterQueue: consumer.deadLetterQueue, concurrencyMax: consumer.concurrencyMax)
                 fresh[consumer.queue] = Target(
-                    consumer: consumer, settings: settings, worker: runtime, release: release)
+                    consumer: consumer, settings: settings, worker: runtime, release: release, store: store)
             }
         }
         for (queue, loop) in loops where fresh[queue] == nil {
@@ -97,7 +97,7 @@ actor QueueDriver {
             guard let target = targets[queue], var scheduler = schedulers[queue] else { return }
             do throws(QueueError) {
                 let now = node.clock.wallTime()
-                let readiness = try store.readiness(of: queue, countMax: scheduler.readyCountMax)
+                let readiness = try target.store.readiness(of: queue, countMax: scheduler.readyCountMax)
                 let action = scheduler.next(readiness, now: now)
                 schedulers[queue] = scheduler
                 switch action {
@@ -107,7 +107,7 @@ actor QueueDriver {
                     schedulers[queue]?.batchStarted()
                     inFlight[queue, default: 0] += 1
                     let lease: QueueLease?
-                    do throws(QueueError) { lease = try await store.lease(request) } catch {
+                    do throws(QueueError) { lease = try await target.store.lease(request) } catch {
                         withdrawn(queue)
                         throw error
                     }
@@ -190,7 +190,7 @@ actor QueueDriver {
             logger.log(.error, "a batch failed: \(error)", fields(lease, target))
             await settle(lease, number, lease.messages.map { _ in .retry(delaySeconds: nil) }, target)
         }
-        ended(lease.queue, outcome)
+        ended(lease.queue, target, outcome)
     }
 
     private func release(_ lease: QueueLease, _ number: UInt64, _ target: Target) async {
@@ -198,7 +198,7 @@ actor QueueDriver {
         beginSettling(number)
         defer { settling.remove(number) }
         do throws(QueueError) {
-            try await store.releasePatiently(lease, clock: node.clock) { [logger] error in
+            try await target.store.releasePatiently(lease, clock: node.clock) { [logger] error in
                 logger.log(.warning, "a batch could not be given back yet: \(error)", fields)
             }
         } catch {
@@ -219,7 +219,7 @@ actor QueueDriver {
         defer { settling.remove(number) }
         let fields = fields(lease, target)
         do throws(QueueError) {
-            let settlement = try await store.settlePatiently(
+            let settlement = try await target.store.settlePatiently(
                 lease, decisions, consumer: target.settings, clock: node.clock
             ) { [logger] error in
                 logger.log(.warning, "a batch could not be settled yet: \(error)", fields)
@@ -237,11 +237,11 @@ actor QueueDriver {
         }
     }
 
-    private func ended(_ queue: String, _ outcome: ConsumerScheduler.Outcome) {
+    private func ended(_ queue: String, _ target: Target, _ outcome: ConsumerScheduler.Outcome) {
         finish(queue)
         guard var scheduler = schedulers[queue] else { return }
         do throws(QueueError) {
-            let readiness = try store.readiness(of: queue, countMax: scheduler.readyCountMax)
+            let readiness = try target.store.readiness(of: queue, countMax: scheduler.readyCountMax)
             if scheduler.inFlightCount > 0 { scheduler.batchEnded(outcome, readiness) }
         } catch {
             let unknown = QueueReadiness(isPaused: false, readyCount: 0, oldestReady: nil, nextReady: nil)

@@ -2,6 +2,7 @@ package import Configuration
 internal import Assets
 internal import Host
 internal import Interfaces
+internal import StoresSimulation
 internal import System
 
 extension ReleaseDescription {
@@ -65,6 +66,7 @@ extension ReleaseDescription {
                     retentionSeconds: queue.retention.components.seconds)
             })
         analyticsRetention = configuration.retention.analytics
+        simulation = configuration.simulate.map(SimulationSettings.init)
     }
 
     private static func assets(
@@ -118,6 +120,19 @@ extension ReleaseDescription {
         case .service, .vectorize, .durableObject, .workflow, .ai, .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
         }
+    }
+}
+
+extension SimulationSettings {
+    fileprivate init(_ settings: SimulateSettings) {
+        self.init(seed: settings.seed)
+        kvStaleness = settings.kvStaleness
+        limitsKVWrites = settings.limitsKVWrites
+        d1Lag = settings.d1Lag
+        failurePercentage = settings.failurePercentage
+        latency = settings.latency
+        queueDuplicatePercentage = settings.queueDuplicatePercentage
+        reordersQueues = settings.reordersQueues
     }
 }
 

@@ -2,6 +2,7 @@ package import Configuration
 package import HTTP
 package import Host
 package import Interfaces
+package import StoresSimulation
 
 /// What is to be in service: a tenant's workers with everything they need, already checked. Values only.
 package struct ReleaseDescription: Sendable {
@@ -14,6 +15,8 @@ package struct ReleaseDescription: Sendable {
     package var queues: [QueueDescription]
     /// How long data points are kept.
     package var analyticsRetention = Duration.seconds(90 * 86_400)
+    /// `nil`: stores answer as well as they can.
+    package var simulation: SimulationSettings?
 
     package init(
         name: String, tenant: String, environment: String, workers: [WorkerDescription],

@@ -129,7 +129,7 @@ package actor ReleaseRunner {
                 guard let executable = worker.executable else { continue }
                 let hash = try add(executable, of: worker)
                 let values = try secretValues(worker)
-                let key = worker.fingerprint(artifact: hash, secrets: values)
+                let key = worker.fingerprint(artifact: hash, secrets: values, simulation: description.simulation)
                 prepared.keys[worker.name] = key
                 prepared.artifacts.insert(hash)
                 if let current, current.keys[worker.name] == key, let shared = current.release.workers[worker.name] {
@@ -195,20 +195,23 @@ package actor ReleaseRunner {
         var bindings: [IsolateConfiguration.Binding] = []
         var targets: [BindingTarget] = []
         var requestLimits: [any RequestLimit] = []
+        let simulation = stores.simulation(description.simulation)
         for (name, binding) in worker.bindings {
+            let title = "\(worker.name)/\(name)"
             switch binding {
             case .kv(let namespace):
                 bindings.append(.init(name, .kv))
-                targets.append(.store(try stores.kvService(namespace)))
+                targets.append(.store(try stores.kvService(namespace, for: title, simulation)))
             case .d1(let database):
                 bindings.append(.init(name, .d1))
-                targets.append(.store(try stores.d1Service(database)))
+                targets.append(.store(try stores.d1Service(database, for: title, simulation)))
             case .r2(let bucket):
                 bindings.append(.init(name, .r2))
-                targets.append(.store(try await stores.r2Service(bucket)))
+                targets.append(.store(try await stores.r2Service(bucket, for: title, simulation)))
             case .queue(let queue, let delay):
                 bindings.append(.init(name, .queue))
-                targets.append(.store(try await stores.queueService(queue, delaySeconds: delay)))
+                targets.append(
+                    .store(try await stores.queueService(queue, delaySeconds: delay, for: title, simulation)))
             case .service(let target):
                 bindings.append(.init(name, .service))
                 targets.append(.service(target))
@@ -293,7 +296,8 @@ package actor ReleaseRunner {
         stores.analytics.keepPoints(for: description.analyticsRetention)
         await routing.install(description, release)
         await crons.install(description, release)
-        await queues.install(description, release)
+        await queues.install(
+            description, release, from: stores.consumedQueues(stores.simulation(description.simulation)))
         // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
         // those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
         let node = node

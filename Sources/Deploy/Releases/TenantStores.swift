@@ -8,6 +8,7 @@ internal import StoresKV
 internal import StoresQueues
 internal import StoresR2
 internal import StoresRateLimits
+internal import StoresSimulation
 package import System
 
 /// The stores of one tenant in one environment: each engine opened once, whatever the number of bindings.
@@ -17,6 +18,8 @@ package final class TenantStores: Sendable {
     private let d1: EmbeddedD1Store
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
+    private let clock: any NodeClock
+    private let logger: Logger
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
     let versions: VersionTimes
@@ -30,6 +33,8 @@ package final class TenantStores: Sendable {
         state: StateDirectory, tenant: String, timeTravel: Duration = .zero, clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
+        self.clock = clock
+        self.logger = logger
         kv = try EmbeddedKVStore(directory: state.store("kv", of: tenant), clock: clock, logger: logger)
         var limits = D1Limits()
         limits.timeTravel = timeTravel
@@ -45,17 +50,43 @@ package final class TenantStores: Sendable {
         cacheService = CacheService(cache, clock: clock, logger: logger)
     }
 
-    func kvService(_ namespace: String) throws -> any StoreService { KVService(try kv.openNamespace(namespace)) }
-    func d1Service(_ database: String) throws -> any StoreService { D1Service(store: d1, database: database) }
-    func r2Service(_ bucket: String) async throws -> any StoreService {
-        try await r2.createBucket(bucket)
-        return R2Service(store: r2, bucket: bucket)
+    /// What wraps the stores of one release; `nil`: nothing does.
+    func simulation(_ settings: SimulationSettings?) -> StoreSimulation? {
+        settings.map { StoreSimulation($0, clock: clock, logger: logger) }
     }
 
-    func queueService(_ queue: String, delaySeconds: Int64?) async throws -> any StoreService {
-        try await open(queue, nil)
-        return QueueService(queues, queue: queue, deliveryDelaySeconds: delaySeconds)
+    // Each makes a service for one binding, called `WORKER/BINDING`.
+
+    func kvService(
+        _ namespace: String, for binding: String, _ simulation: StoreSimulation?
+    ) throws -> any StoreService {
+        let store = try kv.openNamespace(namespace)
+        return KVService(simulation?.wrap(store, binding: binding) ?? store)
     }
+
+    func d1Service(
+        _ database: String, for binding: String, _ simulation: StoreSimulation?
+    ) throws -> any StoreService {
+        D1Service(store: simulation?.wrap(d1, replicas: d1, binding: binding) ?? d1, database: database)
+    }
+
+    func r2Service(
+        _ bucket: String, for binding: String, _ simulation: StoreSimulation?
+    ) async throws -> any StoreService {
+        try await r2.createBucket(bucket)
+        return R2Service(store: simulation?.wrap(r2, binding: binding) ?? r2, bucket: bucket)
+    }
+
+    func queueService(
+        _ queue: String, delaySeconds: Int64?, for binding: String, _ simulation: StoreSimulation?
+    ) async throws -> any StoreService {
+        try await open(queue, nil)
+        return QueueService(
+            simulation?.wrapProducer(queues, binding: binding) ?? queues, queue: queue, deliveryDelaySeconds: delaySeconds)
+    }
+
+    /// The queues as they are delivered.
+    func consumedQueues(_ simulation: StoreSimulation?) -> any QueueStore { simulation?.wrapConsumer(queues) ?? queues }
 
     func analyticsService(_ dataset: String) -> any StoreService { AnalyticsService(analytics, dataset: dataset) }
 

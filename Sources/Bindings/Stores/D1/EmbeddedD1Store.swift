@@ -212,7 +212,7 @@ package final class EmbeddedD1Store: D1Store {
 
     // MARK: Engines
 
-    private func engine(for database: String) throws(D1Failure) -> D1Engine {
+    func engine(for database: String) throws(D1Failure) -> D1Engine {
         let found = state.withLock { state -> (D1Engine, isNew: Bool)? in
             guard !state.isClosed else { return nil }
             if let engine = state.engines[database] { return (engine, !engine.isOpen) }

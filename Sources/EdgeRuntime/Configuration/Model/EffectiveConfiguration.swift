@@ -22,6 +22,8 @@ package struct EffectiveConfiguration: Sendable {
     package var durableObjects: DurableObjectSettings
     package var retention: RetentionSettings
     package var hooks: [Hook]
+    /// `nil`, and always in production: stores answer as well as they can.
+    package var simulate: SimulateSettings?
     /// All of them, disabled ones too, by name.
     package var workers: [WorkerConfiguration]
     /// Declared ones and those that a worker names, by name.

@@ -77,6 +77,19 @@ package struct RetentionSettings: Equatable, Sendable {
     package var analytics: Duration
 }
 
+/// What stores are made to do that a far-away network does and an engine beside the node doesn't.
+package struct SimulateSettings: Equatable, Sendable {
+    /// All else follows from it: the same one gives the same schedule.
+    package var seed: UInt64
+    package var kvStaleness: Duration
+    package var limitsKVWrites: Bool
+    package var d1Lag: Duration
+    package var failurePercentage: Int
+    package var latency: Duration
+    package var queueDuplicatePercentage: Int
+    package var reordersQueues: Bool
+}
+
 /// Something of the operator's that a deployment asks or tells.
 package struct Hook: Equatable, Sendable {
     package enum Point: String, CaseIterable, Sendable {

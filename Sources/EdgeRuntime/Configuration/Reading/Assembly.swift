@@ -80,7 +80,7 @@ struct Assembly {
             keepWarm: settings.keepWarm,
             clientRateLimit: settings.clientRateLimit, webSocketIdleTimeout: settings.webSocketIdleTimeout,
             deploy: settings.deploy, durableObjects: settings.durableObjects, retention: settings.retention,
-            hooks: settings.hooks, workers: workers, queues: queues, settings: list.settings)
+            hooks: settings.hooks, simulate: settings.simulate, workers: workers, queues: queues, settings: list.settings)
         checkPromotion(configuration, settings.promoteFromPlace)
         PlatformCheck(
             configuration: configuration,

@@ -21,6 +21,7 @@ struct EnvironmentReader {
         var durableObjects: DurableObjectSettings
         var retention: RetentionSettings
         var hooks: [Hook] = []
+        var simulate: SimulateSettings?
     }
 
     private static let year: Duration = .seconds(365 * 86_400)
@@ -53,6 +54,7 @@ struct EnvironmentReader {
         let idle = reader.duration("websocket_idle_timeout", in: .zero...Self.day)?.value ?? .zero
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
         settings.hooks = readHooks(&reader)
+        settings.simulate = readSimulate(&reader)
         reader.finish { key in
             switch key {
             case "tenant", "compatibility_date", "queues":
@@ -227,6 +229,33 @@ struct EnvironmentReader {
             analytics: table?.duration("analytics", in: .zero...Self.year * 10)?.value ?? Self.day * 90)
         table?.finish()
         return settings
+    }
+
+    private func readSimulate(_ reader: inout TableReader) -> SimulateSettings? {
+        guard var table = reader.table("simulate") else { return nil }
+        guard kind != .production else {
+            reader.report(
+                .notAllowedHere, table.place, "simulate",
+                "\"simulate\" makes stores late and lets calls fail: production refuses it",
+                fix: "delete [simulate], or set it in environments/dev.toml")
+            return nil
+        }
+        let minute = Duration.seconds(60)
+        let seed = table.integer("seed", in: 0...Int.max)
+        if seed == nil, table.table["seed"] == nil {
+            table.missing("seed", "the same seed gives the same schedule, such as seed = 1")
+        }
+        let settings = SimulateSettings(
+            seed: UInt64(seed?.value ?? 0),
+            kvStaleness: table.duration("kv_stale", in: .zero...minute * 60)?.value ?? minute,
+            limitsKVWrites: table.boolean("kv_write_rate_limit")?.value ?? false,
+            d1Lag: table.duration("d1_lag", in: .zero...minute)?.value ?? .seconds(5),
+            failurePercentage: table.integer("failures", in: 0...100)?.value ?? 1,
+            latency: table.duration("latency", in: .zero...minute)?.value ?? .milliseconds(250),
+            queueDuplicatePercentage: table.integer("queue_duplicates", in: 0...100)?.value ?? 5,
+            reordersQueues: table.boolean("queue_reordering")?.value ?? true)
+        table.finish()
+        return seed == nil ? nil : settings
     }
 
     private func readHooks(_ reader: inout TableReader) -> [Hook] {
