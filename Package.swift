@@ -213,7 +213,7 @@ let package = Package(
         tests(
             "StoresQueuesTests", "Bindings/Queues",
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
-        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration", "System"]),
+        tests("ReleasesTests", "Deploy/Releases", ["Releases", "Configuration", "Host", "Observability", "System"]),
         tests(
             "StoresRateLimitsTests", "Bindings/RateLimits",
             ["StoresRateLimits", "Stores", "Interfaces", "Wire", "System"]),
@@ -223,7 +223,7 @@ let package = Package(
         tests(
             "StoresSimulationTests", "Bindings/Simulation",
             [
-                "StoresSimulation", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "Stores", "Interfaces",
+                "StoresSimulation", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "Stores", "Interfaces", "Wire",
                 "Observability", "System",
             ]),
         tests("CachingTests", "EdgeRuntime/Caching", ["Caching", "HTTP", "Wire"]),

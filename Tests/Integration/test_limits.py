@@ -4,7 +4,7 @@ import json
 import os
 import unittest
 
-from harness import Node, edge, product
+from harness import Node, edge, product, wait_until
 from projects import Project
 
 SHAPE = """format = 1
@@ -102,6 +102,38 @@ class RequestLimits(unittest.TestCase):
             self.assertEqual([answer.status for answer in answers[:3]], [404] * 3)
             self.assertEqual(node.get("/__edge/health/live").status, 200)
             self.assertEqual(node.request("GET", "/status", port=node.control_port).status, 200)
+
+
+class Headroom(unittest.TestCase):
+    WARNING = "worker has used "
+
+    def warnings(self, node):
+        return [line for line in node.log_text().splitlines() if self.WARNING in line]
+
+    def test_cpu_time_is_warned_of_at_80_percent_and_only_once(self):
+        with Node("run", product("HostileWorker"), "--cpu", "1s", "--no-log-requests") as node:
+            for _ in range(2):
+                self.assertEqual(node.request("POST", "/loop", body=b"x").status, 503)
+                wait_until(lambda: node.get("/hello").status == 200, 30, "the worker's next answer")
+            told = self.warnings(node)
+            self.assertEqual(len(told), 1, told)
+            self.assertRegex(told[0], r"used [89]\d % of a limit: \d+ of 1000 ms of CPU time .*worker=hostile-worker .*limit=cpu")
+            self.assertIn('event="channel ', told[0])
+
+    def test_calls_are_warned_of_with_binding_and_operation_in_dev(self):
+        dev = "format = 1\n"
+        shape = SHAPE.replace("version_metadata", 'kv = [{ binding = "KV", resource = "kv" }]\nversion_metadata')
+        with Project(shape, {"dev": dev}) as project, project.dev("--no-watch") as node:
+            self.assertEqual(node.get("/bench/kv-get/799/1").status, 200)
+            self.assertEqual(self.warnings(node), [])
+            for _ in range(3):
+                self.assertEqual(node.get("/bench/kv-get/1000/1").status, 200)
+            self.assertIn("Too many subrequests.", node.get("/bench/kv-get/1001/1").text)
+            told = self.warnings(node)
+            self.assertEqual(len(told), 1, told)
+            self.assertIn("used 80 % of a limit: 800 of 1000 calls of stores", told[0])
+            for field in ("worker=store ", "tenant=t", "limit=storeCalls", "binding=KV", "operation=get"):
+                self.assertIn(field, told[0] + " ")
 
 
 class VersionMetadata(unittest.TestCase):

@@ -41,6 +41,7 @@ extension ReleaseDescription {
                 outbound: OutboundPermission(
                     hosts: worker.outbound.allow.map(\.description),
                     privateAddresses: worker.outbound.isPrivateAllowed))
+            description.requestsPerDayMax = worker.limits.profile.table.requestsPerDayMax
             description.size = PoolSize(
                 min: worker.isolates.countMin, max: worker.isolates.countMax, idleTimeout: worker.isolates.idleTimeout)
             description.routes = configuration.routes.filter { $0.worker == worker.name }.map(\.pattern)

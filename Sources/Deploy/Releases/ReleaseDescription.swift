@@ -130,6 +130,8 @@ package struct WorkerDescription: Sendable {
     /// Names of the secrets it gets, all of which must have a value.
     package var secrets: [String] = []
     package var limits = WorkerLimits()
+    /// From outside to the tenant's workers that have such a limit, by UTC day; `nil`: as many as come.
+    package var requestsPerDayMax: Int?
     package var size = PoolSize(min: 1, max: 1, idleTimeout: .seconds(300))
     package var routes: [RoutePattern] = []
     /// The server behind it: `http://HOST[:PORT]`.

@@ -231,6 +231,10 @@ package actor ReleaseRunner {
                 targets.append(.store(stores.analyticsService(dataset)))
             }
         }
+        // Last: what another limit refuses is not a request of the day.
+        if let most = worker.requestsPerDayMax {
+            requestLimits.append(DailyRequestLimit(requests: stores.dailyRequests, most: most))
+        }
         let configuration = IsolateConfiguration(
             tenant: description.tenant, worker: worker.name, version: version, versionTag: worker.tag,
             versionTime: try stores.versions.time(of: version, now: clock.wallTime()).milliseconds,

@@ -22,6 +22,7 @@ package final class TenantStores: Sendable {
     private let logger: Logger
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
+    let dailyRequests: DailyRequests
     let versions: VersionTimes
     package let cache: any ResponseCache
     let cacheService: any StoreService
@@ -43,6 +44,7 @@ package final class TenantStores: Sendable {
         r2 = try EmbeddedR2Store(directory: state.store("r2", of: tenant), clock: clock, logger: logger)
         queues = try EmbeddedQueueStore(directory: state.store("queues", of: tenant), clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
+        dailyRequests = DailyRequests(clock: clock, logger: logger.with("tenant", tenant))
         analytics = try EmbeddedAnalyticsStore(
             directory: state.store("analytics", of: tenant), clock: clock, logger: logger)
         versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")

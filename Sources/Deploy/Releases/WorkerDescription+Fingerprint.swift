@@ -16,6 +16,7 @@ extension WorkerDescription {
         for secret in secrets { add("\(secret.name)=\(secret.value)") }
         add("\(limits)")
         add("\(size)")
+        if let requestsPerDayMax { add("\(requestsPerDayMax) requests per day") }
         add(origin ?? "")
         add(tag)
         if let frontCache { add("\(frontCache)") }

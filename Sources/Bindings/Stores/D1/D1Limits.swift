@@ -4,6 +4,9 @@ internal import Interfaces
 package struct D1Limits: Sendable {
     package init() {}
 
+    /// What holds unless a store is given others.
+    package static let standard = D1Limits()
+
     // MARK: Documented (spec: d1, section 8)
 
     /// The product's largest database.

@@ -30,10 +30,16 @@ package struct StoreCall: Sendable {
     package var body: (any BodySource)?
     /// What the event may still ask of databases; `nil` without a limit.
     package var queries: QueryAllowance?
+    /// The worker that calls, and the number of the binding that it calls by, for warnings; `nil`: nobody is warned.
+    package var listener: (any LimitListener)?
+    package var binding: UInt16
 
     package init(
-        _ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil, queries: QueryAllowance? = nil
+        _ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil, queries: QueryAllowance? = nil,
+        listener: (any LimitListener)? = nil, binding: UInt16 = 0
     ) {
+        self.listener = listener
+        self.binding = binding
         self.queries = queries
         self.kind = kind
         self.message = message
