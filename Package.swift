@@ -181,6 +181,8 @@ let package = Package(
         tests(
             "IsolatesTests", "EdgeRuntime/Isolates",
             ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
+        .target(
+            name: "SQLiteFaults", dependencies: ["CSQLite"], path: "Tests/Support/SQLiteFaults"),
         // Started by tests as isolates, and as a node that is killed.
         .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
         .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),
@@ -206,7 +208,7 @@ let package = Package(
             ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
-            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
+            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "SQLiteFaults", "Observability"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
             ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "Observability", "System"]),

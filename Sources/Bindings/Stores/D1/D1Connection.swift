@@ -12,6 +12,7 @@ final class D1Connection {
     let role: Role
     private let path: String
     private let cancellation: D1Cancellation
+    private let damage: D1DamageReport
     private var cancellationBefore: UInt64 = 0
     private var isCancelled: Bool { cancellation.current != cancellationBefore }
     let sqlite: SQLiteConnection
@@ -40,8 +41,9 @@ final class D1Connection {
     /// Opens the file at `path`; the writer makes it and puts it into WAL mode.
     init(
         path: String, role: Role, limits: D1Limits, clock: any NodeClock, writes: Budget,
-        cancellation: D1Cancellation
+        cancellation: D1Cancellation, damage: D1DamageReport
     ) throws(SQLiteError) {
+        self.damage = damage
         self.cancellation = cancellation
         self.role = role
         self.writes = writes
@@ -223,7 +225,8 @@ final class D1Connection {
 
     /// What a tenant is told of an error.
     func failure(_ error: SQLiteError) -> D1Failure {
-        switch error.code {
+        damage.note(error)
+        return switch error.code {
         case .interrupted where isCancelled: .closed
         case .interrupted: hasWrittenTooMuch ? .exceededMemory : .exceededTime
         case .busy, .locked: .storageTimeout

@@ -160,7 +160,7 @@ final class D1Engine: Sendable {
     func makeReadingConnection() throws(SQLiteError) -> D1Connection {
         try D1Connection(
             path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock,
-            writes: surroundings.writes, cancellation: surroundings.cancellation)
+            writes: surroundings.writes, cancellation: surroundings.cancellation, damage: surroundings.damage)
     }
 
     /// Begins a snapshot and finds out which state it shows: the one that was the newest before and after.

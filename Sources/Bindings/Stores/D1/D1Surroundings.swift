@@ -16,6 +16,7 @@ struct D1Surroundings: Sendable {
     let answers: Budget
     /// What calls that run have written.
     let writes: Budget
+    let damage: D1DamageReport
     /// Ends what runs, before a restore.
     let cancellation = D1Cancellation()
 

@@ -61,7 +61,7 @@ final class D1Writer {
     private static func connect(_ surroundings: D1Surroundings) throws(SQLiteError) -> D1Connection {
         try D1Connection(
             path: surroundings.path, role: .writer, limits: surroundings.limits, clock: surroundings.clock,
-            writes: surroundings.writes, cancellation: surroundings.cancellation)
+            writes: surroundings.writes, cancellation: surroundings.cancellation, damage: surroundings.damage)
     }
 
     /// The past as it was left, with all that the log holds.

@@ -159,10 +159,17 @@ package final class EmbeddedD1Store: D1Store {
 
     package func verify(_ database: String) async throws(D1Failure) -> [String] {
         let engine = try engine(for: database)
+        let path = path(of: database)
         let problems = try await engine.read { connection, _, _ in
             let statement = try connection.prepare("PRAGMA quick_check(100)")
             var found: [String] = []
-            while try statement.step() { if let text = statement.text(0), text != "ok" { found.append(text) } }
+            do throws(SQLiteError) {
+                while try statement.step() { if let text = statement.text(0), text != "ok" { found.append(text) } }
+            } catch {
+                // So damaged that the library can't go on looking: that is a finding, and no reason to find nothing.
+                guard error.isDamage else { throw error }
+                found.append("\(path): the check ended: \(error)")
+            }
             return found
         }
         return problems + (try await engine.perform { try $0.archiveProblems() })
@@ -216,11 +223,12 @@ package final class EmbeddedD1Store: D1Store {
         let found = state.withLock { state -> (D1Engine, isNew: Bool)? in
             guard !state.isClosed else { return nil }
             if let engine = state.engines[database] { return (engine, !engine.isOpen) }
+            let path = path(of: database)
+            let logger = logger.with("database", database)
             let engine = D1Engine(
                 D1Surroundings(
-                    path: path(of: database), limits: limits, clock: clock,
-                    logger: logger.with("database", database), region: region, faults: faults,
-                    answers: answers, writes: writes))
+                    path: path, limits: limits, clock: clock, logger: logger, region: region, faults: faults,
+                    answers: answers, writes: writes, damage: D1DamageReport(of: path, to: logger)))
             state.engines[database] = engine
             return (engine, true)
         }
