@@ -1,9 +1,11 @@
 import FoundationEssentials
+import Observability
 import SQLiteFaults
-import StoresD1
+import System
 import Testing
 
 @testable import Interfaces
+@testable import StoresD1
 
 /// SQLite over a disk that fails in a named place: an error to the request at hand, and nothing that was acknowledged is
 /// lost, now or after the next start.
@@ -32,6 +34,14 @@ import Testing
     }
 
     init() { sqlite_faults_install() }
+
+    private final class Lines: LogSink {
+        let all = Shared<[String]>([])
+        func write(_ record: LogRecord) {
+            let line = record.message + record.fields.map { " \($0.value)" }.joined()
+            all.update { $0.append(line) }
+        }
+    }
 
     /// A history, and a log that is copied into the file every few commits.
     private static var limits: D1Limits {
@@ -91,7 +101,8 @@ import Testing
                 var acknowledged: [Int64: String] = [:]
                 // What is read, and mapped, is so when a connection is made.
                 if [.read, .open, .sharedMemory].contains(fault) { await fixture.store.close() }
-                let next = [.read, .open, .sharedMemory].contains(fault)
+                let next =
+                    [.read, .open, .sharedMemory].contains(fault)
                     ? try Fixture(directory: fixture.directory, limits: Self.limits) : fixture
                 arm(fault, file, in: next, skip: skip, count: count)
                 for id in Int64(0)..<20 {
@@ -174,7 +185,120 @@ import Testing
         #expect(hits > 0, "nothing failed")
     }
 
-    @Test func `a page that was damaged on the disk is named by the query and by verify, and costs nothing else`() async throws {
+    /// Which of a kind of file operations fails, and how often it was asked for.
+    private struct FilePlan {
+        var operation: D1Faults.FileOperation?
+        var skip = 0
+        var count = 0
+        var hits = 0
+    }
+
+    private static func faults(_ plan: Shared<FilePlan>) -> D1Faults {
+        D1Faults(
+            { _ in nil },
+            files: { found, _ in
+                plan.update { plan in
+                    guard plan.operation == found, plan.count > 0 else { return nil }
+                    guard plan.skip == 0 else {
+                        plan.skip -= 1
+                        return nil
+                    }
+                    plan.count -= 1
+                    plan.hits += 1
+                    return found == .write ? 28 : 5
+                }
+            })
+    }
+
+    @Test(arguments: D1Faults.FileOperation.allCases)
+    func `an opening that fails at any file operation is an error, and the next one succeeds`(
+        _ operation: D1Faults.FileOperation
+    ) async throws {
+        let plan = Shared(FilePlan())
+        var hits = 0
+        for skip in 0..<6 {
+            var fixture = try Fixture(limits: Self.limits, faults: Self.faults(plan))
+            // A new database, and one that has a history.
+            for start in [Int64(0), 10] {
+                plan.value = FilePlan(operation: operation, skip: skip, count: 1)
+                let create = "CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v)"
+                let message = await failure { _ = try await fixture.database.exec(create) }
+                #expect(
+                    message.map { $0.contains("Internal error while starting up D1 DB storage") } ?? true, "\(message ?? "")")
+                hits += plan.value.hits
+                plan.value = FilePlan()
+                _ = try await fixture.database.exec(create)
+                for id in start..<(start + 10) {
+                    let text = String(repeating: "x", count: 5000)
+                    try await fixture.database.prepare("INSERT INTO t VALUES(?, ?)").bind(id, text).run()
+                }
+                #expect(try await rows(fixture.database).count == start + 10)
+                #expect(try await fixture.store.verify("main") == [], "\(operation) after \(skip)")
+                await fixture.store.close()
+                fixture = try Fixture(directory: fixture.directory, limits: Self.limits, faults: Self.faults(plan))
+            }
+            await fixture.close()
+        }
+        #expect(hits > 0 || operation == .remove, "nothing failed")
+    }
+
+    /// The archive's own files, and those that stand beside a database.
+    @Test(arguments: D1Faults.FileOperation.allCases.filter { $0 != .makeDirectory }, [1, Int.max])
+    func `file operations that fail by name lose neither rows nor history`(
+        _ operation: D1Faults.FileOperation, _ count: Int
+    ) async throws {
+        let plan = Shared(FilePlan())
+        let faults = Self.faults(plan)
+        var hits = 0
+        var limits = Self.limits
+        limits.timeTravel = .seconds(8)
+        for skip in [0, 1, 2, 4, 7, 12, 20, 33] {
+            let title = "\(operation) after \(skip), \(count == 1 ? "once" : "for good")"
+            let fixture = try Fixture(limits: limits, faults: faults)
+            let store = fixture.store
+            _ = try await fixture.database.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+            plan.value = FilePlan(operation: operation, skip: skip, count: count)
+            var model: [Int64: String] = [:]
+            var states: [(bookmark: String, rows: [Int64: String])] = []
+            for id in Int64(0)..<24 {
+                fixture.clock.advance(by: .seconds(1))
+                let value = String(repeating: "\(id) ", count: 1500)
+                let message = await failure {
+                    try await fixture.database.prepare("INSERT INTO t VALUES(?, ?)").bind(id, value).run()
+                }
+                #expect(message?.hasPrefix("D1_ERROR: ") ?? true, "\(title): \(message ?? "")")
+                if message == nil { model[id] = value }
+                states.append((try await store.bookmark(of: "main"), try await rows(fixture.database)))
+                #expect(states.last?.rows == model, "\(title)")
+            }
+            let wanted = states[states.count - 3]
+            do throws(D1Failure) {
+                _ = try await store.restore("main", to: .bookmark(wanted.bookmark))
+                model = wanted.rows
+            } catch { #expect(!error.text.isEmpty) }
+            #expect(try await rows(fixture.database) == model, "\(title)")
+            // A branch and a deletion, half of which may be left.
+            _ = await failure { try await store.branch("main", at: nil, to: "branch") }
+            _ = await failure { try await store.delete("branch") }
+            hits += plan.value.hits
+            plan.value = FilePlan()
+            // States that the history still has are what they were.
+            if let info = try? await store.timeTravelInfo(of: "main", at: nil) {
+                for state in states.suffix(4) where state.bookmark >= info.earliestBookmark {
+                    _ = try await store.restore("main", to: .bookmark(state.bookmark))
+                    #expect(try await rows(fixture.database) == state.rows, "\(title)")
+                    model = state.rows
+                }
+            }
+            try await store.delete("branch")
+            #expect(try await fixture.database("branch").prepare("SELECT count(*) n FROM sqlite_master").first("n") == 0)
+            try await check(fixture, model, title)
+        }
+        #expect(hits > 0, "nothing failed")
+    }
+
+    @Test func `a page that was damaged on the disk is named by the query and by verify, and costs nothing else`() async throws
+    {
         let fixture = try Fixture(limits: Self.limits)
         _ = try await fixture.database.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)\nCREATE TABLE other(x)")
         for id in 0..<50 {
@@ -189,8 +313,13 @@ import Testing
         for offset in (30 * 4096)..<(30 * 4096 + 64) { bytes[offset] = 0xA5 }
         try bytes.write(to: URL(filePath: path))
 
-        let next = try Fixture(directory: fixture.directory, limits: Self.limits)
+        let lines = Lines()
+        let next = try Fixture(directory: fixture.directory, limits: Self.limits, log: lines)
+        _ = await failure { _ = try await rows(next.database) }
         let message = await failure { _ = try await rows(next.database) }
+        // Each call is told, the operator once.
+        #expect(lines.all.value.count == 1)
+        #expect(lines.all.value.first?.contains("is damaged") == true && lines.all.value.first?.contains(path) == true)
         #expect(message?.hasPrefix("D1_ERROR: database disk image is malformed: SQLITE_CORRUPT") == true, "\(message ?? "-")")
         let found = try await next.store.verify("main")
         #expect(found.contains { $0.contains("30") || $0.contains("31") }, "\(found)")

@@ -52,9 +52,11 @@ extension D1Writer {
 
     /// Writes the database as it is to a file of its own, which needs no history.
     private func copy(to path: String) throws(SQLiteError) {
-        do throws(SystemError) { try FileSystem.remove(path) } catch { throw SQLiteError(.cannotOpen, message: "\(error)") }
+        do throws(SystemError) { try FileSystem.remove(path, surroundings.faults) } catch {
+            throw SQLiteError(.cannotOpen, message: "\(error)")
+        }
         try connection.sqlite.backUp(to: try SQLiteConnection(path: path, .create))
-        do throws(SystemError) { try D1File.openToWrite(path, .keeping).synchronize() } catch {
+        do throws(SystemError) { try D1File.openToWrite(path, .keeping, surroundings.faults).synchronize() } catch {
             throw SQLiteError(.inputOutput, message: "\(error)")
         }
     }
@@ -82,7 +84,7 @@ extension D1Writer {
     }
 
     private func removeImage(_ path: String) {
-        for suffix in ["", "-wal", "-shm"] { try? FileSystem.remove(path + suffix) }
+        for suffix in ["", "-wal", "-shm"] { try? FileSystem.remove(path + suffix, surroundings.faults) }
     }
 
     private func upToDateArchive() throws -> D1Archive {

@@ -48,20 +48,20 @@ package final class EmbeddedD1Store: D1Store {
         // The last net below the limits of single calls: what all databases of the process may take together.
         SQLiteProcess.setHeapLimit(byteCount: max(256 << 20, FileSystem.memoryByteCount / 2))
         do {
-            try FileSystem.makeDirectory(directory)
+            try FileSystem.makeDirectory(directory, faults)
             SQLiteProcess.setTemporaryDirectory(directory)
             // What was to take another file's place when the process ended.
             for name in try FileSystem.names(in: directory) where name.hasSuffix(".new") {
-                try FileSystem.remove("\(directory)/\(name)")
+                try FileSystem.remove("\(directory)/\(name)", faults)
             }
             let formatPath = directory + "/format"
-            if let found = try FileSystem.read(formatPath) {
+            if let found = try FileSystem.read(formatPath, faults) {
                 guard found.split(separator: "\n").first.map(String.init) == Self.format else {
                     throw D1StoreError.unknownFormat(
                         directory: directory, found: found, expected: Self.format)
                 }
             } else {
-                try FileSystem.replace(formatPath, with: Self.format + "\n")
+                try FileSystem.replace(formatPath, with: Self.format + "\n", faults)
             }
         } catch let error as D1StoreError {
             throw error
@@ -123,14 +123,14 @@ package final class EmbeddedD1Store: D1Store {
         do throws(D1Failure) {
             try await engine(for: database).perform { try $0.branch(at: point, to: image) }
         } catch {
-            try? FileSystem.remove(image)
+            try? FileSystem.remove(image, faults)
             throw error
         }
         do {
             // What an interrupted deletion left behind must not be taken for the new database's.
             try removeCompanions(of: path)
-            try FileSystem.rename(image, to: path)
-            try FileSystem.synchronizeDirectory(directory)
+            try FileSystem.rename(image, to: path, faults)
+            try FileSystem.synchronizeDirectory(directory, faults)
         } catch { throw D1Failure("\(error)") }
     }
 
@@ -139,16 +139,16 @@ package final class EmbeddedD1Store: D1Store {
     ) async throws(D1Failure) -> D1Exported {
         let temporary = path + ".new"
         do throws(D1Failure) {
-            let exported = try await engine(for: database).read { connection, bookmark, mayContinue in
+            let exported = try await engine(for: database).read { [faults] connection, bookmark, mayContinue in
                 var export = D1Export(
-                    connection, to: try D1File.openToWrite(temporary, .empty), options, mayContinue: mayContinue)
+                    connection, to: try D1File.openToWrite(temporary, .empty, faults), options, mayContinue: mayContinue)
                 try export.run()
                 return D1Exported(bookmark: bookmark.description, byteCount: export.byteCount)
             }
-            do { try FileSystem.rename(temporary, to: path) } catch { throw D1Failure("\(error)") }
+            do { try FileSystem.rename(temporary, to: path, faults) } catch { throw D1Failure("\(error)") }
             return exported
         } catch {
-            try? FileSystem.remove(temporary)
+            try? FileSystem.remove(temporary, faults)
             throw error
         }
     }
@@ -184,9 +184,9 @@ package final class EmbeddedD1Store: D1Store {
 
     /// Removes what stands beside a database that isn't there.
     private func removeCompanions(of path: String) throws {
-        try D1Archive.remove(path + ".archive")
-        for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix) }
-        try FileSystem.synchronizeDirectory(directory)
+        try D1Archive.remove(path + ".archive", faults)
+        for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix, faults) }
+        try FileSystem.synchronizeDirectory(directory, faults)
     }
 
     package func delete(_ database: String) async throws(D1Failure) {
@@ -198,8 +198,8 @@ package final class EmbeddedD1Store: D1Store {
         do {
             // The database is gone once its main file durably is: SQLite removes a log that stands beside no
             // database. The other way round, an interruption would leave a file without its newest pages.
-            try FileSystem.remove(path)
-            try FileSystem.synchronizeDirectory(directory)
+            try FileSystem.remove(path, faults)
+            try FileSystem.synchronizeDirectory(directory, faults)
             try removeCompanions(of: path)
         } catch { throw D1Failure("\(error)") }
     }
