@@ -136,6 +136,34 @@ class Headroom(unittest.TestCase):
                 self.assertIn(field, told[0] + " ")
 
 
+class Databases(unittest.TestCase):
+    FREE = """format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+[workers.store]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+limits = { profile = "cloudflare-free" }
+isolates = { min = 1, max = 1 }
+d1 = [%s]
+"""
+
+    def shape(self, first):
+        return self.FREE % ", ".join(
+            f'{{ binding = "{"DB" if number == first else f"DB{number}"}", resource = "d{number}" }}'
+            for number in range(first, first + 10))
+
+    def test_an_eleventh_database_of_a_free_tenant_is_refused_with_its_release(self):
+        with Project(self.shape(1), {"dev": "format = 1\n"}) as project, project.dev() as node:
+            self.assertEqual(node.request("POST", "/d1/exec", body=b"CREATE TABLE t(x)").text, "1")
+            # The first is there, and ten others would make eleven.
+            project.write("wrangler-like.toml", self.shape(2))
+            node.wait_for_log("System limit reached: databases per account (10)")
+            self.assertIn("d11", node.log_text())
+            self.assertEqual(node.request("POST", "/d1/exec", body=b"INSERT INTO t VALUES (1)").text, "1")
+            project.write("wrangler-like.toml", self.shape(1))
+
+
 class VersionMetadata(unittest.TestCase):
     def test_version_metadata_is_that_of_the_version_and_outlives_the_node(self):
         with Project(SHAPE, {"dev": DEV}) as project:

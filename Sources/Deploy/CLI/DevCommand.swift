@@ -106,7 +106,8 @@ struct DevSession {
 
     func serve(_ configuration: EffectiveConfiguration) async throws -> Int32 {
         let runner = try process.makeRunner(
-            tenant: configuration.tenant, timeTravel: configuration.retention.timeTravel, secrets: secrets)
+            tenant: configuration.tenant, timeTravel: configuration.retention.timeTravel,
+            quota: DatabaseQuota(configuration.plan.table), secrets: secrets)
         let endpoints = try await process.listen()
         await process.control.attach(node: process.node, runner: runner)
         do {

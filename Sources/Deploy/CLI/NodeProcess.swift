@@ -46,10 +46,14 @@ struct NodeProcess {
 
     /// Opens the tenant's stores and makes the runner of its releases.
     ///
-    /// - Parameter timeTravel: How far back its databases can go.
-    func makeRunner(tenant: String, timeTravel: Duration, secrets: any SecretSource) throws -> ReleaseRunner {
+    /// - Parameters:
+    ///   - timeTravel: How far back its databases can go.
+    ///   - quota: What they may take.
+    func makeRunner(
+        tenant: String, timeTravel: Duration, quota: DatabaseQuota, secrets: any SecretSource
+    ) throws -> ReleaseRunner {
         let stores = try TenantStores(
-            state: state, tenant: tenant, timeTravel: timeTravel, clock: clock, logger: logger)
+            state: state, tenant: tenant, timeTravel: timeTravel, quota: quota, clock: clock, logger: logger)
         return ReleaseRunner(
             node: node, stores: stores, artifacts: artifacts, assets: assets, routing: routing, secrets: secrets,
             identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
@@ -61,6 +65,7 @@ struct NodeProcess {
         var description: ReleaseDescription
         /// `retention.time_travel`; zero where no configuration speaks of it.
         var timeTravel: Duration = .zero
+        var quota = DatabaseQuota.standard
         var secrets: any SecretSource
     }
 
@@ -74,7 +79,8 @@ struct NodeProcess {
             var runners: [ReleaseRunner] = []
             for tenancy in tenancies {
                 let runner = try makeRunner(
-                    tenant: tenancy.description.tenant, timeTravel: tenancy.timeTravel, secrets: tenancy.secrets)
+                    tenant: tenancy.description.tenant, timeTravel: tenancy.timeTravel, quota: tenancy.quota,
+                    secrets: tenancy.secrets)
                 await control.attach(node: node, runner: runner)
                 runners.append(runner)
                 do {

@@ -42,6 +42,7 @@ enum ServeCommand: Command {
                 description: try item.project.describe(
                     item.configuration, name: "\(environment)-1", products: products),
                 timeTravel: item.configuration.retention.timeTravel,
+                quota: DatabaseQuota(item.configuration.plan.table),
                 secrets: item.configuration.kind == .dev
                     ? LocalValues(item.project, item.configuration)
                     : try SecretStore(

@@ -86,6 +86,7 @@ package actor ReleaseRunner {
         defer { isApplying = false }
 
         try await routing.check(description)
+        try stores.checkDatabases(of: description)
         try await stores.migrate(description.migrations, logger: logger)
         var prepared = try await prepare(description)
         do {
@@ -370,6 +371,7 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case migrationFailed(database: String, file: String, reason: String)
     case migrationChanged(database: String, file: String)
     case queueNotOpened(String, reason: String)
+    case databasesRefused([String], reason: String)
 
     package var description: String {
         switch self {
@@ -390,6 +392,8 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
         case .migrationChanged(let database, let file):
             "migration \(file) of database \"\(database)\" has been applied, and its text is another one now: put the old "
                 + "text back, and make the change in a new file"
+        case .databasesRefused(let names, let reason):
+            "the databases \(names.joined(separator: ", ")) can't be had beside those that are there: \(reason)"
         case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }

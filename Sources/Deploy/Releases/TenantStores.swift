@@ -29,9 +29,12 @@ package final class TenantStores: Sendable {
 
     /// Opens all engines; blocks.
     ///
-    /// - Parameter timeTravel: How far back databases can go; zero keeps no history.
+    /// - Parameters:
+    ///   - timeTravel: How far back databases can go; zero keeps no history.
+    ///   - quota: What databases may take.
     package init(
-        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, clock: any NodeClock, logger: Logger
+        state: StateDirectory, tenant: String, timeTravel: Duration = .zero, quota: DatabaseQuota = .standard,
+        clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
         self.clock = clock
@@ -39,8 +42,12 @@ package final class TenantStores: Sendable {
         kv = try EmbeddedKVStore(directory: state.store("kv", of: tenant), clock: clock, logger: logger)
         var limits = D1Limits()
         limits.timeTravel = timeTravel
+        limits.databasesMax = quota.countMax
+        limits.databaseBytesMax = quota.byteCountMax
+        limits.tenantBytesMax = quota.totalByteCountMax
         d1 = try EmbeddedD1Store(
-            directory: state.store("d1", of: tenant), clock: clock, logger: logger, limits: limits)
+            directory: state.store("d1", of: tenant), clock: clock, logger: logger.with("tenant", tenant),
+            limits: limits)
         r2 = try EmbeddedR2Store(directory: state.store("r2", of: tenant), clock: clock, logger: logger)
         queues = try EmbeddedQueueStore(directory: state.store("queues", of: tenant), clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
@@ -115,6 +122,17 @@ package final class TenantStores: Sendable {
     private func open(_ queue: String, _ settings: QueueSettings?) async throws {
         do throws(QueueError) { try await queues.openQueue(queue, settings: settings) } catch {
             throw ReleaseError.queueNotOpened(queue, reason: "\(error)")
+        }
+    }
+
+    /// Makes sure that the tenant may have the databases of a release, before anything is done for it.
+    func checkDatabases(of description: ReleaseDescription) throws {
+        var names: Set<String> = []
+        for worker in description.workers {
+            for case .d1(let database) in worker.bindings.map(\.binding) { names.insert(database) }
+        }
+        do throws(D1Failure) { try d1.checkRoom(for: names) } catch {
+            throw ReleaseError.databasesRefused(names.sorted(), reason: error.text)
         }
     }
 

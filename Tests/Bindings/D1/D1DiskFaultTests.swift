@@ -38,6 +38,7 @@ import Testing
     private final class Lines: LogSink {
         let all = Shared<[String]>([])
         func write(_ record: LogRecord) {
+            guard record.level == .error else { return }
             let line = record.message + record.fields.map { " \($0.value)" }.joined()
             all.update { $0.append(line) }
         }

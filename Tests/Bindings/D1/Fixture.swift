@@ -24,7 +24,7 @@ final class Fixture: Sendable {
         clock = VirtualClock()
         store = try EmbeddedD1Store(
             directory: self.directory, clock: clock,
-            logger: Logger(sink: log, clock: clock, level: .error), limits: limits,
+            logger: Logger(sink: log, clock: clock, level: .warning), limits: limits,
             faults: faults)
         database = D1Database(
             transport: LoopbackTransport(D1Service(store: store, database: name)), binding: 0)

@@ -48,6 +48,21 @@ import Testing
         #expect(found.count == 1 && found.first?.hasPrefix(finding) == true, "\(found)")
     }
 
+    @Test func `databases are counted over all workers, by the most generous of their plans`() throws {
+        func worker(_ name: String, _ profile: String, _ databases: ClosedRange<Int>) -> String {
+            let bindings = databases.map { "{ binding = \"DB\($0)\", resource = \"d\($0)\" }" }.joined(separator: ", ")
+            return "[workers.\(name)]\nproduct = \"P\"\nlimits = { profile = \"\(profile)\" }\nd1 = [\(bindings)]\n"
+        }
+        let free = "cloudflare-free"
+        // The two share five.
+        #expect(Example.findings(worker("a", free, 1...7) + worker("b", free, 3...10)) == [])
+        let found = Example.findings(worker("a", free, 1...7) + worker("b", free, 3...12))
+        #expect(found.count == 1)
+        let finding = "error: workers.b.d1.DB11: more than 10 D1 databases in all; cloudflare-free allows no more"
+        #expect(found.first?.contains(finding) == true)
+        #expect(Example.findings(worker("a", free, 1...7) + worker("b", "cloudflare-paid", 3...12)) == [])
+    }
+
     @Test func `production refuses simulation with its place`() throws {
         let (configuration, diagnostics) = Example.project(production: Example.production + "\n[simulate]\nseed = 1\n")
             .load(environment: "production")

@@ -68,9 +68,8 @@ final class D1Connection {
         // A log that starts over is cut to this, so that one long transaction doesn't keep the disk for ever.
         try sqlite.execute("PRAGMA journal_size_limit=\(Int64(limits.logFramesMax) * 4096)")
         pageByteCount = try sqlite.number("PRAGMA page_size")
-        if role == .writer {
-            try sqlite.execute("PRAGMA max_page_count=\(limits.databaseBytesMax / max(1, pageByteCount))")
-        }
+        if role == .writer { try sqlite.execute("PRAGMA max_page_count=\(limits.databaseBytesMax / max(1, pageByteCount))") }
+        pagesMax = limits.databaseBytesMax / max(1, pageByteCount)
         recursiveTriggers = try sqlite.number("PRAGMA recursive_triggers") != 0
         begin = try sqlite.prepare(role == .writer ? "BEGIN IMMEDIATE" : "BEGIN", persistent: true)
         commit = try sqlite.prepare("COMMIT", persistent: true)
@@ -154,6 +153,20 @@ final class D1Connection {
         if let writesShare { return writesShare.grow(to: wanted) }
         writesShare = writes.tryAcquire(wanted)
         return writesShare != nil
+    }
+
+    /// Pages that the database may have, when it was said last.
+    private var pagesMax: Int64
+
+    /// Lets the database become so large. Costs a comparison when it may already; for the writer, outside of a transaction.
+    func fit(to byteCountMax: Int64) throws(SQLiteError) {
+        let pages = max(1, byteCountMax / max(1, pageByteCount))
+        guard pages != pagesMax else { return }
+        authorizer.isTrusted = true
+        defer { authorizer.isTrusted = false }
+        // A database that is larger already stays as it is, and can't grow.
+        try sqlite.execute("PRAGMA max_page_count=\(pages)")
+        pagesMax = pages
     }
 
     // MARK: Our own statements

@@ -313,6 +313,7 @@ final class D1Engine: Sendable {
         do {
             let writer = try D1Writer(surroundings) { position in
                 self.durablePosition.withLock { $0 = position }
+                self.surroundings.usage.update(self.surroundings.path, position.byteCount)
                 self.commits.add(1, ordering: .acquiringAndReleasing)
             }
             let wakeup = state.withLock { state -> Wakeup in

@@ -17,6 +17,8 @@ struct D1Surroundings: Sendable {
     /// What calls that run have written.
     let writes: Budget
     let damage: D1DamageReport
+    /// What all databases of the tenant take.
+    let usage: D1Usage
     /// Ends what runs, before a restore.
     let cancellation = D1Cancellation()
 

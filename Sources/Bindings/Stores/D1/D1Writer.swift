@@ -121,6 +121,7 @@ final class D1Writer {
         }
         do throws(SQLiteError) {
             if let fault = surroundings.faults.failure(.begin) { throw fault }
+            try connection.fit(to: surroundings.usage.byteCountMax(of: surroundings.path))
             try connection.control(connection.begin)
         } catch {
             fail(calls, error, while: "begin")

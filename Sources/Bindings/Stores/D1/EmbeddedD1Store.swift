@@ -22,6 +22,7 @@ package final class EmbeddedD1Store: D1Store {
     package let incoming: Budget
     private let answers: Budget
     private let writes: Budget
+    private let usage: D1Usage
     private let state = Mutex(State())
 
     /// The format of the directory; raised when an older node could no longer read it.
@@ -49,6 +50,11 @@ package final class EmbeddedD1Store: D1Store {
         SQLiteProcess.setHeapLimit(byteCount: max(256 << 20, FileSystem.memoryByteCount / 2))
         do {
             try FileSystem.makeDirectory(directory, faults)
+            var found: [String: Int64] = [:]
+            for name in try FileSystem.names(in: directory) where name.hasSuffix(".sqlite") {
+                found["\(directory)/\(name)"] = FileSystem.byteCount(of: "\(directory)/\(name)")
+            }
+            usage = D1Usage(found, limits: limits, clock: clock, logger: logger)
             SQLiteProcess.setTemporaryDirectory(directory)
             // What was to take another file's place when the process ended.
             for name in try FileSystem.names(in: directory) where name.hasSuffix(".new") {
@@ -177,8 +183,16 @@ package final class EmbeddedD1Store: D1Store {
 
     /// Lets a closed engine's name go.
     private func forget(_ engine: D1Engine, _ database: String) {
+        let path = path(of: database)
         state.withLock { state in
-            if state.engines[database] === engine { state.engines[database] = nil }
+            guard state.engines[database] === engine else { return }
+            state.engines[database] = nil
+            // In the same step: a database of this name that is made from now on has a place of its own.
+            if FileSystem.exists(path) {
+                usage.update(path, FileSystem.byteCount(of: path))
+            } else {
+                usage.deregister(path)
+            }
         }
     }
 
@@ -217,18 +231,30 @@ package final class EmbeddedD1Store: D1Store {
         state.withLock { $0.engines[database] }?.waitingCallCount ?? 0
     }
 
+    /// Asks whether there may be databases of these names: nothing is made, and no place is taken.
+    ///
+    /// - Throws: when the tenant would have more than it may have.
+    package func checkRoom(for databases: Set<String>) throws(D1Failure) {
+        guard usage.hasRoom(for: Set(databases.map { path(of: $0) })) else { throw .tooManyDatabases(limits.databasesMax) }
+    }
+
+    /// What all databases take, as far as it is known: one that wasn't opened yet, by its file.
+    package var usedByteCount: Int64 { usage.byteCount }
+    package var databaseCount: Int { usage.databaseCount }
+
     // MARK: Engines
 
     func engine(for database: String) throws(D1Failure) -> D1Engine {
-        let found = state.withLock { state -> (D1Engine, isNew: Bool)? in
+        let found = try state.withLock { state throws(D1Failure) -> (D1Engine, isNew: Bool)? in
             guard !state.isClosed else { return nil }
             if let engine = state.engines[database] { return (engine, !engine.isOpen) }
             let path = path(of: database)
+            try usage.register(path)
             let logger = logger.with("database", database)
             let engine = D1Engine(
                 D1Surroundings(
                     path: path, limits: limits, clock: clock, logger: logger, region: region, faults: faults,
-                    answers: answers, writes: writes, damage: D1DamageReport(of: path, to: logger)))
+                    answers: answers, writes: writes, damage: D1DamageReport(of: path, to: logger), usage: usage))
             state.engines[database] = engine
             return (engine, true)
         }

@@ -87,6 +87,13 @@ enum FileSystem {
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
+    /// 0 when there is no such file.
+    static func byteCount(of path: String) -> Int64 {
+        var info = stat()
+        // SAFETY: stat fills the struct whose address it is given; Swift lends the path as a NUL-terminated string.
+        return unsafe stat(path, &info) == 0 ? Int64(info.st_size) : 0
+    }
+
     /// The machine's memory.
     static var memoryByteCount: Int64 { Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE))) }
 

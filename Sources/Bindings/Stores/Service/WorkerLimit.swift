@@ -22,7 +22,6 @@ package enum WorkerLimit: String, CaseIterable, Sendable {
     case queueMessage = "bytes of queue message"
     case queueBatch = "bytes of queue batch"
     case statement = "bytes of SQL statement"
-    case database = "bytes of D1 database"
     case object = "bytes of R2 object"
 
     /// 80 % of `allowed`, and no more than it: what is above is refused, and needs no warning.

@@ -31,6 +31,12 @@ package struct EffectiveConfiguration: Sendable {
     /// Each value with its origin, in the order in which `config show` prints them.
     package var settings: [Setting]
 
+    /// The tenant's plan, for what isn't a worker's: the most generous of its workers' profiles.
+    package var plan: LimitProfile {
+        let profiles = workers.filter(\.isEnabled).map(\.limits.profile)
+        return LimitProfile.allCases.last { profiles.contains($0) } ?? .paid
+    }
+
     package func worker(_ name: String) -> WorkerConfiguration? { workers.first { $0.name == name } }
 
     package func setting(_ path: String) -> Setting? { settings.first { $0.path == path } }
