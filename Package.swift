@@ -112,6 +112,13 @@ let package = Package(
             "StoresQueues", "Bindings/Stores/Queues",
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
 
+        // Wraps them as a network would, in dev and tests.
+        room(
+            "StoresSimulation", "Bindings/Stores/Simulation",
+            [
+                "Stores", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "Interfaces", "Observability", "System",
+            ]),
+
         room("StoresRateLimits", "Bindings/Stores/RateLimits", ["Stores", "Interfaces", "Wire", "System"]),
         room("StoresAnalytics", "Bindings/Stores/Analytics", ["Stores", "Interfaces", "Wire", "Observability", "System"]),
 
@@ -136,7 +143,7 @@ let package = Package(
             [
                 "Host", "Configuration", "Caching", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
-                "StoresAnalytics", "System", "Wire", "Assets", "Zlib", "Brotli",
+                "StoresAnalytics", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
         room("S3", "Deploy/S3", ["HTTP", "OpenSSL"]),
         room(
@@ -182,6 +189,8 @@ let package = Package(
             "IsolatesTests", "EdgeRuntime/Isolates",
             ["Isolates", "Seccomp", "System", "CLinux", "Wire", "Observability"]),
         tests("ObservabilityTests", "EdgeRuntime/Observability", ["Observability", "System"]),
+        .target(
+            name: "SQLiteFaults", dependencies: ["CSQLite"], path: "Tests/Support/SQLiteFaults"),
         // Started by tests as isolates, and as a node that is killed.
         .executableTarget(name: "SandboxProbe", path: "Tests/Support/SandboxProbe"),
         .executableTarget(name: "SandboxGuest", path: "Tests/Support/SandboxGuest", swiftSettings: strict),
@@ -209,7 +218,7 @@ let package = Package(
             ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
-            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
+            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "SQLiteFaults", "Observability"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
             ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "OpenSSL", "Observability", "System"]),
@@ -218,13 +227,21 @@ let package = Package(
             ["StoresQueues", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "ReleasesTests", "Deploy/Releases",
-            ["Releases", "Configuration", "Interfaces", "LMDB", "Observability", "SQLite", "StoresQueues", "System"]),
+            [
+                "Releases", "Configuration", "Host", "Interfaces", "LMDB", "Observability", "SQLite", "StoresQueues", "System",
+            ]),
         tests(
             "StoresRateLimitsTests", "Bindings/RateLimits",
             ["StoresRateLimits", "Stores", "Interfaces", "Wire", "System"]),
         tests(
             "StoresAnalyticsTests", "Bindings/Analytics",
             ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
+        tests(
+            "StoresSimulationTests", "Bindings/Simulation",
+            [
+                "StoresSimulation", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "Stores", "Interfaces", "Wire",
+                "Observability", "System",
+            ]),
         tests("CachingTests", "EdgeRuntime/Caching", ["Caching", "HTTP", "Wire"]),
         tests(
             "StoresCacheTests", "Bindings/Cache",

@@ -27,7 +27,7 @@ LAYERS = {
     "Host": {"Host", "Isolates"},
     "Configuration": {"Configuration"},
     "Engines": {
-        "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics",
+        "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics", "StoresSimulation",
     },
     "Stores": {"Stores"},
     "Workers": {"Workers", "WorkersCrypto"},

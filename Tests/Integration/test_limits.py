@@ -4,7 +4,7 @@ import json
 import os
 import unittest
 
-from harness import Node, edge, product
+from harness import Node, edge, product, wait_until
 from projects import Project
 
 SHAPE = """format = 1
@@ -127,6 +127,66 @@ class RequestLimits(unittest.TestCase):
             self.assertEqual([answer.status for answer in answers[:3]], [404] * 3)
             self.assertEqual(node.get("/__edge/health/live").status, 200)
             self.assertEqual(node.request("GET", "/status", port=node.control_port).status, 200)
+
+
+class Headroom(unittest.TestCase):
+    WARNING = "worker has used "
+
+    def warnings(self, node):
+        return [line for line in node.log_text().splitlines() if self.WARNING in line]
+
+    def test_cpu_time_is_warned_of_at_80_percent_and_only_once(self):
+        with Node("run", product("HostileWorker"), "--cpu", "1s", "--no-log-requests") as node:
+            for _ in range(2):
+                self.assertEqual(node.request("POST", "/loop", body=b"x").status, 503)
+                wait_until(lambda: node.get("/hello").status == 200, 30, "the worker's next answer")
+            told = self.warnings(node)
+            self.assertEqual(len(told), 1, told)
+            self.assertRegex(told[0], r"used [89]\d % of a limit: \d+ of 1000 ms of CPU time .*worker=hostile-worker .*limit=cpu")
+            self.assertIn('event="channel ', told[0])
+
+    def test_calls_are_warned_of_with_binding_and_operation_in_dev(self):
+        dev = "format = 1\n"
+        shape = SHAPE.replace("version_metadata", 'kv = [{ binding = "KV", resource = "kv" }]\nversion_metadata')
+        with Project(shape, {"dev": dev}) as project, project.dev("--no-watch") as node:
+            self.assertEqual(node.get("/bench/kv-get/799/1").status, 200)
+            self.assertEqual(self.warnings(node), [])
+            for _ in range(3):
+                self.assertEqual(node.get("/bench/kv-get/1000/1").status, 200)
+            self.assertIn("Too many subrequests.", node.get("/bench/kv-get/1001/1").text)
+            told = self.warnings(node)
+            self.assertEqual(len(told), 1, told)
+            self.assertIn("used 80 % of a limit: 800 of 1000 calls of stores", told[0])
+            for field in ("worker=store ", "tenant=t", "limit=storeCalls", "binding=KV", "operation=get"):
+                self.assertIn(field, told[0] + " ")
+
+
+class Databases(unittest.TestCase):
+    FREE = """format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+[workers.store]
+product = "StoreWorker"
+routes = ["{domain}/*"]
+limits = { profile = "cloudflare-free" }
+isolates = { min = 1, max = 1 }
+d1 = [%s]
+"""
+
+    def shape(self, first):
+        return self.FREE % ", ".join(
+            f'{{ binding = "{"DB" if number == first else f"DB{number}"}", resource = "d{number}" }}'
+            for number in range(first, first + 10))
+
+    def test_an_eleventh_database_of_a_free_tenant_is_refused_with_its_release(self):
+        with Project(self.shape(1), {"dev": "format = 1\n"}) as project, project.dev() as node:
+            self.assertEqual(node.request("POST", "/d1/exec", body=b"CREATE TABLE t(x)").text, "1")
+            # The first is there, and ten others would make eleven.
+            project.write("wrangler-like.toml", self.shape(2))
+            node.wait_for_log("System limit reached: databases per account (10)")
+            self.assertIn("d11", node.log_text())
+            self.assertEqual(node.request("POST", "/d1/exec", body=b"INSERT INTO t VALUES (1)").text, "1")
+            project.write("wrangler-like.toml", self.shape(1))
 
 
 class VersionMetadata(unittest.TestCase):

@@ -41,4 +41,41 @@ package enum CallKind: UInt16, Sendable {
     package var isForCache: Bool { self == .cachePut || self == .cacheMatch || self == .cacheDelete }
     /// Whether a store answers it.
     package var isForStore: Bool { rawValue >= Self.kvGet.rawValue }
+
+    /// How many calls of stores an event may make: they count apart from subrequests, and are at least 1000 where those are
+    /// few (spec: runtime, section 8). Node and isolate count by the same number.
+    package static func storeCallsMax(subrequestsMax: Int) -> Int { max(1000, subrequestsMax) }
+
+    /// As warnings name it.
+    package var operation: String {
+        switch self {
+        case .subrequest: "fetch"
+        case .kvGet: "get"
+        case .kvPut: "put"
+        case .kvDelete: "delete"
+        case .kvList: "list"
+        case .kvGetMany: "get of several keys"
+        case .d1Query: "query"
+        case .r2Head: "head"
+        case .r2Get: "get"
+        case .r2Put: "put"
+        case .r2Delete: "delete"
+        case .r2List: "list"
+        case .r2CreateMultipart: "createMultipartUpload"
+        case .r2UploadPart: "uploadPart"
+        case .r2CompleteMultipart: "completeMultipartUpload"
+        case .r2AbortMultipart: "abortMultipartUpload"
+        case .r2Copy: "copy"
+        case .r2ListMultipartUploads: "listMultipartUploads"
+        case .r2ListParts: "listParts"
+        case .queueSend: "send"
+        case .queueMetrics: "metrics"
+        case .rateLimit: "limit"
+        case .analyticsWrite: "writeDataPoint"
+        case .cachePut: "cache.put"
+        case .cacheMatch: "cache.match"
+        case .cacheDelete: "cache.delete"
+        case .configure, .fetch, .scheduled, .queue, .health, .shutdown, .log, .waitUntil: "\(self)"
+        }
+    }
 }

@@ -15,6 +15,8 @@ actor QueueDriver {
     struct Refused: Error { let reason: String }
 
     private let store: any QueueStore
+    /// What batches come from.
+    private var served: any QueueStore
     private let clock: any NodeClock
     private let logger: Logger
     private let bells = QueueBells()
@@ -43,10 +45,13 @@ actor QueueDriver {
         let worker: String
         let settings: QueueConsumerSettings
         let deliver: Deliver
+        /// What the batches come from and are settled with.
+        let store: any QueueStore
     }
 
     init(store: any QueueStore, clock: any NodeClock, logger: Logger) {
         self.store = store
+        served = store
         self.clock = clock
         self.logger = logger
         let bells = bells
@@ -76,7 +81,10 @@ actor QueueDriver {
     }
 
     /// Batches that start from now on go to these workers, whose queues are open.
-    func install(_ workers: [String: Deliver]) {
+    ///
+    /// - Parameter served: What they come from, where that isn't the store itself but something around it.
+    func install(_ workers: [String: Deliver], from served: (any QueueStore)? = nil) {
+        self.served = served ?? store
         isStopping = false
         self.workers = workers
         if watch == nil {
@@ -95,14 +103,14 @@ actor QueueDriver {
             for queue in try store.queues() {
                 guard let consumer = queue.consumer, case .worker(let script) = consumer.kind, let deliver = workers[script]
                 else { continue }
-                fresh[queue.name] = Target(worker: script, settings: consumer.settings, deliver: deliver)
+                fresh[queue.name] = Target(worker: script, settings: consumer.settings, deliver: deliver, store: served)
             }
         } catch {
             // What was known before goes on being delivered.
             logger.log(.error, "the consumers of queues can't be read: \(error)")
             for (queue, target) in targets {
                 guard let deliver = workers[target.worker] else { continue }
-                fresh[queue] = Target(worker: target.worker, settings: target.settings, deliver: deliver)
+                fresh[queue] = Target(worker: target.worker, settings: target.settings, deliver: deliver, store: served)
             }
         }
         for (queue, loop) in loops where fresh[queue] == nil {
@@ -146,7 +154,7 @@ actor QueueDriver {
             guard let target = targets[queue], var scheduler = schedulers[queue] else { return }
             do throws(QueueError) {
                 let now = clock.wallTime()
-                let readiness = try store.readiness(of: queue, countMax: scheduler.readyCountMax)
+                let readiness = try target.store.readiness(of: queue, countMax: scheduler.readyCountMax)
                 let action = scheduler.next(readiness, now: now)
                 schedulers[queue] = scheduler
                 switch action {
@@ -156,7 +164,7 @@ actor QueueDriver {
                     schedulers[queue]?.batchStarted()
                     inFlight[queue, default: 0] += 1
                     let lease: QueueLease?
-                    do throws(QueueError) { lease = try await store.lease(request) } catch {
+                    do throws(QueueError) { lease = try await target.store.lease(request) } catch {
                         withdrawn(queue)
                         throw error
                     }
@@ -228,7 +236,7 @@ actor QueueDriver {
             logger.log(.error, "a batch failed: \(error)", fields(lease, target))
             await settle(lease, number, lease.messages.map { _ in .retry(delaySeconds: nil) }, target)
         }
-        ended(lease.queue, outcome)
+        ended(lease.queue, target, outcome)
     }
 
     private func release(_ lease: QueueLease, _ number: UInt64, _ target: Target) async {
@@ -236,7 +244,7 @@ actor QueueDriver {
         beginSettling(number)
         defer { settling.remove(number) }
         do throws(QueueError) {
-            try await store.releasePatiently(lease, clock: clock) { [logger] error in
+            try await target.store.releasePatiently(lease, clock: clock) { [logger] error in
                 logger.log(.warning, "a batch could not be given back yet: \(error)", fields)
             }
         } catch {
@@ -257,7 +265,7 @@ actor QueueDriver {
         defer { settling.remove(number) }
         let fields = fields(lease, target)
         do throws(QueueError) {
-            let settlement = try await store.settlePatiently(
+            let settlement = try await target.store.settlePatiently(
                 lease, decisions, consumer: target.settings, clock: clock
             ) { [logger] error in
                 logger.log(.warning, "a batch could not be settled yet: \(error)", fields)
@@ -275,11 +283,11 @@ actor QueueDriver {
         }
     }
 
-    private func ended(_ queue: String, _ outcome: ConsumerScheduler.Outcome) {
+    private func ended(_ queue: String, _ target: Target, _ outcome: ConsumerScheduler.Outcome) {
         finish(queue)
         guard var scheduler = schedulers[queue] else { return }
         do throws(QueueError) {
-            let readiness = try store.readiness(of: queue, countMax: scheduler.readyCountMax)
+            let readiness = try target.store.readiness(of: queue, countMax: scheduler.readyCountMax)
             if scheduler.inFlightCount > 0 { scheduler.batchEnded(outcome, readiness) }
         } catch {
             let unknown = QueueReadiness(isPaused: false, readyCount: 0, oldestReady: nil, nextReady: nil)

@@ -2,6 +2,7 @@ package import Configuration
 internal import Assets
 internal import Host
 internal import Interfaces
+internal import StoresSimulation
 internal import System
 
 extension ReleaseDescription {
@@ -40,6 +41,7 @@ extension ReleaseDescription {
                 outbound: OutboundPermission(
                     hosts: worker.outbound.allow.map(\.description),
                     privateAddresses: worker.outbound.isPrivateAllowed))
+            description.requestsPerDayMax = worker.limits.profile.table.requestsPerDayMax
             description.size = PoolSize(
                 min: worker.isolates.countMin, max: worker.isolates.countMax, idleTimeout: worker.isolates.idleTimeout)
             description.routes = configuration.routes.filter { $0.worker == worker.name }.map(\.pattern)
@@ -68,6 +70,7 @@ extension ReleaseDescription {
                     backlogBytesMax: queue.backlogBytesMax.map(Int64.init))
             })
         analyticsRetention = configuration.retention.analytics
+        simulation = configuration.simulate.map(SimulationSettings.init)
     }
 
     private static func assets(
@@ -121,6 +124,19 @@ extension ReleaseDescription {
         case .service, .vectorize, .durableObject, .workflow, .ai, .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
         }
+    }
+}
+
+extension SimulationSettings {
+    fileprivate init(_ settings: SimulateSettings) {
+        self.init(seed: settings.seed)
+        kvStaleness = settings.kvStaleness
+        limitsKVWrites = settings.limitsKVWrites
+        d1Lag = settings.d1Lag
+        failurePercentage = settings.failurePercentage
+        latency = settings.latency
+        queueDuplicatePercentage = settings.queueDuplicatePercentage
+        reordersQueues = settings.reordersQueues
     }
 }
 

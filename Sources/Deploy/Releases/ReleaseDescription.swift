@@ -3,6 +3,7 @@ package import Configuration
 package import HTTP
 package import Host
 package import Interfaces
+package import StoresSimulation
 
 /// What is to be in service: a tenant's workers with everything they need, already checked. Values only.
 package struct ReleaseDescription: Sendable {
@@ -15,6 +16,8 @@ package struct ReleaseDescription: Sendable {
     package var queues: [QueueDescription]
     /// How long data points are kept.
     package var analyticsRetention = Duration.seconds(90 * 86_400)
+    /// `nil`: stores answer as well as they can.
+    package var simulation: SimulationSettings?
 
     package init(
         name: String, tenant: String, environment: String, workers: [WorkerDescription],
@@ -149,6 +152,8 @@ package struct WorkerDescription: Sendable {
     /// Names of the secrets it gets, all of which must have a value.
     package var secrets: [String] = []
     package var limits = WorkerLimits()
+    /// From outside to the tenant's workers that have such a limit, by UTC day; `nil`: as many as come.
+    package var requestsPerDayMax: Int?
     package var size = PoolSize(min: 1, max: 1, idleTimeout: .seconds(300))
     package var routes: [RoutePattern] = []
     /// The server behind it: `http://HOST[:PORT]`.

@@ -93,6 +93,7 @@ package actor ReleaseRunner {
         defer { isApplying = false }
 
         try await routing.check(description)
+        try stores.checkDatabases(of: description)
         try await stores.migrate(description.migrations, logger: logger)
         var prepared = try await prepare(description)
         do {
@@ -136,7 +137,7 @@ package actor ReleaseRunner {
                 guard let executable = worker.executable else { continue }
                 let hash = try add(executable, of: worker)
                 let values = try secretValues(worker)
-                let key = worker.fingerprint(artifact: hash, secrets: values)
+                let key = worker.fingerprint(artifact: hash, secrets: values, simulation: description.simulation)
                 prepared.keys[worker.name] = key
                 prepared.artifacts.insert(hash)
                 if let current, current.keys[worker.name] == key, let shared = current.release.workers[worker.name] {
@@ -202,20 +203,23 @@ package actor ReleaseRunner {
         var bindings: [IsolateConfiguration.Binding] = []
         var targets: [BindingTarget] = []
         var requestLimits: [any RequestLimit] = []
+        let simulation = stores.simulation(description.simulation)
         for (name, binding) in worker.bindings {
+            let title = "\(worker.name)/\(name)"
             switch binding {
             case .kv(let namespace):
                 bindings.append(.init(name, .kv))
-                targets.append(.store(try stores.kvService(namespace)))
+                targets.append(.store(try stores.kvService(namespace, for: title, simulation)))
             case .d1(let database):
                 bindings.append(.init(name, .d1))
-                targets.append(.store(try stores.d1Service(database)))
+                targets.append(.store(try stores.d1Service(database, for: title, simulation)))
             case .r2(let bucket):
                 bindings.append(.init(name, .r2))
-                targets.append(.store(try await stores.r2Service(bucket)))
+                targets.append(.store(try await stores.r2Service(bucket, for: title, simulation)))
             case .queue(let queue, let delay):
                 bindings.append(.init(name, .queue))
-                targets.append(.store(try await stores.queueService(queue, delaySeconds: delay)))
+                targets.append(
+                    .store(try await stores.queueService(queue, delaySeconds: delay, for: title, simulation)))
             case .service(let target):
                 bindings.append(.init(name, .service))
                 targets.append(.service(target))
@@ -234,6 +238,10 @@ package actor ReleaseRunner {
                 bindings.append(.init(name, .analytics))
                 targets.append(.store(stores.analyticsService(dataset)))
             }
+        }
+        // Last: what another limit refuses is not a request of the day.
+        if let most = worker.requestsPerDayMax {
+            requestLimits.append(DailyRequestLimit(requests: stores.dailyRequests, most: most))
         }
         let configuration = IsolateConfiguration(
             tenant: description.tenant, worker: worker.name, version: version, versionTag: worker.tag,
@@ -302,7 +310,9 @@ package actor ReleaseRunner {
         stores.analytics.keepPoints(for: description.analyticsRetention)
         await routing.install(description, release)
         await crons.install(description, release)
-        await queues.install(QueueDriver.workers(of: release, on: node))
+        await queues.install(
+            QueueDriver.workers(of: release, on: node),
+            from: stores.consumedQueues(stores.simulation(description.simulation)))
         // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
         // those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
         let node = node
@@ -372,6 +382,7 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case migrationChanged(database: String, file: String)
     case queueNotOpened(String, reason: String)
     case consumersNotSet(reason: String)
+    case databasesRefused([String], reason: String)
 
     package var description: String {
         switch self {
@@ -393,6 +404,8 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
             "migration \(file) of database \"\(database)\" has been applied, and its text is another one now: put the old "
                 + "text back, and make the change in a new file"
         case .consumersNotSet(let reason): "the release can't consume its queues: \(reason)"
+        case .databasesRefused(let names, let reason):
+            "the databases \(names.joined(separator: ", ")) can't be had beside those that are there: \(reason)"
         case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }

@@ -9,6 +9,7 @@ internal import StoresKV
 internal import StoresQueues
 internal import StoresR2
 internal import StoresRateLimits
+internal import StoresSimulation
 package import System
 
 /// The stores of one tenant in one environment: each engine opened once, whatever the number of bindings.
@@ -19,8 +20,11 @@ package final class TenantStores: Sendable {
     private let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
     private let r2Events: R2EventDriver
+    private let clock: any NodeClock
+    private let logger: Logger
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
+    let dailyRequests: DailyRequests
     let versions: VersionTimes
     package let cache: any ResponseCache
     let cacheService: any StoreService
@@ -30,13 +34,19 @@ package final class TenantStores: Sendable {
         state: StateDirectory, tenant: String, _ settings: StoreSettings, clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
+        self.clock = clock
+        self.logger = logger
         kv = try EmbeddedKVStore(
             directory: state.directory(of: .kv, tenant: tenant), clock: clock, logger: logger,
             options: EmbeddedKVStore.Options(settings.kv))
         var limits = D1Limits()
         limits.timeTravel = settings.timeTravel
+        limits.databasesMax = settings.plan.d1CountMax
+        limits.databaseBytesMax = settings.plan.d1ByteCountMax
+        limits.tenantBytesMax = settings.plan.d1TotalByteCountMax
         d1 = try EmbeddedD1Store(
-            directory: state.directory(of: .d1, tenant: tenant), clock: clock, logger: logger, limits: limits)
+            directory: state.directory(of: .d1, tenant: tenant), clock: clock,
+            logger: logger.with("tenant", tenant), limits: limits)
         var buckets = EmbeddedR2Store.Options()
         buckets.keyWriteInterval = settings.r2.limitsWriteRate ? .seconds(1) : nil
         r2 = try EmbeddedR2Store(
@@ -44,6 +54,7 @@ package final class TenantStores: Sendable {
         queues = try EmbeddedQueueStore(directory: state.directory(of: .queues, tenant: tenant), clock: clock, logger: logger)
         r2Events = R2EventDriver(tenant: tenant, buckets: r2, queues: queues, clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
+        dailyRequests = DailyRequests(clock: clock, logger: logger.with("tenant", tenant))
         analytics = try EmbeddedAnalyticsStore(
             directory: state.directory(of: .analytics, tenant: tenant), clock: clock, logger: logger)
         versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")
@@ -51,17 +62,43 @@ package final class TenantStores: Sendable {
         cacheService = CacheService(cache, clock: clock, logger: logger)
     }
 
-    func kvService(_ namespace: String) throws -> any StoreService { KVService(try kv.openNamespace(namespace)) }
-    func d1Service(_ database: String) throws -> any StoreService { D1Service(store: d1, database: database) }
-    func r2Service(_ bucket: String) async throws -> any StoreService {
-        try await r2.createBucket(bucket)
-        return R2Service(store: r2, bucket: bucket)
+    /// What wraps the stores of one release; `nil`: nothing does.
+    func simulation(_ settings: SimulationSettings?) -> StoreSimulation? {
+        settings.map { StoreSimulation($0, clock: clock, logger: logger) }
     }
 
-    func queueService(_ queue: String, delaySeconds: Int64?) async throws -> any StoreService {
-        try await open(queue)
-        return QueueService(queues, queue: queue, deliveryDelaySeconds: delaySeconds)
+    // Each makes a service for one binding, called `WORKER/BINDING`.
+
+    func kvService(
+        _ namespace: String, for binding: String, _ simulation: StoreSimulation?
+    ) throws -> any StoreService {
+        let store = try kv.openNamespace(namespace)
+        return KVService(simulation?.wrap(store, binding: binding) ?? store)
     }
+
+    func d1Service(
+        _ database: String, for binding: String, _ simulation: StoreSimulation?
+    ) throws -> any StoreService {
+        D1Service(store: simulation?.wrap(d1, replicas: d1, binding: binding) ?? d1, database: database)
+    }
+
+    func r2Service(
+        _ bucket: String, for binding: String, _ simulation: StoreSimulation?
+    ) async throws -> any StoreService {
+        try await r2.createBucket(bucket)
+        return R2Service(store: simulation?.wrap(r2, binding: binding) ?? r2, bucket: bucket)
+    }
+
+    func queueService(
+        _ queue: String, delaySeconds: Int64?, for binding: String, _ simulation: StoreSimulation?
+    ) async throws -> any StoreService {
+        try await open(queue)
+        return QueueService(
+            simulation?.wrapProducer(queues, binding: binding) ?? queues, queue: queue, deliveryDelaySeconds: delaySeconds)
+    }
+
+    /// The queues as they are delivered.
+    func consumedQueues(_ simulation: StoreSimulation?) -> any QueueStore { simulation?.wrapConsumer(queues) ?? queues }
 
     func analyticsService(_ dataset: String) -> any StoreService { AnalyticsService(analytics, dataset: dataset) }
 
@@ -96,6 +133,17 @@ package final class TenantStores: Sendable {
     private func open(_ queue: String) async throws {
         do throws(QueueError) { try await queues.openQueue(queue, settings: nil) } catch {
             throw ReleaseError.queueNotOpened(queue, reason: "\(error)")
+        }
+    }
+
+    /// Makes sure that the tenant may have the databases of a release, before anything is done for it.
+    func checkDatabases(of description: ReleaseDescription) throws {
+        var names: Set<String> = []
+        for worker in description.workers {
+            for case .d1(let database) in worker.bindings.map(\.binding) { names.insert(database) }
+        }
+        do throws(D1Failure) { try d1.checkRoom(for: names) } catch {
+            throw ReleaseError.databasesRefused(names.sorted(), reason: error.text)
         }
     }
 

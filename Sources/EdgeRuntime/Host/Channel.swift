@@ -328,13 +328,14 @@ final class Channel: PollTarget {
             if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
             return try unsafe stream.start(call, rest)
         }
-        guard event.countStoreCall() else {
+        guard event.countStoreCall(call) else {
             return try makeCallStream(header, event).answer(failure: CallFailure("Too many subrequests."))
         }
         let (service, question) = try unsafe (
             event.worker.store(call.binding, for: call.kind),
             StoreCall(
-                call.kind, message: Array(rest), queries: call.kind == .d1Query ? event.queries : nil, zone: event.zone)
+                call.kind, message: Array(rest), queries: call.kind == .d1Query ? event.queries : nil, zone: event.zone,
+                listener: event.worker, binding: call.binding)
         )
         if header.flags.contains(.end), !header.flags.contains(.requestBody),
             try answerInPlace(question, service, header, event)
@@ -349,7 +350,7 @@ final class Channel: PollTarget {
     /// Takes what is sent to a store without waiting for an answer. An event that is over, or has sent as much as it may, sends
     /// in vain: the SDK has said so to the one who can do something about it.
     private func receiveOneWay(_ call: CallHead, _ message: [UInt8], from event: EventStream?) throws(WireError) {
-        guard let event, event.countOneWayCall() else { return }
+        guard let event, event.countOneWayCall(call) else { return }
         let service = try event.worker.store(call.binding, for: call.kind)
         do throws(CallFailure) {
             _ = try service.answerInPlace(StoreCall(call.kind, message: message))

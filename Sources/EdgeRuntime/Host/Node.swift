@@ -132,9 +132,13 @@ package final class Node: Sendable {
         return state.withLock { state in
             var slot = 0
             while state.pools[slot] != nil { slot += 1 }
+            // Another version of it, if there is one.
+            let sibling = state.pools.values.first {
+                $0.configuration.tenant == configuration.tenant && $0.configuration.worker == configuration.worker
+            }
             let pool = IsolatePool(
                 slot: slot, configuration: configuration, specification: specification, size: size,
-                environment: environment)
+                environment: environment, headroom: sibling?.headroom)
             state.pools[slot] = pool
             return pool
         }
@@ -300,6 +304,7 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
     private var deadline = Instant(nanoseconds: .max)
 
     func tick(_ now: Instant) {
+        worker.near(.wall, used: Self.wallMax - (deadline - now), allowed: Self.wallMax)
         guard now >= deadline, let event else { return }
         event.abandon(.cancelled)
         complete(.failure(.lost("it took longer than \(Self.wallMax)")))

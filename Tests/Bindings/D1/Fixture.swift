@@ -17,14 +17,14 @@ final class Fixture: Sendable {
 
     init(
         directory: String? = nil, limits: D1Limits = D1Limits(), faults: D1Faults = .none,
-        name: String = "main"
+        name: String = "main", log: any LogSink = DiscardingSink()
     ) throws {
         self.directory =
             directory ?? FileManager.default.temporaryDirectory.path + "/edge-d1-\(UUID().uuidString)"
         clock = VirtualClock()
         store = try EmbeddedD1Store(
             directory: self.directory, clock: clock,
-            logger: Logger(sink: DiscardingSink(), clock: clock, level: .error), limits: limits,
+            logger: Logger(sink: log, clock: clock, level: .warning), limits: limits,
             faults: faults)
         database = D1Database(
             transport: LoopbackTransport(D1Service(store: store, database: name)), binding: 0)

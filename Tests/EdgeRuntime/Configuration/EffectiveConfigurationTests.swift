@@ -11,6 +11,69 @@ import Testing
         return try #require(configuration, "\(diagnostics.rendered)")
     }
 
+    @Test func `simulation is off unless an environment has a seed, which turns all of it on`() throws {
+        #expect(try load("dev").simulate == nil)
+        let all = try load("dev", Example.project(dev: "[simulate]\nseed = 42\n")).simulate
+        #expect(
+            all
+                == SimulateSettings(
+                    seed: 42, kvStaleness: .seconds(60), limitsKVWrites: false, d1Lag: .seconds(5), failurePercentage: 1,
+                    latency: .milliseconds(250), queueDuplicatePercentage: 5, reordersQueues: true))
+        let some = """
+            simulate = { seed = 7, kv_stale = "0s", kv_write_rate_limit = true, d1_lag = "1m", failures = 100, latency = "0s", \
+            queue_duplicates = 0, queue_reordering = false }
+            """
+        #expect(
+            try load("staging", Example.project(staging: Example.staging + "\n" + some)).simulate
+                == SimulateSettings(
+                    seed: 7, kvStaleness: .zero, limitsKVWrites: true, d1Lag: .seconds(60), failurePercentage: 100,
+                    latency: .zero, queueDuplicatePercentage: 0, reordersQueues: false))
+    }
+
+    @Test(arguments: [
+        ("[simulate]\n", "environments/dev.toml:1:1: error: simulate.seed: \"seed\" is missing"),
+        ("[simulate]\nseed = -1\n", "environments/dev.toml:2:8: error: simulate.seed: expected integer 0…"),
+        ("simulate = 1\n", "environments/dev.toml:1:12: error: simulate: expected a table, got 1"),
+        (
+            "[simulate]\nseed = 1\nd1_lag = \"61s\"\n",
+            "environments/dev.toml:3:10: error: simulate.d1_lag: expected a duration of 0s…1m"
+        ),
+        (
+            "[simulate]\nseed = 1\nfailure = 1\n",
+            "environments/dev.toml:3:1: error: simulate.failure: unknown key \"failure\"; did you mean \"failures\"?"
+        ),
+    ])
+    func `what simulation can't mean is refused with its place`(_ text: String, _ finding: String) {
+        let found = Example.findings("", dev: text)
+        #expect(found.count == 1 && found.first?.hasPrefix(finding) == true, "\(found)")
+    }
+
+    @Test func `databases are counted over all workers, by the most generous of their plans`() throws {
+        func worker(_ name: String, _ profile: String, _ databases: ClosedRange<Int>) -> String {
+            let bindings = databases.map { "{ binding = \"DB\($0)\", resource = \"d\($0)\" }" }.joined(separator: ", ")
+            return "[workers.\(name)]\nproduct = \"P\"\nlimits = { profile = \"\(profile)\" }\nd1 = [\(bindings)]\n"
+        }
+        let free = "cloudflare-free"
+        // The two share five.
+        #expect(Example.findings(worker("a", free, 1...7) + worker("b", free, 3...10)) == [])
+        let found = Example.findings(worker("a", free, 1...7) + worker("b", free, 3...12))
+        #expect(found.count == 1)
+        let finding = "error: workers.b.d1.DB11: more than 10 D1 databases in all; cloudflare-free allows no more"
+        #expect(found.first?.contains(finding) == true)
+        #expect(Example.findings(worker("a", free, 1...7) + worker("b", "cloudflare-paid", 3...12)) == [])
+    }
+
+    @Test func `production refuses simulation with its place`() throws {
+        let (configuration, diagnostics) = Example.project(production: Example.production + "\n[simulate]\nseed = 1\n")
+            .load(environment: "production")
+        #expect(configuration == nil)
+        let lines = Example.production.split(separator: "\n", omittingEmptySubsequences: false).count
+        let finding = try #require(diagnostics.first)
+        #expect(diagnostics.count == 1)
+        #expect(finding.code == .notAllowedHere && finding.path == "simulate")
+        #expect(finding.location.map { "\($0.file):\($0.line):\($0.column)" } == "environments/production.toml:\(lines + 1):1")
+    }
+
     @Test func `reads the whole example without a finding`() throws {
         let project = Example.project()
         for environment in ["dev", "staging", "production"] {

@@ -359,13 +359,15 @@ import Wire
         #expect(try await host.answer(5).text == "Network connection lost.")
     }
 
-    @Test func `refuses calls above the limit`() async throws {
+    /// Calls of stores have a limit of their own, of at least 1000 (spec: runtime, section 8).
+    @Test(arguments: [(CallKind.subrequest, 2), (.kvGet, 1000)])
+    func `refuses calls above the limit`(_ kind: CallKind, _ most: Int) async throws {
         let host = try await FakeHost(configuration: .test(subrequestsMax: 2)) { _, env, _ in
-            for _ in 0..<3 { _ = try await env.call(.subrequest) }
+            for _ in 0..<(most + 1) { _ = try await env.call(kind) }
             return .text("")
         }
         host.fetch(3)
-        for _ in 0..<2 { host.send(.open, try await host.next().stream, [0], flags: .end) }
+        for _ in 0..<most { host.send(.open, try await host.next().stream, [0], flags: .end) }
         #expect(try await host.answer(3).failure?.message == "Too many subrequests.")
     }
 

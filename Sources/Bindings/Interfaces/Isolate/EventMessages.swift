@@ -130,6 +130,9 @@ package struct QueueBatchReply: Equatable, Sendable {
 
 /// The message of a `log` call. It has no reply.
 package struct LogMessage: Equatable, Sendable {
+    /// What one event may log; the SDK says so where the log ends.
+    package static let bytesPerEventMax = 256 << 10
+
     /// 0 debug, 1 info, 2 log, 3 warn, 4 error.
     package var level: UInt8
     package var text: String

@@ -25,7 +25,7 @@ public struct KVNamespace: Sendable {
     /// The value of `key` in the wanted form; `nil` when there is none or it has expired.
     ///
     /// - Parameter cacheTtl: Seconds, at least 30. Checked, and otherwise without effect here: reads are
-    ///   never stale.
+    ///   never stale, unless the environment simulates that.
     public func get<Value>(
         _ key: String, _ type: KVValueType<Value>, cacheTtl: Int? = nil
     ) async throws -> Value? {

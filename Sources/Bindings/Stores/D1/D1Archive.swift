@@ -48,6 +48,8 @@ final class D1Archive {
     private var pending: [D1Commit]
     private var pendingFile: D1File?
     private var pendingOffset = 0
+    /// Files of segments that are merged: a disk that doesn't let them go at once is asked again.
+    private var leftovers: [String] = []
 
     /// Opens what is there.
     ///
@@ -55,13 +57,13 @@ final class D1Archive {
     init?(_ surroundings: D1Surroundings) throws {
         self.surroundings = surroundings
         directory = surroundings.archivePath
-        guard let text = try FileSystem.read(Self.manifestPath(directory)),
+        guard let text = try FileSystem.read(Self.manifestPath(directory), surroundings.faults),
             let (floor, first) = Self.decode(text)
         else { return nil }
         self.floor = floor
         firstSegment = first
         segments = []
-        pending = try D1Commit.readAll(directory + "/pending")
+        pending = try D1Commit.readAll(directory + "/pending", surroundings.faults)
         try loadSegments()
     }
 
@@ -69,27 +71,27 @@ final class D1Archive {
     /// have been copied.
     static func begin(_ surroundings: D1Surroundings, at bookmark: D1Bookmark) throws {
         let directory = surroundings.archivePath
-        try FileSystem.removeDirectory(directory)
-        try FileSystem.makeDirectory(directory)
-        guard let source = try D1File.openToRead(surroundings.path) else {
+        try FileSystem.removeDirectory(directory, surroundings.faults)
+        try FileSystem.makeDirectory(directory, surroundings.faults)
+        guard let source = try D1File.openToRead(surroundings.path, surroundings.faults) else {
             throw SystemError("open", errno: 2, on: surroundings.path)
         }
-        let base = try D1File.openToWrite(directory + "/base", .empty)
+        let base = try D1File.openToWrite(directory + "/base", .empty, surroundings.faults)
         try base.copy(source)
         try base.synchronize()
-        try FileSystem.synchronizeDirectory(directory)
+        try FileSystem.synchronizeDirectory(directory, surroundings.faults)
         let pageCount = UInt32(clamping: base.byteCount / Self.pageByteCount)
         let floor = D1Commit(
             bookmark: bookmark, time: surroundings.clock.wallTime(), frameCount: 0, pageCount: pageCount)
-        try FileSystem.replace(manifestPath(directory), with: encode(floor, 1))
+        try FileSystem.replace(manifestPath(directory), with: encode(floor, 1), surroundings.faults)
     }
 
     /// Forgets the past: the manifest first, so that no half of it is taken for a whole.
-    static func remove(_ directory: String) throws(SystemError) {
+    static func remove(_ directory: String, _ faults: D1Faults = .none) throws(SystemError) {
         guard FileSystem.exists(directory) else { return }
-        try FileSystem.remove(manifestPath(directory))
-        try FileSystem.synchronizeDirectory(directory)
-        try FileSystem.removeDirectory(directory)
+        try FileSystem.remove(manifestPath(directory), faults)
+        try FileSystem.synchronizeDirectory(directory, faults)
+        try FileSystem.removeDirectory(directory, faults)
     }
 
     // MARK: Commits
@@ -107,7 +109,7 @@ final class D1Archive {
         commit.encode(into: &bytes)
         do {
             if pendingFile == nil {
-                pendingFile = try D1File.openToWrite(directory + "/pending", .keeping)
+                pendingFile = try D1File.openToWrite(directory + "/pending", .keeping, surroundings.faults)
                 pendingOffset = pendingFile?.byteCount ?? 0
                 pendingOffset -= pendingOffset % D1Commit.byteCount
             }
@@ -125,7 +127,7 @@ final class D1Archive {
     ///   - limit: The frames that are committed; `nil` before a connection is open: what SQLite will find then.
     ///   - fallback: Where the bookmarks of commits belong that nobody noted.
     func takeUp(upTo limit: Int?, fallback: D1Bookmark) throws {
-        guard limit != 0, var log = try D1LogReader.open(surroundings.logPath) else { return }
+        guard limit != 0, var log = try D1LogReader.open(surroundings.logPath, surroundings.faults) else { return }
         if let fault = surroundings.faults.failure(.archive) { throw fault }
         let isNew = segments.last?.salt != log.salt
         var segment =
@@ -146,7 +148,7 @@ final class D1Archive {
         segment.byteCount = D1LogReader.headerByteCount + segment.frameCount * log.frameByteCount
         if isNew { segments.append(segment) } else { segments[segments.count - 1] = segment }
         pending = []
-        if pendingFile == nil { pendingFile = try? D1File.openToWrite(directory + "/pending", .keeping) }
+        if pendingFile == nil { pendingFile = try? D1File.openToWrite(directory + "/pending", .keeping, surroundings.faults) }
         try? pendingFile?.truncate(to: 0)
         pendingOffset = 0
     }
@@ -155,7 +157,7 @@ final class D1Archive {
     private func copy(
         _ log: inout D1LogReader, into segment: Segment, upTo limit: Int?, isNew: Bool
     ) throws -> [D1Commit] {
-        let file = try D1File.openToWrite(wal(segment.number), isNew ? .empty : .keeping)
+        let file = try D1File.openToWrite(wal(segment.number), isNew ? .empty : .keeping, surroundings.faults)
         if isNew { try file.write(log.header[...], at: 0) }
         var commits: [D1Commit] = []
         // Written in larger pieces than frames.
@@ -219,12 +221,12 @@ final class D1Archive {
         if let fault = surroundings.faults.failure(.archiveList) { throw fault }
         var bytes: [UInt8] = []
         for commit in commits { commit.encode(into: &bytes) }
-        let file = try D1File.openToWrite(self.commits(segment.number), isNew ? .empty : .keeping)
+        let file = try D1File.openToWrite(self.commits(segment.number), isNew ? .empty : .keeping, surroundings.faults)
         let start = segment.commitCount * D1Commit.byteCount
         try file.truncate(to: start)
         try file.write(bytes[...], at: start)
         try file.synchronize()
-        if isNew { try FileSystem.synchronizeDirectory(directory) }
+        if isNew { try FileSystem.synchronizeDirectory(directory, surroundings.faults) }
     }
 
     // MARK: States
@@ -276,7 +278,7 @@ final class D1Archive {
     }
 
     private func read(_ segment: Segment) throws(D1Failure) -> [D1Commit] {
-        do { return try D1Commit.readAll(commits(segment.number)) } catch { throw D1Failure("\(error)") }
+        do { return try D1Commit.readAll(commits(segment.number), surroundings.faults) } catch { throw D1Failure("\(error)") }
     }
 
     private func beforeWindow(_ what: String) -> D1Failure {
@@ -286,10 +288,10 @@ final class D1Archive {
     /// Makes `path` the database file of `state`, synchronized.
     func build(_ state: State, at path: String) throws {
         if let fault = surroundings.faults.failure(.image) { throw fault }
-        guard let base = try D1File.openToRead(directory + "/base") else {
+        guard let base = try D1File.openToRead(directory + "/base", surroundings.faults) else {
             throw D1Failure("the archive has no base")
         }
-        let image = try D1File.openToWrite(path, .empty)
+        let image = try D1File.openToWrite(path, .empty, surroundings.faults)
         try image.copy(base)
         if state.segment == nil { try image.truncate(to: Int(floor.pageCount) * Self.pageByteCount) }
         for segment in segments {
@@ -301,7 +303,7 @@ final class D1Archive {
     }
 
     private func apply(_ segment: Segment, upTo end: Int, to image: borrowing D1File) throws {
-        guard var log = try D1LogReader.open(wal(segment.number)) else { throw damaged(segment) }
+        guard var log = try D1LogReader.open(wal(segment.number), surroundings.faults) else { throw damaged(segment) }
         var pages: UInt32 = 0
         while log.frameCount < end {
             guard let frame = try log.nextFrame() else { throw damaged(segment) }
@@ -329,6 +331,7 @@ final class D1Archive {
     ///
     /// - Parameter most: Segments at a time: each is some MiB of work.
     func prune(most: Int) throws {
+        try removeLeftovers()
         for _ in 0..<most {
             guard segments.count > 1, let last = segments[0].last else { return }
             let horizon = surroundings.clock.wallTime() + (.zero - surroundings.limits.timeTravel)
@@ -345,19 +348,26 @@ final class D1Archive {
     private func merge() throws {
         guard let segment = segments.first, let last = segment.last else { return }
         if floor != last {
-            try FileSystem.replace(Self.manifestPath(directory), with: Self.encode(last, firstSegment))
+            try FileSystem.replace(Self.manifestPath(directory), with: Self.encode(last, firstSegment), surroundings.faults)
             floor = last
         }
         if let fault = surroundings.faults.failure(.merge) { throw fault }
-        let base = try D1File.openToWrite(directory + "/base", .keeping)
+        let base = try D1File.openToWrite(directory + "/base", .keeping, surroundings.faults)
         try apply(segment, upTo: segment.frameCount, to: base)
         try base.synchronize()
         if let fault = surroundings.faults.failure(.mergeEnd) { throw fault }
-        try FileSystem.replace(Self.manifestPath(directory), with: Self.encode(floor, segment.number + 1))
+        try FileSystem.replace(Self.manifestPath(directory), with: Self.encode(floor, segment.number + 1), surroundings.faults)
         firstSegment = segment.number + 1
         segments.removeFirst()
-        try FileSystem.remove(wal(segment.number))
-        try FileSystem.remove(commits(segment.number))
+        leftovers += [wal(segment.number), commits(segment.number)]
+        try removeLeftovers()
+    }
+
+    private func removeLeftovers() throws {
+        while let path = leftovers.first {
+            try FileSystem.remove(path, surroundings.faults)
+            leftovers.removeFirst()
+        }
     }
 
     // MARK: Checks
@@ -365,12 +375,13 @@ final class D1Archive {
     /// Whether all files are there and whole: what is wrong with them, in sentences.
     func problems() throws -> [String] {
         var found: [String] = []
+        try removeLeftovers()
         if !FileSystem.exists(directory + "/base") { found.append("\(directory)/base is missing") }
         var known: Set<String> = ["manifest", "base", "pending", "restore"]
         var previous: D1Commit?
         for segment in segments {
             known.formUnion([wal(segment.number), commits(segment.number)].map { String($0.dropFirst(directory.count + 1)) })
-            if var log = try D1LogReader.open(wal(segment.number)) {
+            if var log = try D1LogReader.open(wal(segment.number), surroundings.faults) {
                 while log.frameCount < segment.frameCount, try log.nextFrame() != nil {}
                 if log.frameCount < segment.frameCount {
                     found.append("\(wal(segment.number)): frame \(log.frameCount + 1) is damaged")
@@ -378,7 +389,7 @@ final class D1Archive {
             } else {
                 found.append("\(wal(segment.number)): is missing or has no header")
             }
-            let commits = try D1Commit.readAll(self.commits(segment.number))
+            let commits = try D1Commit.readAll(self.commits(segment.number), surroundings.faults)
             if commits.count != segment.commitCount {
                 found.append("\(self.commits(segment.number)): \(commits.count) of \(segment.commitCount) commits")
             }
@@ -437,11 +448,13 @@ final class D1Archive {
         }
         var expected = firstSegment
         for number in numbers.sorted() {
-            let commits = try D1Commit.readAll(commits(number))
+            let commits = try D1Commit.readAll(commits(number), surroundings.faults)
             // Merged into the base already, or never finished.
-            guard number >= firstSegment, let last = commits.last, let log = try D1LogReader.open(wal(number)) else {
-                try FileSystem.remove(wal(number))
-                try FileSystem.remove(self.commits(number))
+            guard number >= firstSegment, let last = commits.last,
+                let log = try D1LogReader.open(wal(number), surroundings.faults)
+            else {
+                try FileSystem.remove(wal(number), surroundings.faults)
+                try FileSystem.remove(self.commits(number), surroundings.faults)
                 continue
             }
             guard number == expected else {
@@ -455,7 +468,7 @@ final class D1Archive {
                     byteCount: D1LogReader.headerByteCount + Int(last.frameCount) * log.frameByteCount))
         }
         for name in names where name.hasPrefix("restore") || name.hasSuffix(".new") {
-            try FileSystem.remove("\(directory)/\(name)")
+            try FileSystem.remove("\(directory)/\(name)", surroundings.faults)
         }
     }
 

@@ -48,8 +48,8 @@ struct D1Commit: Equatable {
     }
 
     /// The records of a file, up to the first torn one.
-    static func readAll(_ path: String) throws(SystemError) -> [D1Commit] {
-        guard let file = try D1File.openToRead(path) else { return [] }
+    static func readAll(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> [D1Commit] {
+        guard let file = try D1File.openToRead(path, faults) else { return [] }
         var bytes: [UInt8] = []
         try file.read(&bytes, count: file.byteCount, at: 0)
         var commits: [D1Commit] = []

@@ -12,6 +12,7 @@ final class D1Connection {
     let role: Role
     private let path: String
     private let cancellation: D1Cancellation
+    private let damage: D1DamageReport
     private var cancellationBefore: UInt64 = 0
     private var isCancelled: Bool { cancellation.current != cancellationBefore }
     let sqlite: SQLiteConnection
@@ -40,8 +41,9 @@ final class D1Connection {
     /// Opens the file at `path`; the writer makes it and puts it into WAL mode.
     init(
         path: String, role: Role, limits: D1Limits, clock: any NodeClock, writes: Budget,
-        cancellation: D1Cancellation
+        cancellation: D1Cancellation, damage: D1DamageReport
     ) throws(SQLiteError) {
+        self.damage = damage
         self.cancellation = cancellation
         self.role = role
         self.writes = writes
@@ -66,9 +68,8 @@ final class D1Connection {
         // A log that starts over is cut to this, so that one long transaction doesn't keep the disk for ever.
         try sqlite.execute("PRAGMA journal_size_limit=\(Int64(limits.logFramesMax) * 4096)")
         pageByteCount = try sqlite.number("PRAGMA page_size")
-        if role == .writer {
-            try sqlite.execute("PRAGMA max_page_count=\(limits.databaseBytesMax / max(1, pageByteCount))")
-        }
+        if role == .writer { try sqlite.execute("PRAGMA max_page_count=\(limits.databaseBytesMax / max(1, pageByteCount))") }
+        pagesMax = limits.databaseBytesMax / max(1, pageByteCount)
         recursiveTriggers = try sqlite.number("PRAGMA recursive_triggers") != 0
         begin = try sqlite.prepare(role == .writer ? "BEGIN IMMEDIATE" : "BEGIN", persistent: true)
         commit = try sqlite.prepare("COMMIT", persistent: true)
@@ -154,6 +155,20 @@ final class D1Connection {
         return writesShare != nil
     }
 
+    /// Pages that the database may have, when it was said last.
+    private var pagesMax: Int64
+
+    /// Lets the database become so large. Costs a comparison when it may already; for the writer, outside of a transaction.
+    func fit(to byteCountMax: Int64) throws(SQLiteError) {
+        let pages = max(1, byteCountMax / max(1, pageByteCount))
+        guard pages != pagesMax else { return }
+        authorizer.isTrusted = true
+        defer { authorizer.isTrusted = false }
+        // A database that is larger already stays as it is, and can't grow.
+        try sqlite.execute("PRAGMA max_page_count=\(pages)")
+        pagesMax = pages
+    }
+
     // MARK: Our own statements
 
     func control(_ statement: SQLiteStatement) throws(SQLiteError) {
@@ -223,7 +238,8 @@ final class D1Connection {
 
     /// What a tenant is told of an error.
     func failure(_ error: SQLiteError) -> D1Failure {
-        switch error.code {
+        damage.note(error)
+        return switch error.code {
         case .interrupted where isCancelled: .closed
         case .interrupted: hasWrittenTooMuch ? .exceededMemory : .exceededTime
         case .busy, .locked: .storageTimeout

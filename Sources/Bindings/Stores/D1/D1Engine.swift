@@ -35,6 +35,8 @@ final class D1Engine: Sendable {
         var isRetiring = false
         /// Exports and such, each on a thread of its own.
         var longReadCount = 0
+        /// What such threads sleep on that wait for something.
+        var longReadWakeups: [EventCounter] = []
         /// No new calls.
         var isClosed = false
         var waitingForEnd: [CheckedContinuation<Void, Never>] = []
@@ -49,7 +51,7 @@ final class D1Engine: Sendable {
         case newReader(Int)
     }
 
-    private let surroundings: D1Surroundings
+    let surroundings: D1Surroundings
     private let state = Mutex(State())
     /// Raised after each commit, before its calls are answered.
     private let commits = Atomic<UInt64>(0)
@@ -96,50 +98,77 @@ final class D1Engine: Sendable {
     func read<Outcome: Sendable>(
         _ body: @escaping @Sendable (SQLiteConnection, D1Bookmark, @escaping () -> Bool) throws -> Outcome
     ) async throws(D1Failure) -> Outcome {
-        // Opens the database, and makes the file of one that nobody has used yet.
-        try await perform { _ in }
+        try await open()
         let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<Outcome, D1Failure>, Never>) in
-            let mayRun = state.withLock { state -> Bool in
-                guard state.phase == .ready, !state.isRetiring else { return false }
-                state.longReadCount += 1
-                state.threadCount += 1
-                return true
+            let isStarted = startReading { mayContinue in
+                let result = self.runRead(body, mayContinue)
+                return { continuation.resume(returning: result) }
             }
-            guard mayRun else { return continuation.resume(returning: .failure(.closed)) }
-            SystemThread(name: "edge-d1-export") {
-                let result = self.runRead(body)
-                self.state.withLock { $0.longReadCount -= 1 }
-                self.threadEnded()
-                continuation.resume(returning: result)
-            }.start()
+            if !isStarted { continuation.resume(returning: .failure(.closed)) }
         }
         return try result.get()
     }
 
+    /// Opens the database, and makes the file of one that nobody has used yet.
+    func open() async throws(D1Failure) { try await perform { _ in } }
+
+    /// Runs `body` on a thread of its own, which the engine's end waits for.
+    ///
+    /// - Parameters:
+    ///   - wakeup: Signalled when the engine is about to end.
+    ///   - body: Given a question to ask now and then, whether it may go on. What it returns is run last.
+    /// - Returns: false when no thread may start any more.
+    func startReading(
+        waking wakeup: EventCounter? = nil,
+        _ body: @escaping @Sendable (_ mayContinue: @escaping () -> Bool) -> @Sendable () -> Void
+    ) -> Bool {
+        let mayRun = state.withLock { state -> Bool in
+            guard state.phase == .ready, !state.isRetiring else { return false }
+            state.longReadCount += 1
+            state.threadCount += 1
+            if let wakeup { state.longReadWakeups.append(wakeup) }
+            return true
+        }
+        guard mayRun else { return false }
+        SystemThread(name: "edge-d1-export") {
+            let completion = body { !self.state.withLock { $0.isRetiring } }
+            self.state.withLock { state in
+                state.longReadCount -= 1
+                state.longReadWakeups.removeAll { $0 === wakeup }
+            }
+            self.threadEnded()
+            completion()
+        }.start()
+        return true
+    }
+
     private func runRead<Outcome>(
-        _ body: (SQLiteConnection, D1Bookmark, @escaping () -> Bool) throws -> Outcome
+        _ body: (SQLiteConnection, D1Bookmark, @escaping () -> Bool) throws -> Outcome, _ mayContinue: @escaping () -> Bool
     ) -> Result<Outcome, D1Failure> {
         do {
-            let connection = try D1Connection(
-                path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock,
-                writes: surroundings.writes, cancellation: surroundings.cancellation)
+            let connection = try makeReadingConnection()
             connection.beginCall(
                 until: surroundings.clock.now() + surroundings.limits.importDuration, hasWriteLimit: false)
             connection.authorizer.isTrusted = true
             do {
-                let bookmark = try beginSnapshot(on: connection.sqlite)
-                return .success(
-                    try body(connection.sqlite, bookmark) { !self.state.withLock { $0.isRetiring } })
+                let bookmark = try beginSnapshot(on: connection.sqlite).bookmark
+                return .success(try body(connection.sqlite, bookmark, mayContinue))
             } catch let error as SQLiteError { return .failure(connection.failure(error)) }
         } catch { return .failure(error as? D1Failure ?? D1Failure("\(error)")) }
     }
 
+    func makeReadingConnection() throws(SQLiteError) -> D1Connection {
+        try D1Connection(
+            path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock,
+            writes: surroundings.writes, cancellation: surroundings.cancellation, damage: surroundings.damage)
+    }
+
     /// Begins a snapshot and finds out which state it shows: the one that was the newest before and after.
-    private func beginSnapshot(on connection: SQLiteConnection) throws -> D1Bookmark {
+    func beginSnapshot(on connection: SQLiteConnection) throws -> D1Position {
         while true {
-            let before = position.bookmark
+            let before = position
             try connection.execute("BEGIN; SELECT count(*) FROM sqlite_schema")
-            if position.bookmark == before { return before }
+            if position.bookmark == before.bookmark { return before }
             try connection.execute("ROLLBACK")
         }
     }
@@ -163,7 +192,7 @@ final class D1Engine: Sendable {
         let sleepers: [EventCounter] = state.withLock { state in
             guard state.phase != .idle else { return [] }
             state.isRetiring = true
-            return state.readers.map(\.wakeup) + [state.writerWakeup].compactMap { $0 }
+            return state.readers.map(\.wakeup) + [state.writerWakeup].compactMap { $0 } + state.longReadWakeups
         }
         for sleeper in sleepers { sleeper.signal() }
     }
@@ -284,6 +313,7 @@ final class D1Engine: Sendable {
         do {
             let writer = try D1Writer(surroundings) { position in
                 self.durablePosition.withLock { $0 = position }
+                self.surroundings.usage.update(self.surroundings.path, position.byteCount)
                 self.commits.add(1, ordering: .acquiringAndReleasing)
             }
             let wakeup = state.withLock { state -> Wakeup in

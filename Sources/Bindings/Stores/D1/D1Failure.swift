@@ -44,6 +44,9 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
     package static let closed = D1Failure("Network connection lost.")
     // Mistakes of the caller.
     package static let exceededSize = D1Failure("Exceeded maximum DB size")
+    package static func tooManyDatabases(_ most: Int) -> D1Failure {
+        D1Failure("System limit reached: databases per account (\(most))")
+    }
     package static let noStatement = D1Failure("No SQL statements detected.")
     package static let bindingCount = D1Failure("Wrong number of parameter bindings for SQL query.")
     package static let parametersBeforeLast = D1Failure(

@@ -6,30 +6,36 @@ internal import System
 struct D1File: ~Copyable {
     private let descriptor: Descriptor
     private let path: String
+    private let faults: D1Faults
 
-    private init(_ descriptor: consuming Descriptor, _ path: String) {
+    private init(_ descriptor: consuming Descriptor, _ path: String, _ faults: D1Faults) {
         self.descriptor = descriptor
         self.path = path
+        self.faults = faults
     }
 
     /// `nil` when there is no such file.
-    static func openToRead(_ path: String) throws(SystemError) -> D1File? {
+    static func openToRead(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> D1File? {
+        try faults.check(.open, path)
         let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else {
             if errno == ENOENT { return nil }
             throw SystemError("open", errno: errno, on: path)
         }
-        return D1File(Descriptor(owning: number), path)
+        return D1File(Descriptor(owning: number), path, faults)
     }
 
     enum Start { case keeping, empty }
 
     /// Makes the file when it is missing.
-    static func openToWrite(_ path: String, _ start: Start) throws(SystemError) -> D1File {
+    static func openToWrite(
+        _ path: String, _ start: Start, _ faults: D1Faults = .none
+    ) throws(SystemError) -> D1File {
+        try faults.check(.open, path)
         let flags = O_RDWR | O_CREAT | O_CLOEXEC | (start == .empty ? O_TRUNC : 0)
         let number = unsafe Glibc.open(path, flags, 0o600)
         guard number >= 0 else { throw SystemError("open", errno: errno, on: path) }
-        return D1File(Descriptor(owning: number), path)
+        return D1File(Descriptor(owning: number), path, faults)
     }
 
     var byteCount: Int {
@@ -47,6 +53,7 @@ struct D1File: ~Copyable {
 
     /// Replaces the content of `bytes` with up to `count` bytes of the file from `offset` on: fewer only at its end.
     func read(_ bytes: inout [UInt8], count: Int, at offset: Int) throws(SystemError) {
+        try faults.check(.read, path)
         if bytes.count != count { bytes = [UInt8](repeating: 0, count: count) }
         var done = 0
         while done < count {
@@ -67,6 +74,12 @@ struct D1File: ~Copyable {
     }
 
     func write(_ bytes: ArraySlice<UInt8>, at offset: Int) throws(SystemError) {
+        guard let number = faults.fileFailure(.write, path) else { return try writeAll(bytes, at: offset) }
+        try writeAll(bytes.prefix(bytes.count / 2), at: offset)
+        throw SystemError("write", errno: number, on: path)
+    }
+
+    private func writeAll(_ bytes: ArraySlice<UInt8>, at offset: Int) throws(SystemError) {
         var done = 0
         while done < bytes.count {
             // SAFETY: pwrite reads at most what is left of the slice.
@@ -84,12 +97,14 @@ struct D1File: ~Copyable {
     }
 
     func truncate(to count: Int) throws(SystemError) {
+        try faults.check(.truncate, path)
         guard ftruncate(descriptor.rawValue, off_t(count)) == 0 else {
             throw SystemError("ftruncate", errno: errno, on: path)
         }
     }
 
     func synchronize() throws(SystemError) {
+        try faults.check(.synchronize, path)
         guard fdatasync(descriptor.rawValue) == 0 else { throw SystemError("fdatasync", errno: errno, on: path) }
     }
 
@@ -110,7 +125,10 @@ struct D1File: ~Copyable {
 extension FileSystem {
     static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
-    static func rename(_ path: String, to target: String) throws(SystemError) {
+    static func rename(
+        _ path: String, to target: String, _ faults: D1Faults = .none
+    ) throws(SystemError) {
+        try faults.check(.rename, target)
         guard unsafe Glibc.rename(path, target) == 0 else { throw SystemError("rename", errno: errno, on: path) }
     }
 
@@ -133,8 +151,8 @@ extension FileSystem {
     }
 
     /// Removes a directory of files.
-    static func removeDirectory(_ path: String) throws(SystemError) {
-        for name in try names(in: path) { try remove("\(path)/\(name)") }
+    static func removeDirectory(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+        for name in try names(in: path) { try remove("\(path)/\(name)", faults) }
         guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw SystemError("rmdir", errno: errno, on: path) }
     }
 }

@@ -4,10 +4,16 @@ internal import Interfaces
 package struct D1Limits: Sendable {
     package init() {}
 
+    /// What holds unless a store is given others.
+    package static let standard = D1Limits()
+
     // MARK: Documented (spec: d1, section 8)
 
     /// The product's largest database.
     package var databaseBytesMax: Int64 = 10_000_000_000
+    /// Of one tenant, and what they take together.
+    package var databasesMax = 50_000
+    package var tenantBytesMax: Int64 = 250_000_000_000
     /// One statement, or one line of `exec`.
     package var statementBytesMax = 100_000
     package var parametersMax = 100

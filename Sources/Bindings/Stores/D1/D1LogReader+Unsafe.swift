@@ -33,8 +33,8 @@ struct D1LogReader: ~Copyable {
     var frameByteCount: Int { Self.frameHeaderByteCount + pageByteCount }
 
     /// Opens the log at `path`; `nil` when there is none, or nothing in it.
-    static func open(_ path: String) throws(SystemError) -> D1LogReader? {
-        guard let opened = try D1File.openToRead(path) else { return nil }
+    static func open(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> D1LogReader? {
+        guard let opened = try D1File.openToRead(path, faults) else { return nil }
         var header: [UInt8] = []
         try opened.read(&header, count: Self.headerByteCount, at: 0)
         guard header.count == Self.headerByteCount else { return nil }

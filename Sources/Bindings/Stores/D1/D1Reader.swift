@@ -31,7 +31,7 @@ final class D1Reader {
         self.engine = engine
         connection = try D1Connection(
             path: surroundings.path, role: .reader, limits: surroundings.limits, clock: surroundings.clock,
-            writes: surroundings.writes, cancellation: surroundings.cancellation)
+            writes: surroundings.writes, cancellation: surroundings.cancellation, damage: surroundings.damage)
         position = engine.position
         connection.whileRunning = { [unowned self] in lookAround() }
     }

@@ -56,6 +56,10 @@ package struct D1Service: StoreService {
         guard call.queries?.take(request.work.queryCount) ?? true else {
             throw CallFailure("D1_ERROR: Too many API requests by single worker invocation.")
         }
+        if let queries = call.queries { call.note(queries.used, of: .queries, queries.total) }
+        if call.listener != nil {
+            call.note(request.work.longestStatement, of: .statement, D1Limits.standard.statementBytesMax)
+        }
         return (request, share)
     }
 
@@ -88,6 +92,14 @@ package struct D1Service: StoreService {
 }
 
 extension D1Request.Work {
+    /// Bytes of its longest text.
+    fileprivate var longestStatement: Int {
+        switch self {
+        case .query(let statements, _): statements.reduce(0) { max($0, $1.sql.utf8.count) }
+        case .exec(let text): text.utf8.split(separator: 10).reduce(0) { max($0, $1.count) }
+        }
+    }
+
     /// What it counts as: each statement of a batch, each line of an `exec` that says something.
     fileprivate var queryCount: Int {
         switch self {

@@ -16,6 +16,9 @@ struct D1Surroundings: Sendable {
     let answers: Budget
     /// What calls that run have written.
     let writes: Budget
+    let damage: D1DamageReport
+    /// What all databases of the tenant take.
+    let usage: D1Usage
     /// Ends what runs, before a restore.
     let cancellation = D1Cancellation()
 

@@ -4,6 +4,7 @@ internal import System
 /// reserved in a small file before they are used. Belongs to the writer's thread.
 struct D1Timeline {
     private let path: String
+    private let faults: D1Faults
     private(set) var generation: UInt32
     private(set) var segment: UInt32
     /// Below this, numbers may be used without writing the file again.
@@ -13,11 +14,12 @@ struct D1Timeline {
     /// Reads the file at `path`, or begins it, and starts a new segment.
     ///
     /// - Throws: `Unreadable` when the file holds something else: to begin anew would hand out bookmarks of the past.
-    init(path: String) throws {
+    init(path: String, _ faults: D1Faults = .none) throws {
         self.path = path
+        self.faults = faults
         generation = 1
         reserved = 1
-        if let text = try FileSystem.read(path) {
+        if let text = try FileSystem.read(path, faults) {
             let fields = text.split { $0 == " " || $0 == "\n" }
             guard fields.count == 2, let first = UInt32(fields[0]), let second = UInt32(fields[1]) else {
                 throw Unreadable(path: path, found: text)
@@ -59,7 +61,7 @@ struct D1Timeline {
 
     private mutating func reserve() throws(SystemError) {
         let end = max(reserved, segment) &+ Self.reservation
-        try FileSystem.replace(path, with: "\(generation) \(end)\n")
+        try FileSystem.replace(path, with: "\(generation) \(end)\n", faults)
         reserved = end
     }
 }

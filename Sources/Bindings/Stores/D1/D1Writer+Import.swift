@@ -21,6 +21,7 @@ extension D1Writer {
         connection.beginCall(until: surroundings.clock.now() + surroundings.limits.importDuration, hasWriteLimit: false)
         defer { connection.endCall() }
         if let fault = surroundings.faults.failure(.begin) { throw fault }
+        try connection.fit(to: surroundings.usage.byteCountMax(of: surroundings.path))
         try connection.control(connection.begin)
         var count = 0
         do {

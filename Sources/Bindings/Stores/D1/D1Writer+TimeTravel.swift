@@ -51,10 +51,14 @@ extension D1Writer {
     }
 
     /// Writes the database as it is to a file of its own, which needs no history.
-    private func copy(to path: String) throws {
-        try FileSystem.remove(path)
+    private func copy(to path: String) throws(SQLiteError) {
+        do throws(SystemError) { try FileSystem.remove(path, surroundings.faults) } catch {
+            throw SQLiteError(.cannotOpen, message: "\(error)")
+        }
         try connection.sqlite.backUp(to: try SQLiteConnection(path: path, .create))
-        try D1File.openToWrite(path, .keeping).synchronize()
+        do throws(SystemError) { try D1File.openToWrite(path, .keeping, surroundings.faults).synchronize() } catch {
+            throw SQLiteError(.inputOutput, message: "\(error)")
+        }
     }
 
     /// What is wrong with the archive; also when it leads to another database than the one that is there.
@@ -70,14 +74,17 @@ extension D1Writer {
             removeImage(present)
         }
         try archive.build(try archive.state(at: .bookmark(position.bookmark.description)), at: image)
-        try copy(to: present)
+        do throws(SQLiteError) { try copy(to: present) } catch {
+            guard error.isDamage else { throw error }
+            return ["\(surroundings.path): can't be read as a whole: \(error)"]
+        }
         return try D1Archive.difference(image, present).map {
             ["\(surroundings.archivePath): leads to another database than the present one, from page \($0) on"]
         } ?? []
     }
 
     private func removeImage(_ path: String) {
-        for suffix in ["", "-wal", "-shm"] { try? FileSystem.remove(path + suffix) }
+        for suffix in ["", "-wal", "-shm"] { try? FileSystem.remove(path + suffix, surroundings.faults) }
     }
 
     private func upToDateArchive() throws -> D1Archive {

@@ -31,7 +31,7 @@ final class D1Writer {
         self.publish = publish
         limits = surroundings.limits
         if let fault = surroundings.faults.failure(.open) { throw fault }
-        timeline = try D1Timeline(path: surroundings.timelinePath)
+        timeline = try D1Timeline(path: surroundings.timelinePath, surroundings.faults)
         let start = D1Bookmark(generation: timeline.generation, segment: timeline.segment, frame: 0)
         // Before there is a connection: what the log holds is what SQLite is about to find.
         archive = try Self.openArchive(surroundings, start)
@@ -43,7 +43,7 @@ final class D1Writer {
         }
         connection = try Self.connect(surroundings)
         // Also the new file's name is durable before anything in it is acknowledged.
-        try FileSystem.synchronizeDirectory(FileSystem.parent(of: surroundings.path))
+        try FileSystem.synchronizeDirectory(FileSystem.parent(of: surroundings.path), surroundings.faults)
         try connection.sqlite.checkpoint(.truncate)
         // Commits that nobody had noted are in this segment: what comes is in a later one.
         try timeline.advance()
@@ -61,14 +61,14 @@ final class D1Writer {
     private static func connect(_ surroundings: D1Surroundings) throws(SQLiteError) -> D1Connection {
         try D1Connection(
             path: surroundings.path, role: .writer, limits: surroundings.limits, clock: surroundings.clock,
-            writes: surroundings.writes, cancellation: surroundings.cancellation)
+            writes: surroundings.writes, cancellation: surroundings.cancellation, damage: surroundings.damage)
     }
 
     /// The past as it was left, with all that the log holds.
     private static func openArchive(_ surroundings: D1Surroundings, _ start: D1Bookmark) throws -> D1Archive? {
         guard surroundings.limits.timeTravel > .zero, FileSystem.exists(surroundings.path) else {
             // A past with a gap is none; that of another database of this name neither.
-            try D1Archive.remove(surroundings.archivePath)
+            try D1Archive.remove(surroundings.archivePath, surroundings.faults)
             return nil
         }
         guard let archive = try D1Archive(surroundings) else { return nil }
@@ -121,6 +121,7 @@ final class D1Writer {
         }
         do throws(SQLiteError) {
             if let fault = surroundings.faults.failure(.begin) { throw fault }
+            try connection.fit(to: surroundings.usage.byteCountMax(of: surroundings.path))
             try connection.control(connection.begin)
         } catch {
             fail(calls, error, while: "begin")
@@ -335,7 +336,7 @@ final class D1Writer {
         do { try takeUp() } catch {
             guard connection.sqlite.walFrameCount >= 4 * limits.logFramesMax else { throw error }
             surroundings.logger.log(.error, "d1: the history can't be kept and begins anew", [("error", "\(error)")])
-            try D1Archive.remove(surroundings.archivePath)
+            try D1Archive.remove(surroundings.archivePath, surroundings.faults)
             archive = nil
         }
     }

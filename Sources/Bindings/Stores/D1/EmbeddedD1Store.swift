@@ -22,6 +22,7 @@ package final class EmbeddedD1Store: D1Store {
     package let incoming: Budget
     private let answers: Budget
     private let writes: Budget
+    private let usage: D1Usage
     private let state = Mutex(State())
 
     /// The format of the directory; raised when an older node could no longer read it.
@@ -48,20 +49,25 @@ package final class EmbeddedD1Store: D1Store {
         // The last net below the limits of single calls: what all databases of the process may take together.
         SQLiteProcess.setHeapLimit(byteCount: max(256 << 20, FileSystem.memoryByteCount / 2))
         do {
-            try FileSystem.makeDirectory(directory)
+            try FileSystem.makeDirectory(directory, faults)
+            var found: [String: Int64] = [:]
+            for name in try FileSystem.names(in: directory) where name.hasSuffix(".sqlite") {
+                found["\(directory)/\(name)"] = FileSystem.byteCount(of: "\(directory)/\(name)")
+            }
+            usage = D1Usage(found, limits: limits, clock: clock, logger: logger)
             SQLiteProcess.setTemporaryDirectory(directory)
             // What was to take another file's place when the process ended.
             for name in try FileSystem.names(in: directory) where name.hasSuffix(".new") {
-                try FileSystem.remove("\(directory)/\(name)")
+                try FileSystem.remove("\(directory)/\(name)", faults)
             }
             let formatPath = directory + "/format"
-            if let found = try FileSystem.read(formatPath) {
+            if let found = try FileSystem.read(formatPath, faults) {
                 guard found.split(separator: "\n").first.map(String.init) == Self.format else {
                     throw D1StoreError.unknownFormat(
                         directory: directory, found: found, expected: Self.format)
                 }
             } else {
-                try FileSystem.replace(formatPath, with: Self.format + "\n")
+                try FileSystem.replace(formatPath, with: Self.format + "\n", faults)
             }
         } catch let error as D1StoreError {
             throw error
@@ -123,14 +129,14 @@ package final class EmbeddedD1Store: D1Store {
         do throws(D1Failure) {
             try await engine(for: database).perform { try $0.branch(at: point, to: image) }
         } catch {
-            try? FileSystem.remove(image)
+            try? FileSystem.remove(image, faults)
             throw error
         }
         do {
             // What an interrupted deletion left behind must not be taken for the new database's.
             try removeCompanions(of: path)
-            try FileSystem.rename(image, to: path)
-            try FileSystem.synchronizeDirectory(directory)
+            try FileSystem.rename(image, to: path, faults)
+            try FileSystem.synchronizeDirectory(directory, faults)
         } catch { throw D1Failure("\(error)") }
     }
 
@@ -139,16 +145,16 @@ package final class EmbeddedD1Store: D1Store {
     ) async throws(D1Failure) -> D1Exported {
         let temporary = path + ".new"
         do throws(D1Failure) {
-            let exported = try await engine(for: database).read { connection, bookmark, mayContinue in
+            let exported = try await engine(for: database).read { [faults] connection, bookmark, mayContinue in
                 var export = D1Export(
-                    connection, to: try D1File.openToWrite(temporary, .empty), options, mayContinue: mayContinue)
+                    connection, to: try D1File.openToWrite(temporary, .empty, faults), options, mayContinue: mayContinue)
                 try export.run()
                 return D1Exported(bookmark: bookmark.description, byteCount: export.byteCount)
             }
-            do { try FileSystem.rename(temporary, to: path) } catch { throw D1Failure("\(error)") }
+            do { try FileSystem.rename(temporary, to: path, faults) } catch { throw D1Failure("\(error)") }
             return exported
         } catch {
-            try? FileSystem.remove(temporary)
+            try? FileSystem.remove(temporary, faults)
             throw error
         }
     }
@@ -159,10 +165,17 @@ package final class EmbeddedD1Store: D1Store {
 
     package func verify(_ database: String) async throws(D1Failure) -> [String] {
         let engine = try engine(for: database)
+        let path = path(of: database)
         let problems = try await engine.read { connection, _, _ in
             let statement = try connection.prepare("PRAGMA quick_check(100)")
             var found: [String] = []
-            while try statement.step() { if let text = statement.text(0), text != "ok" { found.append(text) } }
+            do throws(SQLiteError) {
+                while try statement.step() { if let text = statement.text(0), text != "ok" { found.append(text) } }
+            } catch {
+                // So damaged that the library can't go on looking: that is a finding, and no reason to find nothing.
+                guard error.isDamage else { throw error }
+                found.append("\(path): the check ended: \(error)")
+            }
             return found
         }
         return problems + (try await engine.perform { try $0.archiveProblems() })
@@ -170,16 +183,24 @@ package final class EmbeddedD1Store: D1Store {
 
     /// Lets a closed engine's name go.
     private func forget(_ engine: D1Engine, _ database: String) {
+        let path = path(of: database)
         state.withLock { state in
-            if state.engines[database] === engine { state.engines[database] = nil }
+            guard state.engines[database] === engine else { return }
+            state.engines[database] = nil
+            // In the same step: a database of this name that is made from now on has a place of its own.
+            if FileSystem.exists(path) {
+                usage.update(path, FileSystem.byteCount(of: path))
+            } else {
+                usage.deregister(path)
+            }
         }
     }
 
     /// Removes what stands beside a database that isn't there.
     private func removeCompanions(of path: String) throws {
-        try D1Archive.remove(path + ".archive")
-        for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix) }
-        try FileSystem.synchronizeDirectory(directory)
+        try D1Archive.remove(path + ".archive", faults)
+        for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix, faults) }
+        try FileSystem.synchronizeDirectory(directory, faults)
     }
 
     package func delete(_ database: String) async throws(D1Failure) {
@@ -191,8 +212,8 @@ package final class EmbeddedD1Store: D1Store {
         do {
             // The database is gone once its main file durably is: SQLite removes a log that stands beside no
             // database. The other way round, an interruption would leave a file without its newest pages.
-            try FileSystem.remove(path)
-            try FileSystem.synchronizeDirectory(directory)
+            try FileSystem.remove(path, faults)
+            try FileSystem.synchronizeDirectory(directory, faults)
             try removeCompanions(of: path)
         } catch { throw D1Failure("\(error)") }
     }
@@ -210,17 +231,30 @@ package final class EmbeddedD1Store: D1Store {
         state.withLock { $0.engines[database] }?.waitingCallCount ?? 0
     }
 
+    /// Asks whether there may be databases of these names: nothing is made, and no place is taken.
+    ///
+    /// - Throws: when the tenant would have more than it may have.
+    package func checkRoom(for databases: Set<String>) throws(D1Failure) {
+        guard usage.hasRoom(for: Set(databases.map { path(of: $0) })) else { throw .tooManyDatabases(limits.databasesMax) }
+    }
+
+    /// What all databases take, as far as it is known: one that wasn't opened yet, by its file.
+    package var usedByteCount: Int64 { usage.byteCount }
+    package var databaseCount: Int { usage.databaseCount }
+
     // MARK: Engines
 
-    private func engine(for database: String) throws(D1Failure) -> D1Engine {
-        let found = state.withLock { state -> (D1Engine, isNew: Bool)? in
+    func engine(for database: String) throws(D1Failure) -> D1Engine {
+        let found = try state.withLock { state throws(D1Failure) -> (D1Engine, isNew: Bool)? in
             guard !state.isClosed else { return nil }
             if let engine = state.engines[database] { return (engine, !engine.isOpen) }
+            let path = path(of: database)
+            try usage.register(path)
+            let logger = logger.with("database", database)
             let engine = D1Engine(
                 D1Surroundings(
-                    path: path(of: database), limits: limits, clock: clock,
-                    logger: logger.with("database", database), region: region, faults: faults,
-                    answers: answers, writes: writes))
+                    path: path, limits: limits, clock: clock, logger: logger, region: region, faults: faults,
+                    answers: answers, writes: writes, damage: D1DamageReport(of: path, to: logger), usage: usage))
             state.engines[database] = engine
             return (engine, true)
         }

@@ -5,26 +5,28 @@ internal import System
 /// start.
 enum FileSystem {
     /// Makes a directory and those above it that are missing.
-    static func makeDirectory(_ path: String) throws(SystemError) {
+    static func makeDirectory(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+        try faults.check(.makeDirectory, path)
         // SAFETY: Swift lends each path as a NUL-terminated string for the call.
-        if unsafe mkdir(path, 0o700) == 0 { return try synchronizeDirectory(parent(of: path)) }
+        if unsafe mkdir(path, 0o700) == 0 { return try synchronizeDirectory(parent(of: path), faults) }
         let failure = errno
         switch failure {
         case EEXIST: return
         case ENOENT:
             let above = parent(of: path)
             guard above != path else { throw SystemError("mkdir", errno: failure, on: path) }
-            try makeDirectory(above)
+            try makeDirectory(above, faults)
             guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
                 throw SystemError("mkdir", errno: errno, on: path)
             }
-            try synchronizeDirectory(above)
+            try synchronizeDirectory(above, faults)
         default: throw SystemError("mkdir", errno: failure, on: path)
         }
     }
 
     /// The content of a small file; `nil` when there is none.
-    static func read(_ path: String) throws(SystemError) -> String? {
+    static func read(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> String? {
+        try faults.check(.read, path)
         let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else {
             if errno == ENOENT { return nil }
@@ -42,30 +44,37 @@ enum FileSystem {
 
     /// Puts `text` in the place of the file's content; after a crash the file holds the old text or the new
     /// one.
-    static func replace(_ path: String, with text: String) throws(SystemError) {
+    static func replace(
+        _ path: String, with text: String, _ faults: D1Faults = .none
+    ) throws(SystemError) {
         let temporary = path + ".new"
+        try faults.check(.open, temporary)
         let number = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard number >= 0 else { throw SystemError("open", errno: errno, on: temporary) }
         let file = Descriptor(owning: number)
         let bytes = Array(text.utf8)
+        try faults.check(.write, temporary)
         let count = unsafe bytes.withUnsafeBytes { unsafe write(file.rawValue, $0.baseAddress, $0.count) }
         guard count == bytes.count else { throw SystemError("write", errno: errno, on: temporary) }
+        try faults.check(.synchronize, temporary)
         guard fdatasync(file.rawValue) == 0 else {
             throw SystemError("fdatasync", errno: errno, on: temporary)
         }
         try file.close()
-        try rename(temporary, to: path)
-        try synchronizeDirectory(parent(of: path))
+        try rename(temporary, to: path, faults)
+        try synchronizeDirectory(parent(of: path), faults)
     }
 
-    static func remove(_ path: String) throws(SystemError) {
+    static func remove(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+        try faults.check(.remove, path)
         guard unsafe unlink(path) == 0 || errno == ENOENT else {
             throw SystemError("unlink", errno: errno, on: path)
         }
     }
 
     /// Makes new and removed names in a directory durable.
-    static func synchronizeDirectory(_ path: String) throws(SystemError) {
+    static func synchronizeDirectory(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+        try faults.check(.synchronizeDirectory, path)
         let number = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard number >= 0 else { throw SystemError("open", errno: errno, on: path) }
         let directory = Descriptor(owning: number)
@@ -76,6 +85,13 @@ enum FileSystem {
     static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// 0 when there is no such file.
+    static func byteCount(of path: String) -> Int64 {
+        var info = stat()
+        // SAFETY: stat fills the struct whose address it is given; Swift lends the path as a NUL-terminated string.
+        return unsafe stat(path, &info) == 0 ? Int64(info.st_size) : 0
     }
 
     /// The machine's memory.

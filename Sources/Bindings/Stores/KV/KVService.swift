@@ -147,6 +147,8 @@ package struct KVService: StoreService {
             value = bytes[...]
             share?.shrink(to: bytes.count)
         }
+        call.note(byteCount, of: .kvValue, KVLimits.valueByteCountMax)
+        call.note(message.metadata?.utf8.count ?? 0, of: .kvMetadata, KVLimits.metadataByteCountMax)
         // The share lasts until the value is stored.
         defer { withExtendedLifetime(share) {} }
         do throws(KVError) {

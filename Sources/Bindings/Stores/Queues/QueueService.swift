@@ -42,6 +42,15 @@ package struct QueueService: StoreService {
             throw CallFailure("sendBatch() requires at least one message", name: "TypeError")
         }
         try QueueLimits.check(delaySeconds: message.delaySeconds)
+        var (largest, total) = (0, 0)
+        for item in message.items {
+            largest = max(largest, item.body.count)
+            total += item.body.count
+        }
+        call.note(largest, of: .queueMessage, QueueLimits.messageByteCountMax)
+        call.note(
+            total, of: .queueBatch,
+            QueueLimits.batchByteCountMax + QueueLimits.batchMessageByteCount * message.items.count)
         let delay = message.delaySeconds ?? deliveryDelaySeconds
         let items = message.items.map { item in
             QueueSendMessage.Item(

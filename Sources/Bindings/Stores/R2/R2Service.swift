@@ -41,6 +41,7 @@ package struct R2Service: StoreService {
             let message = try Self.take(call) { decoder throws(WireError) in
                 try R2PutMessage(decoding: &decoder)
             }
+            call.note(Int(message.size), of: .object, Int(R2Limits.putBytesMax))
             let object = try await store.put(message, body: call.body, in: bucket)
             return StoreReply(message: R2ObjectReply(object: object).encoded())
         case .r2Delete:

@@ -2,9 +2,15 @@ internal import Synchronization
 
 /// How many D1 queries one event may still make; each statement of a batch is one. Safe on any thread.
 package final class QueryAllowance: Sendable {
+    package let total: Int
     private let left: Atomic<Int>
 
-    package init(_ count: Int) { left = Atomic(count) }
+    package init(_ count: Int) {
+        total = count
+        left = Atomic(count)
+    }
+
+    package var used: Int { total - left.load(ordering: .relaxed) }
 
     /// Takes `count` queries; false, and nothing taken, when there are not so many left.
     package func take(_ count: Int) -> Bool {

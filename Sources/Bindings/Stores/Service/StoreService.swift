@@ -32,11 +32,17 @@ package struct StoreCall: Sendable {
     package var queries: QueryAllowance?
     /// The zone of the request that the event answers; caches are told apart by it.
     package var zone: String
+    /// The worker that calls, and the number of the binding that it calls by, for warnings; `nil`: nobody is warned.
+    package var listener: (any LimitListener)?
+    package var binding: UInt16
 
     package init(
-        _ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil, queries: QueryAllowance? = nil, zone: String = ""
+        _ kind: CallKind, message: [UInt8], body: (any BodySource)? = nil, queries: QueryAllowance? = nil, zone: String = "",
+        listener: (any LimitListener)? = nil, binding: UInt16 = 0
     ) {
         self.zone = zone
+        self.listener = listener
+        self.binding = binding
         self.queries = queries
         self.kind = kind
         self.message = message

@@ -24,12 +24,20 @@ package struct EffectiveConfiguration: Sendable {
     package var r2 = R2Settings()
     package var kv = KVSettings()
     package var hooks: [Hook]
+    /// `nil`, and always in production: stores answer as well as they can.
+    package var simulate: SimulateSettings?
     /// All of them, disabled ones too, by name.
     package var workers: [WorkerConfiguration]
     /// Declared ones and those that a worker names, by name.
     package var queues: [QueueSettings]
     /// Each value with its origin, in the order in which `config show` prints them.
     package var settings: [Setting]
+
+    /// The tenant's plan, for what isn't a worker's: the most generous of its workers' profiles.
+    package var plan: LimitProfile {
+        let profiles = workers.filter(\.isEnabled).map(\.limits.profile)
+        return LimitProfile.allCases.last { profiles.contains($0) } ?? .paid
+    }
 
     package func worker(_ name: String) -> WorkerConfiguration? { workers.first { $0.name == name } }
 

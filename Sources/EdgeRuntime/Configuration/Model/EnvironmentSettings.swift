@@ -111,6 +111,19 @@ package struct KVSettings: Equatable, Sendable {
     package init() {}
 }
 
+/// What stores are made to do that a far-away network does and an engine beside the node doesn't.
+package struct SimulateSettings: Equatable, Sendable {
+    /// All else follows from it: the same one gives the same schedule.
+    package var seed: UInt64
+    package var kvStaleness: Duration
+    package var limitsKVWrites: Bool
+    package var d1Lag: Duration
+    package var failurePercentage: Int
+    package var latency: Duration
+    package var queueDuplicatePercentage: Int
+    package var reordersQueues: Bool
+}
+
 /// Something of the operator's that a deployment asks or tells.
 package struct Hook: Equatable, Sendable {
     package enum Point: String, CaseIterable, Sendable {
@@ -136,6 +149,8 @@ package struct StoreSettings: Equatable, Sendable {
     package var timeTravel: Duration = .zero
     package var kv = KVSettings()
     package var r2 = R2Settings()
+    /// What databases may take. The paid plan where no configuration speaks of one.
+    package var plan = LimitProfile.paid.table
 
     package init() {}
 }
@@ -146,6 +161,7 @@ extension EffectiveConfiguration {
         stores.timeTravel = retention.timeTravel
         stores.kv = kv
         stores.r2 = r2
+        stores.plan = plan.table
         return stores
     }
 }

@@ -39,6 +39,12 @@ package struct PlatformLimits: Sendable {
     package let variableCountMax: Int
     package let workerCountMax: Int
     package let cronCountMax: Int
+    /// From outside to the tenant's workers with this profile, by UTC day; `nil`: as many as come.
+    package let requestsPerDayMax: Int?
+    /// A tenant's D1 databases: how many, the bytes of each and of all.
+    package let d1CountMax: Int
+    package let d1ByteCountMax: Int64
+    package let d1TotalByteCountMax: Int64
 
     /// Of one variable or secret.
     package static let variableByteCountMax = 5 * 1024
@@ -59,19 +65,22 @@ package struct PlatformLimits: Sendable {
         wall: Limit(.seconds(100), most: .seconds(15 * 60)),
         memoryByteCount: Limit(128 << 20, most: 128 << 20), subrequests: Limit(50, most: 50),
         bodyByteCount: Limit(100_000_000, most: 100_000_000),
-        variableCountMax: 64, workerCountMax: 100, cronCountMax: 5)
+        variableCountMax: 64, workerCountMax: 100, cronCountMax: 5, requestsPerDayMax: 100_000,
+        d1CountMax: 10, d1ByteCountMax: 500_000_000, d1TotalByteCountMax: 5_000_000_000)
 
     static let paid = PlatformLimits(
         cpu: Limit(.seconds(30), most: .seconds(300)),
         wall: Limit(.seconds(100), most: .seconds(15 * 60)),
         memoryByteCount: Limit(128 << 20, most: 1 << 30), subrequests: Limit(1000, most: 10_000),
         bodyByteCount: Limit(100_000_000, most: 500_000_000),
-        variableCountMax: 128, workerCountMax: 500, cronCountMax: 250)
+        variableCountMax: 128, workerCountMax: 500, cronCountMax: 250, requestsPerDayMax: nil,
+        d1CountMax: 50_000, d1ByteCountMax: 10_000_000_000, d1TotalByteCountMax: 250_000_000_000)
 
     static let custom = PlatformLimits(
         cpu: Limit(.seconds(30), most: .seconds(300)),
         wall: Limit(.seconds(100), most: .seconds(24 * 3600)),
         memoryByteCount: Limit(128 << 20, most: 1 << 30), subrequests: Limit(1000, most: 1_000_000),
         bodyByteCount: Limit(100_000_000, most: 1 << 40),
-        variableCountMax: 1024, workerCountMax: 10_000, cronCountMax: 10_000)
+        variableCountMax: 1024, workerCountMax: 10_000, cronCountMax: 10_000, requestsPerDayMax: nil,
+        d1CountMax: 50_000, d1ByteCountMax: 1_000_000_000_000, d1TotalByteCountMax: 10_000_000_000_000)
 }

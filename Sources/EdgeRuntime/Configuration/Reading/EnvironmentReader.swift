@@ -23,6 +23,7 @@ struct EnvironmentReader {
         var r2 = R2Settings()
         var kv = KVSettings()
         var hooks: [Hook] = []
+        var simulate: SimulateSettings?
     }
 
     private static let year: Duration = .seconds(365 * 86_400)
@@ -57,6 +58,7 @@ struct EnvironmentReader {
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
         settings.r2 = readR2(&reader)
         settings.hooks = readHooks(&reader)
+        settings.simulate = readSimulate(&reader)
         reader.finish { key in
             switch key {
             case "tenant", "compatibility_date", "queues":
@@ -252,6 +254,33 @@ struct EnvironmentReader {
         settings.listsPerDayMax = table.integer("lists_per_day", in: 0...Int.max)?.value ?? 0
         table.finish()
         return settings
+    }
+
+    private func readSimulate(_ reader: inout TableReader) -> SimulateSettings? {
+        guard var table = reader.table("simulate") else { return nil }
+        guard kind != .production else {
+            reader.report(
+                .notAllowedHere, table.place, "simulate",
+                "\"simulate\" makes stores late and lets calls fail: production refuses it",
+                fix: "delete [simulate], or set it in environments/dev.toml")
+            return nil
+        }
+        let minute = Duration.seconds(60)
+        let seed = table.integer("seed", in: 0...Int.max)
+        if seed == nil, table.table["seed"] == nil {
+            table.missing("seed", "the same seed gives the same schedule, such as seed = 1")
+        }
+        let settings = SimulateSettings(
+            seed: UInt64(seed?.value ?? 0),
+            kvStaleness: table.duration("kv_stale", in: .zero...minute * 60)?.value ?? minute,
+            limitsKVWrites: table.boolean("kv_write_rate_limit")?.value ?? false,
+            d1Lag: table.duration("d1_lag", in: .zero...minute)?.value ?? .seconds(5),
+            failurePercentage: table.integer("failures", in: 0...100)?.value ?? 1,
+            latency: table.duration("latency", in: .zero...minute)?.value ?? .milliseconds(250),
+            queueDuplicatePercentage: table.integer("queue_duplicates", in: 0...100)?.value ?? 5,
+            reordersQueues: table.boolean("queue_reordering")?.value ?? true)
+        table.finish()
+        return seed == nil ? nil : settings
     }
 
     private func readHooks(_ reader: inout TableReader) -> [Hook] {

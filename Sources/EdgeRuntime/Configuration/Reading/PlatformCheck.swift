@@ -19,6 +19,7 @@ struct PlatformCheck {
         checkStores()
         checkRoutes()
         checkCounts()
+        checkDatabases()
         checkMemory(nodeMemoryByteCount)
     }
 
@@ -226,6 +227,21 @@ struct PlatformCheck {
                 .outOfRange, at: worker.place, path: path(worker.name),
                 "\(workers.count) workers in all; \(worker.limits.profile.rawValue) allows \(limits.workerCountMax)"
             )
+        }
+    }
+
+    private func checkDatabases() {
+        let plan = configuration.plan
+        var names: Set<String> = []
+        for worker in workers {
+            for binding in worker.bindings {
+                guard case .d1(let name, _) = binding.target, names.insert(name).inserted,
+                    names.count == plan.table.d1CountMax + 1
+                else { continue }
+                collector.error(
+                    .outOfRange, at: binding.place, path: "\(path(worker.name)).d1.\(binding.name)",
+                    "more than \(plan.table.d1CountMax) D1 databases in all; \(plan.rawValue) allows no more")
+            }
         }
     }
 

@@ -59,6 +59,7 @@ extension Connection: BodyProducer {
                 input.consume(skipped + count)
             case .finished(let consumed):
                 input.consume(consumed)
+                noteBody(exchange.bodyBytes, of: exchange.bodyBytesMax)
                 return finishRequestBody()
             case .failed(let error):
                 return refuseBody(.badRequest(status: error.status, reason: error.description))

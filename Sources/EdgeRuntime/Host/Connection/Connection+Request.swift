@@ -92,7 +92,7 @@ extension Connection: Dispatchable, EventOwner {
         let client = unsafe input.withReadable { unsafe EdgeHeaders.limitKey(of: self, $0) }
         for limit in limits {
             guard let wait = limit.refuse(client) else { continue }
-            answer(.rateLimited, retryAfter: wait)
+            answer(limit.refusal, retryAfter: wait)
             return true
         }
         return false
@@ -129,6 +129,7 @@ extension Connection: Dispatchable, EventOwner {
             exchange.mustClose = true
             return answer(.bodyTooLarge(limit: limits.bodyBytesMax))
         }
+        if case .length(let left) = requestBody { noteBody(left, of: limits.bodyBytesMax) }
         exchange.bodyBytes = 0
         exchange.bodyBytesMax = limits.bodyBytesMax
         exchange.wallLimit = limits.wall
@@ -141,6 +142,12 @@ extension Connection: Dispatchable, EventOwner {
         }
         if startFromCache(route) { return }
         submit()
+    }
+
+    /// Warns the worker of a body that is nearly as large as it may be.
+    func noteBody(_ byteCount: Int64, of most: Int) {
+        guard WorkerLimit.isNear(byteCount, of: Int64(most)) else { return }
+        exchange.route?.worker.near(.requestBody, used: byteCount, allowed: Int64(most), call: nil)
     }
 
     /// A body up to here goes to the isolate with its head.

@@ -282,6 +282,7 @@ final class Connection: PollTarget {
         // The time to answer, not the time that a body takes: that has limits of its own.
         if let wall = exchange.wallLimit, !exchange.isHeadSent {
             if requestBody.isPending, bodyAllowance > 0 { exchange.waitsSince = now }
+            exchange.route?.worker.near(.wall, used: now - exchange.waitsSince, allowed: wall)
             if now - exchange.waitsSince >= wall { return cancelEvent(.cancelled, answering: .wallTime) }
         }
         if clientHasClosed {

@@ -42,13 +42,16 @@ package final class IsolatePool: Sendable {
         }
     }
 
+    /// When the worker was warned of its limits.
+    let headroom: LimitHeadroom
     /// How long events took, since the pool last looked.
     let latencies = LatencyHistogram()
 
     init(
         slot: Int, configuration: IsolateConfiguration, specification: IsolateSpecification, size: PoolSize,
-        environment: PoolEnvironment
+        environment: PoolEnvironment, headroom: LimitHeadroom? = nil
     ) {
+        self.headroom = headroom ?? LimitHeadroom(clock: environment.clock)
         self.slot = slot
         self.configuration = configuration
         self.specification = specification
@@ -337,7 +340,7 @@ package final class IsolatePool: Sendable {
             }
             logger.log(.warning, line, [("isolate", "\(isolate.id)"), ("stream", "stderr")])
         case .nearLimit(let use):
-            logger.log(.warning, "isolate has used 80 % of a limit: \(use)", isolate.ownFields)
+            warn(use, of: isolate)
         }
     }
 

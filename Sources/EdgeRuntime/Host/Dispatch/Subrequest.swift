@@ -63,6 +63,8 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             return nil
         }
         event.invocations.count += 1
+        event.worker.counted(
+            event.invocations.count, of: .invocations, EventStream.Invocations.max, (call.binding, .subrequest))
         let worker = target.worker
         let subrequest = unsafe Subrequest(
             call, parent: event, target: target, message: Array(message.dropFirst()))
@@ -181,7 +183,9 @@ final class BackgroundWork: CallActivity, Ticker {
             event.backgroundDeadline = now + Self.durationMax
             return
         }
-        guard now >= deadline else { return }
+        guard now >= deadline else {
+            return event.worker.near(.waitUntil, used: Self.durationMax - (deadline - now), allowed: Self.durationMax)
+        }
         call.reset(
             StreamReset(.cancelled, "waitUntil() tasks did not complete within the allowed time after invocation end"))
     }

@@ -7,6 +7,8 @@ package enum EdgeError: Equatable, Sendable {
     /// CPU or memory limit.
     case exceededLimits
     case rateLimited
+    /// A tenant has had all requests of its day.
+    case dailyLimit
     case unknownHost
     case noRoute
     case noIsolate
@@ -24,7 +26,7 @@ package enum EdgeError: Equatable, Sendable {
         switch self {
         case .exception: 500
         case .exceededLimits, .noIsolate, .shuttingDown: 503
-        case .rateLimited: 429
+        case .rateLimited, .dailyLimit: 429
         case .unknownHost, .noRoute: 404
         case .badRequest(let status, _): status
         case .bodyTooLarge: 413
@@ -41,6 +43,7 @@ package enum EdgeError: Equatable, Sendable {
         case .exception: 1101
         case .exceededLimits: 1102
         case .rateLimited: 1015
+        case .dailyLimit: 1027
         case .unknownHost: 1001
         case .loop: 1019
         case .origin(let status): status
@@ -53,6 +56,7 @@ package enum EdgeError: Equatable, Sendable {
         case .exception: "Worker threw exception"
         case .exceededLimits: "Worker exceeded resource limits"
         case .rateLimited: "You are being rate limited"
+        case .dailyLimit: "This site has been temporarily rate limited: its requests of the day are used up"
         case .unknownHost: "This host is not served here"
         case .noRoute: "No worker serves this path"
         case .noIsolate: "No isolate is free; try again shortly"

@@ -5,6 +5,13 @@ package protocol RequestLimit: Sendable {
     /// - Parameter client: see `ClientKey`.
     /// - Returns: the time after which to come again; `nil` when the request is within the limit.
     func refuse(_ client: String) -> Duration?
+
+    /// What a refused client is told.
+    var refusal: EdgeError { get }
+}
+
+extension RequestLimit {
+    package var refusal: EdgeError { .rateLimited }
 }
 
 /// What limits per client count by: an IPv4 address as it is, an IPv6 address by its /64, because whoever has one address of

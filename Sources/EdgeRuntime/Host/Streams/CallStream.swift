@@ -16,6 +16,8 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     /// The request's body of the event, when it is the call's as well.
     private var requestBodyProducer: (any RedirectableProducer)?
     private weak var requestBodyConsumer: (any BodyConsumer)?
+    /// By which binding a subrequest is made, for warnings.
+    private(set) var binding = CallHead.noBinding
     /// What the call does beyond a single answer: a subrequest, `waitUntil`.
     private var activity: AnyObject?
 
@@ -69,7 +71,8 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             refusesBody = true
             markSentEnd()  // The node has nothing to say here: the stream ends with the work.
         case .subrequest:
-            guard event.countSubrequest() else { return answer(failure: CallFailure("Too many subrequests.")) }
+            binding = call.binding
+            guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
             activity = try unsafe Subrequest.start(self, of: event, binding: call.binding, message)
         default: throw .invalidValue("call kind", offset: 0)  // A store's calls come by `ask`.
         }
@@ -78,6 +81,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     /// Asks a store for an answer that has to be waited for.
     func ask(_ service: any StoreService, _ call: StoreCall) {
         var source: BufferedSource?
+        var call = call
         if hasBody {
             let buffered = BufferedSource(reactor: channel.reactor)
             buffered.start(from: bodyProducer)
@@ -85,10 +89,11 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             source = buffered
             activity = buffered
         }
-        let call = StoreCall(call.kind, message: call.message, body: source, queries: call.queries, zone: call.zone)
+        call.body = source
+        let question = call
         task = Task(executorPreference: channel.reactor) {
             do throws(CallFailure) {
-                self.answer(try await service.answer(call))
+                self.answer(try await service.answer(question))
             } catch {
                 if error.isMalformedCall { return self.channel.broken(by: error.message) }
                 self.answer(failure: error)

@@ -106,20 +106,21 @@ final class EventStream: ChannelStream {
     }
 
     private var storeCallCount = 0
-    /// Calls of stores, which count apart where subrequests are few (spec: runtime, section 8).
-    private static let storeCallsMin = 1000
 
     /// Counts one more call of a store; false when the limit is reached.
-    func countStoreCall() -> Bool {
+    func countStoreCall(_ call: CallHead) -> Bool {
         storeCallCount += 1
-        return storeCallCount <= max(Self.storeCallsMin, worker.limits.subrequestsMax)
+        let most = CallKind.storeCallsMax(subrequestsMax: worker.limits.subrequestsMax)
+        worker.counted(storeCallCount, of: .storeCalls, most, (call.binding, call.kind))
+        return storeCallCount <= most
     }
 
     private var oneWayCallCount = 0
 
     /// Counts one more call without an answer; false when the limit is reached.
-    func countOneWayCall() -> Bool {
+    func countOneWayCall(_ call: CallHead) -> Bool {
         oneWayCallCount += 1
+        worker.counted(oneWayCallCount, of: .dataPoints, AnalyticsLimits.pointsPerEventMax, (call.binding, call.kind))
         return oneWayCallCount <= AnalyticsLimits.pointsPerEventMax
     }
 
@@ -127,8 +128,9 @@ final class EventStream: ChannelStream {
     private(set) lazy var queries = QueryAllowance(max(50, worker.limits.subrequestsMax))
 
     /// Counts one more subrequest; false when the limit is reached.
-    func countSubrequest() -> Bool {
+    func countSubrequest(_ call: CallHead) -> Bool {
         subrequestCount += 1
+        worker.counted(subrequestCount, of: .subrequests, worker.limits.subrequestsMax, (call.binding, call.kind))
         return subrequestCount <= worker.limits.subrequestsMax
     }
 
@@ -151,7 +153,13 @@ final class EventStream: ChannelStream {
     ///
     /// - Returns: the bytes in all.
     func countLog(_ byteCount: Int) -> Int {
+        let isNear = WorkerLimit.isNear(Int64(logByteCount), of: Int64(LogMessage.bytesPerEventMax))
         logByteCount += byteCount
+        // The call that crosses the mark, and no other: an event may log a thousand times after it.
+        if !isNear, WorkerLimit.isNear(Int64(logByteCount), of: Int64(LogMessage.bytesPerEventMax)) {
+            worker.near(
+                .log, used: Int64(logByteCount), allowed: Int64(LogMessage.bytesPerEventMax), call: (CallHead.noBinding, .log))
+        }
         return logByteCount
     }
 

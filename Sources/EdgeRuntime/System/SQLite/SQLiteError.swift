@@ -27,6 +27,9 @@ package struct SQLiteError: Error, Equatable, Sendable, CustomStringConvertible 
         case misuse, noLargeFiles, notAuthorized, format, range, notADatabase
     }
 
+    /// Whether the file isn't what it should be: its pages are damaged, or can't be read.
+    package var isDamage: Bool { code == .corrupt || code == .notADatabase || code == .inputOutput }
+
     package var code: Code { Code(rawValue: extendedCode & 0xff) ?? .error }
 
     /// `SQLITE_CONSTRAINT`.

@@ -16,7 +16,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     enum Event { case startup, fetch, scheduled, queue }
 
     /// Log lines of one event, in bytes (spec: runtime, section 6).
-    static let logBytesMax = 256 << 10
+    static let logBytesMax = LogMessage.bytesPerEventMax
 
     let event: Event
     let isolate: IsolateContext
@@ -40,10 +40,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private var hasReplied = false
     private(set) var isRunning = true
     private(set) var isOver = false
-    private var subrequestCount: UInt32 = 0
-    private var storeCallCount: UInt32 = 0
-    /// Calls of stores have a limit of their own, as in the node: a worker with few subrequests has these all the same.
-    private static let storeCallsMin: UInt32 = 1000
+    private var callCount = 0
+    private var storeCallCount = 0
     private var logByteCount = 0
     /// Data points that its code has written.
     var dataPointCount = 0
@@ -406,20 +404,29 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         return response
     }
 
+    /// The node counts as well; this saves the way for those who are beyond the limit.
+    private func countCall(_ kind: CallKind) throws {
+        let subrequestsMax = Int(isolate.configuration.subrequestsMax)
+        if kind.isForStore {
+            guard storeCallCount < CallKind.storeCallsMax(subrequestsMax: subrequestsMax) else {
+                throw WorkersError.tooManySubrequests
+            }
+            storeCallCount += 1
+        } else {
+            guard callCount < subrequestsMax else { throw WorkersError.tooManySubrequests }
+            callCount += 1
+        }
+    }
+
     private func begin(_ call: BindingCall) throws -> OutgoingCall {
         precondition(loop.isOnThread, "handler code runs on the isolate's thread")
         guard event != .startup else { throw WorkersError.globalScope }
         guard !isOver else { throw WorkersError.otherEvent }
         try Task.checkCancellation()
-        let subrequestsMax = isolate.configuration.subrequestsMax
-        let isRefused =
-            call.kind.isForStore
-            ? storeCallCount >= max(Self.storeCallsMin, subrequestsMax) : subrequestCount >= subrequestsMax
-        guard !isRefused else { throw WorkersError.tooManySubrequests }
         guard call.message.count <= WireLimits.openPayloadBytesMax - CallPrefix.byteCount else {
             throw CallFailure("call of \(call.message.count) bytes is larger than the node takes at once")
         }
-        if call.kind.isForStore { storeCallCount += 1 } else { subrequestCount += 1 }
+        try countCall(call.kind)
         let outgoing = OutgoingCall(channel: channel, stream: channel.takeStream())
         channel.streams.insert(outgoing.stream, outgoing)
         if let body = call.body?.unreadSource as? IncomingBody, body.channel === channel, !body.isReply, canPassOn(body) {

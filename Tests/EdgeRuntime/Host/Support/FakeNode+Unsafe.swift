@@ -21,8 +21,11 @@ final class FakeNode: Sendable {
     private let logger: Logger
     private let nextSlot = Atomic<Int>(0)
 
-    init(settings: EdgeSettings = EdgeSettings(), local: any LocalHandler = NoLocalHandler()) throws {
-        logger = Logger(sink: DiscardingSink(), clock: clock, level: .error)
+    init(
+        settings: EdgeSettings = EdgeSettings(), local: any LocalHandler = NoLocalHandler(),
+        log sink: any LogSink = DiscardingSink()
+    ) throws {
+        logger = Logger(sink: sink, clock: clock, level: sink is DiscardingSink ? .error : .warning)
         let reactor = try Reactor(
             index: 0, clock: clock, logger: logger, files: BlockingPool(name: "test-files", threadCount: 1),
             outbound: OutboundClient(clock: clock))
@@ -47,13 +50,15 @@ final class FakeNode: Sendable {
     /// A worker of its own, to which all requests go from now on.
     func addWorker(
         limits: WorkerLimits = WorkerLimits(), bindings: [BindingTarget] = [], size: PoolSize? = nil,
-        services: [WorkerRuntime] = [], cache: WorkerCache? = nil
+        services: [WorkerRuntime] = [], cache: WorkerCache? = nil, bindingNames: [String] = []
     ) throws -> FakeWorker {
         let directory = IsolateDirectory()
         let spawner = FakeSpawner(directory)
         let pool = IsolatePool(
             slot: nextSlot.wrappingAdd(1, ordering: .relaxed).oldValue,
-            configuration: IsolateConfiguration(tenant: "t", worker: "worker", version: "1", environment: "dev"),
+            configuration: IsolateConfiguration(
+                tenant: "t", worker: "worker", version: "1", environment: "dev",
+                bindings: bindingNames.map { .init($0, .kv) }),
             specification: IsolateSpecification(
                 image: try IsolateImage(path: "/bin/true"), workerName: "worker", channelCount: 1),
             size: size ?? PoolSize(min: 0, max: 1, idleTimeout: .seconds(60)),

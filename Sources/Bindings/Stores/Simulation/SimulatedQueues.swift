@@ -1,0 +1,122 @@
+internal import Interfaces
+internal import StoresQueues
+
+/// A queue store that passes on what it doesn't do otherwise.
+protocol QueueStoreWrapper: QueueStore {
+    var inner: any QueueStore { get }
+}
+
+extension QueueStoreWrapper {
+    func openQueue(_ name: String, settings: QueueSettings?) async throws(QueueError) {
+        try await inner.openQueue(name, settings: settings)
+    }
+    func deleteQueue(_ name: String) async throws(QueueError) { try await inner.deleteQueue(name) }
+    func settings(of queue: String) throws(QueueError) -> QueueSettings { try inner.settings(of: queue) }
+    func send(
+        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, to queue: String
+    ) async throws(QueueError) -> QueueMetrics {
+        try await inner.send(messages, form: form, to: queue)
+    }
+    func metrics(of queue: String) throws(QueueError) -> QueueMetrics { try inner.metrics(of: queue) }
+    func readiness(of queue: String, countMax: Int) throws(QueueError) -> QueueReadiness {
+        try inner.readiness(of: queue, countMax: countMax)
+    }
+    func lease(_ request: QueueLeaseRequest) async throws(QueueError) -> QueueLease? {
+        try await inner.lease(request)
+    }
+    @discardableResult
+    func settle(
+        _ lease: QueueLease, _ decisions: [QueueBatchReply.Decision], consumer: QueueConsumerSettings
+    ) async throws(QueueError) -> QueueSettlement {
+        try await inner.settle(lease, decisions, consumer: consumer)
+    }
+    func release(_ lease: QueueLease) async throws(QueueError) { try await inner.release(lease) }
+    func purge(_ queue: String) async throws(QueueError) { try await inner.purge(queue) }
+    func onReady(_ notify: @escaping @Sendable (_ queue: String) -> Void) { inner.onReady(notify) }
+}
+
+/// Some sends are slow, and some messages are ready a little later than they would be: what is sent after them overtakes
+/// them.
+final class SimulatedQueueProducer: QueueStoreWrapper {
+    let inner: any QueueStore
+    private let schedule: SimulationSchedule
+    private let reorders: Bool
+
+    /// One message in so many is late.
+    private static let lateMessagesPeriod = 8
+    private static let latenessMax: Int = 3
+
+    init(_ inner: any QueueStore, _ schedule: SimulationSchedule, _ settings: SimulationSettings) {
+        self.schedule = schedule
+        reorders = settings.reordersQueues
+        self.inner = inner
+    }
+
+    func send(
+        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, to queue: String
+    ) async throws(QueueError) -> QueueMetrics {
+        var call = schedule.next(.queueSend)
+        do throws(CancellationError) { try await schedule.delay(&call) } catch { throw .overloaded }
+        var messages = messages
+        if reorders {
+            let standard = try inner.settings(of: queue).deliveryDelaySeconds
+            for index in messages.indices {
+                let message = schedule.next(.queueOrder)
+                var chance = message.chance
+                guard chance.below(Self.lateMessagesPeriod) == 0 else { continue }
+                let delay = messages[index].delaySeconds ?? standard
+                let late = delay + Int64(1 + chance.below(Self.latenessMax))
+                // A delay that is wrong, or about to be, is the store's to judge.
+                guard delay >= 0, late <= QueueLimits.delaySecondsMax else { continue }
+                messages[index].delaySeconds = late
+                schedule.note(message, "makes a message late", [("queue", queue), ("seconds", "\(late - delay)")])
+            }
+        }
+        return try await inner.send(messages, form: form, to: queue)
+    }
+}
+
+/// Batches come in another order, and of some messages the acknowledgement is lost once: they come again. What is decided
+/// of a message follows from its number in its queue.
+final class SimulatedQueueConsumer: QueueStoreWrapper {
+    let inner: any QueueStore
+    private let schedule: SimulationSchedule
+    private let reorders: Bool
+    private let duplicatePercentage: Int
+
+    init(_ inner: any QueueStore, _ schedule: SimulationSchedule, _ settings: SimulationSettings) {
+        self.schedule = schedule
+        reorders = settings.reordersQueues
+        duplicatePercentage = settings.queueDuplicatePercentage
+        self.inner = inner
+    }
+
+    func lease(_ request: QueueLeaseRequest) async throws(QueueError) -> QueueLease? {
+        guard var lease = try await inner.lease(request) else { return nil }
+        if reorders, lease.messages.count > 1, let first = lease.messages.first?.sequence {
+            var chance = schedule.chance(.queueOrder, Chance.mix(first, lease.queue))
+            lease.messages.shuffle(using: &chance)
+            schedule.note(
+                .queueOrder, first, "shuffles a batch",
+                [("queue", lease.queue), ("messages", "\(lease.messages.count)")])
+        }
+        return lease
+    }
+
+    @discardableResult
+    func settle(
+        _ lease: QueueLease, _ decisions: [QueueBatchReply.Decision], consumer: QueueConsumerSettings
+    ) async throws(QueueError) -> QueueSettlement {
+        var decisions = decisions
+        for (index, message) in lease.messages.enumerated() where index < decisions.count {
+            // Never more deliveries than a message may have: its last one stays acknowledged.
+            guard decisions[index] == .acknowledge, message.item.attempts == 1, consumer.retriesMax > 0 else { continue }
+            var chance = schedule.chance(.queueSettle, Chance.mix(message.sequence, lease.queue))
+            guard chance.below(100) < duplicatePercentage else { continue }
+            decisions[index] = .retry(delaySeconds: Int64(chance.below(3)))
+            schedule.note(
+                .queueSettle, message.sequence, "loses an acknowledgement", [("queue", lease.queue)])
+        }
+        return try await inner.settle(lease, decisions, consumer: consumer)
+    }
+}
