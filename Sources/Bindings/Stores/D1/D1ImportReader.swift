@@ -25,7 +25,7 @@ struct D1ImportReader: ~Copyable {
     ]
 
     /// The next statement with its semicolon, or what is left without one; `nil` at the end.
-    mutating func next() throws -> String? {
+    mutating func next() throws -> [UInt8]? {
         var state = 0
         var place = 0
         while true {
@@ -46,8 +46,8 @@ struct D1ImportReader: ~Copyable {
         }
     }
 
-    private mutating func take(_ count: Int) -> String {
-        let text = String(decoding: buffer[..<count], as: UTF8.self)
+    private mutating func take(_ count: Int) -> [UInt8] {
+        let text = Array(buffer[..<count])
         buffer.removeFirst(count)
         return text
     }

@@ -49,7 +49,7 @@ extension D1Writer {
         // One pair around all is what tools write.
         var hasBegun = false
         while let text = try reader.next() {
-            var script = SQLiteScript(text)
+            var script = SQLiteScript(bytes: text)
             guard !script.isAtEnd else { continue }
             if !hasBegun, script.nextKeyword == "BEGIN" {
                 hasBegun = true
@@ -60,6 +60,8 @@ extension D1Writer {
             guard statement.sqlite.parameterCount == 0 else { throw D1Failure.bindingCount }
             connection.knownSize = nil
             while try statement.sqlite.step() {}
+            // What was cut must be one statement: nothing of a file is left out.
+            guard script.isAtEnd else { throw D1Failure("there is more behind the statement's end") }
             // SQLite took all of it back.
             guard !connection.sqlite.isAutocommit else { throw D1Failure.closed }
             count += 1

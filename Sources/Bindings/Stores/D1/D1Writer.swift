@@ -281,7 +281,7 @@ final class D1Writer {
         return log?.digest(ofFrame: frame, pageByteCount: connection.pageByteCount) ?? D1Bookmark.zeroDigest
     }
 
-    private func isAhead(_ bookmark: D1Bookmark) -> Bool {
+    func isAhead(_ bookmark: D1Bookmark) -> Bool {
         !bookmark.isSamePlace(as: position.bookmark) && bookmark > position.bookmark
     }
 
