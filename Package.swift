@@ -102,7 +102,7 @@ let package = Package(
             ["Stores", "Interfaces", "Wire", "LMDB", "Observability", "System"]),
         room(
             "StoresD1", "Bindings/Stores/D1",
-            ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),
+            ["Stores", "Interfaces", "Wire", "SQLite", "OpenSSL", "Observability", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
             ["Stores", "Interfaces", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
@@ -199,7 +199,7 @@ let package = Package(
             ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
-            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "Observability"]),
+            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "OpenSSL", "Observability"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
             ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "Observability", "System"]),

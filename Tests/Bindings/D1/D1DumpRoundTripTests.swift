@@ -21,48 +21,48 @@ import Testing
     /// Each is the text of an `exec` that makes a database.
     static let schemas = [
         "a child made before its parent": """
-            CREATE TABLE child(p REFERENCES parent(id))
-            CREATE TABLE parent(id INTEGER PRIMARY KEY)
-            INSERT INTO parent VALUES(7)
-            INSERT INTO child VALUES(7)
-            """,
+        CREATE TABLE child(p REFERENCES parent(id))
+        CREATE TABLE parent(id INTEGER PRIMARY KEY)
+        INSERT INTO parent VALUES(7)
+        INSERT INTO child VALUES(7)
+        """,
         "tables that refer to each other": """
-            CREATE TABLE a(id INTEGER PRIMARY KEY, b REFERENCES B(id))
-            CREATE TABLE b(id INTEGER PRIMARY KEY, a REFERENCES a(id))
-            INSERT INTO a VALUES(1, NULL)
-            INSERT INTO b VALUES(2, 1)
-            UPDATE a SET b = 2
-            """,
+        CREATE TABLE a(id INTEGER PRIMARY KEY, b REFERENCES B(id))
+        CREATE TABLE b(id INTEGER PRIMARY KEY, a REFERENCES a(id))
+        INSERT INTO a VALUES(1, NULL)
+        INSERT INTO b VALUES(2, 1)
+        UPDATE a SET b = 2
+        """,
         "a key that only an index makes": """
-            CREATE TABLE parent(id, code REFERENCES parent(code))
-            CREATE UNIQUE INDEX codes ON parent(code)
-            CREATE INDEX ids ON parent(id)
-            CREATE TABLE child(c REFERENCES parent(code))
-            INSERT INTO parent VALUES(1, 'x')
-            INSERT INTO child VALUES('x')
-            """,
+        CREATE TABLE parent(id, code REFERENCES parent(code))
+        CREATE UNIQUE INDEX codes ON parent(code)
+        CREATE INDEX ids ON parent(id)
+        CREATE TABLE child(c REFERENCES parent(code))
+        INSERT INTO parent VALUES(1, 'x')
+        INSERT INTO child VALUES('x')
+        """,
         "a trigger on a view": """
-            CREATE TABLE t(a)
-            CREATE VIEW v AS SELECT a FROM t
-            CREATE TRIGGER i INSTEAD OF INSERT ON v BEGIN INSERT INTO t VALUES(new.a); END
-            CREATE TRIGGER d AFTER DELETE ON t BEGIN INSERT INTO t VALUES('gone'); END
-            """,
+        CREATE TABLE t(a)
+        CREATE VIEW v AS SELECT a FROM t
+        CREATE TRIGGER i INSTEAD OF INSERT ON v BEGIN INSERT INTO t VALUES(new.a); END
+        CREATE TRIGGER d AFTER DELETE ON t BEGIN INSERT INTO t VALUES('gone'); END
+        """,
         "statements that end in a comment": """
-            CREATE TABLE t(a) -- table
-            CREATE INDEX i ON t(a) WHERE a > 1 -- index
-            CREATE VIEW v AS SELECT a FROM t -- view
-            CREATE VIEW w AS SELECT a FROM t /* never closed
-            """,
+        CREATE TABLE t(a) -- table
+        CREATE INDEX i ON t(a) WHERE a > 1 -- index
+        CREATE VIEW v AS SELECT a FROM t -- view
+        CREATE VIEW w AS SELECT a FROM t /* never closed
+        """,
         "a column named like a word of the statement": """
-            CREATE VIRTUAL TABLE " using " USING fts5(a , using , b)
-            INSERT INTO " using "(rowid, a, "using", b) VALUES(42, 'x', 'y', 'z')
-            """,
+        CREATE VIRTUAL TABLE " using " USING fts5(a , using , b)
+        INSERT INTO " using "(rowid, a, "using", b) VALUES(42, 'x', 'y', 'z')
+        """,
         "names with quotes, and generated columns": #"""
-            CREATE TABLE "it's ""x"""(a, "b c" AS (a || 'x') STORED, [d e], `f``g`)
-            INSERT INTO "it's ""x""" VALUES(1, 2, 3)
-            CREATE TABLE strict_one(a INTEGER PRIMARY KEY, b ANY, c REAL) STRICT
-            INSERT INTO strict_one VALUES(1, 1.5, 9e999)
-            """#,
+        CREATE TABLE "it's ""x"""(a, "b c" AS (a || 'x') STORED, [d e], `f``g`)
+        INSERT INTO "it's ""x""" VALUES(1, 2, 3)
+        CREATE TABLE strict_one(a INTEGER PRIMARY KEY, b ANY, c REAL) STRICT
+        INSERT INTO strict_one VALUES(1, 1.5, 9e999)
+        """#,
     ]
 
     @Test(arguments: schemas.keys.sorted())
@@ -134,7 +134,8 @@ import Testing
     @Test func `texts that are no UTF-8 are imported as they are`() async throws {
         try await withDatabase { (database, fixture) async throws in
             try await load(
-                Array("CREATE TABLE t(a);INSERT INTO t VALUES('".utf8) + [0xFF, 0x61] + Array("');".utf8), fixture, into: "main")
+                Array("CREATE TABLE t(a);INSERT INTO t VALUES('".utf8) + [0xFF, 0x61] + Array("');".utf8), fixture, into: "main"
+            )
             #expect(try await database.prepare("SELECT hex(a) n FROM t").first("n") == "FF61")
         }
     }

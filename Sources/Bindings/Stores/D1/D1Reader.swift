@@ -133,6 +133,7 @@ final class D1Reader {
 extension D1Work {
     /// Whether its statements have to see one state.
     var hasSeveralStatements: Bool {
+        if case .each = self { return true }
         guard case .query(let statements, _) = self else { return false }
         return statements.count != 1 || statements[0].sql.utf8.contains(UInt8(ascii: ";"))
     }

@@ -81,6 +81,10 @@ package final class EmbeddedD1Store: D1Store {
         return try await engine(for: database).run(work, session: session)
     }
 
+    package func runEach(_ statements: [D1Request.Statement], on database: String) async throws(D1Failure) -> D1Answer {
+        try await engine(for: database).run(.each(statements), session: nil)
+    }
+
     package func runScript(_ texts: [String], on database: String) async throws(D1Failure) {
         _ = try await engine(for: database).run(.script(texts), session: nil)
     }
@@ -162,6 +166,8 @@ package final class EmbeddedD1Store: D1Store {
     package func importFile(_ path: String, into database: String) async throws(D1Failure) -> D1Imported {
         try await engine(for: database).perform { try $0.importFile(path) }
     }
+
+    package var importBytesMax: Int { limits.importBytesMax }
 
     package func verify(_ database: String) async throws(D1Failure) -> [String] {
         let engine = try engine(for: database)
