@@ -35,6 +35,15 @@ package struct AssetFile: Equatable, Sendable {
 /// All files of a release's assets, by path: `/folder/index.html`, not percent-encoded.
 package typealias AssetManifest = [String: AssetFile]
 
+extension AssetManifest {
+    /// The file of `path`, byte for byte: for Swift, strings are equal when they look alike, and a path that rules don't
+    /// know could then lead to a file that they guard.
+    func file(at path: String) -> AssetFile? {
+        guard let place = index(forKey: path), self[place].key.utf8.elementsEqual(path.utf8) else { return nil }
+        return self[place].value
+    }
+}
+
 /// What a worker's assets may be.
 package enum AssetLimits {
     package static let fileBytesMax = 25 << 20

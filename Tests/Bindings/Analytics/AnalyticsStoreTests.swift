@@ -113,6 +113,18 @@ import Wire
         #expect(try await fixture.rows("SELECT double1 FROM d") == ["1"])
     }
 
+    @Test func `texts that differ in bytes only are two`() async throws {
+        let fixture = try AnalyticsFixture()
+        for blob in ["\u{e9}", "e\u{301}", "\u{e9}"] {
+            fixture.store.write(AnalyticsPoint(blobs: [blob], doubles: [1]), to: "t")
+        }
+        #expect(
+            try await fixture.rows("SELECT hex(blob1), count() FROM t GROUP BY blob1 ORDER BY 2") == ["65CC81\t1", "C3A9\t2"])
+        #expect(try await fixture.rows("SELECT count(DISTINCT blob1) FROM t WHERE blob1 != ''") == ["2"])
+        #expect(try await fixture.rows("SELECT count() FROM t WHERE blob1 = '\u{e9}'") == ["2"])
+        #expect(try await fixture.rows("SELECT DISTINCT length(blob1) FROM t ORDER BY 1") == ["1", "2"])
+    }
+
     @Test func `writes within the flush interval, unasked`() async throws {
         let fixture = try AnalyticsFixture()
         fixture.store.write(point(1), to: "d")
