@@ -118,6 +118,9 @@ import Testing
             for (point, text) in refused {
                 let message = await failure { _ = try await store.restore("main", to: point) }
                 #expect(message?.contains(text) == true, "\(point): \(message ?? "restored")")
+                await #expect("the caller's mistake") { try await store.timeTravelInfo(of: "main", at: point) } throws: {
+                    ($0 as? D1Failure)?.code == 7400
+                }
                 #expect(await failure { _ = try await store.branch("main", at: point, to: "b") } != nil)
             }
             #expect(try await rows(database) == [1: "a"])

@@ -53,7 +53,7 @@ final class D1Reader {
             if case .atLeast(let bookmark)? = call.session,
                 !bookmark.isSamePlace(as: position.bookmark), bookmark > position.bookmark
             {
-                return keep(.failure(D1Failure("Invalid bookmark: \(bookmark) is in the future")), for: call)
+                return keep(.failure(D1Failure("Invalid bookmark: \(bookmark) is in the future", code: 7400)), for: call)
             }
             var execution = D1Execution(
                 connection, answers: surroundings.answers, size: position.byteCount, lastRowID: position.lastRowID)

@@ -114,7 +114,9 @@ enum D1SessionDemand: Sendable, Equatable {
         switch text {
         case "first-primary", "first-unconstrained": self = .any
         default:
-            guard let bookmark = D1Bookmark(text) else { throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))") }
+            guard let bookmark = D1Bookmark(text) else {
+                throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))", code: 7400)
+            }
             self = .atLeast(bookmark)
         }
     }

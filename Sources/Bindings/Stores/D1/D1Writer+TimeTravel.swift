@@ -88,7 +88,7 @@ extension D1Writer {
         guard case .bookmark(let text) = point, let bookmark = D1Bookmark(text), bookmark.digest == D1Bookmark.zeroDigest,
             isAhead(bookmark)
         else { return }
-        throw D1Failure("Invalid bookmark: \(bookmark) is in the future")
+        throw D1Failure("Invalid bookmark: \(bookmark) is in the future", code: 7400)
     }
 
     private func upToDateArchive() throws -> D1Archive {

@@ -162,7 +162,7 @@ final class D1Writer {
     ///   rolled back as a whole.
     private func run(_ call: D1Call, isAlone: Bool) -> Result<Reply, D1Failure> {
         if case .atLeast(let bookmark)? = call.session, isAhead(bookmark) {
-            return .failure(D1Failure("Invalid bookmark: \(bookmark) is in the future"))
+            return .failure(D1Failure("Invalid bookmark: \(bookmark) is in the future", code: 7400))
         }
         let isScript = if case .script = call.work { true } else { false }
         connection.beginCall(
