@@ -43,7 +43,7 @@ package struct AssetRules: Sendable {
             path = AssetPath.encode(decoded)
             isRewritten = true
         }
-        let finder = AssetFinder(html: html, notFound: notFound) { manifest.file(at: $0) != nil }
+        let finder = AssetFinder(html: html, notFound: notFound) { manifest[$0] != nil }
         guard let outcome = finder.find(decoded) else {
             return isRewritten ? finish(AssetAnswer(status: 404), request) : nil
         }
@@ -71,7 +71,7 @@ package struct AssetRules: Sendable {
     }
 
     private func file(_ path: String, _ status: Int, _ request: AssetRequest) -> AssetAnswer? {
-        guard let file = manifest.file(at: path) else { return nil }
+        guard let file = manifest[path] else { return nil }
         // A part is always of the plain content, so that all parts of one file fit together.
         let isWhole = status != 200 || request.method != .get || request.range == nil
         // A rule that says what the file is coded in means the file as it is.

@@ -67,6 +67,7 @@ enum SQLValue: Hashable, Sendable {
         switch self {
         case .integer(let number), .time(let number), .date(let number): hasher.combine(number)
         case .double(let number): hasher.combine(number)
+        // SAFETY: the bytes are lent for the call, and hashed in it.
         case .string(var text): text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
         case .interval(let interval): hasher.combine(interval)
         case .array(let elements): hasher.combine(elements)

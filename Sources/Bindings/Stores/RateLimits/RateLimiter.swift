@@ -17,6 +17,7 @@ package final class RateLimiter: Sendable {
 
         func hash(into hasher: inout Hasher) {
             var key = self
+            // SAFETY: the bytes are lent for each call, and hashed in it.
             key.name.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
             key.namespace.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
             hasher.combine(periodSeconds)
