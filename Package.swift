@@ -104,7 +104,7 @@ let package = Package(
             ["Stores", "Interfaces", "Wire", "LMDB", "Zlib", "Observability", "System"]),
         room(
             "StoresD1", "Bindings/Stores/D1",
-            ["Stores", "Interfaces", "Wire", "SQLite", "Observability", "System"]),
+            ["Stores", "Interfaces", "Wire", "SQLite", "OpenSSL", "Observability", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
             ["Stores", "Interfaces", "HTTP", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
@@ -218,7 +218,7 @@ let package = Package(
             ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
-            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "SQLiteFaults", "Observability"]),
+            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "SQLiteFaults", "OpenSSL", "Observability"]),
         tests(
             "StoresR2Tests", "Bindings/R2",
             ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "OpenSSL", "Observability", "System"]),

@@ -33,7 +33,32 @@ package struct AssetFile: Equatable, Sendable {
 }
 
 /// All files of a release's assets, by path: `/folder/index.html`, not percent-encoded.
-package typealias AssetManifest = [String: AssetFile]
+///
+/// Paths are their bytes. Swift's strings are equal when they look alike: a path that rules don't know could then lead to a
+/// file that they guard, and of two such files one would be lost.
+package struct AssetManifest: ExpressibleByDictionaryLiteral, Sendable {
+    private struct Path: Hashable {
+        var text: String
+
+        static func == (left: Path, right: Path) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+
+        func hash(into hasher: inout Hasher) {
+            var text = text
+            // SAFETY: the bytes are lent for the call, and hashed in it.
+            text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        }
+    }
+    private var files: [Path: AssetFile] = [:]
+
+    package init(dictionaryLiteral elements: (String, AssetFile)...) {
+        for (path, file) in elements { self[path] = file }
+    }
+
+    package subscript(_ path: String) -> AssetFile? {
+        get { files[Path(text: path)] }
+        set { files[Path(text: path)] = newValue }
+    }
+}
 
 /// What a worker's assets may be.
 package enum AssetLimits {

@@ -11,7 +11,8 @@ package struct AssetRedirects: Equatable, Sendable {
         var text: String
         var status: Int
     }
-    private var fixed: [String: Target] = [:]
+    /// By the bytes of the path: strings that look alike are two paths.
+    private var fixed: [[UInt8]: Target] = [:]
     private var patterns: [(pattern: PathPattern, target: Target)] = []
 
     package static let fixedMax = 2000
@@ -54,7 +55,8 @@ package struct AssetRedirects: Equatable, Sendable {
                 guard fixedCount <= Self.fixedMax else {
                     throw lines.flaw(line, "more than \(Self.fixedMax) rules without \"*\" and \":name\"")
                 }
-                if fixed[pattern.text] == nil { fixed[pattern.text] = target }
+                let path = Array(pattern.text.utf8)
+                if fixed[path] == nil { fixed[path] = target }
             }
         }
     }
@@ -102,7 +104,7 @@ package struct AssetRedirects: Equatable, Sendable {
     ///   - path: As `AssetPath.decode` gives it.
     ///   - query: With its question mark, or empty; goes along where the rule has none.
     package func match(_ path: String, query: String) -> Outcome? {
-        if let target = fixed[path] { return Self.outcome(target, [:], query) }
+        if !fixed.isEmpty, let target = fixed[Array(path.utf8)] { return Self.outcome(target, [:], query) }
         for (pattern, target) in patterns {
             if let captures = pattern.match(path) { return Self.outcome(target, captures, query) }
         }

@@ -113,6 +113,50 @@ import Wire
         #expect(try await fixture.rows("SELECT double1 FROM d") == ["1"])
     }
 
+    @Test func `numbers at the ends of their range are answered or refused`() async throws {
+        let fixture = try AnalyticsFixture()
+        let numbers = [
+            "0", "-1", "1000000000", "1000000001", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+            "-9223372036854775807 - 1", "1e300", "-1e300", "0.5", "1 / 0", "0 / 0",
+        ]
+        var texts: [String] = []
+        for number in numbers {
+            for unit in ["SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR"] {
+                texts += ["now() + INTERVAL '\(number)' \(unit)", "now() - INTERVAL \(number) \(unit)"]
+                texts.append("toStartOfInterval(now(), INTERVAL '\(number)' \(unit))")
+            }
+            texts += [
+                "toDateTime(\(number))", "toDateTime('\(number)')", "today() - (\(number))", "now() + (\(number))",
+                "-(\(number))",
+                "intDiv(\(number), -1)", "(\(number)) % -1", "toUInt32(\(number))", "toUInt8('\(number)')",
+                "substring('abc', \(number), \(number))", "bitShiftLeft(1, \(number))", "bitShiftRight(-1, \(number))",
+                "bitTest(1, \(number))", "round(1.5, \(number))", "pow(\(number), \(number))", "hex(\(number))",
+                "bin(\(number))",
+                "formatDateTime(toDateTime(\(number)), '%Y-%y-%C-%j-%D')", "toYYYYMM(toDateTime(\(number)) + INTERVAL 1 YEAR)",
+                "quantileExactWeighted(\(number))(1, 1)", "topK(\(number))(1)", "sum(\(number))", "avg(\(number))",
+            ]
+        }
+        for text in texts {
+            // What matters is that there is an answer.
+            let answer = await fixture.failure("SELECT \(text)")
+            #expect(!answer.isEmpty, "\(text)")
+        }
+        #expect(
+            await fixture.failure("SELECT now() + INTERVAL '-9223372036854775808' DAY").contains("expected a whole number"))
+    }
+
+    @Test func `texts that differ in bytes only are two`() async throws {
+        let fixture = try AnalyticsFixture()
+        for blob in ["\u{e9}", "e\u{301}", "\u{e9}"] {
+            fixture.store.write(AnalyticsPoint(blobs: [blob], doubles: [1]), to: "t")
+        }
+        #expect(
+            try await fixture.rows("SELECT hex(blob1), count() FROM t GROUP BY blob1 ORDER BY 2") == ["65CC81\t1", "C3A9\t2"])
+        #expect(try await fixture.rows("SELECT count(DISTINCT blob1) FROM t WHERE blob1 != ''") == ["2"])
+        #expect(try await fixture.rows("SELECT count() FROM t WHERE blob1 = '\u{e9}'") == ["2"])
+        #expect(try await fixture.rows("SELECT DISTINCT length(blob1) FROM t ORDER BY 1") == ["1", "2"])
+    }
+
     @Test func `writes within the flush interval, unasked`() async throws {
         let fixture = try AnalyticsFixture()
         fixture.store.write(point(1), to: "d")

@@ -126,6 +126,31 @@ import Testing
         }
     }
 
+    @Test func `a file whose last comment never ends is recorded like every other`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            let migrator = D1Migrator(store: fixture.store, database: "main")
+            let open = D1Migration(
+                name: "0001_a.sql", text: "CREATE TABLE a(x); /* to do", digest: "1", down: "DROP TABLE a /* gone")
+            let next = D1Migration(name: "0002_b.sql", text: "CREATE TABLE b(x) -- the last")
+            for scope in [D1Migrator.Scope.each, .all] {
+                #expect(try await migrator.apply([open, next], as: scope).succeeded)
+                #expect(try await names(fixture) == ["0001_a.sql", "0002_b.sql"])
+                #expect(try await migrator.pending([open, next]).isEmpty)
+                #expect(try await migrator.changed([open]).isEmpty)
+                _ = try await database.exec("DROP TABLE b; DELETE FROM d1_migrations WHERE name = '0002_b.sql'")
+                #expect(try await migrator.revert([open], downTo: nil).succeeded)
+                #expect(try await migrator.pending([open]) == [open])
+            }
+            let torn = D1Migration(name: "0003_c.sql", text: "CREATE TABLE c(x);\u{0}CREATE TABLE d(x);")
+            #expect(!(try await migrator.apply([torn])).succeeded)
+            #expect(try await database.prepare("SELECT count(*) n FROM sqlite_schema WHERE name = 'c'").first("n") == 0)
+            // With one text for the file and another for its row, the second file is still the one at fault.
+            let report = try await migrator.apply([next, torn], as: .all)
+            #expect(report.items.map(\.outcome).first == .skipped)
+            if case .failed? = report.items.last?.outcome {} else { Issue.record("\(report)") }
+        }
+    }
+
     @Test func `another table keeps other names`() async throws {
         try await withDatabase { (database, fixture) async throws in
             let migrator = D1Migrator(store: fixture.store, database: "main", table: "my \"own\"")

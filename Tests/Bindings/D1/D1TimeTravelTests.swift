@@ -112,11 +112,15 @@ import Testing
                 ),
                 (.bookmark("00000001-00000001-00000001-" + String(repeating: "7", count: 32)), "not of this database"),
                 (.bookmark("ffffffff-00000001-00000001-" + String(repeating: "7", count: 32)), "not of this database"),
+                (.bookmark("ffffffff-00000001-00000001-" + String(repeating: "0", count: 32)), "in the future"),
                 (.time(now + .seconds(1)), "in the future"), (.time(UnixTime(milliseconds: 0)), "begins at"),
             ]
             for (point, text) in refused {
                 let message = await failure { _ = try await store.restore("main", to: point) }
                 #expect(message?.contains(text) == true, "\(point): \(message ?? "restored")")
+                await #expect("the caller's mistake") { try await store.timeTravelInfo(of: "main", at: point) } throws: {
+                    ($0 as? D1Failure)?.code == 7400
+                }
                 #expect(await failure { _ = try await store.branch("main", at: point, to: "b") } != nil)
             }
             #expect(try await rows(database) == [1: "a"])
@@ -131,11 +135,91 @@ import Testing
         try await withDatabase(limits: limits) { (_, fixture) async throws in
             let bookmark = try await fixture.store.bookmark(of: "main")
             for _ in 0..<2 { _ = try await fixture.store.restore("main", to: .bookmark(bookmark)) }
+            // One that was refused restored nothing.
+            let nonsense = await failure { _ = try await fixture.store.restore("other", to: .bookmark("nonsense")) }
+            #expect(nonsense == "Invalid bookmark: nonsense")
+            for _ in 0..<3 {
+                #expect(await failure { _ = try await fixture.store.restore("other", to: .bookmark("nonsense")) } == nonsense)
+            }
             #expect(
                 await failure { _ = try await fixture.store.restore("main", to: .bookmark(bookmark)) }?.contains("10 times")
                     == true)
             fixture.clock.advance(by: .seconds(600))
             _ = try await fixture.store.restore("main", to: .bookmark(bookmark))
+        }
+    }
+
+    @Test func `a branch of a branch has a history of its own`() async throws {
+        try await withDatabase(limits: Self.limits()) { (database, fixture) async throws in
+            let store = fixture.store
+            _ = try await database.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)\nINSERT INTO t VALUES(1, 'a')")
+            let root = try await store.bookmark(of: "main")
+            try await store.branch("main", at: nil, to: "child")
+            _ = try await fixture.database("child").exec("UPDATE t SET v = 'b'")
+            let middle = try await store.bookmark(of: "child")
+            _ = try await fixture.database("child").exec("UPDATE t SET v = 'c'")
+            try await store.branch("child", at: .bookmark(middle), to: "grandchild")
+            #expect(try await rows(fixture.database("grandchild")) == [1: "b"])
+            _ = try await fixture.database("grandchild").exec("UPDATE t SET v = 'd'")
+            let info = try await store.timeTravelInfo(of: "grandchild", at: nil)
+            let undone = try await store.restore("grandchild", to: .bookmark(info.earliestBookmark))
+            #expect(try await rows(fixture.database("grandchild")) == [1: "b"])
+            _ = try await store.restore("grandchild", to: .bookmark(undone.previousBookmark))
+            #expect(try await rows(fixture.database("grandchild")) == [1: "d"])
+            // What the others were is no state of this one.
+            for foreign in [root, middle] {
+                #expect(await failure { _ = try await store.restore("grandchild", to: .bookmark(foreign)) } != nil)
+            }
+            #expect(try await rows(fixture.database("child")) == [1: "c"])
+            #expect(try await rows(database) == [1: "a"])
+            #expect(try await store.verify("grandchild") == [])
+        }
+    }
+
+    @Test func `undoing a restore, and undoing that, goes to and fro`() async throws {
+        try await withDatabase(limits: Self.limits()) { (database, fixture) async throws in
+            let store = fixture.store
+            _ = try await database.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)\nINSERT INTO t VALUES(1, 'a')")
+            let first = try await store.bookmark(of: "main")
+            _ = try await database.exec("UPDATE t SET v = 'b'")
+            var last = try await store.restore("main", to: .bookmark(first))
+            for expected in ["b", "a", "b", "a"] {
+                let next = try await store.restore("main", to: .bookmark(last.previousBookmark))
+                #expect(next.bookmark > last.bookmark && next.previousBookmark == last.bookmark)
+                #expect(try await rows(database) == [1: expected])
+                last = next
+            }
+            // Twice to the same state: the second changes nothing but the time.
+            for _ in 0..<2 { _ = try await store.restore("main", to: .bookmark(first)) }
+            #expect(try await rows(database) == [1: "a"])
+            #expect(try await store.verify("main") == [])
+        }
+    }
+
+    @Test func `writers that wait while a restore is on its way come after it`() async throws {
+        let gate = WriterGate()
+        try await withDatabase(limits: Self.limits(), faults: gate.faults) { (database, fixture) async throws in
+            let store = fixture.store
+            _ = try await database.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+            let before = try await store.bookmark(of: "main")
+            gate.hold()
+            let first = Task { _ = try await database.exec("INSERT INTO t VALUES(1, 'before')") }
+            while !gate.isReached { await Task.yield() }
+            let restore = Task { try await store.restore("main", to: .bookmark(before)) }
+            while store.waitingCallCount(of: "main") < 1 { await Task.yield() }
+            var later: [Task<Void, any Error>] = []
+            for id in 2..<10 {
+                let statement = database.prepare("INSERT INTO t VALUES(?, 'after')").bind(id)
+                later.append(Task { try await statement.run() })
+            }
+            while store.waitingCallCount(of: "main") < 9 { await Task.yield() }
+            gate.release()
+            try await first.value
+            let restored = try await restore.value
+            for task in later { try await task.value }
+            #expect(try await rows(database).keys.sorted() == Array(2..<10))
+            _ = try await store.restore("main", to: .bookmark(restored.previousBookmark))
+            #expect(try await rows(database) == [1: "before"])
         }
     }
 

@@ -112,6 +112,14 @@ import Testing
         #expect(!take("a", "1", 60))
     }
 
+    @Test func `keys that look alike and differ in bytes are two`() {
+        let limiter = RateLimiter(clock: VirtualClock())
+        for (key, namespace) in [("\u{e9}", "n"), ("e\u{301}", "n"), ("\u{e9}", "\u{e9}"), ("\u{e9}", "e\u{301}")] {
+            #expect(limiter.take(key, in: namespace, limit: 1, periodSeconds: 10).success)
+            #expect(!limiter.take(key, in: namespace, limit: 1, periodSeconds: 10).success)
+        }
+    }
+
     @Test func `forget what was quiet for longest when there is no more room`() {
         let limiter = RateLimiter(clock: clock, bytesMax: 64 << 10)
         _ = limiter.take("first", in: "", limit: 1, periodSeconds: 60)

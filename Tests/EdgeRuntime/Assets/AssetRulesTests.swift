@@ -71,6 +71,20 @@ import Testing
         #expect(answer == nil || answer?.status == 307 && header("location", answer) == "/admin/secret.txt")
     }
 
+    /// `é` as one character and as two look alike, and are two paths.
+    @Test func `a path that only looks like a file's doesn't get around the worker`() throws {
+        var rules = rules { $0.workerFirst = .paths(["/a%20b/%C3%A9*"]) }
+        #expect(rules.answerBeforeWorker(get("/a%20b/%C3%A9.txt")) == nil)
+        #expect(rules.answerBeforeWorker(get("/a%20b/e%CC%81.txt")) == nil)
+        #expect(rules.answer(get("/a%20b/e%CC%81.txt")).status == 404)
+        rules.manifest["/a b/e\u{301}.txt"] = Self.script
+        #expect(rules.answer(get("/a%20b/e%CC%81.txt")).body?.fileByteCount == 5000)
+        #expect(rules.answer(get("/a%20b/%C3%A9.txt")).body?.fileByteCount == 10)
+        rules.redirects = try AssetRedirects("/\u{e9} /one\n/e\u{301} /two\n")
+        #expect(header("location", rules.answer(get("/%C3%A9"))) == "/one")
+        #expect(header("location", rules.answer(get("/e%CC%81"))) == "/two")
+    }
+
     // MARK: Paths
 
     @Test(

@@ -43,7 +43,7 @@ import Testing
         }
         #expect(count == 2 && connection.totalChanges == 2 && connection.lastInsertRowID == 2)
         #expect(try connection.prepare(&script) == nil)
-        #expect(SQLiteScript("/* never closed").isAtEnd && SQLiteScript("\u{0}SELECT 1").isAtEnd)
+        #expect(SQLiteScript("/* never closed").isAtEnd && !SQLiteScript("\u{0}SELECT 1").isAtEnd)
     }
 
     @Test func `says what is wrong and where`() throws {

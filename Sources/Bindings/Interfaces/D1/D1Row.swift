@@ -42,8 +42,9 @@ public struct D1Row: Sendable, Hashable {
 /// The columns of a result, shared by its rows.
 final class D1Columns: Sendable {
     let names: [String]
-    /// Only where a search through the names would take longer than hashing one.
-    private let indices: [String: Int]?
+    /// Only where a search through the names would take longer than hashing one. By bytes: equal strings may differ in them,
+    /// and are two names to SQLite.
+    private let indices: [[UInt8]: Int]?
 
     init(_ names: [String]) {
         self.names = names
@@ -51,16 +52,16 @@ final class D1Columns: Sendable {
             indices = nil
             return
         }
-        indices = Dictionary(names.enumerated().map { ($1, $0) }, uniquingKeysWith: { _, last in last })
+        indices = Dictionary(names.enumerated().map { (Array($1.utf8), $0) }, uniquingKeysWith: { _, last in last })
     }
 
     func lastIndex(of name: String) -> Int? {
-        if let indices { return indices[name] }
-        return names.lastIndex(of: name)
+        if let indices { return indices[Array(name.utf8)] }
+        return names.lastIndex { $0.utf8.elementsEqual(name.utf8) }
     }
 
     var distinctNames: [String] {
-        var seen: Set<String> = []
-        return names.filter { seen.insert($0).inserted }
+        var seen: Set<[UInt8]> = []
+        return names.filter { seen.insert(Array($0.utf8)).inserted }
     }
 }

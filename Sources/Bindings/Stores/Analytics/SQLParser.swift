@@ -396,7 +396,9 @@ struct SQLParser {
             case .integer(let number): number
             default: nil
             }
-        guard let number, abs(number) <= 1_000_000_000 else { throw unexpected("a whole number such as '15'") }
+        guard let number, (-1_000_000_000...1_000_000_000).contains(number) else {
+            throw unexpected("a whole number such as '15'")
+        }
         place += 1
         return try make(.interval(SQLInterval(count: number, unit: try unit())), from: start, over: [])
     }

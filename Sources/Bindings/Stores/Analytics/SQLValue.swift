@@ -49,6 +49,31 @@ enum SQLValue: Hashable, Sendable {
     case interval(SQLInterval)
     case array([SQLValue])
 
+    /// Texts are their bytes here: an accent that is a character of its own makes another text.
+    static func == (left: SQLValue, right: SQLValue) -> Bool {
+        switch (left, right) {
+        case (.integer(let left), .integer(let right)), (.time(let left), .time(let right)),
+            (.date(let left), .date(let right)):
+            left == right
+        case (.double(let left), .double(let right)): left == right
+        case (.string(let left), .string(let right)): left.utf8.elementsEqual(right.utf8)
+        case (.interval(let left), .interval(let right)): left == right
+        case (.array(let left), .array(let right)): left == right
+        default: false
+        }
+    }
+
+    func hash(into hasher: inout Hasher) {
+        switch self {
+        case .integer(let number), .time(let number), .date(let number): hasher.combine(number)
+        case .double(let number): hasher.combine(number)
+        // SAFETY: the bytes are lent for the call, and hashed in it.
+        case .string(var text): text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+        case .interval(let interval): hasher.combine(interval)
+        case .array(let elements): hasher.combine(elements)
+        }
+    }
+
     var integer: Int64 {
         switch self {
         case .integer(let number), .time(let number): number
@@ -92,7 +117,7 @@ enum SQLValue: Hashable, Sendable {
     static func compare(_ left: SQLValue, _ right: SQLValue) -> Int {
         switch (left, right) {
         case (.string(let left), .string(let right)):
-            if left == right { return 0 }
+            if left.utf8.elementsEqual(right.utf8) { return 0 }
             return left.utf8.lexicographicallyPrecedes(right.utf8) ? -1 : 1
         case (.integer(let left), .integer(let right)), (.time(let left), .time(let right)),
             (.date(let left), .date(let right)):

@@ -236,13 +236,13 @@ final class D1Archive {
         switch point {
         case .time(let time):
             guard time <= surroundings.clock.wallTime() else {
-                throw D1Failure("Invalid timestamp: it is in the future")
+                throw D1Failure("Invalid timestamp: it is in the future", code: 7400)
             }
             guard time >= floor.time else { throw beforeWindow("timestamp") }
             return try state { $0.time <= time }
         case .bookmark(let text):
             guard let bookmark = D1Bookmark(text) else {
-                throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))")
+                throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))", code: 7400)
             }
             return try state(at: bookmark)
         }
@@ -258,7 +258,7 @@ final class D1Archive {
         {
             return State(commit: commit, segment: segment.number)
         }
-        throw D1Failure("Invalid bookmark: \(bookmark) is not of this database's history")
+        throw D1Failure("Invalid bookmark: \(bookmark) is not of this database's history", code: 7400)
     }
 
     /// The last state for which `matches` holds, as it does for all before.
@@ -282,7 +282,7 @@ final class D1Archive {
     }
 
     private func beforeWindow(_ what: String) -> D1Failure {
-        D1Failure("Invalid \(what): the history of this database begins at \(floor.bookmark)")
+        D1Failure("Invalid \(what): the history of this database begins at \(floor.bookmark)", code: 7400)
     }
 
     /// Makes `path` the database file of `state`, synchronized.

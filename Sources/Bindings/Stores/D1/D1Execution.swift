@@ -48,6 +48,16 @@ struct D1Execution {
                 guard try run(statement, take, into: &reply) else { return .needsWriter }
             }
             return .reply(reply)
+        case .each(let statements):
+            guard !statements.isEmpty else { throw .noStatement }
+            var reply = D1ReplyWriter()
+            for statement in statements {
+                guard statement.sql.utf8.count <= connection.limits.statementBytesMax else {
+                    throw .statementTooLong
+                }
+                guard try runEach(of: statement, into: &reply) else { return .needsWriter }
+            }
+            return .reply(reply)
         case .exec(let text):
             let start = connection.clock.now()
             let count = try runLines(text)
@@ -98,6 +108,26 @@ struct D1Execution {
             guard connection.role == .writer || statement.isForReaders else { return false }
             try runIgnoringRows(statement)
         }
+    }
+
+    /// Runs the statements of one text, each with a result of its own; the parameters are the last one's. `false` when that
+    /// needs the writer.
+    private mutating func runEach(
+        of request: D1Request.Statement, into reply: inout D1ReplyWriter
+    ) throws(D1Failure) -> Bool {
+        var script = SQLiteScript(request.sql)
+        guard !script.isAtEnd else { throw .noStatement }
+        while !script.isAtEnd {
+            let before = try State(connection)
+            guard let statement = try prepare(&script, persistent: false) else { return false }
+            var own = request
+            if !script.isAtEnd {
+                guard statement.sqlite.parameterCount == 0 else { throw .parametersBeforeLast }
+                own.parameters = []
+            }
+            guard try run(statement, own, .allRows, since: before, into: &reply) else { return false }
+        }
+        return true
     }
 
     /// Runs each line of an `exec`; returns how many held statements.

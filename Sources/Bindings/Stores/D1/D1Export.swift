@@ -40,14 +40,18 @@ struct D1Export: ~Copyable {
     private let mayContinue: () -> Bool
     private var piece: [UInt8] = []
     private(set) var byteCount = 0
+    /// What makes the indexes of full text whose content is another table's.
+    private var rebuilds: [String] = []
+    private let numbers: D1ExportNumbers
     private static let pieceBytes = 256 << 10
 
     /// - Parameter connection: In a snapshot, and trusted.
     init(
         _ connection: SQLiteConnection, to file: consuming D1File, _ options: D1DumpOptions,
         mayContinue: @escaping () -> Bool
-    ) {
+    ) throws {
         self.connection = connection
+        numbers = try D1ExportNumbers(connection)
         self.file = file
         self.options = options
         self.mayContinue = mayContinue
@@ -59,24 +63,33 @@ struct D1Export: ~Copyable {
         for name in options.tables where !tables.contains(where: { $0.name == name }) {
             throw D1Failure("no such table: \(D1Failure.shortened(name))")
         }
-        var rebuilds: [String] = []
+        var order = D1ExportOrder(connection, tables: tables.map(\.name))
         for table in tables {
-            if options.part != .data { try put(table.createStatement + ";\n") }
+            if options.part != .data {
+                try put(table.createStatement + SQLText.end(of: table.sql))
+                for index in try order.keyIndexes(of: table.name) { try put(index + SQLText.end(of: index)) }
+            }
             guard options.part != .schema else { continue }
-            let name = SQLText.quoted(identifier: table.name)
-            switch table.isVirtual ? try content(of: table) : .rows {
-            case .rows: try putRows(of: name, columns: try columns(of: table.name))
-            case .rowsWithID: try putRows(of: name, columns: ["rowid"] + (try columns(of: table.name)))
-            case .elsewhere: rebuilds.append("INSERT INTO \(name) (\(name)) VALUES('rebuild');\n")
-            case .none: break
+            for name in try order.tablesToFill(after: table.name) {
+                if let table = tables.first(where: { $0.name == name }) { try putContent(of: table) }
             }
         }
         if options.part != .schema { try putSequences() }
         for text in rebuilds { try put(text) }
-        if options.part != .data { try putRest() }
+        if options.part != .data { try putRest(without: order.writtenIndexes) }
         try file.write(piece[...], at: byteCount)
         byteCount += piece.count
         try file.synchronize()
+    }
+
+    private mutating func putContent(of table: Table) throws {
+        let name = SQLText.quoted(identifier: table.name)
+        switch table.isVirtual ? try content(of: table) : .rows {
+        case .rows: try putRows(of: name, columns: try columns(of: table.name))
+        case .rowsWithID: try putRows(of: name, columns: ["rowid"] + (try columns(of: table.name)))
+        case .elsewhere: rebuilds.append("INSERT INTO \(name) (\(name)) VALUES('rebuild');\n")
+        case .none: break
+        }
     }
 
     // MARK: Tables
@@ -143,19 +156,17 @@ struct D1Export: ~Copyable {
             piece += start
             for column in columns.indices {
                 if column > 0 { piece.append(UInt8(ascii: ",")) }
-                putValue(statement, column)
+                try putValue(statement, column)
             }
             try put(");\n")
         }
     }
 
-    private mutating func putValue(_ statement: SQLiteStatement, _ column: Int) {
+    private mutating func putValue(_ statement: SQLiteStatement, _ column: Int) throws {
         switch statement.columnKind(column) {
         case .null: piece += Array("NULL".utf8)
         case .integer: piece += Array(String(statement.integer(column)).utf8)
-        case .real:
-            let value = statement.real(column)
-            piece += Array((value.isInfinite ? (value < 0 ? "-9e999" : "9e999") : "\(value)").utf8)
+        case .real: piece += Array(try numbers.text(of: statement.real(column)).utf8)
         case .text: putText(statement.blob(column))
         case .blob: putBlob(statement.blob(column))
         }
@@ -211,20 +222,24 @@ struct D1Export: ~Copyable {
             let text = SQLText.quoted(text: name)
             if !options.tables.isEmpty { try put("DELETE FROM sqlite_sequence WHERE name = \(text);\n") }
             piece += Array("INSERT INTO \"sqlite_sequence\" (\"name\",\"seq\") VALUES(\(text),".utf8)
-            putValue(statement, 1)
+            try putValue(statement, 1)
             try put(");\n")
         }
     }
 
-    /// Indexes, triggers, views.
-    private mutating func putRest() throws {
-        for kind in ["index", "trigger", "view"] {
+    /// Indexes, triggers, views; at last the triggers that stand on a view, which must be there before.
+    private mutating func putRest(without written: Set<String>) throws {
+        let isOnView = "tbl_name COLLATE NOCASE IN (SELECT name FROM sqlite_schema WHERE type = 'view')"
+        for condition in [
+            "type = 'index'", "type = 'trigger' AND NOT \(isOnView)", "type = 'view'", "type = 'trigger' AND \(isOnView)",
+        ] {
             let statement = try connection.prepare(
-                "SELECT sql, tbl_name FROM sqlite_schema WHERE type = ? AND sql IS NOT NULL ORDER BY rowid")
-            try statement.bind(kind, at: 1)
+                "SELECT sql, tbl_name, name FROM sqlite_schema WHERE \(condition) AND sql IS NOT NULL ORDER BY rowid")
             while try statement.step() {
-                guard let sql = statement.text(0), let table = statement.text(1), isWanted(table) else { continue }
-                try put(sql + ";\n")
+                guard let sql = statement.text(0), let table = statement.text(1), isWanted(table),
+                    statement.text(2).map({ !written.contains($0) }) ?? true
+                else { continue }
+                try put(sql + SQLText.end(of: sql))
             }
         }
     }
@@ -255,12 +270,7 @@ extension D1Export.Table {
     }
 
     /// What makes it: `fts5`.
-    fileprivate var module: String {
-        // The library keeps the statement as it was written, but begins it anew: CREATE VIRTUAL TABLE name USING module.
-        let words = sql.lowercased().split { $0 == " " || $0 == "\n" || $0 == "\t" || $0 == "(" || $0 == "\r" }
-        guard let using = words.lastIndex(of: "using"), using + 1 < words.count else { return "" }
-        return String(words[using + 1])
-    }
+    fileprivate var module: String { SQLText.module(of: sql) }
 
     fileprivate var isContentless: Bool {
         [",content=''", ",content=\"\"", "(content=''", "(content=\"\""].contains { compact.contains($0) }

@@ -13,8 +13,16 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
         case text(Int)
     }
 
-    package init(_ text: String) { self.text = text }
+    /// What REST calls it: 7400 for what the caller asked for and can't be, 7500 for SQL and all else.
+    package let code: Int
+
+    package init(_ text: String, code: Int = 7500) {
+        self.text = text
+        self.code = code
+    }
+
     package init(_ error: SQLiteError) {
+        code = 7500
         text =
             error.message.utf8.count <= D1Limits.echoedBytesMax
             ? error.description

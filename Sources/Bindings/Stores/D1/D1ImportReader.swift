@@ -9,6 +9,8 @@ struct D1ImportReader: ~Copyable {
     private let statementBytesMax: Int
     private var offset = 0
     private var buffer: [UInt8] = []
+    /// What of `buffer` has been taken.
+    private var start = 0
     private var isAtEnd = false
     private static let pieceBytes = 256 << 10
 
@@ -25,36 +27,38 @@ struct D1ImportReader: ~Copyable {
     ]
 
     /// The next statement with its semicolon, or what is left without one; `nil` at the end.
-    mutating func next() throws -> String? {
+    mutating func next() throws -> [UInt8]? {
         var state = 0
-        var place = 0
+        var length = 0
         while true {
-            if place >= buffer.count {
+            if start + length >= buffer.count {
                 if try readMore() { continue }
-                guard !buffer.isEmpty else { return nil }
-                return take(buffer.count)
+                guard start < buffer.count else { return nil }
+                return take(buffer.count - start)
             }
-            guard let (token, end) = token(at: place) else {
+            guard let (token, end) = token(at: start + length) else {
                 // It may go on in what wasn't read yet.
                 _ = try readMore()
                 continue
             }
-            place = end
+            length = end - start
             state = Int(Self.transitions[state][token.rawValue])
-            if state == 1, token == .semicolon { return take(place) }
-            guard place <= statementBytesMax else { throw D1Failure.statementTooLong }
+            if state == 1, token == .semicolon { return take(length) }
+            guard length <= statementBytesMax else { throw D1Failure.statementTooLong }
         }
     }
 
-    private mutating func take(_ count: Int) -> String {
-        let text = String(decoding: buffer[..<count], as: UTF8.self)
-        buffer.removeFirst(count)
-        return text
+    private mutating func take(_ count: Int) -> [UInt8] {
+        defer { start += count }
+        return Array(buffer[start..<(start + count)])
     }
 
     /// Twice as much each time, so that a long token isn't looked at over and over.
     private mutating func readMore() throws -> Bool {
         guard !isAtEnd else { return false }
+        // What was taken goes now, not with each statement: that would move all that is behind each.
+        buffer.removeFirst(start)
+        start = 0
         guard buffer.count <= 2 * statementBytesMax else { throw D1Failure.statementTooLong }
         var piece: [UInt8] = []
         try file.read(&piece, count: max(Self.pieceBytes, buffer.count), at: offset)

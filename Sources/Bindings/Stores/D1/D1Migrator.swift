@@ -151,7 +151,7 @@ package struct D1Migrator: Sendable {
         }
         guard !pending.isEmpty else { return report }
         report.bookmark = try await store.bookmark(of: database)
-        var texts: [String] = []
+        var texts: [[String]] = []
         for migration in pending {
             let (text, stripped) = SQLText.withoutTransaction(migration.text)
             if stripped {
@@ -159,7 +159,7 @@ package struct D1Migrator: Sendable {
                     "\(migration.name): BEGIN TRANSACTION and COMMIT were left out: "
                         + "migrations run in a transaction already")
             }
-            texts.append(text + "\n" + record(migration))
+            texts.append([text, record(migration)])
         }
         switch scope {
         case .each: report.items = await applyEach(pending, texts)
@@ -215,7 +215,7 @@ package struct D1Migrator: Sendable {
         guard !due.isEmpty else { return report }
         report.bookmark = try await store.bookmark(of: database)
         let texts = due.map { migration in
-            SQLText.withoutTransaction(migration.down ?? "").text + "\n" + unrecord(migration)
+            [SQLText.withoutTransaction(migration.down ?? "").text, unrecord(migration)]
         }
         report.items = await applyEach(due, texts).map { item in
             item.outcome == .applied ? .init(name: item.name, outcome: .reverted) : item
@@ -225,18 +225,20 @@ package struct D1Migrator: Sendable {
 
     private func unrecord(_ migration: D1Migration) -> String {
         [table, digestTable].map { table in
-            ";DELETE FROM \(SQLText.quoted(identifier: table)) WHERE name = \(SQLText.quoted(text: migration.name))"
-        }.joined() + ";"
+            "DELETE FROM \(SQLText.quoted(identifier: table)) WHERE name = \(SQLText.quoted(text: migration.name))"
+        }.joined(separator: ";")
     }
 
-    private func applyEach(_ pending: [D1Migration], _ texts: [String]) async -> [D1MigrationReport.Item] {
+    /// - Parameter texts: Of each migration, the file and what goes with it into the tables: apart, so that nothing in the file,
+    ///   such as a comment without an end, can hide that.
+    private func applyEach(_ pending: [D1Migration], _ texts: [[String]]) async -> [D1MigrationReport.Item] {
         var items: [D1MigrationReport.Item] = []
         var hasFailed = false
-        for (migration, text) in zip(pending, texts) {
+        for (migration, pair) in zip(pending, texts) {
             var outcome = D1MigrationReport.Outcome.skipped
             if !hasFailed {
                 do {
-                    try await store.runScript([text], on: database)
+                    try await store.runScript(pair, on: database)
                     outcome = .applied
                 } catch {
                     hasFailed = true
@@ -248,12 +250,12 @@ package struct D1Migrator: Sendable {
         return items
     }
 
-    private func applyAll(_ pending: [D1Migration], _ texts: [String]) async -> [D1MigrationReport.Item] {
+    private func applyAll(_ pending: [D1Migration], _ texts: [[String]]) async -> [D1MigrationReport.Item] {
         do {
-            try await store.runScript(texts, on: database)
+            try await store.runScript(texts.flatMap { $0 }, on: database)
             return pending.map { .init(name: $0.name, outcome: .applied) }
         } catch {
-            let culprit = if case .text(let index)? = error.part { index } else { pending.count - 1 }
+            let culprit = if case .text(let index)? = error.part { index / 2 } else { pending.count - 1 }
             return pending.enumerated().map { index, migration in
                 .init(name: migration.name, outcome: index == culprit ? .failed(error.text) : .skipped)
             }
@@ -300,8 +302,7 @@ package struct D1Migrator: Sendable {
     }
 
     private func record(_ migration: D1Migration) -> String {
-        // The semicolon ends a last statement that has none of its own.
-        ";INSERT INTO \(SQLText.quoted(identifier: table)) (name) values (\(SQLText.quoted(text: migration.name)));"
+        "INSERT INTO \(SQLText.quoted(identifier: table)) (name) values (\(SQLText.quoted(text: migration.name)));"
             + recordDigest(migration)
     }
 

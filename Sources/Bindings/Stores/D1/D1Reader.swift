@@ -53,7 +53,7 @@ final class D1Reader {
             if case .atLeast(let bookmark)? = call.session,
                 !bookmark.isSamePlace(as: position.bookmark), bookmark > position.bookmark
             {
-                return keep(.failure(D1Failure("Invalid bookmark: \(bookmark) is in the future")), for: call)
+                return keep(.failure(D1Failure("Invalid bookmark: \(bookmark) is in the future", code: 7400)), for: call)
             }
             var execution = D1Execution(
                 connection, answers: surroundings.answers, size: position.byteCount, lastRowID: position.lastRowID)
@@ -133,6 +133,7 @@ final class D1Reader {
 extension D1Work {
     /// Whether its statements have to see one state.
     var hasSeveralStatements: Bool {
+        if case .each = self { return true }
         guard case .query(let statements, _) = self else { return false }
         return statements.count != 1 || statements[0].sql.utf8.contains(UInt8(ascii: ";"))
     }

@@ -14,6 +14,10 @@ package protocol D1Store: Sendable {
     /// have happened.
     func run(_ request: D1Request, on database: String) async throws(D1Failure) -> D1Answer
 
+    /// Runs all statements of all texts as one transaction and gives the result of each, in order. Of a text with several
+    /// statements, only the last may have parameters.
+    func runEach(_ statements: [D1Request.Statement], on database: String) async throws(D1Failure) -> D1Answer
+
     /// Runs SQL texts of any length as one transaction, ignoring rows: migrations, imports.
     ///
     /// - Throws: with `part` naming the text at fault; nothing of any text is kept then.
@@ -52,6 +56,9 @@ package protocol D1Store: Sendable {
     ///
     /// - Throws: with the number of the statement at fault.
     func importFile(_ path: String, into database: String) async throws(D1Failure) -> D1Imported
+
+    /// The largest file of an import.
+    var importBytesMax: Int { get }
 
     /// Looks for what is wrong with a database and its history, in sentences; none when all is well. Writers wait while the
     /// history is compared with the database.

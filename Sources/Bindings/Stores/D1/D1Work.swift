@@ -6,6 +6,8 @@ internal import System
 /// What an engine is asked to do in one transaction.
 enum D1Work: Sendable {
     case query([D1Request.Statement], D1Request.Take)
+    /// As `query`, but each statement of each text gives a result.
+    case each([D1Request.Statement])
     case exec(String)
     case script([String])
     /// Nothing: its answer is the bookmark.
@@ -16,7 +18,7 @@ enum D1Work: Sendable {
     /// What it holds in memory while it waits.
     var byteCount: Int {
         switch self {
-        case .query(let statements, _):
+        case .query(let statements, _), .each(let statements):
             statements.reduce(64) { sum, statement in
                 statement.parameters.reduce(sum + statement.sql.utf8.count + 48) { $0 + $1.byteCount }
             }
@@ -30,7 +32,7 @@ enum D1Work: Sendable {
     /// own judgement of the prepared statement.
     var looksReadOnly: Bool {
         switch self {
-        case .query(let statements, _): statements.allSatisfy { Self.looksReadOnly($0.sql) }
+        case .query(let statements, _), .each(let statements): statements.allSatisfy { Self.looksReadOnly($0.sql) }
         case .bookmark: true
         case .exec, .script, .job: false
         }
@@ -112,7 +114,9 @@ enum D1SessionDemand: Sendable, Equatable {
         switch text {
         case "first-primary", "first-unconstrained": self = .any
         default:
-            guard let bookmark = D1Bookmark(text) else { throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))") }
+            guard let bookmark = D1Bookmark(text) else {
+                throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))", code: 7400)
+            }
             self = .atLeast(bookmark)
         }
     }

@@ -1,3 +1,4 @@
+package import Interfaces
 internal import SQLite
 internal import System
 
@@ -7,6 +8,8 @@ package struct D1Imported: Sendable, Equatable {
     package let previousBookmark: String
     package let bookmark: String
     package let statementCount: Int
+    /// What it did; rows read and written aren't counted.
+    package let meta: D1Meta
 }
 
 extension D1Writer {
@@ -14,7 +17,8 @@ extension D1Writer {
     func importFile(_ path: String) throws -> D1Imported {
         guard let file = try D1File.openToRead(path) else { throw D1Failure("\(path): no such file") }
         guard file.byteCount <= surroundings.limits.importBytesMax else { throw D1Failure.exceededSize }
-        let previous = position.bookmark
+        let previous = position
+        let (start, changesBefore) = (surroundings.clock.now(), connection.sqlite.totalChanges)
         var reader = D1ImportReader(file, statementBytesMax: surroundings.limits.importStatementBytesMax)
         connection.sqlite.setLimit(.statementBytes, Int32(surroundings.limits.importStatementBytesMax))
         defer { connection.sqlite.setLimit(.statementBytes, Int32(surroundings.limits.statementBytesMax)) }
@@ -41,16 +45,25 @@ extension D1Writer {
         }
         connection.knownSize = nil
         advancePosition()
+        var meta = D1Meta()
+        meta.changes = connection.sqlite.totalChanges - changesBefore
+        meta.lastRowID = position.lastRowID
+        meta.sizeAfter = position.byteCount
+        meta.changedDB =
+            meta.changes != 0 || position.lastRowID != previous.lastRowID || position.byteCount != previous.byteCount
+        meta.duration = Double((surroundings.clock.now() - start).wholeNanoseconds) / 1_000_000
+        meta.servedByRegion = surroundings.region
         checkpointWhenDue()
         return D1Imported(
-            previousBookmark: previous.description, bookmark: position.bookmark.description, statementCount: count)
+            previousBookmark: previous.bookmark.description, bookmark: position.bookmark.description, statementCount: count,
+            meta: meta)
     }
 
     private func runAll(_ reader: inout D1ImportReader, _ count: inout Int) throws {
         // One pair around all is what tools write.
         var hasBegun = false
         while let text = try reader.next() {
-            var script = SQLiteScript(text)
+            var script = SQLiteScript(bytes: text)
             guard !script.isAtEnd else { continue }
             if !hasBegun, script.nextKeyword == "BEGIN" {
                 hasBegun = true
@@ -61,6 +74,8 @@ extension D1Writer {
             guard statement.sqlite.parameterCount == 0 else { throw D1Failure.bindingCount }
             connection.knownSize = nil
             while try statement.sqlite.step() {}
+            // What was cut must be one statement: nothing of a file is left out.
+            guard script.isAtEnd else { throw D1Failure("there is more behind the statement's end") }
             // SQLite took all of it back.
             guard !connection.sqlite.isAutocommit else { throw D1Failure.closed }
             count += 1

@@ -6,6 +6,7 @@ extension D1Writer {
     /// What can be had, and the state at `point` (`nil`: now).
     func timeTravelInfo(_ point: D1PointInTime?) throws -> D1TimeTravelInfo {
         let archive = try upToDateArchive()
+        if let point { try checkNotAhead(point) }
         let state = try archive.state(at: point ?? .bookmark(position.bookmark.description))
         return D1TimeTravelInfo(
             bookmark: point == nil ? position.bookmark.description : state.commit.bookmark.description,
@@ -17,6 +18,7 @@ extension D1Writer {
     /// process that ends in the middle has changed nothing. What runs is cancelled.
     func restore(_ point: D1PointInTime) throws -> D1Restored {
         let archive = try upToDateArchive()
+        try checkNotAhead(point)
         let previous = position.bookmark
         let image = archive.restorePath
         defer { removeImage(image) }
@@ -47,6 +49,7 @@ extension D1Writer {
     func branch(at point: D1PointInTime?, to path: String) throws {
         guard let point else { return try copy(to: path) }
         let archive = try upToDateArchive()
+        try checkNotAhead(point)
         try archive.build(try archive.state(at: point), at: path)
     }
 
@@ -85,6 +88,14 @@ extension D1Writer {
 
     private func removeImage(_ path: String) {
         for suffix in ["", "-wal", "-shm"] { try? FileSystem.remove(path + suffix, surroundings.faults) }
+    }
+
+    /// A bookmark of an empty log has no digest that tells it from one that somebody made up.
+    private func checkNotAhead(_ point: D1PointInTime) throws(D1Failure) {
+        guard case .bookmark(let text) = point, let bookmark = D1Bookmark(text), bookmark.digest == D1Bookmark.zeroDigest,
+            isAhead(bookmark)
+        else { return }
+        throw D1Failure("Invalid bookmark: \(bookmark) is in the future", code: 7400)
     }
 
     private func upToDateArchive() throws -> D1Archive {

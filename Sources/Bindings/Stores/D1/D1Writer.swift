@@ -163,7 +163,7 @@ final class D1Writer {
     ///   rolled back as a whole.
     private func run(_ call: D1Call, isAlone: Bool) -> Result<Reply, D1Failure> {
         if case .atLeast(let bookmark)? = call.session, isAhead(bookmark) {
-            return .failure(D1Failure("Invalid bookmark: \(bookmark) is in the future"))
+            return .failure(D1Failure("Invalid bookmark: \(bookmark) is in the future", code: 7400))
         }
         let isScript = if case .script = call.work { true } else { false }
         connection.beginCall(
@@ -282,7 +282,7 @@ final class D1Writer {
         return log?.digest(ofFrame: frame, pageByteCount: connection.pageByteCount) ?? D1Bookmark.zeroDigest
     }
 
-    private func isAhead(_ bookmark: D1Bookmark) -> Bool {
+    func isAhead(_ bookmark: D1Bookmark) -> Bool {
         !bookmark.isSamePlace(as: position.bookmark) && bookmark > position.bookmark
     }
 

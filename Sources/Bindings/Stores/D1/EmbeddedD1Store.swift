@@ -87,6 +87,10 @@ package final class EmbeddedD1Store: D1Store {
         return try await engine(for: database).run(work, session: session)
     }
 
+    package func runEach(_ statements: [D1Request.Statement], on database: String) async throws(D1Failure) -> D1Answer {
+        try await engine(for: database).run(.each(statements), session: nil)
+    }
+
     package func runScript(_ texts: [String], on database: String) async throws(D1Failure) {
         _ = try await engine(for: database).run(.script(texts), session: nil)
     }
@@ -113,7 +117,13 @@ package final class EmbeddedD1Store: D1Store {
             return true
         }
         guard mayRestore else { throw .tooManyRestores }
-        return try await engine.perform { try $0.restore(point) }
+        do throws(D1Failure) { return try await engine.perform { try $0.restore(point) } } catch {
+            // One that was refused restored nothing.
+            state.withLock { state in
+                if let index = state.restores[database]?.firstIndex(of: now) { state.restores[database]?.remove(at: index) }
+            }
+            throw error
+        }
     }
 
     package func branch(
@@ -146,7 +156,7 @@ package final class EmbeddedD1Store: D1Store {
         let temporary = path + ".new"
         do throws(D1Failure) {
             let exported = try await engine(for: database).read { [faults] connection, bookmark, mayContinue in
-                var export = D1Export(
+                var export = try D1Export(
                     connection, to: try D1File.openToWrite(temporary, .empty, faults), options, mayContinue: mayContinue)
                 try export.run()
                 return D1Exported(bookmark: bookmark.description, byteCount: export.byteCount)
@@ -162,6 +172,8 @@ package final class EmbeddedD1Store: D1Store {
     package func importFile(_ path: String, into database: String) async throws(D1Failure) -> D1Imported {
         try await engine(for: database).perform { try $0.importFile(path) }
     }
+
+    package var importBytesMax: Int { limits.importBytesMax }
 
     package func verify(_ database: String) async throws(D1Failure) -> [String] {
         let engine = try engine(for: database)
@@ -208,7 +220,10 @@ package final class EmbeddedD1Store: D1Store {
         // Also one that isn't open: calls that come meanwhile must find a closed engine, not open the files.
         let engine = try engine(for: database)
         await engine.close()
-        defer { forget(engine, database) }
+        defer {
+            forget(engine, database)
+            state.withLock { $0.restores[database] = nil }
+        }
         do {
             // The database is gone once its main file durably is: SQLite removes a log that stands beside no
             // database. The other way round, an interruption would leave a file without its newest pages.

@@ -3,6 +3,51 @@ enum SQLText {
     static func quoted(identifier: String) -> String { "\"\(doubled(UInt8(ascii: "\""), in: identifier))\"" }
     static func quoted(text: String) -> String { "'\(doubled(UInt8(ascii: "'"), in: text))'" }
 
+    /// What ends a statement of a schema that may end in a comment.
+    static func end(of sql: String) -> String {
+        let bytes = Array(sql.utf8)
+        var index = 0
+        while index < bytes.count {
+            let last = skip(bytes, index)
+            if last == bytes.count, bytes[index] == UInt8(ascii: "-") { return "\n;\n" }
+            if last == bytes.count, bytes[index] == UInt8(ascii: "/") { return "*/;\n" }
+            index = last + 1
+        }
+        return ";\n"
+    }
+
+    /// The module of `CREATE VIRTUAL TABLE name USING module`, in small letters; empty when that isn't one.
+    static func module(of sql: String) -> String {
+        let bytes = Array(sql.utf8)
+        var isBehindUsing = false
+        var index = 0
+        while index < bytes.count {
+            let start = index
+            let last = skip(bytes, start)
+            index = last + 1
+            let isComment = last > start && (bytes[start] == UInt8(ascii: "-") || bytes[start] == UInt8(ascii: "/"))
+            if isComment || bytes[start] <= 0x20 { continue }
+            if last > start {
+                // In quotes: a name.
+                if isBehindUsing { return folded(bytes[(start + 1)..<min(last, bytes.count)]) }
+                continue
+            }
+            while index < bytes.count, isPartOfWord(bytes[index]) { index += 1 }
+            let word = folded(bytes[start..<index])
+            if isBehindUsing { return word }
+            isBehindUsing = word == "using"
+        }
+        return ""
+    }
+
+    private static func isPartOfWord(_ byte: UInt8) -> Bool {
+        (0x61...0x7a).contains(byte | 0x20) || (0x30...0x39).contains(byte) || byte == UInt8(ascii: "_") || byte >= 0x80
+    }
+
+    private static func folded(_ bytes: ArraySlice<UInt8>) -> String {
+        String(decoding: bytes.map { (65...90).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+    }
+
     /// The text without one `BEGIN TRANSACTION` and one `COMMIT` that stand as statements of their own, as
     /// dumps have them.
     static func withoutTransaction(_ text: String) -> (text: String, stripped: Bool) {

@@ -8,6 +8,20 @@ package final class RateLimiter: Sendable {
         var namespace: String
         var name: String
         var periodSeconds: Int
+
+        // By bytes: equal strings may differ in them, and are two keys.
+        static func == (left: Key, right: Key) -> Bool {
+            left.name.utf8.elementsEqual(right.name.utf8) && left.namespace.utf8.elementsEqual(right.namespace.utf8)
+                && left.periodSeconds == right.periodSeconds
+        }
+
+        func hash(into hasher: inout Hasher) {
+            var key = self
+            // SAFETY: the bytes are lent for each call, and hashed in it.
+            key.name.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+            key.namespace.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+            hasher.combine(periodSeconds)
+        }
     }
     private struct State {
         var windows = LRUTable<Key, SlidingWindow>()

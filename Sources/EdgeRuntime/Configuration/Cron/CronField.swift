@@ -82,14 +82,18 @@ extension CronExpression.DaysOfMonth {
         for part in CronField.parts(text) {
             let upper = part.uppercased()
             if upper.hasPrefix("L") {
-                specials.append(try Self.last(upper, part))
+                add(try Self.last(upper, part))
             } else if upper.hasSuffix("W") {
-                specials.append(
-                    .nearestWeekday(try CronField.dayOfMonth.value(String(upper.dropLast()), in: part)))
+                add(.nearestWeekday(try CronField.dayOfMonth.value(String(upper.dropLast()), in: part)))
             } else {
                 days |= try CronField.dayOfMonth.part(part)
             }
         }
+    }
+
+    /// Each once: a list may be long, but there aren't many different ones.
+    private mutating func add(_ special: Special) {
+        if !specials.contains(special) { specials.append(special) }
     }
 
     /// `L`, `L-3`, `LW`, `L-3W`
@@ -124,7 +128,8 @@ extension CronExpression.DaysOfWeek {
                 guard let ordinal = CronField.number(halves[1]), (1...5).contains(ordinal) else {
                     throw field.failure(part)
                 }
-                ordinals.append(Ordinal(day: day, ordinal: ordinal))
+                let found = Ordinal(day: day, ordinal: ordinal)
+                if !ordinals.contains(found) { ordinals.append(found) }
             } else {
                 days |= try field.part(part)
             }

@@ -6,15 +6,19 @@ package struct SQLiteScript: Sendable {
     let bytes: [UInt8]
     var offset = 0
 
-    package init(_ text: String) {
+    package init(_ text: String) { self.init(bytes: text.utf8) }
+
+    /// Of text that may not be UTF-8: literals are taken as they are.
+    package init(bytes text: some Collection<UInt8>) {
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count + 1)
-        bytes.append(contentsOf: text.utf8)
+        bytes.reserveCapacity(text.count + 1)
+        bytes.append(contentsOf: text)
         bytes.append(0)
         self.bytes = bytes
     }
 
-    /// Whether nothing but space, comments and semicolons is left.
+    /// Whether nothing but space, comments and semicolons is left. What stands behind a NUL is something: SQLite doesn't
+    /// read it, and finds no statement.
     package var isAtEnd: Bool { Self.skipBlank(bytes, from: offset) >= bytes.count - 1 }
 
     /// The first word of what comes next, in upper case; empty when no word does.
@@ -47,7 +51,6 @@ package struct SQLiteScript: Sendable {
                     }
                     index += 1
                 }
-            case 0: return bytes.count - 1  // SQLite stops at a NUL.
             default: return index
             }
         }
