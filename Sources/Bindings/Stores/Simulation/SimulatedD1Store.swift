@@ -68,6 +68,10 @@ final class SimulatedD1Store: D1Store {
 
     // MARK: What only the primary does
 
+    func runEach(_ statements: [D1Request.Statement], on database: String) async throws(D1Failure) -> D1Answer {
+        try await inner.runEach(statements, on: database)
+    }
+    var importBytesMax: Int { inner.importBytesMax }
     func runScript(_ texts: [String], on database: String) async throws(D1Failure) {
         try await inner.runScript(texts, on: database)
     }

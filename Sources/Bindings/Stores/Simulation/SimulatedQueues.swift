@@ -1,5 +1,6 @@
 internal import Interfaces
 internal import StoresQueues
+internal import System
 
 /// A queue store that passes on what it doesn't do otherwise.
 protocol QueueStoreWrapper: QueueStore {
@@ -10,12 +11,38 @@ extension QueueStoreWrapper {
     func openQueue(_ name: String, settings: QueueSettings?) async throws(QueueError) {
         try await inner.openQueue(name, settings: settings)
     }
+    func configureQueue(_ name: String, _ change: QueueSettingsChange) async throws(QueueError) -> QueueRecord {
+        try await inner.configureQueue(name, change)
+    }
+    func createQueue(_ name: String, settings: QueueSettings) async throws(QueueError) -> QueueRecord {
+        try await inner.createQueue(name, settings: settings)
+    }
+    func updateQueue(_ name: String, _ change: QueueSettingsChange) async throws(QueueError) -> QueueRecord {
+        try await inner.updateQueue(name, change)
+    }
     func deleteQueue(_ name: String) async throws(QueueError) { try await inner.deleteQueue(name) }
     func settings(of queue: String) throws(QueueError) -> QueueSettings { try inner.settings(of: queue) }
+    func queue(_ name: String) throws(QueueError) -> QueueRecord { try inner.queue(name) }
+    func queue(withID id: String) throws(QueueError) -> QueueRecord? { try inner.queue(withID: id) }
+    func queues() throws(QueueError) -> [QueueRecord] { try inner.queues() }
+    func consumer(of queue: String) throws(QueueError) -> QueueConsumerRecord? { try inner.consumer(of: queue) }
+    func addConsumer(
+        _ draft: QueueConsumerDraft, to queue: String
+    ) async throws(QueueError) -> QueueConsumerRecord { try await inner.addConsumer(draft, to: queue) }
+    func updateConsumer(
+        _ id: String, of queue: String, _ draft: QueueConsumerDraft
+    ) async throws(QueueError) -> QueueConsumerRecord? { try await inner.updateConsumer(id, of: queue, draft) }
+    func removeConsumer(_ id: String, of queue: String) async throws(QueueError) -> Bool {
+        try await inner.removeConsumer(id, of: queue)
+    }
+    func setReleaseConsumers(_ drafts: [String: QueueConsumerDraft]) async throws(QueueError) {
+        try await inner.setReleaseConsumers(drafts)
+    }
     func send(
-        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, to queue: String
+        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, from source: QueueMessageSource,
+        to queue: String
     ) async throws(QueueError) -> QueueMetrics {
-        try await inner.send(messages, form: form, to: queue)
+        try await inner.send(messages, form: form, from: source, to: queue)
     }
     func metrics(of queue: String) throws(QueueError) -> QueueMetrics { try inner.metrics(of: queue) }
     func readiness(of queue: String, countMax: Int) throws(QueueError) -> QueueReadiness {
@@ -31,8 +58,31 @@ extension QueueStoreWrapper {
         try await inner.settle(lease, decisions, consumer: consumer)
     }
     func release(_ lease: QueueLease) async throws(QueueError) { try await inner.release(lease) }
-    func purge(_ queue: String) async throws(QueueError) { try await inner.purge(queue) }
+    func pull(
+        from queue: String, batchSize: Int?, visibilityTimeout: Duration?
+    ) async throws(QueueError) -> QueuePull {
+        try await inner.pull(from: queue, batchSize: batchSize, visibilityTimeout: visibilityTimeout)
+    }
+    func settle(
+        pulled queue: String, acknowledge: [String], retry: [QueuePullRetry]
+    ) async throws(QueueError) -> QueuePullSettlement {
+        try await inner.settle(pulled: queue, acknowledge: acknowledge, retry: retry)
+    }
+    func peek(into queue: String, batchSize: Int?) throws(QueueError) -> [QueuePeekedMessage] {
+        try inner.peek(into: queue, batchSize: batchSize)
+    }
+    func purge(_ queue: String) async throws(QueueError) -> QueuePurge { try await inner.purge(queue) }
+    func purge(_ queue: String, references: [String]) async throws(QueueError) -> [String] {
+        try await inner.purge(queue, references: references)
+    }
+    func purgeStatus(of queue: String) throws(QueueError) -> QueuePurge? { try inner.purgeStatus(of: queue) }
+    func replay(_ queue: String, from time: UnixTime) async throws(QueueError) -> Int {
+        try await inner.replay(queue, from: time)
+    }
+    func history(of queue: String) throws(QueueError) -> QueueHistory { try inner.history(of: queue) }
+    func verify() async throws(QueueError) -> [String] { try await inner.verify() }
     func onReady(_ notify: @escaping @Sendable (_ queue: String) -> Void) { inner.onReady(notify) }
+    func onConsumerChange(_ notify: @escaping @Sendable () -> Void) { inner.onConsumerChange(notify) }
 }
 
 /// Some sends are slow, and some messages are ready a little later than they would be: what is sent after them overtakes
@@ -53,7 +103,8 @@ final class SimulatedQueueProducer: QueueStoreWrapper {
     }
 
     func send(
-        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, to queue: String
+        _ messages: [QueueSendMessage.Item], form: QueueLimits.Form, from source: QueueMessageSource,
+        to queue: String
     ) async throws(QueueError) -> QueueMetrics {
         var call = schedule.next(.queueSend)
         do throws(CancellationError) { try await schedule.delay(&call) } catch { throw .overloaded }
@@ -72,7 +123,7 @@ final class SimulatedQueueProducer: QueueStoreWrapper {
                 schedule.note(message, "makes a message late", [("queue", queue), ("seconds", "\(late - delay)")])
             }
         }
-        return try await inner.send(messages, form: form, to: queue)
+        return try await inner.send(messages, form: form, from: source, to: queue)
     }
 }
 

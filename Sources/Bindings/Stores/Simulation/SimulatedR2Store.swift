@@ -85,6 +85,24 @@ final class SimulatedR2Store: R2Store {
         }
     }
 
+    func listUploads(_ request: R2ListUploadsMessage, in bucket: String) async throws(R2Failure) -> R2Uploads {
+        try await meet(.r2List, writes: false) { () throws(R2Failure) in
+            try await inner.listUploads(request, in: bucket)
+        }
+    }
+
+    func listParts(_ request: R2ListPartsMessage, in bucket: String) async throws(R2Failure) -> R2Parts {
+        try await meet(.r2List, writes: false) { () throws(R2Failure) in try await inner.listParts(request, in: bucket) }
+    }
+
+    func copy(
+        _ request: R2CopyMessage, from sourceBucket: String, to bucket: String
+    ) async throws(R2Failure) -> R2Object {
+        try await meet(.r2Put, writes: true) { () throws(R2Failure) in
+            try await inner.copy(request, from: sourceBucket, to: bucket)
+        }
+    }
+
     func abortMultipart(_ request: R2AbortMultipartMessage, in bucket: String) async throws(R2Failure) {
         try await meet(.r2Multipart, writes: true) { () throws(R2Failure) in
             try await inner.abortMultipart(request, in: bucket)

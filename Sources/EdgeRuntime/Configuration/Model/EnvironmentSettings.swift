@@ -144,7 +144,7 @@ package struct Hook: Equatable, Sendable {
 }
 
 /// What the stores of a tenant are opened with.
-package struct StoreSettings: Equatable, Sendable {
+package struct StoreSettings: Sendable {
     /// How far back databases can go; zero keeps no history.
     package var timeTravel: Duration = .zero
     package var kv = KVSettings()
