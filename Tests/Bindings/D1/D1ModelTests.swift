@@ -36,7 +36,7 @@ import Testing
 
     @Test(arguments: 1...6)
     func `what was acknowledged is there, and nothing else`(_ number: UInt64) async throws {
-        let seed = ProcessInfo.processInfo.environment["EDGE_SEED"].flatMap { UInt64($0) } ?? .random(in: 0...(.max))
+        let seed = ProcessInfo.processInfo.environment["EDGE_SEED"].flatMap { UInt64($0) } ?? 20_261_121
         var generator = SeededGenerator(seed: seed &+ number)
         let mayFail = Shared(false)
         let dice = Shared(SeededGenerator(seed: seed &+ number &+ 100))

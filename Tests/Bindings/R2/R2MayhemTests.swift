@@ -17,7 +17,7 @@ import Testing
     static func content(_ seed: UInt64) -> [UInt8] { pattern(Int(seed % 3 == 0 ? 100 : 700 + seed % 1000), seed: seed) }
 
     @Test func `nothing is lost, mixed or leaked`() async throws {
-        let seed = ProcessInfo.processInfo.environment["EDGE_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 1...1_000_000)
+        let seed = ProcessInfo.processInfo.environment["EDGE_SEED"].flatMap { UInt64($0) } ?? 20_261_121
         var generator = SeededGenerator(seed: seed)
         let faults = Faults()
         var options = EmbeddedR2Store.Options()

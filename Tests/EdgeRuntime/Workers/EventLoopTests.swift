@@ -304,7 +304,9 @@ import Wire
         for double in [1.0, 2] {
             let frame = try await host.next()
             let call = try Call(frame)
-            #expect(frame.isEnd && call.kind == .analyticsWrite && call.binding == 5 && call.parent == 7)
+            #expect(
+                frame.isEnd && call.kind == .analyticsWrite && call.binding == 5 && call.parent == 7,
+                "\(double): \(frame), \(call)")
             var decoder = WireDecoder(call.message)
             #expect(try AnalyticsPoint(decoding: &decoder) == AnalyticsPoint(doubles: [double]))
         }

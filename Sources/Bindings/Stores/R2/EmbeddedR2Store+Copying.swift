@@ -46,8 +46,9 @@ extension EmbeddedR2Store {
                 case .index(let content):
                     return try await copyContent(content, of: object, as: copy, request, from: sourceBucket, to: bucket)
                 case .blobs(let pieces):
-                    guard let copied = try await copyBlobs(pieces, of: object, as: copy, request, from: sourceBucket, to: bucket)
-                    else { continue }
+                    let copied = try await copyBlobs(
+                        pieces, of: object, as: copy, request, from: sourceBucket, to: bucket)
+                    guard let copied else { continue }
                     return copied
                 }
             }

@@ -64,6 +64,8 @@ final class EventLoop: @unchecked Sendable {
         case call(@Sendable () -> Void)
     }
     private let mailbox = Mutex<[Mail]>([])
+    /// Calls in the mailbox, so that nobody takes the lock for none.
+    private let postedCalls = Atomic<Int>(0)
     private let wakeup = EventCounter()
     private static let wakeupToken = UInt64.max
 
@@ -263,7 +265,28 @@ final class EventLoop: @unchecked Sendable {
 
     /// Runs `body` on the loop's thread: now when this is it, else soon.
     func onLoop(_ body: @escaping @Sendable () -> Void) {
-        if isOnThread { body() } else { post(.call(body)) }
+        guard isOnThread else {
+            postedCalls.add(1, ordering: .relaxed)
+            return post(.call(body))
+        }
+        runPostedCalls()
+        body()
+    }
+
+    /// What other threads have posted is done before what comes after it in the order of the code: who has waited for a helper
+    /// thread may go on before the mail was taken.
+    func runPostedCalls() {
+        guard postedCalls.load(ordering: .relaxed) > 0 else { return }
+        var calls: [@Sendable () -> Void] = []
+        mailbox.withLock { box in
+            box.removeAll { mail in
+                guard case .call(let body) = mail else { return false }
+                calls.append(body)
+                return true
+            }
+        }
+        postedCalls.subtract(calls.count, ordering: .relaxed)
+        for call in calls { call() }
     }
 
     private func post(_ mail: Mail) {
@@ -286,7 +309,9 @@ final class EventLoop: @unchecked Sendable {
             switch mail {
             case .job(let job): jobs.append(job)
             case .timer(let job, let deadline): insertTimer(job, at: deadline)
-            case .call(let body): body()
+            case .call(let body):
+                postedCalls.subtract(1, ordering: .relaxed)
+                body()
             }
         }
     }

@@ -148,6 +148,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
 
     private func end() {
         guard !isOver else { return }
+        loop.runPostedCalls()
         isOver = true
         if let waitUntilStream {
             waitUntilStream.finish()
@@ -223,6 +224,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         _ response: Response, bodyLength: Int?, hasBody: Bool, end: Bool, splice: UInt32 = 0,
         _ write: ((inout ByteBuffer) -> Void)? = nil
     ) {
+        loop.runPostedCalls()
         hasReplied = true
         if end { openWaitUntilIfNeeded() }
         let isHeadOnly = end && (write == nil || !hasBody)
@@ -238,6 +240,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
 
     private func reply(_ write: (inout ByteBuffer) -> Void) {
         guard !isClosed, !hasReplied else { return }
+        loop.runPostedCalls()
         hasReplied = true
         channel.output.appendFrame(.open, stream: stream, flags: .end) { output in
             output.append(0 as UInt8)
@@ -251,6 +254,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         let failure = CallFailure(describing: error).shortened
         openWaitUntilIfNeeded()
         guard !hasReplied else { return sendReset(.exception, failure.description) }
+        loop.runPostedCalls()
         hasReplied = true
         var encoder = WireEncoder()
         failure.encode(into: &encoder)
