@@ -200,6 +200,62 @@ class CacheAPI(unittest.TestCase):
         self.assertGreater(found, 0)
 
 
+class Evictions(unittest.TestCase):
+    """A cache that is far too small for what is put into it, on a node that is killed again and again."""
+
+    DISK = 2 << 20
+
+    def test_kills_among_evictions_leave_whole_responses_and_a_bounded_disk(self):
+        environment = f'format = 1\ncache = {{ disk = "{self.DISK}B", memory = "1MiB" }}\n'
+        shape = ZONES.replace('"a.test/*", "api.a.test/*", "b.test/*"', '"a.test/*"')
+        found = evicted = 0
+        with Project(shape, {"dev": environment}) as project:
+            for turn in range(4):
+                with project.dev("--no-watch") as node:
+                    cache = os.path.join(project.path("state"), "t", "cache")
+                    self.assertLess(self.disk(cache), 2 * self.DISK)
+                    for number in range(60):
+                        answer = node.request("GET", self.path(number), None, {"Host": "a.test"})
+                        if answer.status == 404:
+                            evicted += turn > 0
+                            continue
+                        found += 1
+                        self.assertEqual(answer.status, 200)
+                        self.assertEqual(len(answer.body), int(answer.header("x-size")))
+                        self.assertEqual(set(answer.body), {65 + number % 26})
+                    written = threading.Semaphore(0)
+
+                    def write(start):
+                        try:
+                            for number in range(start, 10_000, 4):
+                                size = (2_000, 50_000, 300_000)[number % 3]
+                                node.request("POST", self.path(number % 60), bytes([65 + number % 60 % 26]) * size, {
+                                    "Host": "a.test", "x-put-cache-control": "max-age=600", "x-put-x-size": str(size)})
+                                written.release()
+                        except (OSError, http.client.HTTPException):
+                            pass  # The node is dead.
+
+                    threads = [threading.Thread(target=write, args=(start,)) for start in range(4)]
+                    for thread in threads:
+                        thread.start()
+                    for _ in range(80 + 17 * turn):
+                        self.assertTrue(written.acquire(timeout=30))
+                    node.kill()
+                    for thread in threads:
+                        thread.join(30)
+        self.assertGreater(found, 0)
+        self.assertGreater(evicted, 0)
+
+    @staticmethod
+    def path(number):
+        return f"/cache?url=http%3A%2F%2Fzone%2F{number}"
+
+    @staticmethod
+    def disk(directory):
+        return sum(
+            os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(directory) for name in names)
+
+
 class AroundFetch(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

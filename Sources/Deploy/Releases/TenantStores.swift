@@ -58,7 +58,11 @@ package final class TenantStores: Sendable {
         analytics = try EmbeddedAnalyticsStore(
             directory: state.directory(of: .analytics, tenant: tenant), clock: clock, logger: logger)
         versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")
-        cache = try EmbeddedResponseCache(directory: state.directory(of: .cache, tenant: tenant), clock: clock, logger: logger)
+        var responses = EmbeddedResponseCache.Options()
+        responses.byteCountMax = Int64(settings.cache.diskBytesMax)
+        responses.memoryByteCountMax = settings.cache.memoryBytesMax
+        cache = try EmbeddedResponseCache(
+            directory: state.directory(of: .cache, tenant: tenant), clock: clock, logger: logger, options: responses)
         cacheService = CacheService(cache, clock: clock, logger: logger)
     }
 

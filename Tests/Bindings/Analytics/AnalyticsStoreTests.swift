@@ -209,6 +209,31 @@ import Wire
         }
     }
 
+    @Test func `verify names each file that isn't whole`() async throws {
+        let fixture = try AnalyticsFixture()
+        #expect(await fixture.store.verify() == [])
+        for number in 1...3 { fixture.store.write(point(Double(number)), to: "d") }
+        fixture.store.write(point(1), to: "other")
+        #expect(await fixture.store.verify() == [])
+        let path = "\(fixture.path)/d/\(fixture.files("d")[0])"
+        let whole = try FileTree.read(path)
+        let second = 8 + (whole.count - 8) / 3
+        var changed = whole
+        changed[second + 12] ^= 1
+        var other = whole
+        other[7] = UInt8(ascii: "2")
+        let behind = "behind 1 whole records, at byte \(second) of"
+        for (bytes, text) in [
+            (changed, "\(behind) \(whole.count), something is torn or changed"),
+            (Array(whole.prefix(second + 5)), "\(behind) \(second + 5), something is torn or changed"), (other, "read segment"),
+        ] {
+            try FileTree.replaceFile(path, with: bytes, mode: 0o600)
+            try fixture.reopen()
+            let problems = await fixture.store.verify()
+            #expect(problems.count == 1 && problems[0].hasPrefix("dataset d: ") && problems[0].contains(text), "\(problems)")
+        }
+    }
+
     @Test func `stops before a record whose bits were changed`() async throws {
         let fixture = try AnalyticsFixture()
         for number in 1...3 { fixture.store.write(point(Double(number)), to: "d") }

@@ -197,7 +197,7 @@ package final class EmbeddedAnalyticsStore: Sendable {
         }
     }
 
-    private var reader: BlockingPool {
+    var reader: BlockingPool {
         state.withLock { state in
             let pool = state.reader ?? BlockingPool(name: "edge-points-sql", threadCount: 1)
             state.reader = pool

@@ -143,12 +143,22 @@ package struct Hook: Equatable, Sendable {
     package let timeout: Duration
 }
 
+/// How much of a tenant's cache there is, in bytes.
+package struct CacheStoreSettings: Equatable, Sendable {
+    package var diskBytesMax = 1 << 30
+    /// Of small bodies that are much asked for.
+    package var memoryBytesMax = 32 << 20
+
+    package init() {}
+}
+
 /// What the stores of a tenant are opened with.
 package struct StoreSettings: Sendable {
     /// How far back databases can go; zero keeps no history.
     package var timeTravel: Duration = .zero
     package var kv = KVSettings()
     package var r2 = R2Settings()
+    package var cache = CacheStoreSettings()
     /// What databases may take. The paid plan where no configuration speaks of one.
     package var plan = LimitProfile.paid.table
 
@@ -161,6 +171,7 @@ extension EffectiveConfiguration {
         stores.timeTravel = retention.timeTravel
         stores.kv = kv
         stores.r2 = r2
+        stores.cache = cache
         stores.plan = plan.table
         return stores
     }

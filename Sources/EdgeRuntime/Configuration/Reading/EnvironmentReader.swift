@@ -22,6 +22,7 @@ struct EnvironmentReader {
         var retention: RetentionSettings
         var r2 = R2Settings()
         var kv = KVSettings()
+        var cache = CacheStoreSettings()
         var hooks: [Hook] = []
         var simulate: SimulateSettings?
     }
@@ -57,6 +58,7 @@ struct EnvironmentReader {
         let idle = reader.duration("websocket_idle_timeout", in: .zero...Self.day)?.value ?? .zero
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
         settings.r2 = readR2(&reader)
+        settings.cache = readCache(&reader)
         settings.hooks = readHooks(&reader)
         settings.simulate = readSimulate(&reader)
         reader.finish { key in
@@ -237,6 +239,16 @@ struct EnvironmentReader {
         guard var table = reader.table("r2") else { return R2Settings() }
         var settings = R2Settings()
         settings.limitsWriteRate = table.boolean("write_rate_limit")?.value ?? false
+        table.finish()
+        return settings
+    }
+
+    private func readCache(_ reader: inout TableReader) -> CacheStoreSettings {
+        guard var table = reader.table("cache") else { return CacheStoreSettings() }
+        var settings = CacheStoreSettings()
+        let sizes = (1 << 20)...(1 << 50)
+        settings.diskBytesMax = table.size("disk", in: sizes)?.value ?? settings.diskBytesMax
+        settings.memoryBytesMax = table.size("memory", in: 0...(1 << 40))?.value ?? settings.memoryBytesMax
         table.finish()
         return settings
     }
