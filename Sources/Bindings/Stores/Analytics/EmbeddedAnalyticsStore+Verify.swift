@@ -34,8 +34,8 @@ extension EmbeddedAnalyticsStore {
                 count += 1
             }
             guard reader.position < segment.byteCount else { return nil }
-            return "\(segment.path): behind \(count) whole records, at byte \(reader.position) of \(segment.byteCount), something "
-                + "is torn or changed"
+            return "\(segment.path): behind \(count) whole records, at byte \(reader.position) of \(segment.byteCount), "
+                + "something is torn or changed"
         } catch { return "\(error)" }
     }
 }
