@@ -517,6 +517,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("rows", nargs="*")
     options = parser.parse_args()
+    options.products = os.path.abspath(options.products)
     # Two thousand connections are as many descriptors, on either side.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
