@@ -24,11 +24,12 @@ class Result(unittest.TextTestResult):
         return f"{test.id()}"
 
 
-def main():
-    sys.path.insert(0, HERE)
+def main(directory=HERE):
+    sys.path.insert(0, directory)
     loader = unittest.TestLoader()
     names = sys.argv[1:]
-    suite = loader.loadTestsFromNames(names) if names else loader.discover(HERE, pattern="test_*.py", top_level_dir=HERE)
+    suite = loader.loadTestsFromNames(names) if names else loader.discover(
+        directory, pattern="test_*.py", top_level_dir=directory)
     result = unittest.TextTestRunner(resultclass=Result, verbosity=2).run(suite)
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     passed = getattr(result, "passed", 0)

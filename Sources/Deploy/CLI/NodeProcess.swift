@@ -18,6 +18,7 @@ struct NodeProcess {
     let node: Node
     let state: StateDirectory
     let control: ControlPlane.Handler
+    private let accounts = Accounts()
     private let routing: RoutingDirectory
     private let tenants: TenantRegistry
     private let artifacts: ArtifactStore
@@ -36,7 +37,7 @@ struct NodeProcess {
         logger = Logger(sink: log, clock: clock, level: options.logLevel)
         state = try StateDirectory(path: options.stateDirectory)
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
-        control = ControlPlane.Handler(environment: options.environment, clock: clock)
+        control = ControlPlane.Handler(environment: options.environment, accounts: accounts, clock: clock)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
             local: control,
@@ -64,10 +65,11 @@ struct NodeProcess {
         let tokens = try TokenStore(database: state.controlDatabase)
         try OperatorToken.establish(in: state.path, tokens, at: clock.wallTime())
         let audit = try AuditLog(database: state.controlDatabase)
+        accounts.add(tenants)
         control.serve(
             API.make(
-                tokens: tokens, audit: audit, accounts: Accounts(tenants), version: Edge.version, clock: clock,
-                logger: logger))
+                APIServices(
+                    accounts: accounts, tokens: tokens, audit: audit, version: Edge.version, clock: clock, logger: logger)))
     }
 
     /// A tenant's release, and where its secrets come from.

@@ -9,28 +9,27 @@ package import System
 package final class Handler: LocalHandler {
     private struct State {
         var node: Node?
-        var runners: [ReleaseRunner] = []
         var api: API?
         var isReady = false
         var isDraining = false
     }
 
     private let environment: String
+    private let accounts: Accounts
     private let clock: any NodeClock
     private let started: Instant
     private let state = Mutex(State())
 
-    package init(environment: String, clock: any NodeClock) {
+    package init(environment: String, accounts: Accounts, clock: any NodeClock) {
         self.environment = environment
+        self.accounts = accounts
         self.clock = clock
         started = clock.now()
     }
 
     package func attach(node: Node, runner: ReleaseRunner) async {
-        state.withLock { state in
-            state.node = node
-            state.runners.append(runner)
-        }
+        accounts.attach(runner)
+        state.withLock { $0.node = node }
     }
 
     /// Serves the API on the control listener from now on.
@@ -41,11 +40,11 @@ package final class Handler: LocalHandler {
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
         if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
-            return await PurgeRequest.answer(request, zone: zone, state.withLock { $0.runners })
+            return await PurgeRequest.answer(request, zone: zone, accounts.runners)
         }
         // There are no tokens in dev: who reaches the control listener may ask.
         if request.listener == .control, environment == "dev", let bucket = BucketRequest(request) {
-            return await bucket.answer(request, state.withLock { $0.runners })
+            return await bucket.answer(request, accounts.runners)
         }
         if request.listener == .control, API.isBelow(request.path), !isAnalytics(request.path),
             let api = state.withLock({ $0.api })
@@ -87,7 +86,7 @@ package final class Handler: LocalHandler {
         guard environment == "dev" || request.listener == .control else {
             return .text("not found\n", status: 404)
         }
-        let runners = state.withLock { $0.runners }
+        let runners = accounts.runners
         let parameters = QueryParameters(request.query)
         let time = parameters["time"].flatMap(Int64.init).map(UnixTime.init(milliseconds:)) ?? clock.wallTime()
         var unknown = "no release is active"
@@ -106,7 +105,7 @@ package final class Handler: LocalHandler {
     /// The body is the query. There are no tokens in dev: who reaches the control listener may ask.
     private func analytics(_ request: LocalRequest, _ method: String) async -> LocalResponse {
         guard method == "POST" else { return .failure(405, 10405, "Method not allowed for this authentication scheme") }
-        let runners = state.withLock { $0.runners }
+        let runners = accounts.runners
         guard let account = AnalyticsRoute(request.path)?.account, let runner = runners.first(where: { $0.tenant == account })
         else {
             let known = runners.map(\.tenant).sorted().joined(separator: ", ")
@@ -164,7 +163,8 @@ package final class Handler: LocalHandler {
     }
 
     private func status() async -> LocalResponse {
-        let (node, runners, isReady, isDraining) = state.withLock { ($0.node, $0.runners, $0.isReady, $0.isDraining) }
+        let runners = accounts.runners
+        let (node, isReady, isDraining) = state.withLock { ($0.node, $0.isReady, $0.isDraining) }
         let snapshot = await node?.snapshot() ?? Node.Snapshot()
         let releases = await active(runners)
         let workers = releases.flatMap { release in
@@ -206,7 +206,7 @@ package final class Handler: LocalHandler {
 
     /// Prometheus' text format, version 0.0.4.
     private func metrics() async -> LocalResponse {
-        let (node, runners) = state.withLock { ($0.node, $0.runners) }
+        let (node, runners) = (state.withLock { $0.node }, accounts.runners)
         let snapshot = await node?.snapshot() ?? Node.Snapshot()
         var text = ""
         func family(_ name: String, _ kind: String, _ help: String, _ samples: [(labels: String, value: Int)]) {

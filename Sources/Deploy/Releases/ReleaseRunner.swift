@@ -81,6 +81,9 @@ package actor ReleaseRunner {
         current.map { ($0.description, $0.release) }
     }
 
+    /// The host suffixes that its workers have routes and domains on.
+    package var zones: [String] { Set(current?.description.workers.flatMap(\.zones) ?? []).sorted() }
+
     /// Brings `description` into service.
     ///
     /// Workers whose artifact, configuration and secrets are those of the present release are shared with it and stay warm.

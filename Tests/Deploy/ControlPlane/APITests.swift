@@ -24,19 +24,16 @@ private final class Fixture: Sendable {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         tokens = try TokenStore(database: directory + "/control.sqlite")
         audit = try AuditLog(database: directory + "/control.sqlite")
-        let disk = BlockingPool(name: "test-disk", threadCount: 1)
         operatorToken = try tokens.create(
             name: "operator", grants: [.init(tenant: nil, product: nil, level: .edit)], email: "ops@example.com",
             at: clock.wallTime()
         ).text
-        var all =
-            operations + UserOperations.all(accounts: accounts, tokens: tokens)
-            + TokenOperations.all(accounts: accounts, tokens: tokens, disk: disk, clock: clock)
-            + AuditOperations.all(audit: audit, disk: disk)
-        all.append(OpenAPI.operation(for: all, version: "1"))
-        api = API(
-            all, tokens: tokens, audit: audit, accounts: accounts, hosts: ["edge.internal"], clock: clock,
+        let services = APIServices(
+            accounts: accounts, tokens: tokens, audit: audit, version: "1", clock: clock,
             logger: Logger(sink: Sink(), clock: clock, level: .error))
+        var all = operations + UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        all.append(OpenAPI.operation(for: all, version: "1"))
+        api = API(all, services, hosts: ["edge.internal"])
     }
 
     deinit { try? FileManager.default.removeItem(atPath: directory) }

@@ -1,8 +1,8 @@
 internal import HTTP
 package import Host
-package import Observability
+internal import Observability
 internal import Stores
-package import System
+internal import System
 
 /// The REST API below `/client/v4`: routes a request, asks who sends it, checks what it brings, and writes the answer into the
 /// envelope. What is done, the operations do.
@@ -10,41 +10,23 @@ package final class API: Sendable {
     static let prefix = "/client/v4"
 
     private let operations: [APIOperation]
-    private let tokens: TokenStore
-    private let audit: AuditLog
-    private let accounts: Accounts
+    private let services: APIServices
     /// Names besides loopback ones that the control listener is asked under.
     private let hosts: Set<String>
-    private let clock: any NodeClock
-    private let logger: Logger
     private let limiter: RequestWindow
-    private let disk = BlockingPool(name: "edge-api", threadCount: 1)
 
-    package init(
-        _ operations: [APIOperation], tokens: TokenStore, audit: AuditLog, accounts: Accounts, hosts: Set<String> = [],
-        clock: any NodeClock, logger: Logger
-    ) {
+    package init(_ operations: [APIOperation], _ services: APIServices, hosts: Set<String> = []) {
         self.operations = operations
-        self.tokens = tokens
-        self.audit = audit
-        self.accounts = accounts
+        self.services = services
         self.hosts = hosts
-        self.clock = clock
-        self.logger = logger
         limiter = RequestWindow(countMax: 1200, seconds: 300)
     }
 
     /// The API of a node, with all its operations.
-    package static func make(
-        tokens: TokenStore, audit: AuditLog, accounts: Accounts, version: String, clock: any NodeClock, logger: Logger
-    ) -> API {
-        let disk = BlockingPool(name: "edge-tokens", threadCount: 1)
-        var operations =
-            UserOperations.all(accounts: accounts, tokens: tokens)
-            + TokenOperations.all(accounts: accounts, tokens: tokens, disk: disk, clock: clock)
-            + AuditOperations.all(audit: audit, disk: disk)
-        operations.append(OpenAPI.operation(for: operations, version: version))
-        return API(operations, tokens: tokens, audit: audit, accounts: accounts, clock: clock, logger: logger)
+    package static func make(_ services: APIServices) -> API {
+        var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        operations.append(OpenAPI.operation(for: operations, version: services.version))
+        return API(operations, services)
     }
 
     package static func isBelow(_ path: String) -> Bool { path == prefix || path.hasPrefix(prefix + "/") }
@@ -57,8 +39,7 @@ package final class API: Sendable {
             let route = try route(request.method, path)
             operation = route.operation
             let principal = route.operation.access == .everybody ? .nobody : try authenticate(request)
-            let tenant = try allow(principal, route.operation, route.values["account_id"])
-            return await run(route, request, principal, tenant)
+            return await run(route, request, principal, try await allow(principal, route))
         } catch {
             request.body?.cancel()
             return Envelope.failure(error, isRepeatable: operation?.isIdempotent ?? true)
@@ -135,40 +116,57 @@ package final class API: Sendable {
 
     private func authenticate(_ request: LocalRequest) throws(APIError) -> Principal {
         let credentials = try Credentials(request.headers)
-        guard let token = tokens.find(credentials, at: clock.wallTime()) else {
+        guard let token = services.tokens.find(credentials, at: services.clock.wallTime()) else {
             if case .key = credentials { throw .unknownKey }
             throw .unknownToken
         }
-        if let wait = limiter.take(token.id, at: clock.now()) {
+        if let wait = limiter.take(token.id, at: services.clock.now()) {
             throw APIError(
                 429, 971, "Please wait and consider throttling your request speed", retryAfterSeconds: wait)
         }
         return token.principal
     }
 
-    /// - Returns: The tenant that the path names.
-    private func allow(_ principal: Principal, _ operation: APIOperation, _ account: String?) throws(APIError) -> String? {
-        guard case .account(let product, let level) = operation.access else { return nil }
-        guard let tenant = accounts.tenant(PercentEncoding.decode(account ?? "")), principal.may(product, level, on: tenant)
-        else { throw .notAllowed }
-        return tenant
+    /// What of the node the path speaks of.
+    private struct Subject {
+        var tenant: String?
+        var zone: String?
+    }
+
+    private func allow(_ principal: Principal, _ route: Route) async throws(APIError) -> Subject {
+        func named(_ parameter: String) -> String { PercentEncoding.decode(route.values[parameter] ?? "") }
+        switch route.operation.access {
+        case .everybody, .everyToken: return Subject()
+        case .account(let product, let level):
+            guard let tenant = services.accounts.tenant(named("account_id")), principal.may(product, level, on: tenant) else {
+                throw .notAllowed
+            }
+            return Subject(tenant: tenant)
+        case .zone(let product, let level):
+            guard let zone = await services.accounts.zone(named("zone_id")), principal.may(product, level, on: zone.tenant)
+            else {
+                throw .notAllowed
+            }
+            return Subject(tenant: zone.tenant, zone: zone.name)
+        }
     }
 
     // MARK: The operation
 
-    private func run(_ route: Route, _ request: LocalRequest, _ principal: Principal, _ tenant: String?) async -> LocalResponse
-    {
+    private func run(
+        _ route: Route, _ request: LocalRequest, _ principal: Principal, _ subject: Subject
+    ) async -> LocalResponse {
         let operation = route.operation
         var failure: APIError?
         var response: LocalResponse
         do {
-            let call = try await prepare(route, request, principal, tenant)
+            let call = try await prepare(route, request, principal, subject)
             response = Envelope.write(try await operation.answer(call))
         } catch let error as APIError {
             failure = error
             response = Envelope.failure(error, isRepeatable: operation.isIdempotent)
         } catch {
-            logger.log(.error, "an API operation failed: \(error)", [("operation", operation.id)])
+            services.logger.log(.error, "an API operation failed: \(error)", [("operation", operation.id)])
             let unknown = APIError.internalError(operation.id)
             failure = unknown
             response = Envelope.failure(unknown, isRepeatable: operation.isIdempotent)
@@ -176,18 +174,18 @@ package final class API: Sendable {
         if failure != nil { request.body?.cancel() }
         guard operation.isMutating else { return response }
         let entry = AuditLog.Entry(
-            time: clock.wallTime(), tokenID: principal.tokenID, tokenName: principal.name, tenant: tenant,
+            time: services.clock.wallTime(), tokenID: principal.tokenID, tokenName: principal.name, tenant: subject.tenant,
             operation: operation.id, method: request.method, path: request.path, client: request.client,
             status: response.status, code: failure?.code)
-        do { try await disk.run { [audit] in try audit.append(entry) } } catch {
+        do { try await services.disk.run { [services] in try services.audit.append(entry) } } catch {
             // What was done stays done, and nobody is told otherwise; that it isn't recorded must not stay unseen.
-            logger.log(.error, "the audit log can't be written: \(error)", [("operation", operation.id)])
+            services.logger.log(.error, "the audit log can't be written: \(error)", [("operation", operation.id)])
         }
         return response
     }
 
     private func prepare(
-        _ route: Route, _ request: LocalRequest, _ principal: Principal, _ tenant: String?
+        _ route: Route, _ request: LocalRequest, _ principal: Principal, _ subject: Subject
     ) async throws -> APICall {
         let query = Self.query(request.query)
         for parameter in route.operation.query {
@@ -207,8 +205,9 @@ package final class API: Sendable {
             json = value
         }
         return APICall(
-            principal: principal, tenant: tenant, parameters: route.values.mapValues { PercentEncoding.decode($0) },
-            query: query, headers: request.headers, json: json, body: request.body)
+            principal: principal, tenant: subject.tenant, zone: subject.zone,
+            parameters: route.values.mapValues { PercentEncoding.decode($0) }, query: query, headers: request.headers,
+            json: json, body: request.body)
     }
 
     private static func read(_ body: (any BodySource)?, bytesMax: Int) async throws -> [UInt8] {

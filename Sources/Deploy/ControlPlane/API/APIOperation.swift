@@ -20,6 +20,8 @@ package struct APIOperation: Sendable {
         case everyToken
         /// On the account that the path names.
         case account(Product, Level)
+        /// On the account that has the zone of the path.
+        case zone(Product, Level)
     }
 
     package struct Parameter: Sendable {
@@ -80,8 +82,10 @@ package struct APIOperation: Sendable {
 
     /// Whether it changes something: such calls are written into the audit log.
     var isMutating: Bool {
-        if case .account(_, let level) = access { return level == .edit }
-        return method != "GET"
+        switch access {
+        case .account(_, let level), .zone(_, let level): level == .edit
+        case .everybody, .everyToken: method != "GET"
+        }
     }
 }
 
@@ -90,6 +94,8 @@ package struct APICall: Sendable {
     package let principal: Principal
     /// The tenant that the path names, when it names one.
     package let tenant: String?
+    /// The host suffix of the zone that the path names; `nil` for all zones of the tenant, and where it names none.
+    package let zone: String?
     /// Of the path, decoded once.
     package let parameters: [String: String]
     package let query: [(name: String, value: String)]

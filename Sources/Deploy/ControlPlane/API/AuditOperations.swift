@@ -1,9 +1,10 @@
 internal import HTTP
-package import System
+internal import System
 
 /// Reading the audit log, the newest first.
-package enum AuditOperations {
-    package static func all(audit: AuditLog, disk: BlockingPool) -> [APIOperation] {
+enum AuditOperations {
+    static func all(_ services: APIServices) -> [APIOperation] {
+        let (audit, disk) = (services.audit, services.disk)
         let entry = APISchema.object([
             .required("id", .string()), .required("when", .string()), .required("action", .any), .required("actor", .any),
             .required("resource", .any), .required("metadata", .any),

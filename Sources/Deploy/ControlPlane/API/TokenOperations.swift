@@ -1,12 +1,11 @@
 internal import HTTP
-package import System
+internal import System
 
 /// Making, listing and revoking tokens. They belong to the node rather than to an account: only a token that may do so on all
 /// accounts is let in.
-package enum TokenOperations {
-    package static func all(
-        accounts: Accounts, tokens: TokenStore, disk: BlockingPool, clock: any NodeClock
-    ) -> [APIOperation] {
+enum TokenOperations {
+    static func all(_ services: APIServices) -> [APIOperation] {
+        let (accounts, tokens, disk, clock) = (services.accounts, services.tokens, services.disk, services.clock)
         let shown = APISchema.object([
             .required("id", .string()), .required("name", .string()), .required("status", .string()),
             .required("issued_on", .string()), .optional("expires_on", .string()), .required("policies", .array(.any)),

@@ -1,6 +1,7 @@
 /// Who am I, and which accounts are mine: what clients ask first.
-package enum UserOperations {
-    package static func all(accounts: Accounts, tokens: TokenStore) -> [APIOperation] {
+enum UserOperations {
+    static func all(_ services: APIServices) -> [APIOperation] {
+        let (accounts, tokens) = (services.accounts, services.tokens)
         let account = APISchema.object([.required("id", .string()), .required("name", .string()), .required("type", .string())])
         let verified = APISchema.object([.required("id", .string()), .required("status", .choice(["active"]))])
         @Sendable func verify(_ call: APICall) -> APIReply {

@@ -70,13 +70,10 @@ public final class MultipartPart: @unchecked Sendable {
     fileprivate init(_ reader: MultipartReader, _ lines: [MultipartParser.HeaderLine], bytesMax: Int) {
         self.reader = reader
         self.bytesMax = bytesMax
-        let disposition = lines.first { $0.name == "content-disposition" }?.value ?? ""
-        let parameters = HeaderParameters.parse(disposition).parameters
-        name = parameters.first { $0.name == "name" }?.value ?? ""
-        filename = parameters.first { $0.name == "filename" }.map { parameter in
-            String(parameter.value.split(whereSeparator: { $0 == "/" || $0 == "\\" }).last ?? "")
-        }
-        contentType = lines.first { $0.name == "content-type" }?.value ?? "text/plain"
+        let field = MultipartField(lines)
+        name = field.name
+        filename = field.filename
+        contentType = field.contentType ?? "text/plain"
     }
 
     /// The next piece, never empty; `nil` at the end of the part.

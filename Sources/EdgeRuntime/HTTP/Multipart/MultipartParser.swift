@@ -4,8 +4,8 @@
 /// States: `preamble` until the first delimiter, `delimited` behind one, `headers` until the empty line, `content`
 /// until the next delimiter, `closed` behind the closing one. It holds at most one header block and one
 /// fed piece.
-struct MultipartParser {
-    enum Event: Equatable {
+package struct MultipartParser {
+    package enum Event: Equatable {
         /// Nothing more without more bytes.
         case needsBytes
         /// A part begins: its header lines, names in lower case.
@@ -16,9 +16,9 @@ struct MultipartParser {
         /// The closing delimiter was read; what follows is ignored.
         case closed
     }
-    struct HeaderLine: Equatable {
-        let name: String
-        let value: String
+    package struct HeaderLine: Equatable {
+        package let name: String
+        package let value: String
     }
     private enum State { case preamble, delimited, headers, content, endOfPart, closed }
 
@@ -32,14 +32,14 @@ struct MultipartParser {
     private var partCount = 0
     private var byteCount = 0
 
-    init(boundary: [UInt8], limits: MultipartLimits) {
+    package init(boundary: [UInt8], limits: MultipartLimits) {
         delimiter = Array("\r\n--".utf8) + boundary
         self.limits = limits
         // The first delimiter stands at the start of a line; this gives it the line before.
         input = [13, 10]
     }
 
-    mutating func feed(_ bytes: [UInt8]) throws(MultipartError) {
+    package mutating func feed(_ bytes: [UInt8]) throws(MultipartError) {
         byteCount += bytes.count
         guard byteCount <= limits.totalBytesMax else { throw .tooLarge(limit: limits.totalBytesMax) }
         guard state != .closed else { return }
@@ -53,9 +53,9 @@ struct MultipartParser {
     }
 
     /// Says that no more bytes will come.
-    mutating func finish() { isAtEnd = true }
+    package mutating func finish() { isAtEnd = true }
 
-    mutating func next() throws(MultipartError) -> Event {
+    package mutating func next() throws(MultipartError) -> Event {
         while true {
             switch state {
             case .preamble:

@@ -1,7 +1,7 @@
 /// Finds parameters in header values such as `form-data; name="a"`.
-enum HeaderParameters {
+package enum HeaderParameters {
     /// The value before the first `;`, in lower case, and the parameters, names in lower case.
-    static func parse(_ text: String) -> (value: String, parameters: [(name: String, value: String)]) {
+    package static func parse(_ text: String) -> (value: String, parameters: [(name: String, value: String)]) {
         let bytes = Array(text.utf8)
         var index = 0
         func trimmed(_ range: Range<Int>) -> String {
@@ -50,8 +50,8 @@ enum HeaderParameters {
     }
 }
 
-enum MultipartBoundary {
-    static func find(in contentType: String) throws(MultipartError) -> [UInt8] {
+package enum MultipartBoundary {
+    package static func find(in contentType: String) throws(MultipartError) -> [UInt8] {
         let (type, parameters) = HeaderParameters.parse(contentType)
         guard type == "multipart/form-data" else { throw .notMultipart(contentType: contentType) }
         guard let boundary = parameters.first(where: { $0.name == "boundary" })?.value,

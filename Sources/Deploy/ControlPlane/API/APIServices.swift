@@ -1,0 +1,26 @@
+package import Observability
+package import System
+
+/// What the operations of a node's API work on.
+package struct APIServices: Sendable {
+    package let accounts: Accounts
+    package let tokens: TokenStore
+    package let audit: AuditLog
+    /// Of the node.
+    package let version: String
+    package let clock: any NodeClock
+    package let logger: Logger
+    /// For short waits on `control.sqlite`.
+    package let disk = BlockingPool(name: "edge-api", threadCount: 1)
+
+    package init(
+        accounts: Accounts, tokens: TokenStore, audit: AuditLog, version: String, clock: any NodeClock, logger: Logger
+    ) {
+        self.accounts = accounts
+        self.tokens = tokens
+        self.audit = audit
+        self.version = version
+        self.clock = clock
+        self.logger = logger
+    }
+}
