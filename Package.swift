@@ -148,7 +148,10 @@ let package = Package(
         room("S3", "Deploy/S3", ["HTTP", "OpenSSL"]),
         room(
             "ControlPlane", "Deploy/ControlPlane",
-            ["Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "Observability", "System"]),
+            [
+                "Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresKV", "StoresR2",
+                "Observability", "System",
+            ]),
         .executableTarget(
             name: "edge",
             dependencies: [
@@ -179,7 +182,7 @@ let package = Package(
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
-            ["ControlPlane", "Host", "Observability", "SQLite", "Stores", "System"]),
+            ["ControlPlane", "Host", "Interfaces", "Observability", "SQLite", "Stores", "StoresKV", "System"]),
         tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),

@@ -56,7 +56,8 @@ import Testing
     @Test func `are listed in pages, either way`() async throws {
         let fixture = try await Fixture()
         for name in ["a-1", "a-2", "b-1"] {
-            _ = try await fixture.store.createBucket(name, as: R2BucketProperties(jurisdiction: name == "a-2" ? "eu" : "default"))
+            _ = try await fixture.store.createBucket(
+                name, as: R2BucketProperties(jurisdiction: name == "a-2" ? "eu" : "default"))
         }
         func names(_ change: (inout R2BucketQuery) -> Void) async throws -> ([String], Bool) {
             var query = R2BucketQuery()

@@ -25,6 +25,7 @@ package final class API: Sendable {
     /// The API of a node, with all its operations.
     package static func make(_ services: APIServices) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        operations += KVOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
@@ -191,23 +192,34 @@ package final class API: Sendable {
         for parameter in route.operation.query {
             guard let text = query.first(where: { $0.name == parameter.name })?.value else { continue }
             do throws(APISchema.Mismatch) { try parameter.schema.check(Self.value(text, parameter.schema)) } catch {
-                throw APIError(400, 10026, "The parameter \(parameter.name) must be \(error.expected)")
+                throw APIError(
+                    400, route.operation.mistakes(.parameter(parameter.name)) ?? 10026,
+                    "The parameter \(parameter.name) must be \(error.expected)")
             }
         }
         var json = JSON.null
         if case .json(let schema, let bytesMax) = route.operation.body {
-            guard let value = JSON(try await Self.read(request.body, bytesMax: bytesMax)) else { throw APIError.malformedBody }
+            guard let value = await parse(try await Self.read(request.body, bytesMax: bytesMax)) else {
+                guard let code = route.operation.mistakes(.unreadable) else { throw APIError.malformedBody }
+                throw APIError(400, code, APIError.malformedBody.message)
+            }
             do throws(APISchema.Mismatch) { try schema.check(value) } catch {
                 throw APIError(
-                    400, 10026, "\(error.pointer.isEmpty ? "The body" : error.pointer) must be \(error.expected)",
+                    400, route.operation.mistakes(.member(error.pointer)) ?? 10026,
+                    "\(error.pointer.isEmpty ? "The body" : error.pointer) must be \(error.expected)",
                     pointer: error.pointer)
             }
             json = value
         }
         return APICall(
             principal: principal, tenant: subject.tenant, zone: subject.zone,
-            parameters: route.values.mapValues { PercentEncoding.decode($0) }, query: query, headers: request.headers,
-            json: json, body: request.body)
+            parameters: route.values.mapValues { PercentEncoding.decode($0) }, rawParameters: route.values, query: query,
+            headers: request.headers, json: json, body: request.body)
+    }
+
+    /// What takes more than a moment is read on another thread than the reactor's.
+    private func parse(_ bytes: [UInt8]) async -> JSON? {
+        bytes.count <= 64 << 10 ? JSON(bytes) : await services.work.run { JSON(bytes) }
     }
 
     private static func read(_ body: (any BodySource)?, bytesMax: Int) async throws -> [UInt8] {

@@ -52,7 +52,8 @@ package enum OpenAPI {
             switch operation.body {
             case .none: nil
             case .json(let schema, _): content("application/json", schema.json, isRequired: true)
-            case .stream: content("application/octet-stream", .object([]), isRequired: true)
+            case .stream(_, let type, let schema):
+                content(type, schema?.json ?? .object([]), isRequired: operation.method != "DELETE")
             }
         let success: JSON =
             switch operation.result {

@@ -341,17 +341,22 @@ extension Connection: Dispatchable, EventOwner {
             }
             return LocalRequest(
                 listener: role == .control ? .control : .edge, method: span.text(parser.head.method),
-                target: exchange.url.map { String(decoding: $0.bytes[$0.pathAndQuery], as: UTF8.self) }
-                    ?? span.text(parser.head.pathAndQuery),
+                target: localTarget(span),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
                 body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil, client: client.address.text)
         }
     }
 
+    /// Path and query. A key of a store may be `..`: what manages them gets the path as it was sent.
+    private func localTarget(_ span: RawSpan) -> String {
+        guard role != .control, let url = exchange.url else { return span.text(parser.head.pathAndQuery) }
+        return String(decoding: url.bytes[url.pathAndQuery], as: UTF8.self)
+    }
+
     fileprivate func localAnswered(_ response: LocalResponse, ray: UInt64) {
         guard phase == .exchanging, exchange.ray == ray, exchange.isLocal, !exchange.isHeadSent else { return }
         sendHead(
-            status: response.status, headers: response.headers, bodyLength: response.body.length)
+            status: response.status, headers: response.headers, bodyLength: response.bodyByteCount)
         startResponseBody(.stored(response.body))
     }
 

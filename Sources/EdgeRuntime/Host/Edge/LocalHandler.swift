@@ -40,11 +40,16 @@ package struct LocalResponse: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)]
     package var body: StoreBody
+    /// How long the body is. A stream must come to exactly that; `nil`: its end tells.
+    package var bodyByteCount: Int?
 
-    package init(status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([])) {
+    package init(
+        status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([]), bodyByteCount: Int? = nil
+    ) {
         self.status = status
         self.headers = headers
         self.body = body
+        self.bodyByteCount = bodyByteCount ?? body.length
     }
 
     package static func json(_ text: String, status: Int = 200) -> LocalResponse {
