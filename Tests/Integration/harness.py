@@ -106,6 +106,10 @@ class Node:
     def get(self, path, **keywords):
         return self.request("GET", path, **keywords)
 
+    def operator_token(self):
+        with open(os.path.join(self.state, "operator-token")) as file:
+            return file.read().strip()
+
     def status(self):
         return self.request("GET", "/status", port=self.control_port).json()
 

@@ -42,10 +42,6 @@ package final class Handler: LocalHandler {
         if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
             return await PurgeRequest.answer(request, zone: zone, accounts.runners)
         }
-        // There are no tokens in dev: who reaches the control listener may ask.
-        if request.listener == .control, environment == "dev", let bucket = BucketRequest(request) {
-            return await bucket.answer(request, accounts.runners)
-        }
         if request.listener == .control, API.isBelow(request.path), !isAnalytics(request.path),
             let api = state.withLock({ $0.api })
         {

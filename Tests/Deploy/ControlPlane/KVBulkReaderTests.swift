@@ -35,7 +35,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "no JSON"), ("{}", "array"), ("[", "no JSON"), ("[1]", "pair 0 must be an object"), (#"[{"value":""}]"#, "has no key"),
+        ("", "no JSON"), ("{}", "array"), ("[", "no JSON"), ("[1]", "pair 0 must be an object"),
+        (#"[{"value":""}]"#, "has no key"),
         (#"[{"key":"a","value":""},{"key":"a"}]"#, "pair 1 has no value"), (#"[{"key":1,"value":""}]"#, "string as its key"),
         (#"[{"key":"a","value":{}}]"#, "string as its value"), (#"[{"key":"a","value":"","base64":1}]"#, "base64"),
         (#"[{"key":"a","value":"","expiration":"1"}]"#, "number as its expiration"), (#"[{"key":"a",}]"#, "no JSON"),

@@ -133,6 +133,9 @@ package struct R2Attributes: Equatable, Sendable {
 
 /// put; exactly `size` bytes follow.
 package struct R2PutMessage: Equatable, Sendable {
+    /// Of a body whose end tells; never in a message.
+    package static let unknownSize: Int64 = -1
+
     package var key: String
     package var size: Int64
     package var onlyIf: R2Conditional?

@@ -23,9 +23,10 @@ extension EmbeddedR2Store {
                 body?.cancel()
                 return nil
             }
-            let share = try await reserveMemory(forBodyOf: request.size)
+            let isSizeKnown = request.size != R2PutMessage.unknownSize
+            let share = try await reserveMemory(forBodyOf: isSizeKnown ? request.size : R2Limits.putBytesMax)
             defer { withExtendedLifetime(share) {} }
-            return request.size <= options.inlineBytesMax
+            return isSizeKnown && request.size <= options.inlineBytesMax
                 ? try await putInline(request, body, bucket) : try await putBlob(request, body, bucket)
         } catch {
             body?.cancel()
@@ -76,7 +77,7 @@ extension EmbeddedR2Store {
         _ request: R2PutMessage, _ body: (any BodySource)?, _ bucket: String
     ) async throws(R2Failure) -> R2Object? {
         var bytes: [UInt8] = []
-        try await receive(body, size: request.size) { piece throws(R2Failure) in
+        _ = try await receive(body, size: request.size) { piece throws(R2Failure) in
             if bytes.isEmpty { bytes = piece } else { bytes.append(contentsOf: piece) }
         }
         let content = bytes
@@ -109,6 +110,8 @@ extension EmbeddedR2Store {
         let isStored: Bool
         do throws(R2Failure) {
             let digests = try await receive(body, size: request.size, into: writer)
+            var request = request
+            request.size = digests.byteCount
             var made = try makeObject(request, .blob, md5: digests.md5, supplied: digests.supplied)
             made.version = writer.blob
             object = made
@@ -135,13 +138,16 @@ extension EmbeddedR2Store {
     /// Streams the whole body to the disk; its blob is durable, and named by nobody, when this returns.
     func receive(
         _ body: (any BodySource)?, size: Int64, into writer: BlobWriter
-    ) async throws(R2Failure) -> (md5: [UInt8], supplied: [UInt8]?) {
-        try await receive(body, size: size) { piece throws(R2Failure) in
+    ) async throws(R2Failure) -> (md5: [UInt8], supplied: [UInt8]?, byteCount: Int64) {
+        let byteCount = try await receive(body, size: size) { piece throws(R2Failure) in
             do throws(SystemError) { try await writer.write(piece) } catch {
                 throw self.report(error, "write")
             }
         }
-        do throws(SystemError) { return try await writer.finish() } catch { throw report(error, "write") }
+        do throws(SystemError) {
+            let digests = try await writer.finish()
+            return (digests.md5, digests.supplied, byteCount)
+        } catch { throw report(error, "write") }
     }
 
     /// Removes a blob that will not be committed.
@@ -169,10 +175,13 @@ extension EmbeddedR2Store {
 
     /// Hands each piece of the body to `take` and sees to it that there are `size` bytes, neither less nor
     /// more.
+    ///
+    /// - Returns: how many there were, for when nobody knew.
     private func receive(
         _ body: (any BodySource)?, size: Int64, _ take: ([UInt8]) async throws(R2Failure) -> Void
-    ) async throws(R2Failure) {
+    ) async throws(R2Failure) -> Int64 {
         var received: Int64 = 0
+        let isKnown = size != R2PutMessage.unknownSize
         while let body {
             let piece: [UInt8]?
             do { piece = try await body.next() } catch {
@@ -180,10 +189,12 @@ extension EmbeddedR2Store {
             }
             guard let piece else { break }
             received += Int64(piece.count)
-            guard received <= size else { break }
+            guard isKnown || received <= R2Limits.putBytesMax else { throw .entityTooLarge }
+            guard !isKnown || received <= size else { break }
             try await take(piece)
         }
-        guard received == size else { throw .incompleteBody(expected: size, received: received) }
+        guard !isKnown || received == size else { throw .incompleteBody(expected: size, received: received) }
+        return received
     }
 
     /// The record of a put, whose content must match the checksum that came with it.

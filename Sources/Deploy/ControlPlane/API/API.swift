@@ -26,6 +26,7 @@ package final class API: Sendable {
     package static func make(_ services: APIServices) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
         operations += KVOperations.all(services)
+        operations += R2Operations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
