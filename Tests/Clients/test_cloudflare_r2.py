@@ -103,6 +103,27 @@ class R2(unittest.TestCase):
         stored = self.buckets.objects.upload("often", b"2", bucket_name="classes", **self.account)
         self.assertEqual(stored.storage_class, "Standard")
 
+    def test_metrics_tell_the_classes_apart(self):
+        self.make("metrics")
+        bucket = {"bucket_name": "metrics", **self.account}
+        before = self.buckets.metrics.list(**self.account)
+        self.buckets.objects.upload("a", b"12345", **bucket)
+        self.buckets.objects.upload("b", b"123", cf_r2_storage_class="InfrequentAccess", **bucket)
+        after = self.buckets.metrics.list(**self.account)
+        for part, size in [("standard", 5), ("infrequent_access", 3)]:
+            old, new = getattr(before, part).published, getattr(after, part).published
+            self.assertEqual((new.objects - old.objects, new.payload_size - old.payload_size), (1, size))
+
+    def test_no_bucket_is_public(self):
+        self.make("private")
+        bucket = {"bucket_name": "private", **self.account}
+        managed = self.buckets.domains.managed.list(**bucket)
+        self.assertEqual((managed.enabled, self.buckets.domains.managed.update(enabled=False, **bucket)), (False, managed))
+        self.refused(cloudflare.BadRequestError, 10029, self.buckets.domains.managed.update, enabled=True, **bucket)
+        self.assertEqual(self.buckets.domains.custom.list(**bucket).domains, [])
+        self.refused(cloudflare.BadRequestError, 10029, self.buckets.domains.custom.create, domain="a.test", enabled=True,
+                     zone_id="0" * 32, **bucket)
+
     def test_cors_lifecycle_and_locks(self):
         self.make("rules")
         bucket = {"bucket_name": "rules", **self.account}

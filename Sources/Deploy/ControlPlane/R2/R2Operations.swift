@@ -11,7 +11,7 @@ enum R2Operations {
 
     static func all(_ services: APIServices) -> [APIOperation] {
         R2BucketOperations.all(services) + R2ObjectOperations.all(services) + R2RuleOperations.all(services)
-            + R2NotificationOperations.all(services) + R2UsageOperations.all(services)
+            + R2NotificationOperations.all(services) + R2UsageOperations.all(services) + R2DomainOperations.all(services)
     }
 
     /// Of calls that answer nothing.

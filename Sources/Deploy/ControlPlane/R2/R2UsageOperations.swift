@@ -20,6 +20,7 @@ enum R2UsageOperations {
         return [
             use(R2Operations.bucket + "/usage", "r2.buckets.usage.get", "What a bucket holds, exactly", services),
             use(account + "/usage", "r2.usage.get", "What all buckets hold together, exactly", services),
+            metrics(services),
             readLimits(R2Operations.bucket + "/limits", "r2.buckets.limits.get", "What a bucket may hold", services),
             readLimits(account + "/limits", "r2.limits.get", "What all buckets may hold together", services),
             setLimits(R2Operations.bucket + "/limits", "r2.buckets.limits.update", "Limits what a bucket may hold", services),
@@ -41,6 +42,40 @@ enum R2UsageOperations {
             let usage = try await R2Operations.perform { () throws(R2Failure) in try store.usage(of: bucket) }
             return .result(try R2Operations.json(usage))
         }
+    }
+
+    private static let shownMetrics = APISchema.object([
+        .required("standard", .any), .required("infrequentAccess", .any),
+    ])
+
+    private static func metrics(_ services: APIServices) -> APIOperation {
+        APIOperation(
+            "GET", R2Operations.account + "/r2/metrics", id: "r2.buckets.metrics.list",
+            "What all buckets hold, by storage class; looks at every object", .account(.r2, .read),
+            result: .json(shownMetrics), mistakes: R2Operations.code
+        ) { call in
+            let store = try R2Operations.administration(services, call).store
+            let (metrics, all) = try await R2Operations.perform { () throws(R2Failure) in
+                (try await store.metrics(), try store.usage(of: nil))
+            }
+            // Parts of uploads have the class of the object that they may become, which is not known to be one.
+            let uploaded = R2Usage(objectCount: all.uploadCount, payloadSize: all.uploadPartsSize)
+            return .result(
+                .object([
+                    "standard": shown(metrics.standard, uploaded: uploaded),
+                    "infrequentAccess": shown(metrics.infrequentAccess, uploaded: R2Usage()),
+                ]))
+        }
+    }
+
+    private static func shown(_ published: R2Usage, uploaded: R2Usage) -> JSON {
+        func json(_ usage: R2Usage) -> JSON {
+            .object([
+                "objects": .integer(usage.objectCount), "payloadSize": .integer(usage.payloadSize),
+                "metadataSize": .integer(usage.metadataSize),
+            ])
+        }
+        return .object(["published": json(published), "uploaded": json(uploaded)])
     }
 
     private static func readLimits(
