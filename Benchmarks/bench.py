@@ -9,6 +9,7 @@ drifts. Nothing here asserts; the aims stand beside the figures.
 
 import argparse
 import http.client
+import json
 import os
 import re
 import resource
@@ -483,6 +484,44 @@ backend back
             self.compare(f"{title} answer from R2", "<= 1.0 x nginx sendfile", edge, nginx, f"/r2/object-{size}", 16,
                          peer_path=f"/files/object-{size}")
 
+    def bulk(self):
+        """10,000 pairs in one request of the REST API, beside as many in one transaction of liblmdb's own."""
+        count, value = 10_000, "v" * 100
+        body = json.dumps([{"key": f"session/{number:08}", "value": value} for number in range(count)]).encode()
+        self.edge("HelloWorker", "--isolates", "1")
+        connection = http.client.HTTPConnection("127.0.0.1", self.node.control_port, timeout=300)
+        headers = {"Authorization": f"Bearer {self.node.operator_token()}"}
+
+        def ask(method, path, body):
+            connection.request(method, "/client/v4/accounts/local/storage/kv/namespaces" + path, body, headers)
+            answer = connection.getresponse()
+            result = json.loads(answer.read())["result"]
+            if answer.status != 200:
+                raise RuntimeError(f"{path}: {answer.status}")
+            return result
+
+        namespace = ask("POST", "", json.dumps({"title": "bench"}))["id"]
+        peer = subprocess.Popen(
+            [os.path.join(self.options.products, "StoreBenchmark"), self.work, "--raw-lmdb", str(count)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.children.append(peer)
+        pairs = []
+        for number in range(26):
+            started = time.perf_counter()
+            if ask("PUT", f"/{namespace}/bulk", body)["successful_key_count"] != count:
+                raise RuntimeError("a pair was refused")
+            mine = count / (time.perf_counter() - started)
+            peer.stdin.write("again\n")
+            peer.stdin.flush()
+            theirs = count / float(peer.stdout.readline())
+            if number:  # The first round makes the keys; the others write them anew.
+                pairs.append((mine, theirs))
+        peer.stdin.close()
+        ratio = statistics.median(mine / theirs for mine, theirs in pairs)
+        mine, theirs = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+        self.row("KV bulk write over REST, 10,000 pairs of 100 bytes", f"{ratio:.2f} x raw LMDB", "",
+                 f"{mine:,.0f} vs {theirs:,.0f} keys/s, each request one durable transaction, {len(body) >> 10} KiB of JSON")
+
     def isolates(self):
         """What seven more isolates add to one: pages that isolates share are counted once."""
 
@@ -524,7 +563,7 @@ def main():
     # Two thousand connections are as many descriptors, on either side.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
-    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bindings"]:
+    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bulk", "bindings"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

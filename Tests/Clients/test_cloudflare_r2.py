@@ -118,7 +118,8 @@ class R2(unittest.TestCase):
         self.make("private")
         bucket = {"bucket_name": "private", **self.account}
         managed = self.buckets.domains.managed.list(**bucket)
-        self.assertEqual((managed.enabled, self.buckets.domains.managed.update(enabled=False, **bucket)), (False, managed))
+        kept = self.buckets.domains.managed.update(enabled=False, **bucket)
+        self.assertEqual((managed.enabled, kept.to_dict()), (False, managed.to_dict()))
         self.refused(cloudflare.BadRequestError, 10029, self.buckets.domains.managed.update, enabled=True, **bucket)
         self.assertEqual(self.buckets.domains.custom.list(**bucket).domains, [])
         self.refused(cloudflare.BadRequestError, 10029, self.buckets.domains.custom.create, domain="a.test", enabled=True,

@@ -1,5 +1,7 @@
 import Interfaces
+import Stores
 import StoresR2
+import Synchronization
 import Testing
 
 @Suite struct `R2 CORS rules` {
@@ -70,5 +72,59 @@ import Testing
         #expect(try await names { $0.nameContains = "-1" } == (["a-1", "b-1"], false))
         #expect(try await names { ($0.isDescending, $0.startAfter) = (true, "b-1") } == (["a-2", "a-1"], false))
         #expect(try await names { $0.jurisdiction = "eu" } == (["a-2"], false))
+    }
+
+    @Test func `are counted by storage class, object by object`() async throws {
+        let fixture = try await Fixture()
+        #expect(try await fixture.store.metrics() == R2Metrics())
+        try await fixture.bucket.put("a", "12345")
+        try await fixture.bucket.put("b", "123", storageClass: .infrequentAccess)
+        let metrics = try await fixture.store.metrics()
+        #expect(metrics.standard.objectCount == 1 && metrics.standard.payloadSize == 5)
+        #expect(metrics.infrequentAccess.objectCount == 1 && metrics.infrequentAccess.payloadSize == 3)
+        #expect(try fixture.store.usage(of: nil) == metrics.standard + metrics.infrequentAccess)
+    }
+}
+
+@Suite struct `R2 put of unknown length` {
+    private final class Pieces: BodySource {
+        private let pieces: Mutex<[[UInt8]]>
+        private let failsAtEnd: Bool
+
+        init(_ pieces: [[UInt8]], failsAtEnd: Bool = false) {
+            self.pieces = Mutex(pieces)
+            self.failsAtEnd = failsAtEnd
+        }
+
+        struct Broken: Error {}
+
+        func next() async throws -> [UInt8]? {
+            let piece = pieces.withLock { $0.isEmpty ? nil : $0.removeFirst() }
+            if piece == nil, failsAtEnd { throw Broken() }
+            return piece
+        }
+        func cancel() {}
+    }
+
+    @Test(arguments: [[], [1], [3, 100_000, 5], [300_000, 300_000]])
+    func `stores what came`(_ counts: [Int]) async throws {
+        let fixture = try await Fixture()
+        let pieces = counts.map { pattern($0) }
+        let request = R2PutMessage(key: "k", size: R2PutMessage.unknownSize)
+        let object = try await fixture.store.put(request, body: Pieces(pieces), in: "photos")
+        #expect(object?.size == Int64(counts.reduce(0, +)))
+        #expect(try await fixture.bucket.get("k")?.bytes() == pieces.flatMap { $0 })
+        #expect(try await fixture.store.verify(.checksums).damageCount == 0)
+    }
+
+    @Test func `keeps nothing of what broke off`() async throws {
+        let fixture = try await Fixture()
+        try await fixture.bucket.put("k", "old")
+        let request = R2PutMessage(key: "k", size: R2PutMessage.unknownSize)
+        await #expect(throws: R2Failure.self) {
+            try await fixture.store.put(request, body: Pieces([pattern(200_000)], failsAtEnd: true), in: "photos")
+        }
+        #expect(try await fixture.bucket.get("k")?.text() == "old")
+        #expect(fixture.blobs.isEmpty)
     }
 }
