@@ -57,7 +57,8 @@ class KV(Commands):
         self.assertIn("TEXTS", [namespace["title"] for namespace in self.json("namespace", "list")])
         self.refused(64, "--yes", "namespace", "delete", "second")
         self.refused(1, "did you mean \"second\"?", "namespace", "delete", "secnd", "--yes")
-        self.done("namespace", "delete", made, "--yes")
+        self.refused(64, "NAMESPACE", "namespace", "delete", "--yes")
+        self.done("namespace", "delete", "--namespace-id", made, "--force")
         self.assertNotIn(made, self.done("namespace", "list"))
 
     def test_keys(self):

@@ -40,6 +40,8 @@ extension KVStoreNamespace {
             share = try await memory.incoming.acquire(min(byteCountMax, KVLimits.valueByteCountMax))
         } catch { throw KVError.overloaded }
         var (bytes, byteCount) = ([UInt8](), 0)
+        // Growing would have it in memory twice.
+        if byteCountMax < KVLimits.valueByteCountMax { bytes.reserveCapacity(byteCountMax) }
         while let piece = try await next() {
             byteCount += piece.count
             // Of a value that is too long only the length is of interest: the error names it.

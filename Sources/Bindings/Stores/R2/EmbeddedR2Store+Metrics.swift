@@ -7,6 +7,8 @@ internal import System
 package struct R2Metrics: Equatable, Sendable {
     package var standard = R2Usage()
     package var infrequentAccess = R2Usage()
+
+    package init() {}
 }
 
 extension EmbeddedR2Store {

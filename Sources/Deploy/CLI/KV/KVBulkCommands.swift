@@ -126,7 +126,7 @@ enum KVBulkDeleteCommand: Command {
     static let name = "delete"
     static let summary = "Deletes the keys that a file names"
     static let operands: [Operand] = [.one("FILE", .files)]
-    static let options = [Confirmation.option] + KVTarget.options
+    static let options = [KVTarget.confirmation] + KVTarget.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let keys = try KVPortions.keys(try InputFile(try arguments.required("FILE")))

@@ -37,6 +37,9 @@ enum KVTarget {
     static let option = Option.value(
         "namespace", "NAME", "the namespace, by title or id; required", short: "n", aliases: ["namespace-id"], .namespaces)
     static let options = [option] + APIClient.tenantOptions
+    /// With the word that wrangler has for it.
+    static let confirmation = Option.flag(
+        "yes", "asks nothing", short: "y", aliases: Confirmation.option.aliases + ["force"])
 
     /// The path of the namespace that is called so.
     static func find(_ name: String, _ client: APIClient) async throws -> APIPath {
@@ -50,6 +53,14 @@ enum KVTarget {
                 "there is no namespace \"\(name)\"" + (nearest.map { "; did you mean \"\($0)\"?" } ?? ""))
         }
         return "\(all)/\(id)"
+    }
+
+    /// Where it may be a word as well.
+    static func name(_ arguments: CommandLineArguments) throws(UsageError) -> String {
+        guard let name = arguments.operand("NAMESPACE") ?? arguments.value("namespace") else {
+            throw .missingArgument("NAMESPACE")
+        }
+        return name
     }
 
     static func find(_ client: APIClient, _ arguments: CommandLineArguments) async throws -> APIPath {

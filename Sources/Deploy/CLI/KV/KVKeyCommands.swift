@@ -48,7 +48,10 @@ enum KVKeyGetCommand: Command {
     static let summary = "Prints a value as it is stored"
     static let operands: [Operand] = [.one("KEY")]
     static let options =
-        [.value("path", "FILE", "writes it into this file (standard output)", aliases: ["out"], .files)] + KVTarget.options
+        [
+            .value("path", "FILE", "writes it into this file (standard output)", aliases: ["out"], .files),
+            .flag("text", "as wrangler has it: values are printed as they are in any case"),
+        ] + KVTarget.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let key = try arguments.required("KEY")
@@ -96,7 +99,7 @@ enum KVKeyDeleteCommand: Command {
     static let name = "delete"
     static let summary = "Deletes a key"
     static let operands: [Operand] = [.one("KEY")]
-    static let options = [Confirmation.option] + KVTarget.options
+    static let options = [KVTarget.confirmation] + KVTarget.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let key = try arguments.required("KEY")

@@ -39,13 +39,13 @@ enum KVNamespaceListCommand: Command {
 enum KVNamespaceRenameCommand: Command {
     static let name = "rename"
     static let summary = "Gives a namespace another title; configurations find it under the old one too"
-    static let operands: [Operand] = [.one("NAMESPACE", .namespaces)]
-    static let options = [.value("new-name", "TITLE", "the new title; required")] + APIClient.tenantOptions
+    static let operands: [Operand] = [.optional("NAMESPACE", .namespaces)]
+    static let options = [.value("new-name", "TITLE", "the new title; required")] + KVTarget.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let title = try arguments.requiredValue("new-name", "TITLE")
         let client = try APIClient(arguments)
-        let path = try await KVTarget.find(try arguments.required("NAMESPACE"), client)
+        let path = try await KVTarget.find(try KVTarget.name(arguments), client)
         let renamed = try await client.result("PUT", path, .object(["title": .string(title)]))
         if arguments.has("json") { Output.json(renamed) } else { print("renamed to \(title)") }
         return ExitCode.success
@@ -55,11 +55,11 @@ enum KVNamespaceRenameCommand: Command {
 enum KVNamespaceDeleteCommand: Command {
     static let name = "delete"
     static let summary = "Deletes a namespace with all its keys"
-    static let operands: [Operand] = [.one("NAMESPACE", .namespaces)]
-    static let options = [Confirmation.option] + APIClient.tenantOptions
+    static let operands: [Operand] = [.optional("NAMESPACE", .namespaces)]
+    static let options = [KVTarget.confirmation] + KVTarget.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let name = try arguments.required("NAMESPACE")
+        let name = try KVTarget.name(arguments)
         let client = try APIClient(arguments)
         let path = try await KVTarget.find(name, client)
         try Confirmation.ask("Delete the namespace \"\(name)\" with all its keys?", arguments)
