@@ -133,6 +133,8 @@ class KVAPI(unittest.TestCase):
             self.refused(400, 10021, "GET", f"{path}/keys?limit={limit}")
         self.refused(400, 10021, "GET", f"{path}/keys?cursor=nonsense")
         self.refused(405, 7001, "POST", f"{path}/keys")
+        _, text = self.send("POST", f"{path}/keys")
+        self.assertEqual(json.loads(text)["errors"][0]["error_chain"][0]["code"], 10405)
         for body in ["", "{", "{}", '[{"key":"a"}]', '[{"value":"a"}]', '[{"key":"a","value":1}]', "[1]", '[{"key":"a","value":"b"}']:
             self.refused(400, 10012, "PUT", f"{path}/bulk", body)
         self.refused(400, 10021, "PUT", f"{path}/bulk", [{"key": f"{number}", "value": ""} for number in range(10_001)])

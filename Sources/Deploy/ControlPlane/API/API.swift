@@ -97,7 +97,9 @@ package final class API: Sendable {
         guard !best.isEmpty else { throw .noRoute }
         // HEAD is what GET answers; the connection leaves the body out.
         let wanted = method == "HEAD" ? "GET" : method
-        guard let route = best.first(where: { $0.operation.method == wanted }) else { throw .noMethod(method) }
+        guard let route = best.first(where: { $0.operation.method == wanted }) else {
+            throw .noMethod(method, ownCode: best.lazy.compactMap { $0.operation.mistakes(.method) }.first)
+        }
         for (name, value) in route.values where !Self.isIdentifier(value, name) { throw .badIdentifier(path) }
         return route
     }

@@ -52,6 +52,8 @@ package struct APIOperation: Sendable {
         /// A value of the body, by its JSON pointer (RFC 6901).
         case member(String)
         case parameter(String)
+        /// The path has no such method.
+        case method
     }
 
     package enum Result: Sendable {

@@ -38,6 +38,7 @@ enum KVOperations {
         case .member("/keys"): 10029
         case .member: 10012
         case .parameter: 10021
+        case .method: 10405
         }
     }
 

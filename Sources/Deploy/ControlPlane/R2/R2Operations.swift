@@ -23,6 +23,7 @@ enum R2Operations {
         case .unreadable, .member: R2ErrorCode.malformedJSON.rawValue
         case .parameter("per_page"): R2ErrorCode.invalidMaxKeys.rawValue
         case .parameter: R2ErrorCode.invalidArgument.rawValue
+        case .method: nil
         }
     }
 
