@@ -61,11 +61,14 @@ package struct APIOperation: Sendable {
     let result: Result
     /// Whether a client may send it again when it doesn't know what became of it.
     let isIdempotent: Bool
+    /// Whether consumers call it all the time: then it isn't counted against the caller's requests, and not written into the
+    /// audit log.
+    let isPolled: Bool
     let answer: @Sendable (APICall) async throws -> APIReply
 
     package init(
         _ method: String, _ path: String, id: String, _ summary: String, _ access: Access, query: [Parameter] = [],
-        body: Body = .none, result: Result, isIdempotent: Bool? = nil,
+        body: Body = .none, result: Result, isIdempotent: Bool? = nil, isPolled: Bool = false,
         answer: @escaping @Sendable (APICall) async throws -> APIReply
     ) {
         self.method = method
@@ -77,6 +80,7 @@ package struct APIOperation: Sendable {
         self.body = body
         self.result = result
         self.isIdempotent = isIdempotent ?? (method != "POST")
+        self.isPolled = isPolled
         self.answer = answer
     }
 
@@ -102,6 +106,8 @@ package struct APICall: Sendable {
     package let headers: [(name: String, value: String)]
     /// What arrived, where the operation takes JSON; `null` else.
     package let json: JSON
+    /// The same as it was written.
+    package let text: [UInt8]
     package let body: (any BodySource)?
 
     package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
