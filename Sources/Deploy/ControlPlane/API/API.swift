@@ -26,6 +26,8 @@ package final class API: Sendable {
     package static func make(_ services: APIServices) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
         operations += QueueOperations.all(services)
+        operations += ZoneOperations.all(services) + CacheOperations.all(services)
+        operations += AnalyticsOperations.all(services) + RateLimitOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
