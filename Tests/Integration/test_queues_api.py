@@ -95,7 +95,8 @@ class QueuesAPI(unittest.TestCase):
         renamed = self.rest.result("PUT", path, {"queue_name": "new-name"})
         self.assertEqual((renamed["queue_name"], "queues/" + renamed["queue_id"]), ("new-name", path))
         self.assertEqual(renamed["consumers"][0]["queue_name"], "new-name")
-        self.assertEqual(self.rest.result("PATCH", "queues/" + dead["queue_id"], {"queue_name": "moved"})["queue_name"], "moved")
+        moved = self.rest.result("PATCH", "queues/" + dead["queue_id"], {"queue_name": "moved"})
+        self.assertEqual(moved["queue_name"], "moved")
         self.assertEqual(self.rest.result("GET", path)["consumers"][0]["dead_letter_queue"], "moved")
         # Another queue may have the old name; leases know theirs.
         self.make("old-name")
