@@ -14,7 +14,7 @@ enum Edge {
         [
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
             SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
-            DoctorCommand.self,
+            QueuesCommand.self, CacheCommand.self, DoctorCommand.self,
         ]
     }
 
