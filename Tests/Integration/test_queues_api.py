@@ -168,6 +168,22 @@ class QueuesAPI(unittest.TestCase):
         wait_until(lambda: self.backlog(path) == 0, what="delivery")
         self.assertEqual([self.node.get(f"/kv/seen/waiting/w{number}").text for number in range(10)], ["1"] * 10)
 
+    def test_a_batch_on_its_way_is_settled_after_its_queue_was_renamed(self):
+        path = "queues/" + self.make("moving")["queue_id"]
+        self.rest.result("POST", path + "/consumers", {
+            "type": "worker", "script_name": "store-worker", "settings": {"max_wait_time_ms": 0, "batch_size": 1}})
+        # The worker takes a second for each.
+        self.rest.result("POST", path + "/messages/batch", {"messages": [{"body": f"slow-{name}"} for name in "abc"]})
+        self.rest.result("PATCH", path, {"queue_name": "moved-on"})
+        # Another of the old name has a first message, too.
+        other = "queues/" + self.make("moving")["queue_id"]
+        self.rest.result("POST", other + "/messages", {"body": "stays"})
+        wait_until(lambda: self.backlog(path) == 0, 30, "the end of all batches")
+        self.assertEqual(self.backlog(other), 1)
+        counts = [[self.node.get(f"/kv/seen/{queue}/slow-{name}").text for queue in ("moving", "moved-on")] for name in "abc"]
+        # Each once, under the name that the queue had when its batch began.
+        self.assertEqual([sorted(count for count in pair if count == "1") for pair in counts], [["1"]] * 3, counts)
+
     # MARK: Messages
 
     def test_probe_24_bodies_arrive_as_they_were_sent(self):

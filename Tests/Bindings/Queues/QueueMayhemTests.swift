@@ -5,8 +5,8 @@ import StoresQueues
 import System
 import Testing
 
-/// Ten thousand random operations, with reopenings and with the process ending in between: nothing that was acknowledged is
-/// lost, and when everything is deleted, the files hold what an unused store holds.
+/// Ten thousand random operations, with reopenings and with the process ending in between: the store is sound all the time, and
+/// when everything is deleted, its files hold what an unused store's hold. (What may not be lost is the model's matter.)
 @Suite(.timeLimit(.minutes(5))) struct `Queue mayhem` {
     private struct World {
         let fixture: QueueFixture
