@@ -32,6 +32,10 @@ ORDER = {"POST": 0, "PUT": 1, "PATCH": 1, "GET": 2, "DELETE": 3}
 NAMES = ("id", "name", "key", "tag", "uuid", "title", "ref")
 
 
+class Enough(BaseException):
+    """An operation's time is over. Not an Exception: Hypothesis would take it for a finding."""
+
+
 class Known:
     """Names and ids that answers have told: most requests shall be about something that is there."""
 
@@ -141,8 +145,8 @@ class OpenAPI(unittest.TestCase):
 
         def call(case):
             nonlocal count
-            if count and time.monotonic() > end:
-                return
+            if count >= least and time.monotonic() > end:
+                raise Enough
             for name in list(case.path_parameters or {}):
                 # Most are about what is there; the account, nearly all.
                 if generator.random() < (0.97 if name == "account_id" else 0.8):
@@ -161,12 +165,18 @@ class OpenAPI(unittest.TestCase):
                 failures.append(f"{case.as_curl_command()}\n{type(failure).__name__}: {str(failure)[:1500]}")
             count += 1
 
+        last = end
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            # A few of each, whatever the time.
+            least = count + 3
+            end = time.monotonic() + (last - time.monotonic()) / 2 if mode is GenerationMode.POSITIVE else last
             try:
                 run = hypothesis.given(case=operation.as_strategy(generation_mode=mode))(call)
                 hypothesis.seed(SEED)(hypothesis.settings(
                     max_examples=30, deadline=None, database=None, phases=[hypothesis.Phase.generate],
                     suppress_health_check=list(hypothesis.HealthCheck))(run))()
+            except Enough:
+                continue
             except (hypothesis.errors.Unsatisfiable, schemathesis.errors.SchemathesisError):
                 # There is nothing that this operation would have to refuse.
                 if mode is GenerationMode.POSITIVE:
