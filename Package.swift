@@ -149,7 +149,8 @@ let package = Package(
         room(
             "ControlPlane", "Deploy/ControlPlane",
             [
-                "Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresKV", "StoresR2",
+                "Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresKV", "StoresQueues",
+                "StoresR2",
                 "Observability", "System",
             ]),
         .executableTarget(

@@ -39,12 +39,7 @@ package final class Handler: LocalHandler {
     package func startDraining() async { state.withLock { $0.isDraining = true } }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
-        if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
-            return await PurgeRequest.answer(request, zone: zone, accounts.runners)
-        }
-        if request.listener == .control, API.isBelow(request.path), !isAnalytics(request.path),
-            let api = state.withLock({ $0.api })
-        {
+        if request.listener == .control, API.isBelow(request.path), let api = state.withLock({ $0.api }) {
             return await api.answer(request)
         }
         switch (request.listener, request.method, request.path) {
@@ -54,14 +49,10 @@ package final class Handler: LocalHandler {
         case (_, _, "/cdn-cgi/handler/scheduled"): return await triggerScheduled(request)
         case (.control, "GET", "/status"): return await status()
         case (.control, "GET", "/metrics"): return await metrics()
-        case (.control, let method, let path) where isAnalytics(path):
-            return await analytics(request, method)
         case (.control, _, _): return .failure(404, 7000, "No route for that URI")
         case (.edge, _, _): return .text("not found\n", status: 404)
         }
     }
-
-    private func isAnalytics(_ path: String) -> Bool { environment == "dev" && AnalyticsRoute(path) != nil }
 
     /// Fails first when the node drains, so that a load balancer sends no more.
     private var readiness: LocalResponse {
@@ -94,43 +85,6 @@ package final class Handler: LocalHandler {
             }
         }
         return .text("\(unknown)\n", status: 404)
-    }
-
-    // MARK: Analytics
-
-    /// The body is the query. There are no tokens in dev: who reaches the control listener may ask.
-    private func analytics(_ request: LocalRequest, _ method: String) async -> LocalResponse {
-        guard method == "POST" else { return .failure(405, 10405, "Method not allowed for this authentication scheme") }
-        let runners = accounts.runners
-        guard let account = AnalyticsRoute(request.path)?.account, let runner = runners.first(where: { $0.tenant == account })
-        else {
-            let known = runners.map(\.tenant).sorted().joined(separator: ", ")
-            return .failure(404, 7003, "no such account: the account is a tenant of this node: \(known)")
-        }
-        guard let text = await Self.text(request.body, bytesMax: 64 << 10) else {
-            return .failure(400, 10001, "the body must be a query of at most 64 KiB of UTF-8")
-        }
-        do {
-            let (contentType, body) = try await runner.queryAnalytics(text)
-            return LocalResponse(status: 200, headers: [("content-type", contentType)], body: .bytes(body))
-        } catch {
-            return .failure(400, 10001, "\(error)")
-        }
-    }
-
-    /// - Returns: `nil` when the body is too long, broken off or no text.
-    private static func text(_ body: (any BodySource)?, bytesMax: Int) async -> String? {
-        var bytes: [UInt8] = []
-        do {
-            while let piece = try await body?.next() {
-                bytes += piece
-                guard bytes.count <= bytesMax else {
-                    body?.cancel()
-                    return nil
-                }
-            }
-        } catch { return nil }
-        return String(validating: bytes, as: UTF8.self)
     }
 
     // MARK: Status
@@ -257,19 +211,6 @@ package final class Handler: LocalHandler {
         return LocalResponse(
             status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
             body: .bytes(Array(text.utf8)))
-    }
-}
-
-/// `/client/v4/accounts/ACCOUNT/analytics_engine/sql`
-private struct AnalyticsRoute {
-    let account: String
-
-    init?(_ path: String) {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 7, parts[1...3] == ["client", "v4", "accounts"], parts[5...] == ["analytics_engine", "sql"] else {
-            return nil
-        }
-        account = String(parts[4])
     }
 }
 

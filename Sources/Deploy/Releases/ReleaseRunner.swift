@@ -11,7 +11,7 @@ package import System
 /// the present one serves, then traffic moves at once.
 package actor ReleaseRunner {
     private let node: Node
-    private let stores: TenantStores
+    let stores: TenantStores
     private let artifacts: ArtifactStore
     private let assets: AssetStore
     private let routing: RoutingDirectory
@@ -24,8 +24,8 @@ package actor ReleaseRunner {
 
     /// What serves now.
     private var current: Running?
-    /// Serialises `apply`: an actor alone doesn't, since it waits in between.
-    private var isApplying = false
+    /// Serialises `apply` and what mustn't happen meanwhile: an actor alone doesn't, since it waits in between.
+    var isApplying = false
 
     private struct Running {
         var description: ReleaseDescription

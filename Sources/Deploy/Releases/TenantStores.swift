@@ -1,4 +1,5 @@
 package import struct Configuration.StoreSettings
+internal import Interfaces
 package import Observability
 internal import OpenSSL
 package import Stores
@@ -182,6 +183,17 @@ package final class TenantStores: Sendable {
                 logger.log(.info, "migration applied", [("database", set.database), ("file", item.name)])
             }
         }
+    }
+
+    /// The buckets with rules that name a queue, by queue.
+    func notifiedQueues() async throws(R2Failure) -> [String: [String]] {
+        var buckets: [String: [String]] = [:]
+        for bucket in try await r2.bucketNames() {
+            do throws(R2Failure) {
+                for queue in try r2.notifications(of: bucket).queues { buckets[queue.queueName, default: []].append(bucket) }
+            } catch .noSuchBucket { continue }  // Deleted meanwhile.
+        }
+        return buckets
     }
 
     var buckets: BucketAdministration { BucketAdministration(buckets: r2, queues: queues) }

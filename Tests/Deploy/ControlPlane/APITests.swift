@@ -243,6 +243,22 @@ private final class Fixture: Sendable {
         #expect(try await fixture.ask("GET", "/user").status == 200)
     }
 
+    @Test func `what consumers poll isn't counted, and leaves no trace in the audit log`() async throws {
+        let polled = APIOperation(
+            "POST", "/accounts/{account_id}/polled", id: "polled", "Polled", .account(.queues, .edit),
+            body: .json(.object([.optional("n", .integer())])), result: .json(.any), isPolled: true
+        ) { call in .result(call.json) }
+        let fixture = try Fixture([polled])
+        for _ in 0..<1200 { _ = try await fixture.ask("GET", "/user") }
+        #expect(try await fixture.ask("GET", "/user").status == 429)
+        // Where nothing must be said, an empty body will do.
+        let answer = try await fixture.ask("POST", "/accounts/acme/polled")
+        #expect(answer.status == 200 && answer.json["result"] == .object([JSON.Member]()))
+        #expect(try await fixture.ask("POST", "/accounts/acme/polled", body: #"{"n":"x"}"#).code == 10026)
+        #expect(try await fixture.ask("POST", "/accounts/acme/polled", body: " ").code == 6007)
+        #expect(try fixture.audit.list(tenant: "acme", before: nil, countMax: 10).isEmpty)
+    }
+
     @Test func `tokens are made, used, listed, expire and are revoked`() async throws {
         let fixture = try Fixture(Self.echo)
         let body =

@@ -27,6 +27,9 @@ package final class API: Sendable {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
         operations += KVOperations.all(services)
         operations += R2Operations.all(services)
+        operations += QueueOperations.all(services)
+        operations += ZoneOperations.all(services) + CacheOperations.all(services)
+        operations += AnalyticsOperations.all(services) + RateLimitOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
@@ -40,7 +43,7 @@ package final class API: Sendable {
             let path = String(request.path.dropFirst(Self.prefix.utf8.count))
             let route = try route(request.method, path)
             operation = route.operation
-            let principal = route.operation.access == .everybody ? .nobody : try authenticate(request)
+            let principal = route.operation.access == .everybody ? .nobody : try authenticate(request, for: route.operation)
             return await run(route, request, principal, try await allow(principal, route))
         } catch {
             request.body?.cancel()
@@ -118,13 +121,13 @@ package final class API: Sendable {
         return value.utf8.count == 32 && value.utf8.allSatisfy { $0.isHexadecimal }
     }
 
-    private func authenticate(_ request: LocalRequest) throws(APIError) -> Principal {
+    private func authenticate(_ request: LocalRequest, for operation: APIOperation) throws(APIError) -> Principal {
         let credentials = try Credentials(request.headers)
         guard let token = services.tokens.find(credentials, at: services.clock.wallTime()) else {
             if case .key = credentials { throw .unknownKey }
             throw .unknownToken
         }
-        if let wait = limiter.take(token.id, at: services.clock.now()) {
+        if !operation.isPolled, let wait = limiter.take(token.id, at: services.clock.now()) {
             throw APIError(
                 429, 971, "Please wait and consider throttling your request speed", retryAfterSeconds: wait)
         }
@@ -176,7 +179,7 @@ package final class API: Sendable {
             response = Envelope.failure(unknown, isRepeatable: operation.isIdempotent)
         }
         if failure != nil { request.body?.cancel() }
-        guard operation.isMutating else { return response }
+        guard operation.isMutating, !operation.isPolled else { return response }
         let entry = AuditLog.Entry(
             time: services.clock.wallTime(), tokenID: principal.tokenID, tokenName: principal.name, tenant: subject.tenant,
             operation: operation.id, method: request.method, path: request.path, client: request.client,
@@ -201,8 +204,12 @@ package final class API: Sendable {
             }
         }
         var json = JSON.null
+        var text: [UInt8] = []
         if case .json(let schema, let bytesMax) = route.operation.body {
-            guard let value = await parse(try await Self.read(request.body, bytesMax: bytesMax)) else {
+            text = try await Self.read(request.body, bytesMax: bytesMax)
+            // Where nothing has to be said, nothing may be sent.
+            if text.isEmpty, schema.acceptsNothing { text = Array("{}".utf8) }
+            guard let value = await parse(text) else {
                 guard let code = route.operation.mistakes(.unreadable) else { throw APIError.malformedBody }
                 throw APIError(400, code, APIError.malformedBody.message)
             }
@@ -217,7 +224,7 @@ package final class API: Sendable {
         return APICall(
             principal: principal, tenant: subject.tenant, zone: subject.zone,
             parameters: route.values.mapValues { PercentEncoding.decode($0) }, rawParameters: route.values, query: query,
-            headers: request.headers, json: json, body: request.body)
+            headers: request.headers, json: json, text: text, body: request.body)
     }
 
     /// What takes more than a moment is read on another thread than the reactor's.

@@ -76,11 +76,14 @@ package struct APIOperation: Sendable {
     let isIdempotent: Bool
     /// The product's own number for a mistake; `nil`: the API's.
     let mistakes: @Sendable (Mistake) -> Int?
+    /// Whether consumers call it all the time: then it isn't counted against the caller's requests, and not written into the
+    /// audit log.
+    let isPolled: Bool
     let answer: @Sendable (APICall) async throws -> APIReply
 
     package init(
         _ method: String, _ path: String, id: String, _ summary: String, _ access: Access, query: [Parameter] = [],
-        body: Body = .none, result: Result, isIdempotent: Bool? = nil,
+        body: Body = .none, result: Result, isIdempotent: Bool? = nil, isPolled: Bool = false,
         mistakes: @escaping @Sendable (Mistake) -> Int? = { _ in nil },
         answer: @escaping @Sendable (APICall) async throws -> APIReply
     ) {
@@ -94,6 +97,7 @@ package struct APIOperation: Sendable {
         self.result = result
         self.isIdempotent = isIdempotent ?? (method != "POST")
         self.mistakes = mistakes
+        self.isPolled = isPolled
         self.answer = answer
     }
 
@@ -121,6 +125,8 @@ package struct APICall: Sendable {
     package let headers: [(name: String, value: String)]
     /// What arrived, where the operation takes JSON; `null` else.
     package let json: JSON
+    /// The same as it was written.
+    package let text: [UInt8]
     package let body: (any BodySource)?
 
     package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }

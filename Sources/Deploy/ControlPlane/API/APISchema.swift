@@ -78,6 +78,9 @@ package indirect enum APISchema: Sendable {
         }
     }
 
+    /// Whether an object without members would do.
+    var acceptsNothing: Bool { (try? check(.object([JSON.Member]()))) != nil && (try? check("")) == nil }
+
     private static func text(_ range: ClosedRange<Int64>, _ what: String) -> String {
         range == Int64.min...Int64.max ? what : "\(what) from \(range.lowerBound) to \(range.upperBound)"
     }
