@@ -148,7 +148,10 @@ let package = Package(
         room("S3", "Deploy/S3", ["HTTP", "OpenSSL"]),
         room(
             "ControlPlane", "Deploy/ControlPlane",
-            ["Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "Observability", "System"]),
+            [
+                "Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1", "Observability",
+                "System",
+            ]),
         .executableTarget(
             name: "edge",
             dependencies: [

@@ -25,6 +25,7 @@ package final class API: Sendable {
     /// The API of a node, with all its operations.
     package static func make(_ services: APIServices) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        operations += D1Operations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
@@ -172,7 +173,7 @@ package final class API: Sendable {
             response = Envelope.failure(unknown, isRepeatable: operation.isIdempotent)
         }
         if failure != nil { request.body?.cancel() }
-        guard operation.isMutating else { return response }
+        guard operation.isAudited else { return response }
         let entry = AuditLog.Entry(
             time: services.clock.wallTime(), tokenID: principal.tokenID, tokenName: principal.name, tenant: subject.tenant,
             operation: operation.id, method: request.method, path: request.path, client: request.client,

@@ -39,6 +39,8 @@ package struct APIOperation: Sendable {
         case none
         /// Read whole, at most this long, and checked against its schema.
         case json(APISchema, bytesMax: Int = 1 << 20)
+        /// JSON that the operation reads and checks itself as it arrives; the schema is for the document.
+        case jsonStream(APISchema)
         /// Given to the operation as it arrives.
         case stream(about: String)
     }
@@ -61,11 +63,13 @@ package struct APIOperation: Sendable {
     let result: Result
     /// Whether a client may send it again when it doesn't know what became of it.
     let isIdempotent: Bool
+    /// Whether its calls are written into the audit log.
+    let isAudited: Bool
     let answer: @Sendable (APICall) async throws -> APIReply
 
     package init(
         _ method: String, _ path: String, id: String, _ summary: String, _ access: Access, query: [Parameter] = [],
-        body: Body = .none, result: Result, isIdempotent: Bool? = nil,
+        body: Body = .none, result: Result, isIdempotent: Bool? = nil, isAudited: Bool? = nil,
         answer: @escaping @Sendable (APICall) async throws -> APIReply
     ) {
         self.method = method
@@ -77,11 +81,12 @@ package struct APIOperation: Sendable {
         self.body = body
         self.result = result
         self.isIdempotent = isIdempotent ?? (method != "POST")
+        self.isAudited = isAudited ?? Self.isMutating(method, access)
         self.answer = answer
     }
 
-    /// Whether it changes something: such calls are written into the audit log.
-    var isMutating: Bool {
+    /// Whether it changes something: such calls are audited, unless what they change is data as workers change it.
+    private static func isMutating(_ method: String, _ access: Access) -> Bool {
         switch access {
         case .account(_, let level), .zone(_, let level): level == .edit
         case .everybody, .everyToken: method != "GET"
