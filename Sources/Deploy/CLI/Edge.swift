@@ -13,7 +13,7 @@ enum Edge {
     static var commands: [any Command.Type] {
         [
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
-            SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
+            SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self, D1Command.self,
             DoctorCommand.self,
         ]
     }
