@@ -13,6 +13,7 @@ import uuid
 
 from harness import Node, product, wait_until
 from load import in_threads, memory_of
+from projects import Project
 
 
 class Client:
@@ -442,6 +443,30 @@ class OneSet(unittest.TestCase):
             self.assertEqual(glob.glob(f"{node.state}/local/d1/main*"), [])
             # The name is free, and means another one.
             self.assertEqual(client.rows(client.make("main"), "SELECT 1 a"), [{"a": 1}])
+
+    def test_a_plan_bounds_how_many_there_are(self):
+        shape = """format = 1
+tenant = "local"
+compatibility_date = "2026-08-01"
+[workers.hello]
+product = "HelloWorker"
+routes = ["{domain}/*"]
+d1 = [{ binding = "DB", resource = "app" }]
+limits = { profile = "cloudflare-free" }
+"""
+        with Project(shape, {"dev": 'format = 1\n'}) as project:
+            with Node("dev", "--no-build", "--no-watch", cwd=project.directory, state=project.path("state/dev")) as node:
+                client = Client(node)
+                # The configuration's counts, the catalog doesn't.
+                for number in range(9):
+                    client.make(f"db-{number}")
+                status, _, errors = client.ask("POST", "", {"name": "more"})
+                self.assertEqual(
+                    (status, errors), (400, [(7406, "System limit reached: databases per account (10)")]))
+                for item in client.ask("GET", "")[1]:
+                    self.assertEqual(client.rows(item["uuid"], "SELECT 1 a"), [{"a": 1}])
+                self.assertEqual(client.ask("DELETE", "/db-0")[0], 200)
+                client.make("more")
 
     def test_a_renamed_database_keeps_its_bindings(self):
         with Node("run", product("StoreWorker"), "--d1", "DB=main") as node:

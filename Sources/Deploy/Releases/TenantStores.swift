@@ -151,6 +151,8 @@ package final class TenantStores: Sendable {
         for worker in description.workers {
             for case .d1(let database) in worker.bindings.map(\.binding) { names.insert(database) }
         }
+        // Without databases there need be no catalog.
+        guard !names.isEmpty else { return }
         do throws(D1CatalogError) { try await databases.checkRoom(for: names) } catch {
             throw ReleaseError.databasesRefused(names.sorted(), reason: error.description)
         }
