@@ -98,7 +98,7 @@ class D1API(unittest.TestCase):
             self.fails(database, {"sql": "SELECT ?", "params": params}, 400, 7500,
                        "Wrong number of parameter bindings for SQL query.")
 
-    def test_probe_7_8_and_9_what_statements_say_of_themselves(self):
+    def test_probe_7_and_8_what_statements_say_of_themselves(self):
         database = self.client.make()
         status, result, _ = self.ask("POST", f"/{database}/query", {"sql": "CREATE TABLE t(a)"})
         meta = result[0]["meta"]
@@ -107,6 +107,9 @@ class D1API(unittest.TestCase):
         _, result, _ = self.ask("POST", f"/{database}/query", {"sql": "INSERT INTO t VALUES (1), (2), (3)"})
         meta = result[0]["meta"]
         self.assertEqual((meta["changes"], meta["rows_written"], meta["last_row_id"]), (3, 3, 3))
+        self.rows(database, "CREATE TABLE u(a); CREATE INDEX i ON u(a)")
+        _, indexed, _ = self.ask("POST", f"/{database}/query", {"sql": "INSERT INTO u VALUES (1), (2), (3)"})
+        self.assertEqual(indexed[0]["meta"]["rows_written"], 6)
         _, result, _ = self.ask("POST", f"/{database}/query", {"sql": "SELECT * FROM t"})
         meta = result[0]["meta"]
         self.assertEqual(meta["rows_read"], 3)
@@ -115,6 +118,57 @@ class D1API(unittest.TestCase):
             {"served_by", "served_by_region", "served_by_colo", "served_by_primary", "timings", "duration", "changes",
              "last_row_id", "changed_db", "size_after", "rows_read", "rows_written", "total_attempts"})
 
+    def test_probe_5_columns_of_one_name(self):
+        database = self.client.make()
+        self.assertEqual(self.rows(database, "SELECT 1 AS x, 2 AS x"), [{"x": 2}])
+        _, result, _ = self.ask("POST", f"/{database}/raw", {"sql": "SELECT 1 AS x, 2 AS x; SELECT 1 AS y WHERE 0"})
+        self.assertEqual(
+            [item["results"] for item in result],
+            [{"columns": ["x", "x"], "rows": [[1, 2]]}, {"columns": ["y"], "rows": []}])
+
+    def test_probe_9_rows_that_were_read(self):
+        database = self.client.make()
+        self.rows(database, "CREATE TABLE t(id INTEGER PRIMARY KEY, a)")
+        self.rows(database, "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+                            "SELECT i, i FROM n")
+        for sql, read in [("SELECT * FROM t", 1000), ("SELECT * FROM t WHERE id = 5", 1), ("SELECT * FROM t LIMIT 5", 5),
+                          ("SELECT count(*) FROM t", 1000)]:
+            _, result, _ = self.ask("POST", f"/{database}/query", {"sql": sql})
+            self.assertEqual(result[0]["meta"]["rows_read"], read, sql)
+
+    def test_probe_10_11_and_17_a_batch_is_one_transaction(self):
+        database = self.client.make()
+        self.rows(database, "CREATE TABLE t(id INTEGER PRIMARY KEY); CREATE TABLE p(id INTEGER PRIMARY KEY);"
+                            "CREATE TABLE c(p INTEGER REFERENCES p(id))")
+        insert = {"sql": "INSERT INTO t VALUES (?)", "params": [1]}
+        self.fails(database, {"batch": [insert, insert]}, 400, 7500,
+                   "UNIQUE constraint failed: t.id: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_PRIMARYKEY)")
+        self.assertEqual(self.rows(database, "SELECT * FROM t"), [])
+        self.fails(database, {"batch": []}, 400, 7500, "No SQL statements detected.")
+        child, parent = {"sql": "INSERT INTO c VALUES (7)"}, {"sql": "INSERT INTO p VALUES (7)"}
+        self.fails(database, {"batch": [child, parent]}, 400, 7500, "SQLITE_CONSTRAINT_FOREIGNKEY")
+        status, result, errors = self.ask(
+            "POST", f"/{database}/query", {"batch": [{"sql": "PRAGMA defer_foreign_keys = on"}, child, parent]})
+        self.assertEqual((status, len(result or [])), (200, 3), errors)
+
+    def test_probe_16_full_text_search(self):
+        database = self.client.make()
+        self.rows(database, "CREATE VIRTUAL TABLE docs USING fts5(body)")
+        self.rows(database, "INSERT INTO docs VALUES ('the quick fox'), ('a slow dog')")
+        self.assertEqual(self.rows(database, "SELECT body FROM docs WHERE docs MATCH 'fox' ORDER BY bm25(docs)"),
+                         [{"body": "the quick fox"}])
+        self.fails(database, {"sql": "CREATE VIRTUAL TABLE v USING dbstat"}, 400, 7500, "not authorized")
+
+    def test_probe_19_bookmarks_advance_with_writes(self):
+        database = self.client.make()
+        bookmarks = []
+        for sql in ["CREATE TABLE t(a)", "INSERT INTO t VALUES (1)"]:
+            self.rows(database, sql)
+            bookmarks.append(self.ask("GET", f"/{database}/time_travel/bookmark")[1]["bookmark"])
+        self.rows(database, "SELECT * FROM t")
+        self.assertLess(bookmarks[0], bookmarks[1])
+        self.assertEqual(self.ask("GET", f"/{database}/time_travel/bookmark")[1]["bookmark"], bookmarks[1])
+
     def test_probe_13_to_16_what_is_forbidden(self):
         database = self.client.make()
         self.rows(database, "CREATE TABLE t(a)")
@@ -122,11 +176,14 @@ class D1API(unittest.TestCase):
             ("BEGIN TRANSACTION", "To execute a transaction, please use"), ("ATTACH 'x' AS y", "not authorized: SQLITE_AUTH"),
             ("VACUUM", "not authorized: SQLITE_AUTH"), ("CREATE TEMP TABLE x(a)", "not authorized: SQLITE_AUTH"),
             ("PRAGMA journal_mode", "not authorized: SQLITE_AUTH"), ("CREATE TABLE _cf_x(a)", "not authorized"),
-            ("ALTER TABLE t RENAME TO _cf_x", "not authorized"), ("SELECT sqlite_version()", "not authorized to use function"),
+            ("ALTER TABLE t RENAME TO _cf_x", "not authorized"), ("create table _CF_X(a)", "not authorized"),
+            ("PRAGMA user_version", "not authorized: SQLITE_AUTH"), ("PRAGMA cache_size", "not authorized: SQLITE_AUTH"),
+            ("SELECT sqlite_version()", "not authorized to use function"),
         ]:
             with self.subTest(sql=sql):
                 self.fails(database, {"sql": sql}, 400, 7500, text)
         self.assertEqual(self.rows(database, "PRAGMA foreign_keys"), [{"foreign_keys": 1}])
+        self.assertEqual(self.rows(database, "PRAGMA table_info(t)")[0]["name"], "a")
 
     def test_probe_18_limits(self):
         database = self.client.make()

@@ -136,7 +136,7 @@ class KillDuringRestore(unittest.TestCase):
                     self.failures.append(error)
                 return
             history.end(operation)
-            time.sleep(self.random.uniform(0, 0.1))
+            time.sleep(self.random.uniform(0, 0.3))
 
     def test_a_restore_is_whole_or_has_not_been(self):
         self.rows("CREATE TABLE one(n INTEGER PRIMARY KEY, payload)")
@@ -146,7 +146,7 @@ class KillDuringRestore(unittest.TestCase):
             self.rows(f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
                       f"INSERT INTO {table} SELECT {columns} FROM n")
         states = [(self.bookmark(), self.content())]
-        cut_off = 0
+        cut_off, restored, written = 0, 0, 0
         for round in range(self.rounds):
             start = self.content()
             states.append((self.bookmark(), start))
@@ -158,33 +158,37 @@ class KillDuringRestore(unittest.TestCase):
                 target=self.restore_often, args=(history, states[-3:], self.tokens[3]), daemon=True))
             for thread in threads:
                 thread.start()
-            # In the middle of a restore, more often than not.
+            # In the middle of a restore, or between two.
             for _ in range(self.random.randrange(1, 4)):
                 self.begun.wait(10)
                 self.begun.clear()
-            time.sleep(self.random.uniform(0, 0.06))
+            time.sleep(self.random.uniform(0, 0.2))
             self.is_killed = True
             self.node.kill()
             for thread in threads:
                 thread.join(30)
             self.assertEqual(self.failures, [], self.node.log_text()[-3000:])
             cut_off += sum(restore.end is None for restore in history.restores)
+            restored += sum(restore.end is not None for restore in history.restores)
+            written += sum(write.end is not None for write in history.writes)
             self.node.start()
             self.client = Client(self.node)
             found = self.content()
             if not history.explains(found, start):
                 self.fail(self.describe(round, history, found, start))
             # What was acknowledged can be undone, and done again.
-            restored = self.restore(states[0][0])
+            first = self.restore(states[0][0])
             self.assertEqual(self.content(), states[0][1])
-            self.restore(restored["previous_bookmark"])
+            self.restore(first["previous_bookmark"])
             self.assertEqual(self.content(), found)
             # Writes are still taken, and numbered anew.
             self.rows("INSERT INTO one VALUES (?, 1)", [self.number + 1])
             self.rows("INSERT INTO two VALUES (?)", [self.number + 1])
             self.number += 1
             self.assertEqual(self.content(), found | {self.number})
-        print(f"{cut_off} restores were cut off", end=" ", flush=True)
+        # Else nothing was looked at.
+        self.assertGreater(min(restored, written), 0)
+        print(f"{restored} restores and {written} writes were acknowledged, {cut_off} restores cut off", end=" ", flush=True)
 
     def describe(self, round, history, found, start):
         return json.dumps({

@@ -8,15 +8,20 @@ import Testing
         try D1QueryBody(Array(text.utf8)).statements
     }
 
-    @Test(arguments: [
-        (#"{"sql":"SELECT 1"}"#, []), (#"{"params":null,"sql":"S"}"#, []), (#"{ "sql" : "S" , "params" : [ ] }"#, []),
-        (#"{"sql":"S","params":[null,true,false,0,-1.5e2,1e999,"","é\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t"]}"#,
-            [.null, .real(1), .real(0), .real(0), .real(-150), .null, .text(""), .text("éé😀\"\\/\u{8}\u{c}\n\r\t")]),
-        (#"{"sql":"S","params":["\ud83dx","\ude00","\ud83d\ud83d\ude00"]}"#,
-            [.text("\u{FFFD}x"), .text("\u{FFFD}"), .text("\u{FFFD}😀")]),
-        (#"{"sql":"S","params":[[],[0],[ 1 , 20,255 ]]}"#, [.blob([]), .blob([0]), .blob([1, 20, 255])]),
-        (#"{"x":{"sql":[{}, "]", -1, true]},"sql":"S","params":[1],"y":[[]]}"#, [.real(1)]),
-    ] as [(String, [D1Value])])
+    @Test(
+        arguments: [
+            (#"{"sql":"SELECT 1"}"#, []), (#"{"params":null,"sql":"S"}"#, []), (#"{ "sql" : "S" , "params" : [ ] }"#, []),
+            (
+                #"{"sql":"S","params":[null,true,false,0,-1.5e2,1e999,"","é\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t"]}"#,
+                [.null, .real(1), .real(0), .real(0), .real(-150), .null, .text(""), .text("éé😀\"\\/\u{8}\u{c}\n\r\t")]
+            ),
+            (
+                #"{"sql":"S","params":["\ud83dx","\ude00","\ud83d\ud83d\ude00"]}"#,
+                [.text("\u{FFFD}x"), .text("\u{FFFD}"), .text("\u{FFFD}😀")]
+            ),
+            (#"{"sql":"S","params":[[],[0],[ 1 , 20,255 ]]}"#, [.blob([]), .blob([0]), .blob([1, 20, 255])]),
+            (#"{"x":{"sql":[{}, "]", -1, true]},"sql":"S","params":[1],"y":[[]]}"#, [.real(1)]),
+        ] as [(String, [D1Value])])
     func `give statements with their values`(_ text: String, _ values: [D1Value]) throws {
         #expect(try statements(text).map(\.parameters) == [values])
     }
@@ -28,16 +33,19 @@ import Testing
         #expect(try statements(#"{"batch":[]}"#).isEmpty)
     }
 
-    @Test(arguments: [
-        ("", nil), ("{", nil), (#"{"sql":"a"}x"#, nil), (#"{"sql":'a'}"#, nil), (String(repeating: "[", count: 100_000), nil),
-        ("1", ""), ("[]", ""), (#""sql""#, ""), ("{}", "/sql"), (#"{"sql":null}"#, "/sql"), (#"{"sql":"a","batch":[]}"#, ""),
-        (#"{"sql":"a","params":"b"}"#, "/params"), (#"{"sql":"a","params":[0,{}]}"#, "/params/1"),
-        (#"{"sql":"a","params":[[256]]}"#, "/params/0"), (#"{"sql":"a","params":[[-1]]}"#, "/params/0"),
-        (#"{"sql":"a","params":[[1.0]]}"#, "/params/0"), (#"{"sql":"a","params":[[[1]]]}"#, "/params/0"),
-        (#"{"sql":"a","params":[[null]]}"#, "/params/0"), (#"{"batch":{}}"#, "/batch"), (#"{"batch":[1]}"#, "/batch/0"),
-        (#"{"batch":[{"sql":"a"},{"params":[]}]}"#, "/batch/1/sql"), (#"{"batch":[{"sql":1}]}"#, "/batch/0/sql"),
-        (#"{"batch":[{"sql":"a","params":[[0,"1"]]}]}"#, "/batch/0/params/0"),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("", nil), ("{", nil), (#"{"sql":"a"}x"#, nil), (#"{"sql":'a'}"#, nil),
+            (String(repeating: "[", count: 100_000), nil),
+            ("1", ""), ("[]", ""), (#""sql""#, ""), ("{}", "/sql"), (#"{"sql":null}"#, "/sql"),
+            (#"{"sql":"a","batch":[]}"#, ""),
+            (#"{"sql":"a","params":"b"}"#, "/params"), (#"{"sql":"a","params":[0,{}]}"#, "/params/1"),
+            (#"{"sql":"a","params":[[256]]}"#, "/params/0"), (#"{"sql":"a","params":[[-1]]}"#, "/params/0"),
+            (#"{"sql":"a","params":[[1.0]]}"#, "/params/0"), (#"{"sql":"a","params":[[[1]]]}"#, "/params/0"),
+            (#"{"sql":"a","params":[[null]]}"#, "/params/0"), (#"{"batch":{}}"#, "/batch"), (#"{"batch":[1]}"#, "/batch/0"),
+            (#"{"batch":[{"sql":"a"},{"params":[]}]}"#, "/batch/1/sql"), (#"{"batch":[{"sql":1}]}"#, "/batch/0/sql"),
+            (#"{"batch":[{"sql":"a","params":[[0,"1"]]}]}"#, "/batch/0/params/0"),
+        ] as [(String, String?)])
     func `are refused with the place that is wrong`(_ text: String, _ pointer: String?) {
         let failure = #expect(throws: APIError.self) { try statements(text) }
         #expect(failure?.status == 400 && failure?.code == 7400 && failure?.pointer == pointer)
@@ -81,11 +89,12 @@ import Testing
 }
 
 @Suite struct `Timestamps` {
-    @Test(arguments: [
-        ("1970-01-01T00:00:00Z", 0), ("1970-01-01t00:00:01z", 1000), ("1970-01-01T00:00:00.5Z", 500),
-        ("1970-01-01T00:00:00.123999Z", 123), ("1970-01-01T01:30:00+01:30", 0), ("1969-12-31T23:00:00.001-01:00", 1),
-        ("2026-11-21T20:00:00.000000+00:00", 1_795_291_200_000),
-    ] as [(String, Int64)])
+    @Test(
+        arguments: [
+            ("1970-01-01T00:00:00Z", 0), ("1970-01-01t00:00:01z", 1000), ("1970-01-01T00:00:00.5Z", 500),
+            ("1970-01-01T00:00:00.123999Z", 123), ("1970-01-01T01:30:00+01:30", 0), ("1969-12-31T23:00:00.001-01:00", 1),
+            ("2026-11-21T20:00:00.000000+00:00", 1_795_291_200_000),
+        ] as [(String, Int64)])
     func `are read as RFC 3339 writes them`(_ text: String, _ milliseconds: Int64) {
         #expect(Timestamp(text)?.time.milliseconds == milliseconds)
     }
