@@ -162,7 +162,7 @@ class KillDuringRestore(unittest.TestCase):
             for _ in range(self.random.randrange(1, 4)):
                 self.begun.wait(10)
                 self.begun.clear()
-            time.sleep(self.random.uniform(0, 0.2))
+            time.sleep(self.random.uniform(0, 0.6))
             self.is_killed = True
             self.node.kill()
             for thread in threads:
