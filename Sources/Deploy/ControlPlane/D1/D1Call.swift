@@ -51,12 +51,14 @@ struct D1Call: Sendable {
     func body(bytesMax: Int) async throws -> (bytes: [UInt8], share: Budget.Share?) {
         var bytes: [UInt8] = []
         var share: Budget.Share?
+        // What was announced is the most that comes; without that, it may be as much as is allowed.
+        let most = min(bytesMax, call.header("content-length").flatMap(Int.init) ?? bytesMax)
         while let piece = try await call.body?.next() {
             guard bytes.count + piece.count <= bytesMax else {
                 throw APIError(413, 7400, "The request is longer than \(bytesMax) bytes")
             }
             if share == nil, bytes.count + piece.count > Self.freeByteCount {
-                do throws(Budget.Refused) { share = try await databases.store.incoming.acquire(bytesMax) } catch {
+                do throws(Budget.Refused) { share = try await databases.store.incoming.acquire(most) } catch {
                     throw APIError(D1Failure.overloadedQueue)
                 }
             }
