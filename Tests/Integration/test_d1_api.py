@@ -256,6 +256,17 @@ class D1API(unittest.TestCase):
             self.assertEqual(self.ask(method, f"/{database}{path}", body, token=reader)[0], 403)
         self.assertEqual(self.ask("GET", f"/{database}", token=other)[0], 403)
 
+    def test_what_changes_the_account_is_audited_and_what_changes_data_is_not(self):
+        database = self.client.make()
+        self.rows(database, "CREATE TABLE t(a)")
+        bookmark = self.ask("GET", f"/{database}/time_travel/bookmark")[1]["bookmark"]
+        self.ask("POST", f"/{database}/time_travel/restore?bookmark={bookmark}")
+        self.ask("DELETE", f"/{database}")
+        _, _, text = self.client.raw("GET", "/client/v4/accounts/local/audit_logs?per_page=100")
+        entries = [entry["action"]["type"] for entry in json.loads(text)["result"]
+                   if entry["resource"]["id"].partition("?")[0].rpartition("/database")[2].startswith(f"/{database}")]
+        self.assertEqual(entries, ["d1.database.delete", "d1.time_travel.restore"])
+
     def test_large_answers_stream_and_larger_ones_are_refused(self):
         database = self.client.make()
         numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
