@@ -149,9 +149,8 @@ let package = Package(
         room(
             "ControlPlane", "Deploy/ControlPlane",
             [
-                "Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresKV", "StoresQueues",
-                "StoresR2",
-                "Observability", "System",
+                "Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1", "StoresKV",
+                "StoresQueues", "StoresR2", "Observability", "System",
             ]),
         .executableTarget(
             name: "edge",

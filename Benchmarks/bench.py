@@ -522,6 +522,39 @@ backend back
         self.row("KV bulk write over REST, 10,000 pairs of 100 bytes", f"{ratio:.2f} x raw LMDB", "",
                  f"{mine:,.0f} vs {theirs:,.0f} keys/s, each request one durable transaction, {len(body) >> 10} KiB of JSON")
 
+    def d1_rest(self):
+        """A point query over REST: token, JSON in, one transaction on SQLite, JSON out; beside an answer that nginx has ready."""
+        edge = self.edge("HelloWorker")
+        control = Server("edge", edge.pids, self.node.control_port)
+        connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=60)
+        with open(os.path.join(self.node.state, "operator-token")) as file:
+            operator = file.read().strip()
+
+        def ask(path, body):
+            connection.request("POST", "/client/v4" + path, json.dumps(body), {"Authorization": f"Bearer {operator}"})
+            answer = json.loads(connection.getresponse().read())
+            if not answer["success"]:
+                raise RuntimeError(f"{path}: {answer['errors']}")
+            return answer["result"]
+
+        # A token may ask 1200 times in five minutes: many share the load, as many users would.
+        tokens = [ask("/user/tokens", {"name": "bench", "policies": [{
+            "effect": "allow", "resources": {"com.cloudflare.api.account.*": "*"}, "permission_groups": [{"id": "d1:edit"}],
+        }]})["value"] for _ in range(600)]
+        path = "/accounts/local/d1/database/" + ask("/accounts/local/d1/database", {"name": "bench"})["uuid"] + "/query"
+        ask(path, {"sql": "CREATE TABLE bench (id INTEGER PRIMARY KEY, value TEXT); INSERT INTO bench WITH RECURSIVE n(value) AS "
+                          "(SELECT 0 UNION ALL SELECT value + 1 FROM n WHERE value < 999) SELECT value, 'row ' || value FROM n"})
+        script = f"""
+            local tokens = {{ {", ".join(f'"{token}"' for token in tokens)} }}
+            local count = 0
+            request = function()
+                count = count + 1
+                return wrk.format("POST", nil, {{ ["Authorization"] = "Bearer " .. tokens[count % #tokens + 1] }},
+                    '{{"sql":"SELECT value FROM bench WHERE id = ?","params":[' .. count % 1000 .. ']}}')
+            end"""
+        self.compare("D1 point query over REST", "none yet: measured first", control, self.nginx(), "/client/v4" + path, 16,
+                     peer_path="/hello", script=script)
+
     def isolates(self):
         """What seven more isolates add to one: pages that isolates share are counted once."""
 
@@ -563,7 +596,8 @@ def main():
     # Two thousand connections are as many descriptors, on either side.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
-    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bulk", "bindings"]:
+    for name in options.rows or [
+            "hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

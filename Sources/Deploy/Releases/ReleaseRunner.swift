@@ -73,6 +73,9 @@ package actor ReleaseRunner {
     /// The tenant's KV namespaces, for the control plane.
     package nonisolated var kv: any KVAdministration { stores.kv }
 
+    /// The tenant's D1 databases, for the control plane.
+    package nonisolated var databases: TenantDatabases { stores.databases }
+
     /// The tenant's cache, for purges.
     package nonisolated var cache: any ResponseCache { stores.cache }
 
@@ -96,7 +99,7 @@ package actor ReleaseRunner {
         defer { isApplying = false }
 
         try await routing.check(description)
-        try stores.checkDatabases(of: description)
+        try await stores.checkDatabases(of: description)
         try await stores.migrate(description.migrations, logger: logger)
         var prepared = try await prepare(description)
         do {
@@ -215,7 +218,7 @@ package actor ReleaseRunner {
                 targets.append(.store(try stores.kvService(namespace, for: title, simulation)))
             case .d1(let database):
                 bindings.append(.init(name, .d1))
-                targets.append(.store(try stores.d1Service(database, for: title, simulation)))
+                targets.append(.store(try await stores.d1Service(database, for: title, simulation)))
             case .r2(let bucket):
                 bindings.append(.init(name, .r2))
                 targets.append(.store(try await stores.r2Service(bucket, for: title, simulation)))

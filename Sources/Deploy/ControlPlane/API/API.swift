@@ -30,6 +30,7 @@ package final class API: Sendable {
         operations += QueueOperations.all(services)
         operations += ZoneOperations.all(services) + CacheOperations.all(services)
         operations += AnalyticsOperations.all(services) + RateLimitOperations.all(services)
+        operations += D1Operations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
@@ -179,7 +180,7 @@ package final class API: Sendable {
             response = Envelope.failure(unknown, isRepeatable: operation.isIdempotent)
         }
         if failure != nil { request.body?.cancel() }
-        guard operation.isMutating, !operation.isPolled else { return response }
+        guard operation.isAudited else { return response }
         let entry = AuditLog.Entry(
             time: services.clock.wallTime(), tokenID: principal.tokenID, tokenName: principal.name, tenant: subject.tenant,
             operation: operation.id, method: request.method, path: request.path, client: request.client,

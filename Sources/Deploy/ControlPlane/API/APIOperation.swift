@@ -43,6 +43,11 @@ package struct APIOperation: Sendable {
         /// Given to the operation as it arrives.
         /// - Parameter schema: Of JSON that the operation reads by itself.
         case stream(about: String, type: String = "application/octet-stream", schema: APISchema? = nil)
+
+        /// JSON that the operation reads and checks itself as it arrives; the schema is for the document.
+        package static func jsonStream(_ schema: APISchema) -> Body {
+            .stream(about: "JSON", type: "application/json", schema: schema)
+        }
     }
 
     /// What is wrong with a request.
@@ -76,14 +81,15 @@ package struct APIOperation: Sendable {
     let isIdempotent: Bool
     /// The product's own number for a mistake; `nil`: the API's.
     let mistakes: @Sendable (Mistake) -> Int?
-    /// Whether consumers call it all the time: then it isn't counted against the caller's requests, and not written into the
-    /// audit log.
+    /// Whether consumers call it all the time: then it isn't counted against the caller's requests.
     let isPolled: Bool
+    /// Whether its calls are written into the audit log.
+    let isAudited: Bool
     let answer: @Sendable (APICall) async throws -> APIReply
 
     package init(
         _ method: String, _ path: String, id: String, _ summary: String, _ access: Access, query: [Parameter] = [],
-        body: Body = .none, result: Result, isIdempotent: Bool? = nil, isPolled: Bool = false,
+        body: Body = .none, result: Result, isIdempotent: Bool? = nil, isPolled: Bool = false, isAudited: Bool? = nil,
         mistakes: @escaping @Sendable (Mistake) -> Int? = { _ in nil },
         answer: @escaping @Sendable (APICall) async throws -> APIReply
     ) {
@@ -98,11 +104,12 @@ package struct APIOperation: Sendable {
         self.isIdempotent = isIdempotent ?? (method != "POST")
         self.mistakes = mistakes
         self.isPolled = isPolled
+        self.isAudited = isAudited ?? (!isPolled && Self.isMutating(method, access))
         self.answer = answer
     }
 
-    /// Whether it changes something: such calls are written into the audit log.
-    var isMutating: Bool {
+    /// Whether it changes something: such calls are audited, unless what they change is data as workers change it.
+    private static func isMutating(_ method: String, _ access: Access) -> Bool {
         switch access {
         case .account(_, let level), .zone(_, let level): level == .edit
         case .everybody, .everyToken: method != "GET"
