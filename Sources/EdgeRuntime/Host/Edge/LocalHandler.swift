@@ -14,6 +14,8 @@ package struct LocalRequest: Sendable {
     package var body: (any BodySource)?
     /// The address of the connection's other end.
     package var client: String
+    /// Whether it came by https.
+    package var isSecure = false
 
     package init(
         listener: Listener, method: String, target: String, host: String,
@@ -40,6 +42,8 @@ package struct LocalResponse: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)]
     package var body: StoreBody
+    /// The request becomes a WebSocket: status and headers are the connection's business then, and there is no body.
+    package var webSocket: WebSocketUpgrade?
 
     package init(status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([])) {
         self.status = status
