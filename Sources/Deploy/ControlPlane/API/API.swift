@@ -25,6 +25,7 @@ package final class API: Sendable {
     /// The API of a node, with all its operations.
     package static func make(_ services: APIServices) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        operations += TailOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
@@ -196,7 +197,9 @@ package final class API: Sendable {
         }
         var json = JSON.null
         if case .json(let schema, let bytesMax) = route.operation.body {
-            guard let value = JSON(try await Self.read(request.body, bytesMax: bytesMax)) else { throw APIError.malformedBody }
+            let bytes = try await Self.read(request.body, bytesMax: bytesMax)
+            // A body that may be null may as well be left out.
+            guard let value = bytes.isEmpty && schema.acceptsNull ? .null : JSON(bytes) else { throw APIError.malformedBody }
             do throws(APISchema.Mismatch) { try schema.check(value) } catch {
                 throw APIError(
                     400, 10026, "\(error.pointer.isEmpty ? "The body" : error.pointer) must be \(error.expected)",
@@ -207,7 +210,8 @@ package final class API: Sendable {
         return APICall(
             principal: principal, tenant: subject.tenant, zone: subject.zone,
             parameters: route.values.mapValues { PercentEncoding.decode($0) }, query: query, headers: request.headers,
-            json: json, body: request.body)
+            json: json, body: request.body,
+            client: request.client, isSecure: request.isSecure)
     }
 
     private static func read(_ body: (any BodySource)?, bytesMax: Int) async throws -> [UInt8] {

@@ -103,6 +103,10 @@ package struct APICall: Sendable {
     /// What arrived, where the operation takes JSON; `null` else.
     package let json: JSON
     package let body: (any BodySource)?
+    /// The address of the connection's other end.
+    package var client = ""
+    /// Whether it came by https.
+    package var isSecure = false
 
     package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
     package func queryValue(_ name: String) -> String? { query.first { $0.name == name }?.value }

@@ -36,6 +36,8 @@ package indirect enum APISchema: Sendable {
         package let expected: String
     }
 
+    var acceptsNull: Bool { if case .nullable = self { true } else { false } }
+
     /// Unknown members of objects pass: clients of later versions send some.
     package func check(_ value: JSON, at pointer: String = "") throws(Mismatch) {
         func fail(_ expected: String) throws(Mismatch) -> Never { throw Mismatch(pointer: pointer, expected: expected) }

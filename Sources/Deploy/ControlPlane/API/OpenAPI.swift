@@ -51,7 +51,7 @@ package enum OpenAPI {
         let body: JSON? =
             switch operation.body {
             case .none: nil
-            case .json(let schema, _): content("application/json", schema.json, isRequired: true)
+            case .json(let schema, _): content("application/json", schema.json, isRequired: !schema.acceptsNull)
             case .stream: content("application/octet-stream", .object([]), isRequired: true)
             }
         let success: JSON =
