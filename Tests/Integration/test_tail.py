@@ -302,6 +302,144 @@ class OtherEvents(unittest.TestCase):
             self.assertEqual((seen["outcome"], seen["event"]), ("ok", {"queue": "jobs", "batchSize": 2}))
 
 
+class Follower:
+    """`edge tail` as a user starts it."""
+
+    def __init__(self, node, *arguments):
+        self.process = subprocess.Popen(
+            [product("edge"), "tail", *arguments, "--state", node.state], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, bufsize=1)
+        self.errors = []
+        # Nothing is printed before the node has the tail; the WebSocket follows by itself.
+        threading.Thread(target=self.read_errors, daemon=True).start()
+
+    def read_errors(self):
+        for line in self.process.stderr:
+            self.errors.append(line)
+
+    def line(self):
+        return self.process.stdout.readline().rstrip("\n")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def until_followed(node, follower, path="/hello?knock"):
+    """Knocks until the tail shows a request: from then on it shows all."""
+    stop = threading.Event()
+
+    def knock():
+        while not stop.wait(0.05):
+            node.get(path)
+
+    thread = threading.Thread(target=knock)
+    thread.start()
+    first = follower.line()
+    stop.set()
+    thread.join()
+    return first
+
+
+class CommandLine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.node = cls.enterClassContext(Node("run", product("HelloWorker"), "--no-log-requests"))
+
+    def lines(self, follower, mark):
+        """Those behind the knocking."""
+        while mark not in (line := follower.line()):
+            self.assertIn("knock", line)
+        return line
+
+    def test_lines_for_people(self):
+        with Follower(self.node, "hello-worker") as follower:
+            self.assertRegex(
+                until_followed(self.node, follower),
+                rf"^GET http://127\.0\.0\.1:{self.node.port}/hello\?knock - Ok @ \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d$")
+            self.node.get("/log/2")
+            self.assertRegex(self.lines(follower, "/log/2"), "^GET http.*/log/2 - Ok @ ")
+            self.assertEqual([follower.line(), follower.line()], [
+                f'  (info) line {{"number":"{number}"}}' for number in range(2)])
+            self.node.request("GET", "/error")
+            self.assertIn("/error - Exception Thrown @ ", follower.line())
+            self.assertEqual(follower.line(), "  ✘ Failure: this route always fails")
+            self.assertIn("waiting for events", follower.errors[0])
+            follower.process.send_signal(signal.SIGINT)
+            self.assertEqual(follower.process.wait(20), 0)
+        # It has deleted its tail.
+        self.assertIsNone(API(self.node).ask("GET", "/accounts/local/workers/scripts/hello-worker/tails")[1]["result"])
+
+    def test_json_and_filters(self):
+        with Follower(
+            self.node, "hello-worker", "--format", "json", "--status", "error", "--status", "ok", "--method", "get", "--header",
+            "X-Marker: red", "--search", "line", "--sampling-rate", "1", "--ip", "self", "--tenant", "local",
+        ) as follower:
+            stop = threading.Event()
+
+            def knock():
+                while not stop.wait(0.05):
+                    self.node.get("/log/1", headers={"x-marker": "blue"})
+                    self.node.get("/hello", headers={"x-marker": "red"})
+                    self.node.request("POST", "/length", body=b"x", headers={"x-marker": "red"})
+                    self.node.get("/log/3", headers={"x-marker": "infrared"})
+
+            thread = threading.Thread(target=knock)
+            thread.start()
+            seen = [json.loads(follower.line()) for _ in range(3)]
+            stop.set()
+            thread.join()
+            self.assertEqual([len(one["logs"]) for one in seen], [3] * 3)
+            self.assertEqual(follower.errors, [])
+
+    def test_the_end_of_the_reader_is_its_end(self):
+        with Follower(self.node, "hello-worker") as follower:
+            until_followed(self.node, follower)
+            follower.process.stdout.close()
+            wait_until(lambda: self.node.get("/hello") and follower.process.poll() is not None, what="its end")
+            self.assertEqual(follower.process.returncode, 0)
+            follower.process.stdout = open(os.devnull)
+        self.assertIsNone(API(self.node).ask("GET", "/accounts/local/workers/scripts/hello-worker/tails")[1]["result"])
+
+    def test_a_tail_that_is_deleted_ends_it(self):
+        with Follower(self.node, "hello-worker") as follower:
+            until_followed(self.node, follower)
+            api = API(self.node)
+            for tail in api.ask("GET", "/accounts/local/workers/scripts/hello-worker/tails")[1]["result"]["tails"]:
+                api.delete(tail)
+            self.assertEqual(follower.process.wait(20), 1)
+            wait_until(lambda: any("the tail was deleted" in line for line in follower.errors), what="the reason")
+
+    def test_mistakes_of_the_command_line(self):
+        for words, code, text in [
+            (("nope",), 1, "This Worker does not exist on your account. (10007)"), ((), 64, "WORKER"),
+            (("hello-worker", "--status", "fine"), 64, "ok, error or canceled"),
+            (("hello-worker", "--sampling-rate", "7"), 64, "a number from 0 to 1"),
+            (("hello-worker", "--format", "xml"), 64, "pretty or json"), (("hello-worker", "--header", ":x"), 64, "NAME"),
+            (("hello-worker", "--ip", "nobody"), 1, "client_ip"), (("hello-worker", "--token", "wrong"), 1, "Authentication"),
+        ]:
+            with self.subTest(words=words):
+                done = edge("tail", *words, "--state", self.node.state, timeout=30)
+                self.assertEqual((done.returncode, text in done.stderr), (code, True), done.stderr)
+
+    def test_a_node_that_starts_anew_is_followed_again(self):
+        with Node("run", product("HelloWorker"), "--no-log-requests") as node:
+            with Follower(node, "hello-worker") as follower:
+                until_followed(node, follower)
+                for end in (node.stop, node.kill):
+                    end()
+                    wait_until(lambda: any("trying again" in line for line in follower.errors), what="that it notices")
+                    follower.errors.clear()
+                    node.start()
+                    while "again" not in until_followed(node, follower, "/hello?again"):
+                        pass
+
+
 class Stopping(unittest.TestCase):
     def test_a_node_that_stops_says_so(self):
         with Node("run", product("HelloWorker")) as node, API(node).follow() as tail:

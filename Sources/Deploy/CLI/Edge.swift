@@ -14,6 +14,7 @@ enum Edge {
         [
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
             SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
+            TailCommand.self,
             DoctorCommand.self,
         ]
     }

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// What a request must say to become a WebSocket, and what is answered (RFC 6455 §4). SHA-1 is the caller's: HTTP has no library.
 package struct WebSocketHandshake: Equatable, Sendable {
     /// As the client sent it.
@@ -117,5 +119,49 @@ package struct WebSocketHandshake: Equatable, Sendable {
             }
         }
         return String(decoding: text, as: UTF8.self)
+    }
+}
+
+/// A client's side of the handshake, and its frames.
+package enum WebSocketRequest {
+    /// What a client sends (RFC 6455 §4.1).
+    ///
+    /// - Parameter key: See `WebSocketHandshake.makeKey`.
+    package static func head(target: String, host: String, key: String, subprotocol: String, agent: String) -> [UInt8] {
+        let lines = [
+            "GET \(target) HTTP/1.1", "Host: \(host)", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: \(key)",
+            "Sec-WebSocket-Version: \(WebSocketHandshake.version)", "Sec-WebSocket-Protocol: \(subprotocol)",
+            "User-Agent: \(agent)", "", "",
+        ]
+        return Array(lines.joined(separator: "\r\n").utf8)
+    }
+
+    /// Whether `head`, the server's answer up to its empty line, switches to the protocol that was asked for.
+    package static func isAccepted(_ head: String, accept: String, subprotocol: String) -> Bool {
+        let lines = head.split(separator: "\r\n")
+        guard let status = lines.first, status.hasPrefix("HTTP/1.1 101 ") || status == "HTTP/1.1 101" else { return false }
+        func values(_ name: String) -> [String] {
+            lines.dropFirst().compactMap { line in
+                let halves = line.split(separator: ":", maxSplits: 1)
+                guard halves.count == 2, halves[0].lowercased() == name else { return nil }
+                return WebSocketHandshake.trimmed(String(halves[1]))
+            }
+        }
+        return values("upgrade").map { $0.lowercased() } == ["websocket"] && values("sec-websocket-accept") == [accept]
+            && values("sec-websocket-protocol") == [subprotocol] && values("sec-websocket-extensions").isEmpty
+    }
+
+    /// A short frame as a client sends it.
+    package static func frame(_ opcode: WebSocketOpcode, _ payload: [UInt8]) -> [UInt8] {
+        var buffer = ByteBuffer()
+        buffer.appendWebSocketFrame(opcode, payload, mask: WebSocketMask(UInt32.random(in: 0...(.max))))
+        return unsafe buffer.withReadable { unsafe Array($0) }
+    }
+
+    /// A Close frame as a client sends it.
+    package static func close(_ code: WebSocketCloseCode?) -> [UInt8] {
+        var buffer = ByteBuffer()
+        buffer.appendWebSocketClose(code, mask: WebSocketMask(UInt32.random(in: 0...(.max))))
+        return unsafe buffer.withReadable { unsafe Array($0) }
     }
 }

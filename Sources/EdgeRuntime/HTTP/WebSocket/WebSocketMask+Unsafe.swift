@@ -38,3 +38,11 @@ extension [UInt8] {
         }
     }
 }
+
+extension WebSocketReader {
+    /// The form of `next` for a span.
+    package mutating func next(_ bytes: RawSpan, from offset: inout Int) throws(WebSocketFailure) -> Event? {
+        // SAFETY: the pointer is used during the call only, in which the span lends its bytes.
+        try unsafe bytes.withUnsafeBytes { bytes throws(WebSocketFailure) in try unsafe next(bytes, from: &offset) }
+    }
+}
