@@ -4,10 +4,14 @@ import http.client
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
+import tempfile
 import threading
 import unittest
 
+import certificates
 from harness import Node, edge, product, wait_until
 from projects import Project
 from raw_websocket import BINARY, CLOSE, PING, PONG, TEXT, RawWebSocket, Refused
@@ -438,6 +442,61 @@ class CommandLine(unittest.TestCase):
                     node.start()
                     while "again" not in until_followed(node, follower, "/hello?again"):
                         pass
+
+
+class EncryptingProxy:
+    """Speaks TLS with clients, and hands their bytes on to a port of this machine."""
+
+    def __init__(self, folder, port):
+        self.authority, key = certificates.make(folder, "proxy", ["localhost"])
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.authority, key)
+        self.port = port
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://localhost:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                plain, _ = self.socket.accept()
+                client = self.context.wrap_socket(plain, server_side=True)
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+            node = socket.create_connection(("127.0.0.1", self.port))
+            for source, target in [(client, node), (node, client)]:
+                threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def pump(source, target):
+        try:
+            while piece := source.recv(65536):
+                target.sendall(piece)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+class Encrypted(unittest.TestCase):
+    def test_a_tail_over_https(self):
+        with tempfile.TemporaryDirectory() as folder, Node("run", product("HelloWorker"), "--no-log-requests") as node:
+            proxy = EncryptingProxy(folder, node.control_port)
+            self.addCleanup(proxy.close)
+            with Follower(node, "hello-worker", "--remote", proxy.url, "--ca", proxy.authority) as follower:
+                self.assertIn("- Ok @", until_followed(node, follower))
+            done = edge("tail", "hello-worker", "--remote", proxy.url, "--state", node.state, timeout=30)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("certificate", done.stderr)
 
 
 class Stopping(unittest.TestCase):
