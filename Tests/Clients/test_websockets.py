@@ -95,6 +95,30 @@ class Tails(unittest.TestCase):
         socket.close(3001, "enough")
         self.assertEqual(socket.close_code, 3001)
 
+    def test_messages_are_compressed_for_those_who_ask_for_it(self):
+        with self.follow() as squeezed, connect(self.make().url, subprotocols=PROTOCOL, compression=None) as plain:
+            plain.ping().wait(10)
+            self.assertEqual(
+                squeezed.response.headers["Sec-WebSocket-Extensions"],
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover")
+            self.assertNotIn("Sec-WebSocket-Extensions", plain.response.headers)
+            for _ in range(3):
+                self.node.get("/log/1000")
+                both = [json.loads(socket.recv(timeout=10)) for socket in (squeezed, plain)]
+                self.assertEqual(both[0], both[1])
+                self.assertEqual(len(both[0]["logs"]), 1000)
+            # The other way round: compressed messages, also in pieces.
+            squeezed.send('{"filters":[{"outcome":["exception"]}],"x":"' + "y" * 5000 + '"}')
+            squeezed.ping().wait(10)
+            self.node.get("/hello")
+            self.node.get("/error")
+            self.assertEqual(json.loads(squeezed.recv(timeout=10))["outcome"], "exception")
+            # A kilobyte that would become a megabyte.
+            squeezed.send("x" * (1 << 20))
+            with self.assertRaises(ConnectionClosed) as caught:
+                squeezed.recv(timeout=10)
+            self.assertEqual(caught.exception.rcvd.code, 1009)
+
     def test_large_and_fragmented_messages(self):
         with self.follow() as socket:
             socket.send(iter(['{"debug"', ":", "false}"]))
@@ -105,6 +129,16 @@ class Tails(unittest.TestCase):
                 socket.recv(timeout=10)
             self.assertEqual((caught.exception.rcvd.code, caught.exception.rcvd.reason), (
                 1009, "Message is too large: 65537 > 65536"))
+
+    def test_a_large_message_is_refused_by_its_length(self):
+        with connect(self.make().url, subprotocols=PROTOCOL, compression=None) as socket:
+            socket.send("x" * 65536)
+            socket.ping().wait(10)
+            socket.send("x" * 70000)
+            with self.assertRaises(ConnectionClosed) as caught:
+                socket.recv(timeout=10)
+            self.assertEqual((caught.exception.rcvd.code, caught.exception.rcvd.reason), (
+                1009, "Message is too large: 70000 > 65536"))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ enum TailOperations {
         var response = LocalResponse(status: 101)
         response.webSocket = WebSocketUpgrade(
             accept: WebSocketHandshake.accept(handshake.key) { Digest.hash($0, with: .sha1) },
-            subprotocol: Tail.subprotocol, session: session)
+            subprotocol: Tail.subprotocol, compression: PerMessageDeflate(handshake.extensions), session: session)
         return response
     }
 }

@@ -34,7 +34,7 @@ extension Connection {
         swap(&sent, &output)
         swap(&received, &input)
         WebSocketConnection.start(
-            transport, input: received, output: sent, session: upgrade.session, client: client, reactor: reactor, node: node)
+            transport, input: received, output: sent, upgrade: upgrade, client: client, reactor: reactor, node: node)
         return true
     }
 
@@ -42,6 +42,7 @@ extension Connection {
         output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
         output.append("Sec-WebSocket-Accept: \(upgrade.accept)\r\n")
         if let subprotocol = upgrade.subprotocol { output.append("Sec-WebSocket-Protocol: \(subprotocol)\r\n") }
+        if let compression = upgrade.compression { output.append("Sec-WebSocket-Extensions: \(compression.answer)\r\n") }
         output.append(reactor.cachedDate.lines)
         output.append(rayText + "\r\n\r\n")
     }

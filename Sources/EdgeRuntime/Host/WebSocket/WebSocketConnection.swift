@@ -16,6 +16,7 @@ final class WebSocketConnection: PollTarget, @unchecked Sendable {  // What is p
     private let node: NodeContext
     private let client: Client
     private let session: WebSocketSession
+    private let compression: PerMessageDeflate?
     private var transport: Transport?
     private var input: ByteBuffer
     private var output: ByteBuffer
@@ -43,27 +44,29 @@ final class WebSocketConnection: PollTarget, @unchecked Sendable {  // What is p
     /// - Parameter output: What the client gets first: the switch of protocols.
     static func start(
         _ transport: consuming Transport, input: consuming ByteBuffer, output: consuming ByteBuffer,
-        session: WebSocketSession, client: Client, reactor: Reactor, node: NodeContext
+        upgrade: WebSocketUpgrade, client: Client, reactor: Reactor, node: NodeContext
     ) {
         let connection = WebSocketConnection(
-            transport, input: input, output: output, session: session, client: client, reactor: reactor, node: node)
+            transport, input: input, output: output, upgrade: upgrade, client: client, reactor: reactor, node: node)
         connection.begin()
     }
 
     private init(
         _ transport: consuming Transport, input: consuming ByteBuffer, output: consuming ByteBuffer,
-        session: WebSocketSession, client: Client, reactor: Reactor, node: NodeContext
+        upgrade: WebSocketUpgrade, client: Client, reactor: Reactor, node: NodeContext
     ) {
+        session = upgrade.session
+        compression = upgrade.compression
         self.transport = consume transport
         self.input = input
         self.output = output
-        self.session = session
         self.client = client
         self.reactor = reactor
         self.node = node
         reader = WebSocketReader(
             masking: session.limits.needsMasking ? .required : .optional,
-            messageBytesMax: session.limits.messageBytesMax)
+            messageBytesMax: session.limits.messageBytesMax,
+            inflater: compression == nil ? nil : MessageInflater())
         heardAt = reactor.now
     }
 
@@ -189,9 +192,8 @@ final class WebSocketConnection: PollTarget, @unchecked Sendable {  // What is p
             }
             guard let step = session.nextStep() else { break }
             switch step {
-            case .send(let message): output.appendWebSocketFrame(.text, message.text())
-            case .tellOfDropped(let count):
-                if let notice = session.receiver.notice(ofDropped: count) { output.appendWebSocketFrame(.text, notice) }
+            case .send(let message): append(message.text())
+            case .tellOfDropped(let count): if let notice = session.receiver.notice(ofDropped: count) { append(notice) }
             case .close(let code, let reason): return say(code, reason)
             }
             guard output.readableByteCount >= Self.outputHighWater else { continue }
@@ -203,6 +205,14 @@ final class WebSocketConnection: PollTarget, @unchecked Sendable {  // What is p
             }
         }
         flush()
+    }
+
+    private func append(_ text: [UInt8]) {
+        if let compressed = compression?.compress(text) {
+            output.appendWebSocketFrame(.text, compressed, isCompressed: true)
+        } else {
+            output.appendWebSocketFrame(.text, text)
+        }
     }
 
     /// This side's last word.

@@ -153,11 +153,16 @@ package struct WebSocketUpgrade: Sendable {
     let accept: String
     /// The one that was chosen of those the client offers.
     let subprotocol: String?
+    /// How messages are compressed; `nil`: they aren't.
+    let compression: PerMessageDeflate?
     let session: WebSocketSession
 
-    package init(accept: String, subprotocol: String?, session: WebSocketSession) {
+    package init(
+        accept: String, subprotocol: String?, compression: PerMessageDeflate? = nil, session: WebSocketSession
+    ) {
         self.accept = accept
         self.subprotocol = subprotocol
+        self.compression = compression
         self.session = session
     }
 }
