@@ -128,6 +128,21 @@ class Tails(unittest.TestCase):
             self.assertEqual(event(tail)["outcome"], "canceled")
             self.assertEqual(self.node.get("/nowhere").status, 404)
             self.assertEqual(event(tail)["event"]["response"]["status"], 404)
+            # Background work that fails: there is no such binding.
+            self.assertEqual(self.node.get("/later-put/1/x").text, "later")
+            seen = event(tail)
+            self.assertEqual((seen["outcome"], seen["event"]["response"]["status"]), ("exception", 200))
+            self.assertIn("waitUntil() task failed: ", seen["exceptions"][0]["message"])
+            # The end of the isolate; the request is tried on another one, and then has nobody who waits for it.
+            with self.node.connect() as connection:
+                connection.sendall(b"GET /sleep/60000 HTTP/1.1\r\nHost: a\r\n\r\n")
+                self.node.get("/hello")
+                event(tail)
+                for worker in self.node.status()["workers"]:
+                    for pid in worker["pids"] if worker["name"] == "hello-worker" else []:
+                        os.kill(pid, signal.SIGKILL)
+                self.assertEqual(event(tail)["outcome"], "unknown")
+            self.assertEqual(event(tail)["outcome"], "canceled")
 
     def test_a_called_worker_has_events_of_its_own(self):
         with self.api.follow(worker="service-service") as tail:
@@ -296,6 +311,27 @@ class OtherEvents(unittest.TestCase):
                 seen = event(tail)
             self.assertEqual(seen["event"], {"cron": "0 3 * * *", "scheduledTime": 1767236400000})
             self.assertEqual((seen["outcome"], seen["logs"][0]["message"][0]), ("ok", "scheduled"))
+
+    def test_secrets_are_hidden_by_their_values(self):
+        shape = SHAPE + 'secrets = ["TOKEN"]\n'
+        with Project(shape, dev_vars="TOKEN=hunter2hunter2\n") as project, project.dev() as node:
+            with API(node, account="t").follow(worker="hello") as tail:
+                node.get("/leak/TOKEN/log?of=hunter2hunter2", host="localhost", headers={"x-a": "hunter2hunter2"})
+                node.get("/leak/TOKEN/error", host="localhost")
+                seen = [event(tail), event(tail)]
+            self.assertNotIn("hunter2", json.dumps(seen))
+            self.assertEqual(seen[0]["logs"][0]["message"], ["leak in a log: <redacted>.", {"field": "<<redacted>>"}])
+            self.assertEqual(seen[0]["event"]["request"]["headers"]["x-a"], "<redacted>")
+            self.assertEqual(seen[1]["exceptions"][0]["message"], "leak in an error: <redacted>.")
+
+    def test_a_batch_that_fails(self):
+        with Node("run", product("StoreWorker"), "--kv", "KV", "--queue", "QUEUE=jobs", "--consume", "jobs") as node:
+            with API(node).follow({"outcome": ["exception"]}, worker="store-worker") as tail:
+                # Its key is too long for the store, which the handler doesn't catch.
+                node.request("POST", "/queue-batch", b"x" * 600)
+                seen = event(tail)
+            self.assertEqual(seen["event"], {"queue": "jobs", "batchSize": 1})
+            self.assertIn("uncaught error: ", seen["exceptions"][0]["message"])
 
     def test_a_batch(self):
         with Node("run", product("StoreWorker"), "--kv", "KV", "--queue", "QUEUE=jobs", "--consume", "jobs") as node:
