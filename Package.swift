@@ -182,7 +182,7 @@ let package = Package(
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
-            ["ControlPlane", "Host", "Interfaces", "Observability", "SQLite", "Stores", "StoresKV", "System"]),
+            ["ControlPlane", "HTTP", "Host", "Interfaces", "Observability", "SQLite", "Stores", "StoresKV", "System"]),
         tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),

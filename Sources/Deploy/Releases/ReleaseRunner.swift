@@ -79,6 +79,11 @@ package actor ReleaseRunner {
     /// The tenant's cache, for purges.
     package nonisolated var cache: any ResponseCache { stores.cache }
 
+    /// Who watches the events of a worker, for tails.
+    package nonisolated func traces(of worker: String) -> WorkerTraces {
+        node.traces.traces(of: worker, tenant: tenant)
+    }
+
     /// The release that serves, with the description it was made from.
     package var active: (description: ReleaseDescription, release: ReleaseRuntime)? {
         current.map { ($0.description, $0.release) }

@@ -31,6 +31,7 @@ package final class API: Sendable {
         operations += ZoneOperations.all(services) + CacheOperations.all(services)
         operations += AnalyticsOperations.all(services) + RateLimitOperations.all(services)
         operations += D1Operations.all(services)
+        operations += TailOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
@@ -209,7 +210,7 @@ package final class API: Sendable {
         if case .json(let schema, let bytesMax) = route.operation.body {
             text = try await Self.read(request.body, bytesMax: bytesMax)
             // Where nothing has to be said, nothing may be sent.
-            if text.isEmpty, schema.acceptsNothing { text = Array("{}".utf8) }
+            if text.isEmpty { text = schema.ofNothing }
             guard let value = await parse(text) else {
                 guard let code = route.operation.mistakes(.unreadable) else { throw APIError.malformedBody }
                 throw APIError(400, code, APIError.malformedBody.message)
@@ -225,7 +226,8 @@ package final class API: Sendable {
         return APICall(
             principal: principal, tenant: subject.tenant, zone: subject.zone,
             parameters: route.values.mapValues { PercentEncoding.decode($0) }, rawParameters: route.values, query: query,
-            headers: request.headers, json: json, text: text, body: request.body)
+            headers: request.headers, json: json, text: text, body: request.body, client: request.client,
+            isSecure: request.isSecure)
     }
 
     /// What takes more than a moment is read on another thread than the reactor's.

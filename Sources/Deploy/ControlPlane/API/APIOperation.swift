@@ -135,6 +135,10 @@ package struct APICall: Sendable {
     /// The same as it was written.
     package let text: [UInt8]
     package let body: (any BodySource)?
+    /// The address of the connection's other end.
+    package var client = ""
+    /// Whether it came by https.
+    package var isSecure = false
 
     package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
     package func queryValue(_ name: String) -> String? { query.first { $0.name == name }?.value }

@@ -51,7 +51,7 @@ package enum OpenAPI {
         let body: JSON? =
             switch operation.body {
             case .none: nil
-            case .json(let schema, _): content("application/json", schema.json, isRequired: !schema.acceptsNothing)
+            case .json(let schema, _): content("application/json", schema.json, isRequired: schema.ofNothing.isEmpty)
             case .stream(_, let type, let schema):
                 content(type, schema?.json ?? .object([]), isRequired: operation.method != "DELETE")
             }

@@ -183,6 +183,7 @@ extension Connection: Dispatchable, EventOwner {
                     owner: self, zone: route.zone, started: exchange.started, holdsBody: isHeld)
             },
             { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } })
+        event.watch { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } }
         if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event
         guard hasBody else { return }
@@ -339,11 +340,13 @@ extension Connection: Dispatchable, EventOwner {
                 let field = parser.head.fields[index]
                 headers.append((span.text(field.name).lowercased(), span.text(field.value)))
             }
-            return LocalRequest(
+            var request = LocalRequest(
                 listener: role == .control ? .control : .edge, method: span.text(parser.head.method),
                 target: localTarget(span),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
                 body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil, client: client.address.text)
+            request.isSecure = client.scheme == .https
+            return request
         }
     }
 
@@ -439,5 +442,8 @@ private struct LocalReply: @unchecked Sendable {  // Created and delivered on th
         self.ray = ray
     }
 
-    func deliver(_ response: LocalResponse) { connection?.localAnswered(response, ray: ray) }
+    func deliver(_ response: LocalResponse) {
+        if let upgrade = response.webSocket { return Connection.upgrade(connection, to: upgrade, ray: ray) }
+        connection?.localAnswered(response, ray: ray)
+    }
 }

@@ -14,6 +14,8 @@ package struct LocalRequest: Sendable {
     package var body: (any BodySource)?
     /// The address of the connection's other end.
     package var client: String
+    /// Whether it came by https.
+    package var isSecure = false
 
     package init(
         listener: Listener, method: String, target: String, host: String,
@@ -42,6 +44,8 @@ package struct LocalResponse: Sendable {
     package var body: StoreBody
     /// How long the body is. A stream must come to exactly that; `nil`: its end tells.
     package var bodyByteCount: Int?
+    /// The request becomes a WebSocket: status and headers are the connection's business then, and there is no body.
+    package var webSocket: WebSocketUpgrade?
 
     package init(
         status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([]), bodyByteCount: Int? = nil
