@@ -12,14 +12,16 @@ enum TokenCommand: Command {
         list    prints id, name, state and what each may do; never a token
         revoke  ends a token at once and for good
 
-        What a token may do is a list of PRODUCT:LEVEL, each with @TENANT behind it or for all tenants. Products are workers,
+        What a token may do is a list of PRODUCT:LEVEL, each with @TENANT behind it or for all tenants; of
+        r2, with @TENANT/BUCKET for the objects of one bucket. The token's id and the SHA-256 of its text are a key pair for the
+        S3 API. Products are workers,
         kv, d1, r2, queues, cache, analytics, tokens and audit; levels are read and edit, which includes read.
 
-        example: edge token create ci --allow kv:edit@acme --allow d1:read --expires 90d --control http://127.0.0.1:8788
+        example: edge token create ci --allow kv:edit@acme --allow r2:edit@acme/photos --expires 90d --control http://127.0.0.1:8788
         """
     static let options: [Option] =
         APIClient.options + [
-            .value("allow", "PRODUCT:LEVEL[@TENANT]", "what the token may do; may be repeated; required for create"),
+            .values("allow", "PRODUCT:LEVEL[@TENANT[/BUCKET]]", "what the token may do; may be repeated; required for create"),
             .value("expires", "DAYSd", "after how many days it ends, as 90d (never)"),
             .value("email", "ADDRESS", "lets the token be used as X-Auth-Key beside this address too"),
         ]
@@ -59,10 +61,23 @@ enum TokenCommand: Command {
     }
 
     private static let accountPrefix = "com.cloudflare.api.account."
+    private static let bucketPrefix = "com.cloudflare.edge.r2.bucket."
+
+    /// What stands behind the @: a tenant, or a bucket of one.
+    private static func resource(_ place: String) -> String {
+        let parts = place.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        return parts.count == 2 ? "\(bucketPrefix)\(parts[0])_default_\(parts[1])" : accountPrefix + place
+    }
+
+    private static func place(_ resource: String) -> String {
+        guard resource.hasPrefix(bucketPrefix) else { return String(resource.dropFirst(accountPrefix.utf8.count)) }
+        return resource.dropFirst(bucketPrefix.utf8.count).split(separator: "_").enumerated()
+            .filter { $0.offset != 1 }.map { String($0.element) }.joined(separator: "/")
+    }
 
     private static func grants(_ token: JSON) -> [String] {
         (token["policies"]?.items ?? []).flatMap { policy in
-            let account = policy["resources"]?.members?.first?.name.dropFirst(accountPrefix.utf8.count) ?? ""
+            let account = place(policy["resources"]?.members?.first?.name ?? "")
             return (policy["permission_groups"]?.items ?? []).map { group in
                 (group["id"]?.text ?? "") + (account == "*" ? "" : "@\(account)")
             }
@@ -78,13 +93,13 @@ enum TokenCommand: Command {
                 APIOperation.Level(rawValue: String(words[1])) != nil, halves.count == 1 || !halves[1].isEmpty
             else {
                 throw UsageError.invalidValue(
-                    option: "--allow", value: text, expected: "PRODUCT:LEVEL or PRODUCT:LEVEL@TENANT, as kv:edit@acme")
+                    option: "--allow", value: text, expected: "PRODUCT:LEVEL or PRODUCT:LEVEL@TENANT, as kv:edit@acme, or r2:edit@acme/photos")
             }
             let account = halves.count == 2 ? String(halves[1]) : "*"
             policies.append(
                 .object([
                     "effect": "allow",
-                    "resources": .object([JSON.Member(name: accountPrefix + account, value: "*")]),
+                    "resources": .object([JSON.Member(name: resource(account), value: "*")]),
                     "permission_groups": .array([.object(["id": .string(String(halves[0]))])]),
                 ]))
         }

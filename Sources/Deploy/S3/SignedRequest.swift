@@ -148,7 +148,7 @@ package struct SignedRequest: Sendable {
     }
 
     /// `KEY/20130524/REGION/s3/aws4_request`. The key may hold slashes of its own.
-    private static func credential(
+    static func credential(
         _ text: String, time: String, source: String
     ) throws(S3Error) -> (accessKey: String, scope: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
@@ -167,6 +167,9 @@ package struct SignedRequest: Sendable {
         }
         return (parts.dropLast(4).joined(separator: "/"), scope.joined(separator: "/"))
     }
+
+    /// - Parameter header: In lower case.
+    package func isSigned(_ header: String) -> Bool { signedHeaders.contains(header) }
 
     private static func names(_ text: String) -> [String] {
         text.split(separator: ";", omittingEmptySubsequences: false).map { $0.lowercased() }

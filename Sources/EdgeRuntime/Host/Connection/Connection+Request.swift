@@ -34,6 +34,8 @@ extension Connection: Dispatchable, EventOwner {
         if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
         if node.settings.logsRequests { exchange.description = requestLine }
         if parser.head.targetForm == .asterisk { return answerServerOptions() }
+        // What is signed there is the target as it was sent.
+        if role == .s3 { return startLocal(headByteCount) }
         guard findURL() else {
             exchange.mustClose = true
             return answer(.badRequest(status: 400, reason: "host and path make no URL"))
@@ -321,7 +323,8 @@ extension Connection: Dispatchable, EventOwner {
             source.start(from: self)
             retainedConsumer = source
             bodyConsumer = source
-            grant(WireLimits.initialCredit)
+            // There, the body is asked for once the head is right.
+            if role != .s3 { grant(WireLimits.initialCredit) }
             updateInterest()
         }
         let ray = exchange.ray
@@ -340,18 +343,19 @@ extension Connection: Dispatchable, EventOwner {
                 headers.append((span.text(field.name).lowercased(), span.text(field.value)))
             }
             return LocalRequest(
-                listener: role == .control ? .control : .edge, method: span.text(parser.head.method),
+                listener: role.listener, method: span.text(parser.head.method),
                 target: exchange.url.map { String(decoding: $0.bytes[$0.pathAndQuery], as: UTF8.self) }
                     ?? span.text(parser.head.pathAndQuery),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
-                body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil, client: client.address.text)
+                body: requestBody.isPending
+                    ? BufferedSource(reactor: reactor, firstGrant: role == .s3 ? WireLimits.initialCredit : 0) : nil, client: client.address.text)
         }
     }
 
     fileprivate func localAnswered(_ response: LocalResponse, ray: UInt64) {
         guard phase == .exchanging, exchange.ray == ray, exchange.isLocal, !exchange.isHeadSent else { return }
         sendHead(
-            status: response.status, headers: response.headers, bodyLength: response.body.length)
+            status: response.status, headers: response.headers, bodyLength: response.contentLength ?? response.body.length)
         startResponseBody(.stored(response.body))
     }
 

@@ -2,11 +2,11 @@ package import Stores
 
 /// A request that the node answers itself: its control listener, and what belongs to the host on a public one.
 package struct LocalRequest: Sendable {
-    package enum Listener: Sendable { case edge, control }
+    package enum Listener: Sendable { case edge, control, s3 }
 
     package var listener: Listener
     package var method: String
-    /// Path and query as sent.
+    /// Path and query as sent; on a public listener as a URL has them.
     package var target: String
     package var host: String
     /// In the order sent, names in lower case.
@@ -40,6 +40,8 @@ package struct LocalResponse: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)]
     package var body: StoreBody
+    /// Where `body` doesn't say it: of a stream whose length is known, and of what HEAD leaves out.
+    package var contentLength: Int?
 
     package init(status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([])) {
         self.status = status
