@@ -184,8 +184,8 @@ let package = Package(
         tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli", "XML"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
-            ["ControlPlane", "Host", "Observability", "SQLite", "Stores", "System"]),
-        tests("S3Tests", "Deploy/S3", ["S3", "HTTP", "Host", "System"]),
+            ["ControlPlane", "Host", "Observability", "OpenSSL", "Releases", "SQLite", "Stores", "System"]),
+        tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),
         tests("HTTPTests", "EdgeRuntime/HTTP", ["HTTP", "Wire"]),

@@ -476,7 +476,11 @@ class Scopes(Case):
         s3_keys.client(self.node, pair).put_object(Bucket="photos", Key="both", Body=b"x")
         sdk = cloudflare.Cloudflare(api_token=token, base_url=self.node.control + "/client/v4")
         self.assertEqual(sdk.user.tokens.verify().status, "active")
-        self.assertTrue(account)
+        made = sdk.r2.temporary_credentials.create(
+            account_id=account, bucket="photos", parent_access_key_id=pair[0], permission="object-read-only", ttl_seconds=60)
+        temporary = s3_keys.client(
+            self.node, (made.access_key_id, made.secret_access_key), session_token=made.session_token)
+        self.assertEqual(temporary.get_object(Bucket="photos", Key="both")["Body"].read(), b"x")
 
     def test_a_reader_only_reads(self):
         self.put("read")

@@ -1,19 +1,33 @@
 """The S3 API byte by byte: what is refused, in which order, with which words (spec r2, section 3)."""
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import http.client
 import json
+import os
 import re
+import signal
 import socket
+import ssl
 import unittest
 import zlib
 
-from harness import Node, product
+import certificates
+from harness import Node, edge, product
+from projects import Project
 from s3_signing import EMPTY, Signer, operator_pair, sha256
 
 MIB = 1 << 20
+SHAPE = """format = 1
+tenant = "acme"
+compatibility_date = "2026-01-01"
+[workers.hello]
+product = "HelloWorker"
+routes = ["{domain}/*"]
+"""
+STAGING = 'format = 1\ndomain = "localhost"\nlisten = ["127.0.0.1:0"]\n'
 
 
 class Case(unittest.TestCase):
@@ -276,6 +290,35 @@ class Requests(Case):
         self.refused(
             self.ask("POST", "/photos", "delete=", body=b"<Delete>" + b" " * (5 * MIB)), 400, "MaxMessageLengthExceeded")
 
+    def test_documents_are_what_was_promised(self):
+        body = b"<Delete><Object><Key>none</Key></Object></Delete>"
+        right = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+        md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+        for name, value in [("x-amz-checksum-crc32", right), ("content-md5", md5)]:
+            self.assertEqual(self.ask("POST", "/photos", "delete=", headers={name: value}, body=body).status, 200)
+            wrong = base64.b64encode(bytes(len(base64.b64decode(value)))).decode()
+            self.refused(
+                self.ask("POST", "/photos", "delete=", headers={name: wrong}, body=body), 400, "BadDigest")
+
+    def test_a_token_of_one_bucket_from_the_command_line(self):
+        made = edge("token", "create", "one", "--allow", "r2:edit@local/photos", "--control", self.node.control, "--state",
+                    self.node.state)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        token = made.stdout.strip()
+        verified = self.node.request(
+            "GET", "/client/v4/user/tokens/verify", port=self.node.control_port,
+            headers={"Authorization": "Bearer " + token}).json()
+        signer = Signer(verified["result"]["id"], sha256(token.encode()), self.host)
+        self.assertEqual(self.ask("PUT", "/photos/one", body=b"1", signer=signer).status, 200)
+        self.ask("PUT", "/second")
+        self.refused(self.ask("PUT", "/second/one", body=b"1", signer=signer), 403, "AccessDenied", "Access Denied")
+
+    def test_signatures_are_not_logged(self):
+        url = self.signer().presign("GET", "/photos/logged")
+        self.send("GET", url, {"host": self.host})
+        self.node.wait_for_log("/photos/logged")
+        self.assertNotIn("X-Amz-Signature", self.node.log_text())
+
     def test_lists_have_a_form(self):
         self.ask("PUT", "/list")
         for key in ["a%20%26b", "c", "d/e"]:
@@ -403,6 +446,71 @@ class Forms(Case):
         self.refused(self.send("POST", "/photos", headers, body), 400, "InvalidArgument")
         body = b'--frontier\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nx\r\n--frontier--\r\n'
         self.refused(self.send("POST", "/photos", headers, body), 403, "AccessDenied")
+
+
+class Configured(unittest.TestCase):
+    """Where an environment's file puts it."""
+
+    def serve(self, s3, tls=""):
+        project = self.enterContext(Project(SHAPE, products=["HelloWorker"]))
+        project.write("environments/staging.toml", STAGING + s3 + tls)
+        if tls:
+            os.makedirs(project.path("tls"))
+            certificates.make(project.path("tls"), "a", ["localhost", "objects.test"])
+        return self.enterContext(Node(
+            "serve", "--environment", "staging", "--products", project.path(".build/debug"), "--key-file",
+            project.path("key"), cwd=project.directory, state=project.path("state")))
+
+    def ask(self, node, method, path, host=None, headers=None, payload=EMPTY, body=None):
+        address = node.s3.split("//")[1]
+        signer = Signer(*operator_pair(node), host or address)
+        port = int(address.rsplit(":", 1)[1])
+        if node.s3.startswith("https:"):
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", port, timeout=60, context=ssl._create_unverified_context())
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=signer.headers(method, path, "", headers, payload))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def test_listeners_domain_and_strictness(self):
+        node = self.serve('s3 = { listen = ["127.0.0.1:0"], domain = "objects.test", strict = true }\n')
+        self.assertEqual(self.ask(node, "PUT", "/", host="mine.objects.test")[0], 200)
+        self.assertEqual(self.ask(node, "HEAD", "/mine")[0], 200)
+        for payload in ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"]:
+            status, body = self.ask(node, "PUT", "/mine/k", payload=payload, body=b"")
+            self.assertEqual(status, 501)
+            self.assertIn(f"<Message>{payload} not implemented</Message>".encode(), body)
+
+    def test_https_and_certificates_that_are_renewed(self):
+        node = self.serve(
+            's3 = { listen = ["127.0.0.1:0"], tls = true }\n', '[tls]\ncertificate = "tls/a.pem"\nkey = "tls/a.key"\n')
+        self.assertTrue(node.s3.startswith("https://"))
+        self.assertEqual(self.ask(node, "GET", "/")[0], 200)
+
+        def presented():
+            port = int(node.s3.rsplit(":", 1)[1])
+            return ssl.get_server_certificate(("127.0.0.1", port))
+
+        first = presented()
+        certificates.make(os.path.join(node.cwd, "tls"), "a", ["localhost"])
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_for_log("the configuration was read again")
+        self.assertNotEqual(presented(), first)
+        self.assertEqual(self.ask(node, "GET", "/")[0], 200)
+
+    def test_nowhere_unless_asked_for(self):
+        with Node("run", product("HelloWorker")) as node:
+            self.assertIsNone(node.s3)
+
+    def test_dev_has_it(self):
+        project = self.enterContext(Project(SHAPE, products=["HelloWorker"]))
+        with Node("dev", "--no-build", cwd=project.directory, state=project.path("state")) as node:
+            self.assertTrue(node.s3.startswith("http://127.0.0.1:"))
+            self.assertIn(f"S3 API at {node.s3}", node.log_text())
+            self.assertEqual(self.ask(node, "GET", "/")[0], 200)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ struct Lists {
 
     private func refuseOthers(than known: Set<String>, _ operation: String) throws(S3Error) {
         for (name, _) in call.request.parameters
-        where !known.contains(name) && !name.hasPrefix("X-Amz-") && name != "x-id" {
+        where !known.contains(name) && !S3Operation.isAside(name) {
             throw .notImplemented("\(operation) search parameter \(name)")
         }
     }
@@ -262,7 +262,6 @@ struct Lists {
                 xml.element("Key", encode(call.key))
                 xml.element("UploadId", uploadId)
                 for role in ["Initiator", "Owner"] { xml.element(role) { Self.owner(call, &$0) } }
-                xml.element("StorageClass", "STANDARD")
                 xml.element("PartNumberMarker", marker)
                 if found.truncated, let last = found.parts.last { xml.element("NextPartNumberMarker", last.partNumber) }
                 xml.element("MaxParts", limit)

@@ -41,7 +41,7 @@ struct S3Call: Sendable {
         while try await nextPiece() != nil {}
     }
 
-    /// The body as a document.
+    /// The body as a document, which a checksum of the headers is compared with.
     func document(_ root: String, _ budget: Budget) async throws -> XMLElement {
         if let bodyByteCount, bodyByteCount > Int64(Self.documentBytesMax) { throw Self.documentTooLong }
         let share: Budget.Share
@@ -54,6 +54,12 @@ struct S3Call: Sendable {
         while let piece = try await nextPiece() {
             bytes += piece
             guard bytes.count <= Self.documentBytesMax else { throw Self.documentTooLong }
+        }
+        // That of a completion is the object's.
+        if root != "CompleteMultipartUpload", let checksum = try ObjectHeaders.checksum(request),
+            RunningChecksum.of(bytes, checksum.algorithm) != checksum.bytes
+        {
+            throw S3Error("BadDigest", 400, "The \(checksum.algorithm.s3Name) you specified did not match what we received.")
         }
         guard let element = try? XMLReader.read(bytes), element.name == root else { throw S3Error.malformedXML }
         return element

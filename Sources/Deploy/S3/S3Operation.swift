@@ -13,7 +13,7 @@ enum S3Operation: Equatable, Sendable {
 
     /// - Throws: 404 for no route, 501 for an operation of S3 that R2 doesn't have.
     init(_ request: S3Request, _ address: S3Address) throws(S3Error) {
-        let names = Set(request.parameters.map(\.name).filter { !$0.hasPrefix("X-Amz-") && $0 != "x-id" })
+        let names = Set(request.parameters.map(\.name).filter { !Self.isAside($0) })
         let isCopy = request.header("x-amz-copy-source") != nil
         self =
             switch (address.bucket, address.key) {
@@ -21,6 +21,11 @@ enum S3Operation: Equatable, Sendable {
             case (_, nil): try Self.bucket(request.method, names)
             case (_, _?): try Self.object(request.method, names, isCopy: isCopy)
             }
+    }
+
+    /// Parameters that are no part of what is asked for: of signatures, and of clients' own.
+    static func isAside(_ parameter: String) -> Bool {
+        parameter == "x-id" || parameter.lowercased().hasPrefix("x-amz-")
     }
 
     private static let noRoute = S3Error("RouteNotFound", 404, "No route matches this url.")

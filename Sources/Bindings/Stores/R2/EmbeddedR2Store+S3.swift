@@ -9,6 +9,11 @@ package struct R2PartExtent: Equatable, Sendable {
     package let range: R2ResolvedRange?
     /// `nil` for an object that came as a whole.
     package let partsCount: Int?
+
+    package init(range: R2ResolvedRange?, partsCount: Int?) {
+        self.range = range
+        self.partsCount = partsCount
+    }
 }
 
 /// What only the S3 API asks of buckets.

@@ -32,7 +32,10 @@ extension Connection: Dispatchable, EventOwner {
         if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
         if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
-        if node.settings.logsRequests { exchange.description = requestLine }
+        if node.settings.logsRequests {
+            // A query may hold a signature, which is good for as long as it says.
+            exchange.description = role == .s3 ? String(requestLine.prefix { $0 != "?" }) : requestLine
+        }
         if parser.head.targetForm == .asterisk { return answerServerOptions() }
         // What is signed there is the target as it was sent.
         if role == .s3 { return startLocal(headByteCount) }
