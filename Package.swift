@@ -153,7 +153,10 @@ let package = Package(
             ["Host", "HTTP", "Interfaces", "Observability", "OpenSSL", "Stores", "StoresR2", "System", "XML"]),
         room(
             "ControlPlane", "Deploy/ControlPlane",
-            ["Releases", "S3", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "Observability", "System"]),
+            [
+                "Releases", "S3", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "Observability",
+                "System",
+            ]),
         .executableTarget(
             name: "edge",
             dependencies: [
@@ -181,7 +184,9 @@ let package = Package(
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
-        tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli", "XML"]),
+        tests(
+            "SystemTests", "EdgeRuntime/System",
+            ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli", "XML"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
             ["ControlPlane", "Host", "Observability", "OpenSSL", "Releases", "SQLite", "Stores", "System"]),

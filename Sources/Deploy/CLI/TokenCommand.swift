@@ -93,7 +93,8 @@ enum TokenCommand: Command {
                 APIOperation.Level(rawValue: String(words[1])) != nil, halves.count == 1 || !halves[1].isEmpty
             else {
                 throw UsageError.invalidValue(
-                    option: "--allow", value: text, expected: "PRODUCT:LEVEL or PRODUCT:LEVEL@TENANT, as kv:edit@acme, or r2:edit@acme/photos")
+                    option: "--allow", value: text,
+                    expected: "PRODUCT:LEVEL or PRODUCT:LEVEL@TENANT, as kv:edit@acme, or r2:edit@acme/photos")
             }
             let account = halves.count == 2 ? String(halves[1]) : "*"
             policies.append(

@@ -132,7 +132,8 @@ struct MultipartUploads {
                 xml.element("Key", call.key)
                 xml.element("ETag", object.httpEtag)
                 for (name, value) in ObjectReads.checksum(object) {
-                    let element = name == "x-amz-checksum-type"
+                    let element =
+                        name == "x-amz-checksum-type"
                         ? "ChecksumType" : "Checksum" + name.dropFirst("x-amz-checksum-".utf8.count).uppercased()
                     xml.element(element, value)
                 }

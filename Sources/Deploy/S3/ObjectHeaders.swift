@@ -148,8 +148,9 @@ enum ObjectHeaders {
     static func uploadAlgorithm(_ request: S3Request) throws(S3Error) -> R2Checksum.Algorithm? {
         guard let text = request.header("x-amz-checksum-algorithm") else { return nil }
         guard let algorithm = R2Checksum.Algorithm.ofS3.first(where: { $0.s3Name == text.uppercased() }) else {
-            throw .invalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-                + "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+            throw .invalidRequest(
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+                    + "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
         }
         let kind = algorithm == .crc64nvme ? "FULL_OBJECT" : "COMPOSITE"
         if let type = request.header("x-amz-checksum-type"), type.uppercased() != kind {

@@ -41,9 +41,11 @@ struct ObjectReads {
     // MARK: Reading
 
     func head() async throws(S3Error) -> LocalResponse {
-        guard let object = try await inStore({ () throws(R2Failure) in
-            try await call.store.head(call.key, in: call.bucket)
-        }) else { throw .noSuchKey }
+        guard
+            let object = try await inStore({ () throws(R2Failure) in
+                try await call.store.head(call.key, in: call.bucket)
+            })
+        else { throw .noSuchKey }
         if let refusal = try precondition(object) { return refusal }
         try checkKey(of: object)
         var (range, partsCount) = (R2ResolvedRange?.none, Int?.none)
@@ -61,9 +63,11 @@ struct ObjectReads {
     func get() async throws(S3Error) -> LocalResponse {
         if required != nil || fresh != nil {
             // Before anything else of the request: a range that can't be had is no matter of who has the object already.
-            guard let object = try await inStore({ () throws(R2Failure) in
-                try await call.store.head(call.key, in: call.bucket)
-            }) else { throw .noSuchKey }
+            guard
+                let object = try await inStore({ () throws(R2Failure) in
+                    try await call.store.head(call.key, in: call.bucket)
+                })
+            else { throw .noSuchKey }
             if let refusal = try precondition(object) { return refusal }
         }
         var (range, partsCount) = (R2Range?.none, Int?.none)
@@ -223,7 +227,8 @@ struct ObjectReads {
     static func range(_ text: String) throws(S3Error) -> R2Range {
         guard text.hasPrefix("bytes=") else { throw rangeForm }
         let ends = text.dropFirst("bytes=".utf8.count).split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2, ends.allSatisfy({ $0.utf8.count <= 18 && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }) else {
+        guard ends.count == 2, ends.allSatisfy({ $0.utf8.count <= 18 && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } })
+        else {
             throw rangeForm
         }
         switch (Int64(ends[0]), Int64(ends[1])) {

@@ -204,8 +204,9 @@ package final class S3Handler: LocalHandler {
     private static func refuseHeaders(_ request: S3Request) throws(S3Error) {
         for (name, value) in request.headers where name.hasPrefix("x-amz-") {
             let isOther = name == "x-amz-server-side-encryption" && value != "AES256"
-            guard refusedHeaders.contains(name) || name.hasPrefix("x-amz-grant-") || name.hasPrefix("x-amz-object-lock-")
-                || isOther
+            guard
+                refusedHeaders.contains(name) || name.hasPrefix("x-amz-grant-") || name.hasPrefix("x-amz-object-lock-")
+                    || isOther
             else { continue }
             throw .notImplemented("Header '\(name)' with value '\(value)'")
         }

@@ -46,7 +46,8 @@ import Testing
         let part = R2UploadPartMessage(key: "k", uploadId: id, partNumber: 1, size: R2PutMessage.sizeUnknown)
         let etag = try await fixture.store.uploadPart(part, body: Trailed(Self.pieces), in: "photos")
         let object = try await fixture.store.completeMultipart(
-            R2CompleteMultipartMessage(key: "k", uploadId: id, parts: [R2UploadedPart(partNumber: 1, etag: etag)]), in: "photos")
+            R2CompleteMultipartMessage(key: "k", uploadId: id, parts: [R2UploadedPart(partNumber: 1, etag: etag)]), in: "photos"
+        )
         #expect(object.size == 300_000)
         let extent = try fixture.store.extent(ofPart: 1, of: "k", in: "photos")
         #expect(extent == R2PartExtent(range: R2ResolvedRange(offset: 0, length: 300_000), partsCount: 1))

@@ -39,7 +39,9 @@ import Testing
         #expect(!caller(nil).may(.read, object: "k", in: "any", of: "other"))
         #expect(caller(nil).mayManage(.write, of: "acme"))
         let reader = caller(Self.claims(.read))
-        #expect(reader.may(.read, object: "k", in: "photos", of: "acme") && !reader.may(.write, object: "k", in: "photos", of: "acme"))
+        #expect(
+            reader.may(.read, object: "k", in: "photos", of: "acme")
+                && !reader.may(.write, object: "k", in: "photos", of: "acme"))
         #expect(!reader.may(.read, object: "k", in: "other", of: "acme") && !reader.mayManage(.read, of: "acme"))
         let some = caller(Self.claims(objects: ["one"], prefixes: ["a/"]))
         for (object, isAllowed) in [("one", true), ("one/", false), ("a/b", true), ("a", false), ("b/a/", false)] {

@@ -5,14 +5,15 @@ import Testing
 @Suite struct `S3 addresses` {
     private static let account = String(repeating: "a1", count: 16)
 
-    @Test(arguments: [
-        ("127.0.0.1", "/", nil, nil, nil), ("127.0.0.1", "/b", nil, "b", nil), ("127.0.0.1", "/b/", nil, "b", nil),
-        ("localhost", "/b/k/l", nil, "b", "k/l"), ("h", "/b//k", nil, "b", "/k"), ("h", "/b/%2F%20+", nil, "b", "/ +"),
-        ("b.s3.localhost", "/", nil, "b", nil), ("B.S3.localhost", "/k", nil, "b", "k"),
-        ("s3.localhost", "/b/k", nil, "b", "k"), ("x.objects.test", "/b/k", nil, "x", "b/k"),
-        ("\(account).objects.test", "/b/k", account, "b", "k"), ("b.\(account).objects.test", "/k", account, "b", "k"),
-        ("notobjects.test", "/b", nil, "b", nil),
-    ] as [(String, String, String?, String?, String?)])
+    @Test(
+        arguments: [
+            ("127.0.0.1", "/", nil, nil, nil), ("127.0.0.1", "/b", nil, "b", nil), ("127.0.0.1", "/b/", nil, "b", nil),
+            ("localhost", "/b/k/l", nil, "b", "k/l"), ("h", "/b//k", nil, "b", "/k"), ("h", "/b/%2F%20+", nil, "b", "/ +"),
+            ("b.s3.localhost", "/", nil, "b", nil), ("B.S3.localhost", "/k", nil, "b", "k"),
+            ("s3.localhost", "/b/k", nil, "b", "k"), ("x.objects.test", "/b/k", nil, "x", "b/k"),
+            ("\(account).objects.test", "/b/k", account, "b", "k"), ("b.\(account).objects.test", "/k", account, "b", "k"),
+            ("notobjects.test", "/b", nil, "b", nil),
+        ] as [(String, String, String?, String?, String?)])
     func `stand in the path or in the host`(
         _ host: String, _ path: String, _ account: String?, _ bucket: String?, _ key: String?
     ) throws {
@@ -60,14 +61,15 @@ import Testing
         return try S3Operation(request, S3Address(path: request.path, host: "h", domains: []))
     }
 
-    @Test(arguments: [
-        ("GET", "/", .listBuckets), ("PUT", "/b", .createBucket), ("GET", "/b?list-type=2", .listObjectsV2),
-        ("GET", "/b?uploads", .listMultipartUploads), ("POST", "/b?delete", .deleteObjects),
-        ("PUT", "/b/k?x-id=PutObject", .putObject), ("PUT", "/b/k?partNumber=1&uploadId=u", .uploadPart),
-        ("GET", "/b/k?uploadId=u", .listParts), ("POST", "/b/k?uploads=", .createMultipartUpload),
-        ("DELETE", "/b/k?uploadId=u", .abortMultipartUpload), ("DELETE", "/b/k", .deleteObject),
-        ("PUT", "/b?X-Amz-Signature=x", .createBucket),
-    ] as [(String, String, S3Operation)])
+    @Test(
+        arguments: [
+            ("GET", "/", .listBuckets), ("PUT", "/b", .createBucket), ("GET", "/b?list-type=2", .listObjectsV2),
+            ("GET", "/b?uploads", .listMultipartUploads), ("POST", "/b?delete", .deleteObjects),
+            ("PUT", "/b/k?x-id=PutObject", .putObject), ("PUT", "/b/k?partNumber=1&uploadId=u", .uploadPart),
+            ("GET", "/b/k?uploadId=u", .listParts), ("POST", "/b/k?uploads=", .createMultipartUpload),
+            ("DELETE", "/b/k?uploadId=u", .abortMultipartUpload), ("DELETE", "/b/k", .deleteObject),
+            ("PUT", "/b?X-Amz-Signature=x", .createBucket),
+        ] as [(String, String, S3Operation)])
     func `follow from method and parameters`(_ method: String, _ target: String, _ operation: S3Operation) throws {
         #expect(try Self.operation(method, target) == operation)
     }

@@ -17,7 +17,8 @@ enum TemporaryCredentialOperations {
                         .required("bucket", .string(3...63)), .required("parentAccessKeyId", .string(1...128)),
                         .required(
                             "permission", .choice(TemporaryCredentials.Permission.allCases.map(\.rawValue))),
-                        .required("ttlSeconds", .integer(1...secondsMax)), .optional("objects", names), .optional("prefixes", names),
+                        .required("ttlSeconds", .integer(1...secondsMax)), .optional("objects", names),
+                        .optional("prefixes", names),
                     ])),
                 result: .json(
                     .object([

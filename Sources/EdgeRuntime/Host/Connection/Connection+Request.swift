@@ -351,7 +351,8 @@ extension Connection: Dispatchable, EventOwner {
                     ?? span.text(parser.head.pathAndQuery),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
                 body: requestBody.isPending
-                    ? BufferedSource(reactor: reactor, firstGrant: role == .s3 ? WireLimits.initialCredit : 0) : nil, client: client.address.text)
+                    ? BufferedSource(reactor: reactor, firstGrant: role == .s3 ? WireLimits.initialCredit : 0) : nil,
+                client: client.address.text)
         }
     }
 
