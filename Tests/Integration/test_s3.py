@@ -15,7 +15,7 @@ import unittest
 import zlib
 
 import certificates
-from harness import Node, edge, product
+from harness import Node, edge, product, wait_until
 from projects import Project
 from s3_signing import EMPTY, Signer, operator_pair, sha256
 
@@ -361,6 +361,40 @@ class Requests(Case):
         got = self.ask("GET", "/photos/large")
         self.assertEqual(hashlib.sha256(got.body).digest(), hashlib.sha256(body).digest())
         self.assertLess(resident() - before, 32 * MIB)
+
+    def test_clients_that_leave_leave_nothing(self):
+        def files():
+            return sum(len(names) for folder, _, names in os.walk(os.path.join(self.node.state, "local", "r2")))
+
+        self.ask("PUT", "/photos/before", body=b"x" * MIB)
+        before = files()
+        headers = self.signer().headers("PUT", "/photos/left", payload="UNSIGNED-PAYLOAD")
+        head = "PUT /photos/left HTTP/1.1\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in {**headers, "content-length": str(100 * MIB)}.items()) + "\r\n"
+        # More than the store takes at once: what they hold must come back.
+        for _ in range(300):
+            with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
+                connection.sendall(head.encode() + b"y" * 200_000)
+        wait_until(lambda: files() == before, 20, lambda: f"{before} files, not {files()}")
+        self.assertEqual(self.ask("PUT", "/photos/after", body=b"z" * MIB).status, 200)
+        self.refused(self.ask("GET", "/photos/left"), 404, "NoSuchKey")
+
+    def test_r2_has_some_of_its_own(self):
+        self.refused(self.ask("PUT", "/made/k", body=b"v"), 404, "NoSuchBucket")
+        self.assertEqual(
+            self.ask("PUT", "/made/k", body=b"v", headers={"cf-create-bucket-if-missing": "true"}).status, 200)
+        self.ask("PUT", "/made/k", body=b"v", headers={"x-amz-meta-a": "1", "x-amz-meta-b": "2"})
+        copied = self.ask("PUT", "/made/k", headers={
+            "x-amz-copy-source": "/made/k", "x-amz-metadata-directive": "MERGE", "x-amz-meta-b": "3"})
+        self.assertEqual(copied.status, 200, copied.body)
+        head = self.ask("HEAD", "/made/k")
+        self.assertEqual((head.headers["x-amz-meta-a"], head.headers["x-amz-meta-b"]), ("1", "3"))
+        self.refused(
+            self.ask("PUT", "/made/k", headers={
+                "x-amz-copy-source": "/made/k", "cf-copy-destination-if-none-match": "*"}), 412, "PreconditionFailed")
+        listed = self.ask("GET", "/", headers={"cf-prefix": "ma"}).body.decode()
+        self.assertIn("<Name>made</Name>", listed)
+        self.assertNotIn("<Name>photos</Name>", listed)
 
     def test_an_account_may_stand_in_the_host(self):
         with open(self.node.state + "/operator-token") as file:

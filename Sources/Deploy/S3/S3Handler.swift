@@ -29,6 +29,7 @@ package final class S3Handler: LocalHandler {
     private let logger: Logger
     /// For documents, which are read whole.
     private let documents: Budget
+    private let signingKeys = SigningKeyCache()
 
     private static let documentBytesMax = 64 << 20
 
@@ -103,7 +104,7 @@ package final class S3Handler: LocalHandler {
     ) throws(S3Error) -> S3Call {
         let signed = try SignedRequest(request, now: now)
         let found = try caller(signed.accessKey, signed.securityToken)
-        let decoder = try signed.verify(request, secret: found?.secret)
+        let decoder = try signed.verify(request, secret: found?.secret, cache: signingKeys)
         guard let caller = found?.0 else { throw .unauthorized }
         // What nobody signed, nobody has asked for: a URL that was given away must not do more than it was made for.
         for header in request.headers

@@ -181,10 +181,12 @@ package struct SignedRequest: Sendable {
     ///
     /// - Parameter secret: That of `accessKey`; `nil` when nobody has that key.
     /// - Returns: What verifies the body.
-    package func verify(_ request: S3Request, secret: String?) throws(S3Error) -> PayloadDecoder {
+    package func verify(
+        _ request: S3Request, secret: String?, cache: SigningKeyCache? = nil
+    ) throws(S3Error) -> PayloadDecoder {
         // Without the host a signature for one node would do for another.
         guard let secret, signedHeaders.contains("host") else { throw .unauthorized }
-        let key = SigningKey(secret: secret, time: time, scope: scope)
+        let key = SigningKey(secret: secret, time: time, scope: scope, cache: cache)
         let canonical = CanonicalRequest(request, signedHeaders: signedHeaders, payloadHash: payloadHash)
         let text = key.stringToSign(canonical)
         guard ConstantTime.areEqual(Array(key.sign(text).utf8), Array(signature.utf8)) else {
