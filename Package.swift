@@ -160,7 +160,8 @@ let package = Package(
         .executableTarget(
             name: "edge",
             dependencies: [
-                "ControlPlane", "S3", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Observability", "OpenSSL",
+                "ControlPlane", "S3", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Curl", "Observability",
+                "OpenSSL",
                 "System", "TLS",
             ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),

@@ -12,10 +12,12 @@ struct NodeOptions {
         .values("s3", "HOST:PORT", "where the S3 API comes in; may be repeated; port 0 takes a free one (nowhere)"),
         .value("s3-domain", "NAME", "lets clients of the S3 API name a bucket in the host, as BUCKET.NAME"),
         .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
-        .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)"),
+        .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)", .directories),
         .value("reactors", "N", "threads that serve clients (one per core)"),
-        .value("log-level", "LEVEL", "trace, debug, info, notice, warning or error (info)"),
-        .value("log-format", "FORMAT", "text or json (text)"),
+        .value(
+            "log-level", "LEVEL", "trace, debug, info, notice, warning or error (info)",
+            .choices(["trace", "debug", "info", "notice", "warning", "error"])),
+        .value("log-format", "FORMAT", "text or json (text)", .choices(["text", "json"])),
         .flag("log-requests", "logs each request (in dev)"),
         .flag("no-log-requests", "logs no requests (elsewhere)"),
     ]
