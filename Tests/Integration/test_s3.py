@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -378,6 +379,48 @@ class Requests(Case):
         wait_until(lambda: files() == before, 20, lambda: f"{before} files, not {files()}")
         self.assertEqual(self.ask("PUT", "/photos/after", body=b"z" * MIB).status, 200)
         self.refused(self.ask("GET", "/photos/left"), 404, "NoSuchKey")
+
+    def test_random_requests_never_end_the_node(self):
+        """Requests that are signed and make no sense, and signed ones that were damaged afterwards."""
+        seed = random.randrange(1 << 32)
+        chance = random.Random(seed)
+        self.ask("PUT", "/fuzzed")
+        self.ask("PUT", "/fuzzed/fuzz", body=b"x" * 1000)
+        names = ["list-type", "max-keys", "prefix", "delimiter", "marker", "continuation-token", "start-after", "uploads",
+                 "uploadId", "partNumber", "encoding-type", "delete", "cors", "lifecycle", "part-number-marker", "max-parts",
+                 "key-marker", "upload-id-marker", "max-uploads", "response-content-type", "fetch-owner", "max-buckets"]
+        values = ["", "0", "1", "2", "-1", "10001", "99999999999999999999", "x", "url", "%00", "%0D%0Ax", "a%2Fb", "%FF", "0" * 32]
+        headers = {
+            "range": ["bytes=0-", "bytes=-1", "bytes=9-1", "bytes=0-999999999999999999", "bytes=99999999999999999999-", "x"],
+            "if-match": ['"', "*", "a,b", 'W/"x"'], "if-modified-since": ["x", "Thu, 01 Jan 1970 00:00:00 GMT"],
+            "content-md5": ["", "x"], "x-amz-checksum-crc32": ["", "AAAAAA==", "x"], "x-amz-storage-class": ["", "COLD"],
+            "x-amz-copy-source": ["", "/", "fuzzed", "fuzzed/fuzz", "/none/x", "%", "fuzzed/fuzz?versionId=1"],
+            "x-amz-copy-source-range": ["bytes=0-1", "bytes=1-", "bytes=0-999999999999999999", "x"],
+            "x-amz-decoded-content-length": ["-1", "9223372036854775807", "x"], "x-amz-metadata-directive": ["", "REPLACE"],
+            "x-amz-server-side-encryption-customer-algorithm": ["AES256", "x"],
+            "x-amz-server-side-encryption-customer-key": ["", "AAAA"], "x-amz-meta-a": ["=?UTF-8?B??=", "=?UTF-8?Q?=F?="],
+            "x-amz-trailer": ["x-amz-checksum-crc32", "x"], "cf-max-keys": ["0", "x"], "x-amz-checksum-algorithm": ["", "CRC64"],
+        }
+        bodies = [b"", b"<", b"<Delete><Object><Key>fuzz-none</Key></Object></Delete>", b"<CompleteMultipartUpload/>", b"\xff" * 99,
+                  b"<CORSConfiguration><CORSRule/></CORSConfiguration>", b"ffffffffffffffff\r\n", b"1;chunk-signature=0\r\nx\r\n",
+                  b"<LifecycleConfiguration><Rule><Status>Enabled</Status></Rule></LifecycleConfiguration>"]
+        payloads = ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", Chunks.SIGNED, Chunks.SIGNED + "-TRAILER"]
+        for _ in range(600):
+            method = chance.choice(["GET", "PUT", "POST", "DELETE", "HEAD"])
+            path = chance.choice(["/", "/fuzzed", "/fuzzed/fuzz", "/none", "/fuzzed/", "/fuzzed/%2E%2E"])
+            chosen = chance.sample(names, chance.randrange(3))
+            query = "&".join(sorted(f"{name}={chance.choice(values)}" for name in chosen))
+            some = {name: chance.choice(headers[name]) for name in chance.sample(sorted(headers), chance.randrange(3))}
+            body = chance.choice(bodies) if method in ("PUT", "POST") else b""
+            payload = chance.choice(payloads) if chance.random() < 0.4 else sha256(body)
+            signed = self.signer().headers(method, path.replace("%2E", "."), query, some, payload)
+            if chance.random() < 0.2:
+                name = chance.choice(sorted(set(signed) - {"host"}))
+                signed[name] = signed[name][: chance.randrange(len(signed[name]) + 1)]
+            answer = self.send(method, path + ("?" + query if query else ""), signed, body)
+            self.assertLess(answer.status, 502, (seed, method, path, query, some, payload))
+            self.assertNotEqual(answer.status, 500, (seed, method, path, query, some, payload, answer.body))
+        self.assertIsNone(self.node.process.poll(), seed)
 
     def test_r2_has_some_of_its_own(self):
         self.refused(self.ask("PUT", "/made/k", body=b"v"), 404, "NoSuchBucket")

@@ -9,9 +9,9 @@ internal import XML
 struct Buckets {
     let call: S3Call
 
-    func create(_ budget: Budget) async throws -> LocalResponse {
+    func create(_ reader: DocumentReader) async throws -> LocalResponse {
         if call.bodyByteCount != 0 {
-            let root = try await call.document("CreateBucketConfiguration", budget)
+            let root = try await reader.read("CreateBucketConfiguration", of: call)
             // Regions are names for one place: this node.
             if let place = root.child("LocationConstraint")?.trimmedText, !Self.regions.contains(place.lowercased()) {
                 throw S3Error("InvalidLocationConstraint", 400, "The specified location-constraint is not valid")
@@ -109,8 +109,8 @@ struct Buckets {
         return .document(CrossOrigin.write(rules))
     }
 
-    func setCors(_ budget: Budget) async throws -> LocalResponse {
-        let rules = try CrossOrigin.read(try await call.document("CORSConfiguration", budget))
+    func setCors(_ reader: DocumentReader) async throws -> LocalResponse {
+        let rules = try CrossOrigin.read(try await reader.read("CORSConfiguration", of: call))
         try await inStore { () throws(R2Failure) in try await call.store.setCorsRules(rules, of: call.bucket) }
         return .empty()
     }
@@ -131,8 +131,8 @@ struct Buckets {
         return .document(LifecycleDocument.write(rules))
     }
 
-    func setLifecycle(_ budget: Budget) async throws -> LocalResponse {
-        let rules = try LifecycleDocument.read(try await call.document("LifecycleConfiguration", budget))
+    func setLifecycle(_ reader: DocumentReader) async throws -> LocalResponse {
+        let rules = try LifecycleDocument.read(try await reader.read("LifecycleConfiguration", of: call))
         try await inStore { () throws(R2Failure) in try await call.store.setLifecycleRules(rules, of: call.bucket) }
         return .empty()
     }

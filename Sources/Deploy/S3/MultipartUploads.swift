@@ -105,8 +105,8 @@ struct MultipartUploads {
 
     // MARK: The end
 
-    func complete(_ budget: Budget) async throws -> LocalResponse {
-        let root = try await call.document("CompleteMultipartUpload", budget)
+    func complete(_ reader: DocumentReader) async throws -> LocalResponse {
+        let root = try await reader.read("CompleteMultipartUpload", of: call)
         var parts: [R2UploadedPart] = []
         for part in root.children("Part") {
             guard let number = part.child("PartNumber").flatMap({ Int($0.trimmedText) }), let etag = part.child("ETag") else {

@@ -96,8 +96,8 @@ struct ObjectWrites {
 
     private static let keysMax = 1000
 
-    func deleteMany(_ budget: Budget) async throws -> LocalResponse {
-        let root = try await call.document("Delete", budget)
+    func deleteMany(_ reader: DocumentReader) async throws -> LocalResponse {
+        let root = try await reader.read("Delete", of: call)
         let objects = root.children("Object")
         guard (1...Self.keysMax).contains(objects.count) else { throw S3Error.malformedXML }
         let keys = try objects.map { object throws(S3Error) in

@@ -11,6 +11,7 @@
 // S3AccessKey          keys, their scopes and tenants; TemporaryCredentials: those that end by themselves
 // S3Operation          which operation a request is, and what it asks of its caller
 // S3Call               a request that may be answered
+// DocumentReader       documents that requests bring
 // PayloadDecoder       a body in `aws-chunked` coding, verified while it flows; UploadBody: what the store pulls
 // ObjectHeaders        what headers say of an object; EncodedWords, Base64: their forms
 // ObjectReads, ObjectWrites, MultipartUploads, Lists, Buckets    the operations

@@ -3,7 +3,6 @@ internal import Host
 internal import Interfaces
 internal import Stores
 internal import StoresR2
-internal import XML
 
 /// A request whose sender is known, and may do what he asks for.
 struct S3Call: Sendable {
@@ -41,37 +40,11 @@ struct S3Call: Sendable {
         while try await nextPiece() != nil {}
     }
 
-    /// The body as a document, which a checksum of the headers is compared with.
-    func document(_ root: String, _ budget: Budget) async throws -> XMLElement {
-        if let bodyByteCount, bodyByteCount > Int64(Self.documentBytesMax) { throw Self.documentTooLong }
-        let share: Budget.Share
-        let most = Int(bodyByteCount ?? Int64(Self.documentBytesMax))
-        do { share = try await budget.acquire(most) } catch {
-            throw S3Error("ServiceUnavailable", 503, "Please reduce your request rate.")
-        }
-        defer { withExtendedLifetime(share) {} }
-        var bytes: [UInt8] = []
-        while let piece = try await nextPiece() {
-            bytes += piece
-            guard bytes.count <= Self.documentBytesMax else { throw Self.documentTooLong }
-        }
-        // That of a completion is the object's.
-        if root != "CompleteMultipartUpload", let checksum = try ObjectHeaders.checksum(request),
-            RunningChecksum.of(bytes, checksum.algorithm) != checksum.bytes
-        {
-            throw S3Error("BadDigest", 400, "The \(checksum.algorithm.s3Name) you specified did not match what we received.")
-        }
-        guard let element = try? XMLReader.read(bytes), element.name == root else { throw S3Error.malformedXML }
-        return element
-    }
-
-    private func nextPiece() async throws(S3Error) -> [UInt8]? {
+    /// The next piece of the body; `nil` at its end.
+    func nextPiece() async throws(S3Error) -> [UInt8]? {
         do { return try await upload.next() } catch { throw upload.failure ?? .incompleteBody }
     }
 
-    /// A completion of 10,000 parts with their checksums, or 1,000 keys with every character escaped.
-    static let documentBytesMax = 4 << 20
-    private static let documentTooLong = S3Error("MaxMessageLengthExceeded", 400, "Your request was too big.")
 }
 
 /// What stores a request may do, or what went wrong in S3's words.

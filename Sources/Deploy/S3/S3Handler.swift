@@ -27,18 +27,15 @@ package final class S3Handler: LocalHandler {
     private let options: Options
     private let clock: any NodeClock
     private let logger: Logger
-    /// For documents, which are read whole.
-    private let documents: Budget
+    private let documents: DocumentReader
     private let signingKeys = SigningKeyCache()
-
-    private static let documentBytesMax = 64 << 20
 
     package init(_ directory: any S3Directory, _ options: Options, clock: any NodeClock, logger: Logger) {
         self.directory = directory
         self.options = options
         self.clock = clock
         self.logger = logger
-        documents = Budget(Self.documentBytesMax, waitersMax: 1024, waitingDuration: .seconds(10), clock: clock)
+        documents = DocumentReader(clock: clock)
     }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
