@@ -152,11 +152,16 @@ class Bench:
                     server {{
                         listen 127.0.0.1:{port} reuseport;
                         location /hello {{ return 200 "hello"; }}
+                        location /uploads/ {{
+                            root {self.work}; dav_methods PUT; client_max_body_size 16m; client_body_buffer_size 2m;
+                        }}
                         location /files/ {{ alias {self.work}/files/; }}
                         location /cached/ {{ proxy_pass http://127.0.0.1:{port}/files/; proxy_cache pages; }}
                     }}
                 }}""")
         os.makedirs(os.path.join(self.work, "files"), exist_ok=True)
+        os.makedirs(os.path.join(self.work, "uploads"), exist_ok=True)
+        os.chmod(os.path.join(self.work, "uploads"), 0o777)
         child = self.spawn(["nginx", "-c", configuration, "-p", self.work])
         wait_for_port(port)
         self.nginx_server = Server("nginx", [child.pid], port)
@@ -555,6 +560,54 @@ backend back
         self.compare("D1 point query over REST", "none yet: measured first", control, self.nginx(), "/client/v4" + path, 16,
                      peer_path="/hello", script=script)
 
+    def s3(self):
+        """Objects over the S3 API, with presigned URLs, beside files of nginx on the same disk: read with sendfile, written
+        with WebDAV's PUT, which syncs nothing."""
+        self.edge("HelloWorker", "--s3", "127.0.0.1:0")
+        from s3_signing import Signer, operator_pair, sha256
+        nginx, node = self.nginx(), self.node
+        edge = Server("edge", [node.process.pid], int(node.s3.rsplit(":", 1)[1]))
+        signer = Signer(*operator_pair(node), f"127.0.0.1:{edge.port}")
+
+        def ask(server, method, path, headers, body=None):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise RuntimeError(f"{server.name}{path}: {answer.status} {answer.read()}")
+            answer.read()
+            connection.close()
+
+        ask(edge, "PUT", "/bench", signer.headers("PUT", "/bench", payload=sha256(b"")), b"")
+        for title, size in [("64 KiB", 64 << 10), ("1 MiB", 1 << 20)]:
+            names = [f"{size}-{number}" for number in range(64)]
+            data = os.urandom(size)
+            for name in names:
+                with open(os.path.join(self.work, "files", name), "wb") as file:
+                    file.write(data)
+                ask(edge, "PUT", signer.presign("PUT", f"/bench/{name}", expires=3600), {}, data)
+            body = os.path.join(self.work, "upload")
+            with open(body, "wb") as file:
+                file.write(data)
+
+            def script(method, prefix):
+                ours = ",".join(f'"{signer.presign(method, f"/bench/{name}", expires=3600)}"' for name in names)
+                theirs = ",".join(f'"/{prefix}/{name}"' for name in names)
+                content = f'local file = io.open("{body}", "rb"); body = file:read("*a"); file:close()' if method == "PUT" else ""
+                return f"""
+                    local ours, theirs, number, body = {{{ours}}}, {{{theirs}}}, 0, nil
+                    {content}
+                    function request()
+                        number = number % {len(names)} + 1
+                        local paths = wrk.port == "{edge.port}" and ours or theirs
+                        return wrk.format("{method}", paths[number], nil, body)
+                    end"""
+
+            self.compare(f"{title} object over S3, GET", "<= 1.5 x nginx sendfile", edge, nginx, "/", 16,
+                         script=script("GET", "files"))
+            self.compare(f"{title} object over S3, PUT, durable", "see the disk", edge, nginx, "/", 16,
+                         script=script("PUT", "uploads"))
+
     def isolates(self):
         """What seven more isolates add to one: pages that isolates share are counted once."""
 
@@ -597,7 +650,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
-            "hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest"]:
+            "hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest", "s3"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

@@ -75,6 +75,8 @@ class Node:
             code = self.process.wait(10)
             raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{self.log_text()}")
         self.url, self.control = match.groups()
+        # Where the S3 API is, when it was asked for.
+        self.s3 = line.split(" s3 ", 1)[1].strip() if " s3 " in line else None
         self.port = int(self.url.rsplit(":", 1)[1])
         self.control_port = int(self.control.rsplit(":", 1)[1])
         return self

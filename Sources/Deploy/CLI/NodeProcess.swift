@@ -6,6 +6,7 @@ internal import Isolates
 internal import Observability
 internal import OpenSSL
 internal import Releases
+internal import S3
 internal import Synchronization
 internal import System
 internal import TLS
@@ -62,12 +63,25 @@ struct NodeProcess {
             logger: logger.with("tenant", tenant))
     }
 
+    /// No tenant is called so: what stands there is the node's.
+    private static let ownSecrets = ""
+
     /// Opens the API for these tenants, with the operator's token in the state directory.
     func serveAPI(_ tenants: [String]) throws {
-        let tokens = try TokenStore(database: state.controlDatabase)
+        let vault = try SecretStore(database: state.controlDatabase, key: options.keySource, tenant: Self.ownSecrets)
+        let tokens = try TokenStore(database: state.controlDatabase, vault: vault) { [logger] name, error in
+            logger.log(
+                .warning, "a token can't be used with the S3 API: its secret is neither sealed nor opened",
+                [("token", name), ("reason", "\(error)")])
+        }
         try OperatorToken.establish(in: state.path, tokens, at: clock.wallTime())
         let audit = try AuditLog(database: state.controlDatabase)
         accounts.add(tenants)
+        control.serve(
+            s3: S3Handler(
+                S3AccessKeys(accounts: accounts, tokens: tokens),
+                S3Handler.Options(domains: options.s3?.domains ?? [], isStrict: options.s3?.isStrict ?? false), clock: clock,
+                logger: logger))
         control.serve(
             API.make(
                 APIServices(
@@ -131,15 +145,37 @@ struct NodeProcess {
 
     struct Endpoints {
         var edge: EdgeListeners
+        var s3: EdgeListeners
         var tls: TLSContext?
         var control: ListenAddress
+
+        /// The first address of the S3 API.
+        var s3Address: String? {
+            s3.bound.first.map { "\($0.asked.isSecure ? "https" : "http")://\($0.got.urlHost):\($0.got.port)" }
+        }
     }
 
     func listen() async throws -> Endpoints {
         let context = try certificates.load(options.tls)
         var edge = EdgeListeners(node: node)
         try await edge.open(options.listen, EdgeListeners.Speech(context, options.tls))
-        return Endpoints(edge: edge, tls: context, control: try await node.listen(options.control, for: .control))
+        let s3 = try await listenForS3(EdgeListeners.Speech(context, nil))
+        return Endpoints(edge: edge, s3: s3, tls: context, control: try await node.listen(options.control, for: .control))
+    }
+
+    private func listenForS3(_ speech: EdgeListeners.Speech) async throws(SystemError) -> EdgeListeners {
+        var listeners = EdgeListeners(node: node, for: .s3)
+        guard let wanted = options.s3 else { return listeners }
+        do throws(SystemError) {
+            try await listeners.open(wanted.listen, speech)
+        } catch {
+            guard wanted.takesFreePort, error.errno == EADDRINUSE else { throw error }
+            let free = wanted.listen.map {
+                EdgeAddress(address: Host.ListenAddress(host: $0.address.host, port: 0), isSecure: $0.isSecure)
+            }
+            try await listeners.open(free, speech)
+        }
+        return listeners
     }
 
     /// The line that scripts wait for; commands on this machine find the node from now on.
@@ -148,13 +184,15 @@ struct NodeProcess {
             logger.log(
                 .info, "listening", [("address", "\(bound.got)"), ("scheme", bound.asked.isSecure ? "https" : "http")])
         }
+        for bound in endpoints.s3.bound { logger.log(.info, "listening for S3", [("address", "\(bound.got)")]) }
         if let context = endpoints.tls, let advice = certificates.adviceOnTrust(context) { Edge.complain(advice) }
         let url = endpoints.edge.bound.first.map { $0.got.url($0.asked.isSecure ? "https" : "http") } ?? "-"
         let control = "http://\(endpoints.control.urlHost):\(endpoints.control.port)"
         do throws(SystemError) { try ControlFile.write(control, in: state.path) } catch {
             logger.log(.error, "commands don't find this node, and need --remote \(control): \(error)")
         }
-        Edge.announce("ready \(url) control \(control)")
+        let s3 = endpoints.s3Address.map { " s3 \($0)" } ?? ""
+        Edge.announce("ready \(url) control \(control)\(s3)")
     }
 
     /// What a request, a batch and background work may take at most once the node is asked to end.

@@ -10,6 +10,7 @@ package final class Handler: LocalHandler {
     private struct State {
         var node: Node?
         var api: API?
+        var s3: (any LocalHandler)?
         var isReady = false
         var isDraining = false
     }
@@ -35,10 +36,17 @@ package final class Handler: LocalHandler {
     /// Serves the API on the control listener from now on.
     package func serve(_ api: API) { state.withLock { $0.api = api } }
 
+    /// Serves the S3 API on listeners of its own from now on.
+    package func serve(s3: any LocalHandler) { state.withLock { $0.s3 = s3 } }
+
     package func becomeReady() async { state.withLock { $0.isReady = true } }
     package func startDraining() async { state.withLock { $0.isDraining = true } }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
+        if request.listener == .s3 {
+            guard let s3 = state.withLock({ $0.s3 }) else { return .text("the node is starting\n", status: 503) }
+            return await s3.answer(request)
+        }
         if request.listener == .control, API.isBelow(request.path), let api = state.withLock({ $0.api }) {
             return await api.answer(request)
         }
@@ -50,7 +58,7 @@ package final class Handler: LocalHandler {
         case (.control, "GET", "/status"): return await status()
         case (.control, "GET", "/metrics"): return await metrics()
         case (.control, _, _): return .failure(404, 7000, "No route for that URI")
-        case (.edge, _, _): return .text("not found\n", status: 404)
+        case (.edge, _, _), (.s3, _, _): return .text("not found\n", status: 404)
         }
     }
 

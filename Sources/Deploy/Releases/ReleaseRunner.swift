@@ -5,6 +5,7 @@ package import Isolates
 package import Observability
 package import Stores
 package import StoresKV
+package import StoresR2
 package import System
 
 /// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
@@ -66,6 +67,9 @@ package actor ReleaseRunner {
 
     /// Whose releases it runs.
     package nonisolated var tenant: String { stores.tenant }
+
+    /// The tenant's objects, for the S3 API.
+    package nonisolated var objectStore: EmbeddedR2Store { stores.r2 }
 
     /// The tenant's buckets, for those who set their rules.
     package nonisolated var buckets: BucketAdministration { stores.buckets }

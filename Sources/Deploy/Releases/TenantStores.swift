@@ -19,7 +19,7 @@ package final class TenantStores: Sendable {
     let kv: EmbeddedKVStore
     private let d1: EmbeddedD1Store
     let databases: TenantDatabases
-    private let r2: EmbeddedR2Store
+    let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
     private let r2Events: R2EventDriver
     private let clock: any NodeClock

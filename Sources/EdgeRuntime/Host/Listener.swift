@@ -44,6 +44,24 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
 enum ListenerRole: Sendable {
     case edge
     case control
+    case s3
+
+    var listener: LocalRequest.Listener {
+        switch self {
+        case .edge: .edge
+        case .control: .control
+        case .s3: .s3
+        }
+    }
+
+    init(_ listener: LocalRequest.Listener) {
+        self =
+            switch listener {
+            case .edge: .edge
+            case .control: .control
+            case .s3: .s3
+            }
+    }
 }
 
 /// What a listener speaks with its clients.

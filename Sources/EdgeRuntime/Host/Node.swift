@@ -79,7 +79,7 @@ package final class Node: Sendable {
             let failure: SystemError? = await reactor.call {
                 do throws(SystemError) {
                     let listener = try Listener(
-                        Descriptor(owning: socket), address: bound, role: role == .control ? .control : .edge,
+                        Descriptor(owning: socket), address: bound, role: ListenerRole(role),
                         security: security, reactor: reactor, node: context)
                     reactor.listeners.append(listener)
                     return nil

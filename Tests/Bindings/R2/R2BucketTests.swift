@@ -110,7 +110,7 @@ import Testing
     func `stores what came`(_ counts: [Int]) async throws {
         let fixture = try await Fixture()
         let pieces = counts.map { pattern($0) }
-        let request = R2PutMessage(key: "k", size: R2PutMessage.unknownSize)
+        let request = R2PutMessage(key: "k", size: R2PutMessage.sizeUnknown)
         let object = try await fixture.store.put(request, body: Pieces(pieces), in: "photos")
         #expect(object?.size == Int64(counts.reduce(0, +)))
         #expect(try await fixture.bucket.get("k")?.bytes() == pieces.flatMap { $0 })
@@ -120,7 +120,7 @@ import Testing
     @Test func `keeps nothing of what broke off`() async throws {
         let fixture = try await Fixture()
         try await fixture.bucket.put("k", "old")
-        let request = R2PutMessage(key: "k", size: R2PutMessage.unknownSize)
+        let request = R2PutMessage(key: "k", size: R2PutMessage.sizeUnknown)
         await #expect(throws: R2Failure.self) {
             try await fixture.store.put(request, body: Pieces([pattern(200_000)], failsAtEnd: true), in: "photos")
         }

@@ -1,6 +1,8 @@
 import Foundation
 import Host
 import Observability
+import OpenSSL
+import Releases
 import SQLite
 import Stores
 import Synchronization
@@ -285,6 +287,55 @@ private final class Fixture: Sendable {
         for wrong in [
             body.replacing("2100", with: "1999"), body.replacing("Storage Write", with: "Storage Own"),
             body.replacing("api.account", with: "api.zone"),
+        ] {
+            #expect(try await fixture.ask("POST", "/user/tokens", body: wrong).status == 400)
+        }
+    }
+
+    @Test func `a token is an access key of the S3 API, and nobody reads that in the file`() throws {
+        let directory = NSTemporaryDirectory() + "edge-api-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let (database, clock) = (directory + "/control.sqlite", VirtualClock())
+        func open() throws -> TokenStore {
+            try TokenStore(
+                database: database, vault: SecretStore(database: database, keyFile: directory + "/key", tenant: ""))
+        }
+        let tokens = try open()
+        let grant = Principal.Grant(tenant: "acme", product: .r2, level: .edit, bucket: "photos")
+        let (token, text) = try tokens.create(name: "ci", grants: [grant], at: clock.wallTime())
+        let secret = TokenStore.hex(Digest.hash(text, with: .sha256))
+        for store in [tokens, try open()] {
+            let found = try #require(store.accessKey(token.id, at: clock.wallTime()))
+            #expect(found.secret == secret && found.token.grants == [grant])
+        }
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: database))
+        #expect(bytes.range(of: Data(secret.utf8)) == nil)
+        #expect(try tokens.revoke(token.id, at: clock.wallTime()))
+        #expect(tokens.accessKey(token.id, at: clock.wallTime()) == nil)
+        #expect(try open().accessKey(token.id, at: clock.wallTime()) == nil)
+        #expect(tokens.accessKey("none", at: clock.wallTime()) == nil)
+    }
+
+    @Test func `tokens of one bucket are made and shown as the product does`() async throws {
+        let fixture = try Fixture(Self.echo)
+        let resource = "com.cloudflare.edge.r2.bucket.\(Accounts.id(of: "acme"))_default_photos"
+        func policy(_ resource: String, _ group: String) -> String {
+            #"{"name":"r2","policies":[{"effect":"allow","resources":{"\#(resource)":"*"},"#
+                + #""permission_groups":[{"name":"\#(group)"}]}]}"#
+        }
+        let made = try await fixture.ask(
+            "POST", "/user/tokens", body: policy(resource, "Workers R2 Storage Bucket Item Write"))
+        let id = try #require(made.json["result"]?["id"]?.text)
+        #expect(made.json["result"]?["policies"]?.items?.first?["resources"]?.members?.first?.name == resource)
+        let token = try #require(fixture.tokens.list().first { $0.id == id })
+        #expect(token.grants == [.init(tenant: "acme", product: .r2, level: .edit, bucket: "photos")])
+        #expect(!token.principal.may(.r2, .read, on: "acme"))
+        #expect(token.principal.may(.r2, .edit, on: "acme", bucket: "photos"))
+        #expect(!token.principal.may(.r2, .edit, on: "acme", bucket: "other"))
+        for wrong in [
+            policy(resource, "Workers KV Storage Write"), policy(resource.replacing("_default", with: "_moon"), "D1 Read"),
+            policy("com.cloudflare.edge.r2.bucket.photos", "Workers R2 Storage Bucket Item Read"),
         ] {
             #expect(try await fixture.ask("POST", "/user/tokens", body: wrong).status == 400)
         }

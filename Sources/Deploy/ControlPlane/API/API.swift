@@ -32,6 +32,7 @@ package final class API: Sendable {
         operations += AnalyticsOperations.all(services) + RateLimitOperations.all(services)
         operations += D1Operations.all(services)
         operations += TailOperations.all(services)
+        operations += TemporaryCredentialOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }

@@ -107,7 +107,7 @@ enum R2ObjectOperations {
         // Without a body there is nothing to be told of its length; in chunks it is known at the end.
         let size = call.body == nil ? 0 : call.header("content-length").flatMap { Int64($0) }
         let request = R2PutMessage(
-            key: key, size: size ?? R2PutMessage.unknownSize, onlyIf: try condition(call),
+            key: key, size: size ?? R2PutMessage.sizeUnknown, onlyIf: try condition(call),
             attributes: R2Attributes(httpMetadata: R2HTTPMetadata(headers), storageClass: storageClass))
         let object = try await R2Operations.perform { () throws(R2Failure) in
             try await subject.store.put(request, body: call.body, in: subject.name)

@@ -32,8 +32,13 @@ extension Connection: Dispatchable, EventOwner {
         if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
         if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
-        if node.settings.logsRequests { exchange.description = requestLine }
+        if node.settings.logsRequests {
+            // A query may hold a signature, which is good for as long as it says.
+            exchange.description = role == .s3 ? String(requestLine.prefix { $0 != "?" }) : requestLine
+        }
         if parser.head.targetForm == .asterisk { return answerServerOptions() }
+        // What is signed there is the target as it was sent.
+        if role == .s3 { return startLocal(headByteCount) }
         guard findURL() else {
             exchange.mustClose = true
             return answer(.badRequest(status: 400, reason: "host and path make no URL"))
@@ -322,7 +327,8 @@ extension Connection: Dispatchable, EventOwner {
             source.start(from: self)
             retainedConsumer = source
             bodyConsumer = source
-            grant(WireLimits.initialCredit)
+            // There, the body is asked for once the head is right.
+            if role != .s3 { grant(WireLimits.initialCredit) }
             updateInterest()
         }
         let ray = exchange.ray
@@ -341,10 +347,11 @@ extension Connection: Dispatchable, EventOwner {
                 headers.append((span.text(field.name).lowercased(), span.text(field.value)))
             }
             var request = LocalRequest(
-                listener: role == .control ? .control : .edge, method: span.text(parser.head.method),
-                target: localTarget(span),
+                listener: role.listener, method: span.text(parser.head.method), target: localTarget(span),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
-                body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil, client: client.address.text)
+                body: requestBody.isPending
+                    ? BufferedSource(reactor: reactor, firstGrant: role == .s3 ? WireLimits.initialCredit : 0) : nil,
+                client: client.address.text)
             request.isSecure = client.scheme == .https
             return request
         }
@@ -352,7 +359,7 @@ extension Connection: Dispatchable, EventOwner {
 
     /// Path and query. A key of a store may be `..`: what manages them gets the path as it was sent.
     private func localTarget(_ span: RawSpan) -> String {
-        guard role != .control, let url = exchange.url else { return span.text(parser.head.pathAndQuery) }
+        guard role == .edge, let url = exchange.url else { return span.text(parser.head.pathAndQuery) }
         return String(decoding: url.bytes[url.pathAndQuery], as: UTF8.self)
     }
 

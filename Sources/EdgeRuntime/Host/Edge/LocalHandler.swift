@@ -2,11 +2,11 @@ package import Stores
 
 /// A request that the node answers itself: its control listener, and what belongs to the host on a public one.
 package struct LocalRequest: Sendable {
-    package enum Listener: Sendable { case edge, control }
+    package enum Listener: Sendable { case edge, control, s3 }
 
     package var listener: Listener
     package var method: String
-    /// Path and query as sent.
+    /// Path and query as sent; on a public listener as a URL has them.
     package var target: String
     package var host: String
     /// In the order sent, names in lower case.
@@ -42,7 +42,7 @@ package struct LocalResponse: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)]
     package var body: StoreBody
-    /// How long the body is. A stream must come to exactly that; `nil`: its end tells.
+    /// How long the body is: a stream must come to exactly that, and what HEAD leaves out isn't `body`. `nil`: its end tells.
     package var bodyByteCount: Int?
     /// The request becomes a WebSocket: status and headers are the connection's business then, and there is no body.
     package var webSocket: WebSocketUpgrade?
