@@ -76,7 +76,7 @@ package final class Handler: LocalHandler {
         let milliseconds = clock.wallTime().milliseconds
         return .text(
             "h=\(request.host)\nts=\(milliseconds / 1000).\(String(1000 + milliseconds % 1000).dropFirst())\n"
-                + "uag=\(request.header("user-agent") ?? "")\ncolo=LOC\nhttp=http/1.1\nloc=XX\n")
+                + "uag=\(request.header("user-agent") ?? "")\ncolo=LOC\nhttp=\(request.protocolName.lowercased())\nloc=XX\n")
     }
 
     // MARK: Events by hand
@@ -233,6 +233,10 @@ package final class Handler: LocalHandler {
         family(
             "edge_tls_handshakes_failed_total", "counter", "TLS handshakes that failed or took too long.",
             [("", counters.handshakesFailed)])
+        family("edge_http2_connections_total", "counter", "Connections that speak HTTP/2.", [("", counters.http2Connections)])
+        family(
+            "edge_http2_floods_total", "counter", "HTTP/2 connections ended because their client sent too much that leads nowhere.",
+            [("", counters.http2Floods)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
         let caches = runners.flatMap { runner in

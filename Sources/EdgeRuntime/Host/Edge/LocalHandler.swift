@@ -14,10 +14,12 @@ package struct LocalRequest: Sendable {
     package var body: (any BodySource)?
     /// The address of the connection's other end.
     package var client: String
+    /// `HTTP/1.1` or `HTTP/2`.
+    package var protocolName: String
 
     package init(
         listener: Listener, method: String, target: String, host: String,
-        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = ""
+        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = "", protocolName: String = "HTTP/1.1"
     ) {
         self.listener = listener
         self.method = method
@@ -26,6 +28,7 @@ package struct LocalRequest: Sendable {
         self.headers = headers
         self.body = body
         self.client = client
+        self.protocolName = protocolName
     }
 
     /// The target without its query, still percent-encoded.
