@@ -65,7 +65,7 @@ struct Exchange {
     /// RFC 9110 §9.2.1: asking twice does no harm.
     var isSafe: Bool { method == .get || method == .head || method == .options }
 
-    mutating func finish(on connection: HTTPStream) {
+    func finish(on connection: HTTPStream) {
         connection.reactor.counters.responsesByClass[max(1, min(5, status / 100)) - 1] += 1
         log(on: connection, outcome: "ok")
     }
