@@ -13,7 +13,8 @@ PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, REFUSED_STREAM, CANCEL, ENHA
 class Client:
     """A connection with its preface sent. A context manager."""
 
-    def __init__(self, port, settings=None, timeout=60, receive_buffer=None, connection=None):
+    def __init__(self, port, settings=None, timeout=60, receive_buffer=None, connection=None, acknowledges=True):
+        self.acknowledges = acknowledges
         if connection is None:
             connection = socket.socket()
             if receive_buffer:
@@ -23,6 +24,7 @@ class Client:
         self.socket = connection
         self.encoder, self.decoder = Encoder(), Decoder()
         self.buffer, self.block = b"", b""
+        self.heads = {}
         self.ended = False
         self.socket.sendall(PREFACE + SettingsFrame(0, settings=settings or {}).serialize())
 
@@ -71,6 +73,8 @@ class Client:
                     frame.parse_body(memoryview(self.buffer[9:9 + length]))
                     self.buffer = self.buffer[9 + length:]
                     self.decode(frame)
+                    if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags and self.acknowledges:
+                        self.send(SettingsFrame(0, flags=["ACK"]))
                     return frame
             try:
                 piece = self.socket.recv(65536)
@@ -88,6 +92,8 @@ class Client:
             if "END_HEADERS" in frame.flags:
                 frame.fields = self.decoder.decode(self.block)
                 self.block = b""
+                if dict(frame.fields).get(":status", "100") != "100":
+                    self.heads[frame.stream_id] = dict(frame.fields)
 
     def frames(self):
         while (frame := self.frame()) is not None:
@@ -103,20 +109,20 @@ class Client:
 
     def answers(self, *streams):
         """What came for each stream: (fields, body), or the code of a reset. Gives windows back."""
-        heads, bodies, done = {}, {stream: b"" for stream in streams}, {}
+        heads, bodies, done = self.heads, {stream: b"" for stream in streams}, {}
         while len(done) < len(streams):
             frame = self.frame()
             if frame is None:
                 raise AssertionError(f"the connection ended; there are {heads}, {done}")
             if isinstance(frame, GoAwayFrame) and frame.error_code:
                 raise AssertionError(f"GOAWAY {frame.error_code}; there are {heads}, {done}")
-            if hasattr(frame, "fields") and dict(frame.fields)[":status"] != "100":
-                heads[frame.stream_id] = dict(frame.fields)
+            if frame.stream_id not in streams:
+                continue
             if isinstance(frame, DataFrame):
                 bodies[frame.stream_id] += frame.data
                 if frame.data:
                     self.send(WindowUpdateFrame(0, len(frame.data)), WindowUpdateFrame(frame.stream_id, len(frame.data)))
-            if isinstance(frame, RstStreamFrame) and frame.stream_id in streams and frame.stream_id not in done:
+            if isinstance(frame, RstStreamFrame) and frame.stream_id not in done:
                 done[frame.stream_id] = frame.error_code
             if "END_STREAM" in frame.flags and isinstance(frame, (HeadersFrame, DataFrame)):
                 done[frame.stream_id] = (heads[frame.stream_id], bodies[frame.stream_id])

@@ -154,7 +154,7 @@ class Abuse(unittest.TestCase):
         self.assertLess(resident(self.node) - before, 20 * MIB)
 
     def test_a_head_that_never_ends(self):
-        with self.connect() as client:
+        with self.connect(acknowledges=False) as client:
             client.send(client.head(1, whole=False))
             self.assertEqual(client.ended_with(), ENHANCE_YOUR_CALM)
 

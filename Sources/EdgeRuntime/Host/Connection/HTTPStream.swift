@@ -12,7 +12,7 @@ internal import Wire
 /// - the answer's head is appended to `output` as HTTP/1.1 writes it and made ready by `endHead`; the body's bytes follow it,
 ///   or stay apart in `responseBody`.
 class HTTPStream: PollTarget {
-    /// See `Connection`; a stream of HTTP/2 begins with `idle` and is never in `handshake`, `head` or `lingering`.
+    /// See `Connection`; a stream of HTTP/2 begins with `idle` and is never in `handshake` or `head`.
     enum Phase { case handshake, idle, head, gathering, waiting, exchanging, lingering, closed }
 
     final let reactor: Reactor

@@ -29,6 +29,9 @@ final class HTTP2Stream: HTTPStream {
 
     /// Output beyond which the answer's producer gets no more credit.
     private static let outputHighWater = 64 << 10
+    /// A request that is answered before it is complete may go on for so long (RFC 9113 §8.1): some clients take a reset for
+    /// the answer's failure.
+    private static let lingerTime = Duration.seconds(1)
     /// Buffers beyond this aren't kept for the next request.
     private static let keptByteCount = 16 << 10
 
@@ -86,7 +89,7 @@ final class HTTP2Stream: HTTPStream {
     func receive(body bytes: UnsafeRawBufferPointer) {
         bytesMoved &+= bytes.count
         // What nobody will read is dropped, and its window isn't given back: so the client stops.
-        guard phase != .closed else { return connection.giveBack(bytes.count, of: nil) }
+        guard phase != .closed, phase != .lingering else { return connection.giveBack(bytes.count, of: nil) }
         heldByteCount += bytes.count
         if requestBody.isPending { unsafe input.append(bytes) }
         bodyArrived()
@@ -236,11 +239,10 @@ final class HTTP2Stream: HTTPStream {
 
     private func finishResponse() {
         endAnswer()
-        phase = .closed
         exchange.route = nil
         exchange.site = nil
-        // The rest of the request is of no use to anybody (RFC 9113 §8.1).
-        if !hasRequestEnded { connection.reset(self, .noError) }
+        phase = hasRequestEnded ? .closed : .lingering
+        deadline = reactor.now + Self.lingerTime
     }
 
     // MARK: The end
@@ -258,7 +260,10 @@ final class HTTP2Stream: HTTPStream {
     func wasClosed() -> Bool {
         connection.giveBack(heldByteCount, of: nil)
         heldByteCount = 0
-        guard phase != .closed else { return false }
+        guard phase != .closed, phase != .lingering else {
+            phase = .closed
+            return false
+        }
         if hasSentEnd, phase == .exchanging {
             hasRequestEnded = true
             finishResponse()
@@ -275,8 +280,12 @@ final class HTTP2Stream: HTTPStream {
         case .idle: if now >= deadline { connection.headTookTooLong() }
         case .gathering: tickGathering(now)
         case .exchanging: tickExchange(now)
+        case .lingering:
+            guard now >= deadline else { return }
+            phase = .closed
+            connection.reset(self, .noError)
         // The dispatcher has its own deadline.
-        case .waiting, .handshake, .head, .lingering, .closed: break
+        case .waiting, .handshake, .head, .closed: break
         }
     }
 }
