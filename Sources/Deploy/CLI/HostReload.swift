@@ -20,6 +20,7 @@ actor HostReload {
     private let log: LogWriter
     private var options: NodeOptions
     private var listeners: EdgeListeners
+    private let control: Host.ListenAddress
     /// The certificates that clients get.
     private var served: [TLSContext.Summary]
 
@@ -30,6 +31,7 @@ actor HostReload {
         options = process.options
         certificates = process.certificates
         listeners = endpoints.edge
+        control = endpoints.control
         served = endpoints.tls?.summaries ?? []
     }
 
@@ -78,6 +80,7 @@ actor HostReload {
         } catch {
             return logger.log(.error, "it goes on listening where it did: \(error)", [("setting", "listen")])
         }
+        if options.isControlSecure, let context { await node.setSecurity(.tls(context), at: control) }
         if fresh.listen != options.listen {
             logger.log(
                 .notice, "applied",

@@ -9,6 +9,7 @@ struct NodeOptions {
         .values("listen", "HOST:PORT", "where clients come in; may be repeated; port 0 takes a free one (127.0.0.1:8787)"),
         .flag("https", "speaks https with a certificate for localhost, which it makes and keeps in the state directory"),
         .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
+        .flag("control-https", "speaks https at --control as well; always where other machines reach it"),
         .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)", .directories),
         .value("reactors", "N", "threads that serve clients (one per core)"),
         .value(
@@ -24,6 +25,8 @@ struct NodeOptions {
     /// `nil`: all is plain.
     var tls: TLSOptions?
     var control: Host.ListenAddress
+    /// Whether https is spoken there, with the certificates of `tls`.
+    var isControlSecure: Bool
     var stateDirectory: String
     var reactorCount: Int
     var logLevel: LogLevel
@@ -70,6 +73,10 @@ struct NodeOptions {
             secure.map { EdgeAddress(address: $0, isSecure: true) }
             + listen.map { EdgeAddress(address: $0, isSecure: isAllSecure) }
         control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
+        isControlSecure = arguments.has("control-https") || !control.isLoopback
+        if isControlSecure, tls == nil {
+            throw control.isLoopback ? .controlWithoutCertificate : .controlInTheClear("\(control)")
+        }
         stateDirectory = arguments.value("state") ?? "\(base)state/\(environment)"
         reactorCount = try arguments.integer("reactors", 1...64) ?? ProcessorCount.online
         let level = arguments.value("log-level") ?? configuration?.log.level.rawValue ?? "info"

@@ -15,13 +15,18 @@ package final class Handler: LocalHandler {
     }
 
     private let environment: String
+    /// Whether other machines reach the control listener.
+    private let isExposed: Bool
     private let accounts: Accounts
     private let clock: any NodeClock
     private let started: Instant
     private let state = Mutex(State())
 
-    package init(environment: String, accounts: Accounts, clock: any NodeClock) {
+    /// - Parameter isExposed: whether other machines reach the control listener: then nothing there is answered without a
+    ///   token but whether the node lives.
+    package init(environment: String, accounts: Accounts, clock: any NodeClock, isExposed: Bool = false) {
         self.environment = environment
+        self.isExposed = isExposed
         self.accounts = accounts
         self.clock = clock
         started = clock.now()
@@ -39,6 +44,7 @@ package final class Handler: LocalHandler {
     package func startDraining() async { state.withLock { $0.isDraining = true } }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
+        if let refusal = refusal(of: request) { return refusal }
         if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
             return await PurgeRequest.answer(request, zone: zone, accounts.runners)
         }
@@ -63,6 +69,20 @@ package final class Handler: LocalHandler {
         case (.control, _, _): return .failure(404, 7000, "No route for that URI")
         case (.edge, _, _): return .text("not found\n", status: 404)
         }
+    }
+
+    /// What a request without a token gets where other machines reach the listener. The API asks for tokens itself.
+    private func refusal(of request: LocalRequest) -> LocalResponse? {
+        guard isExposed, request.listener == .control, !request.path.hasPrefix("/__edge/health/"), !isForAPI(request) else {
+            return nil
+        }
+        guard let api = state.withLock({ $0.api }) else { return .text("not ready\n", status: 503) }
+        return api.refusal(of: request)
+    }
+
+    private func isForAPI(_ request: LocalRequest) -> Bool {
+        API.isBelow(request.path) && PurgeRequest.zone(request.path) == nil && !isAnalytics(request.path)
+            && !(environment == "dev" && BucketRequest(request) != nil)
     }
 
     private func isAnalytics(_ path: String) -> Bool { environment == "dev" && AnalyticsRoute(path) != nil }
