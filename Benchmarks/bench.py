@@ -24,6 +24,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
 
+from secure import SecureRows  # noqa: E402
+
 
 def free_port():
     with socket.socket() as probe:
@@ -101,7 +103,7 @@ class Server:
         self.name, self.pids, self.port = name, pids, port
 
 
-class Bench:
+class Bench(SecureRows):
     def __init__(self, options):
         self.options = options
         self.work = tempfile.mkdtemp(prefix="edge-bench-")
@@ -524,7 +526,7 @@ def main():
     # Two thousand connections are as many descriptors, on either side.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
-    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bindings"]:
+    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bindings"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()
