@@ -39,7 +39,8 @@ struct NodeProcess {
         // What a node left that was killed.
         try ControlFile.remove(in: options.stateDirectory)
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
-        control = ControlPlane.Handler(environment: options.environment, accounts: accounts, clock: clock,
+        control = ControlPlane.Handler(
+            environment: options.environment, accounts: accounts, clock: clock,
             isExposed: !options.control.isLoopback)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,

@@ -255,7 +255,7 @@ package final class Handler: LocalHandler {
             [("", counters.handshakesFailed)])
         family("edge_http2_connections_total", "counter", "Connections that speak HTTP/2.", [("", counters.http2Connections)])
         family(
-            "edge_http2_floods_total", "counter", "HTTP/2 connections ended because their client sent too much that leads nowhere.",
+            "edge_http2_floods_total", "counter", "HTTP/2 connections whose client sent too much that leads nowhere.",
             [("", counters.http2Floods)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])

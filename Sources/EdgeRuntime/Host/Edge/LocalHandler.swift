@@ -19,7 +19,8 @@ package struct LocalRequest: Sendable {
 
     package init(
         listener: Listener, method: String, target: String, host: String,
-        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = "", protocolName: String = "HTTP/1.1"
+        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = "",
+        protocolName: String = "HTTP/1.1"
     ) {
         self.listener = listener
         self.method = method

@@ -18,7 +18,7 @@ internal import Wire
 /// Bounded: heads by `HTTPLimits`, bodies by the windows, streams by `streamsMax`, output by `outputHighWater`, beyond which
 /// nothing is read either; and what leads nowhere by `HTTP2Patience`.
 final class HTTP2Connection: PollTarget {
-    private enum Phase { case open, ending, lingering, closed }
+    enum Phase { case open, ending, lingering, closed }
 
     let reactor: Reactor
     let node: NodeContext
@@ -27,35 +27,35 @@ final class HTTP2Connection: PollTarget {
     let redirectPort: UInt16?
 
     private var transport: Transport?
-    private var session: HTTP2Session?
-    private var phase = Phase.open
+    var session: HTTP2Session?
+    var phase = Phase.open
     private var input: ByteBuffer
-    private var output = ByteBuffer()
+    var output = ByteBuffer()
     private var interest: Epoll.Interest?
     private var isDirty = false
     private var readsOnLater = false
 
-    private var streams = StreamTable<HTTP2Stream>(ringSize: 256)
-    private var draft: HTTP2HeadDraft
+    var streams = StreamTable<HTTP2Stream>(ringSize: 256)
+    var draft: HTTP2HeadDraft
     /// For the next requests.
-    private var restingStreams: [HTTP2Stream] = []
+    var restingStreams: [HTTP2Stream] = []
     private var dirtyStreams: [HTTP2Stream] = []
     private var servedStreams: [HTTP2Stream] = []
-    private var patience = HTTP2Patience()
+    var patience = HTTP2Patience()
     /// Fields of trailers so far on the stream that sends some.
-    private var trailerByteCount = 0
+    var trailerByteCount = 0
 
     /// Body bytes of all streams that nobody has taken yet, and those whose window the client doesn't have back.
-    private var heldByteCount = 0
-    private var owedByteCount = 0
+    var heldByteCount = 0
+    var owedByteCount = 0
 
     /// Without a stream, or for the end of the connection.
-    private var deadline: Instant
+    var deadline: Instant
     private var stallDeadline = Instant(nanoseconds: .max)
     private var bytesWritten = 0
     private var bytesWrittenAtTick = 0
-    private enum Farewell { case none, announced(takesUntil: Instant), said }
-    private var farewell = Farewell.none
+    enum Farewell { case none, announced(takesUntil: Instant), said }
+    var farewell = Farewell.none
 
     /// Requests in flight. Browsers ask for about a hundred at once.
     private static let streamsMax = 128
@@ -63,15 +63,15 @@ final class HTTP2Connection: PollTarget {
     private static let streamWindow = 256 << 10
     private static let connectionWindow = 1 << 20
     /// Up to here, the connection's window is given back at once, so that a body that nobody takes doesn't hold up the others.
-    private static let freelyHeldByteCount = 2 << 20
+    static let freelyHeldByteCount = 2 << 20
     /// Frames are made only while less waits to be written; and only then is anything read.
-    private static let outputHighWater = 128 << 10
+    static let outputHighWater = 128 << 10
     /// Written in one turn: a fast client must not keep the others waiting.
     private static let bytesPerTurn = 1 << 20
     private static let lingerTime = Duration.seconds(2)
     /// How long requests are taken that the client has sent before it knew of the end, if it doesn't say that it knows.
     private static let farewellTime = Duration.seconds(1)
-    private static let restingStreamsMax = 32
+    static let restingStreamsMax = 32
 
     // MARK: The start
 
@@ -326,22 +326,6 @@ final class HTTP2Connection: PollTarget {
         markDirty()
     }
 
-    /// Gives the client its windows back: the connection's, and that of `stream`.
-    func giveBack(_ byteCount: Int, of stream: HTTP2Stream?) {
-        guard byteCount > 0, let session else { return }
-        if let stream { session.giveBack(byteCount, of: stream.number) }
-        heldByteCount -= byteCount
-        payWindow()
-        markDirty()
-    }
-
-    private func payWindow() {
-        let due = owedByteCount - max(0, heldByteCount - Self.freelyHeldByteCount)
-        guard due > 0 else { return }
-        owedByteCount -= due
-        session?.giveBackToConnection(due)
-    }
-
     // MARK: Deadlines
 
     override func tick(_ now: Instant) {
@@ -383,7 +367,7 @@ final class HTTP2Connection: PollTarget {
         markDirty()
     }
 
-    private func takeNoMore() {
+    func takeNoMore() {
         farewell = .said
         deadline = reactor.now + Self.lingerTime
         session?.takeNoMore()
@@ -415,81 +399,5 @@ final class HTTP2Connection: PollTarget {
         // The session may be what calls.
         reactor.later { [self] in session = nil }
         output.consume(output.readableByteCount)
-    }
-}
-
-// MARK: What the session reads and writes
-
-extension HTTP2Connection: HTTP2SessionDelegate {
-    func frameBegan(_ head: HTTP2FrameHead) -> Bool {
-        patience.charge(head)
-        return phase == .open && !patience.isExhausted
-    }
-
-    func frameRefused() -> Bool {
-        patience.charge()
-        return !patience.isExhausted
-    }
-
-    func requestBegan(_ number: Int32) {
-        draft.begin()
-        trailerByteCount = 0
-        let stream = restingStreams.popLast() ?? HTTP2Stream(self, number: number)
-        stream.begin(number)
-        streams.insert(stream, UInt32(number))
-    }
-
-    func received(_ number: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
-        guard let stream = streams[UInt32(number)] else { return }
-        if stream.phase == .idle { return unsafe draft.add(name, value) }
-        // Trailers say nothing that anybody here asks for, as those of HTTP/1.1.
-        trailerByteCount += name.count + value.count + 4
-        if trailerByteCount > node.settings.limits.trailerBytesMax { session?.reset(number, .enhanceYourCalm) }
-    }
-
-    func requestHeadEnded(_ number: Int32, isWholeRequest: Bool) {
-        guard let stream = streams[UInt32(number)], stream.phase == .idle else { return }
-        if draft.isTooLarge { return stream.refuseHead(.headTooLarge) }
-        guard draft.finish(into: &stream.input) else { return reset(stream, .protocolError) }
-        stream.takeHead(isWholeRequest: isWholeRequest)
-    }
-
-    func received(_ number: Int32, body bytes: UnsafeRawBufferPointer) {
-        heldByteCount += bytes.count
-        owedByteCount += bytes.count
-        guard let stream = streams[UInt32(number)] else { return giveBack(bytes.count, of: nil) }
-        unsafe stream.receive(body: bytes)
-        payWindow()
-    }
-
-    func requestEnded(_ number: Int32) { streams[UInt32(number)]?.requestEnded() }
-
-    func streamClosed(_ number: Int32, code: UInt32) {
-        guard let stream = streams.remove(UInt32(number)) else { return }
-        if stream.wasClosed() { patience.charge() }
-        if stream.isReusable, restingStreams.count < Self.restingStreamsMax {
-            stream.rest()
-            restingStreams.append(stream)
-        }
-        if streams.count == 0 { deadline = reactor.now.advanced(byNanoseconds: node.idleNanoseconds) }
-    }
-
-    func pingAnswered() {
-        if case .announced = farewell { takeNoMore() }
-    }
-
-    func nextPiece(_ number: Int32, upTo most: Int) -> HTTP2Piece? { streams[UInt32(number)]?.nextPiece(upTo: most) }
-
-    func send(_ number: Int32, _ piece: HTTP2Piece, frameHead: UnsafeRawBufferPointer) -> HTTP2SendOutcome {
-        guard output.readableByteCount < Self.outputHighWater else { return .wouldBlock }
-        guard let stream = streams[UInt32(number)] else { return .failed }
-        unsafe output.append(frameHead)
-        guard stream.write(piece, to: &output) else {
-            output.removeLast(frameHead.count)
-            return .failed
-        }
-        patience.frameSent()
-        noteServed(stream)
-        return .sent
     }
 }

@@ -1,5 +1,8 @@
 internal import CNghttp2
 
+/// A callback's word that the session is to end.
+private let callbackFailure = NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
+
 /// The server's side of one HTTP/2 connection: eats the client's bytes, makes the server's. One thread.
 @safe package final class HTTP2Session {
     private var pointer: OpaquePointer?
@@ -22,7 +25,9 @@ internal import CNghttp2
             unsafe nghttp2_session_callbacks_del(callbacks)
             unsafe nghttp2_option_del(options)
         }
-        guard unsafe nghttp2_session_callbacks_new(&callbacks) == 0, unsafe nghttp2_option_new(&options) == 0 else { return nil }
+        guard unsafe nghttp2_session_callbacks_new(&callbacks) == 0, unsafe nghttp2_option_new(&options) == 0 else {
+            return nil
+        }
         unsafe Self.install(callbacks)
         unsafe nghttp2_option_set_no_auto_window_update(options, 1)
         unsafe nghttp2_option_set_no_closed_streams(options, 1)
@@ -51,7 +56,8 @@ internal import CNghttp2
             entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
         ]
         return unsafe nghttp2_submit_settings(pointer, UInt8(NGHTTP2_FLAG_NONE.rawValue), entries, entries.count) == 0
-            && nghttp2_session_set_local_window_size(pointer, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, limits.connectionWindow) == 0
+            && nghttp2_session_set_local_window_size(pointer, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, limits.connectionWindow)
+                == 0
     }
 
     // MARK: Bytes
@@ -241,20 +247,19 @@ internal import CNghttp2
         return unsafe Unmanaged<HTTP2Session>.fromOpaque(data).takeUnretainedValue()
     }
 
-    private static let failure = NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
-
     private static func install(_ callbacks: OpaquePointer?) {
         unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) { _, head, data in
-            guard let session = unsafe HTTP2Session.of(data), let head = unsafe head?.pointee else { return HTTP2Session.failure }
-            return session.delegate.frameBegan(HTTP2FrameHead(head)) ? 0 : HTTP2Session.failure
+            guard let session = unsafe HTTP2Session.of(data), let head = unsafe head?.pointee else { return callbackFailure }
+            return session.delegate.frameBegan(HTTP2FrameHead(head)) ? 0 : callbackFailure
         }
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) { _, frame, data in
-            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame?.pointee else { return HTTP2Session.failure }
+            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame?.pointee else { return callbackFailure }
             if unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST { unsafe session.delegate.requestBegan(frame.hd.stream_id) }
             return 0
         }
-        unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks) { _, frame, name, nameCount, value, valueCount, _, data in
-            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame else { return HTTP2Session.failure }
+        unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks) {
+            _, frame, name, nameCount, value, valueCount, _, data in
+            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame else { return callbackFailure }
             unsafe session.delegate.received(
                 frame.pointee.hd.stream_id, name: UnsafeRawBufferPointer(start: name, count: nameCount),
                 value: UnsafeRawBufferPointer(start: value, count: valueCount))
@@ -265,26 +270,26 @@ internal import CNghttp2
             NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue
         }
         unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) { _, _, stream, bytes, count, data in
-            guard let session = unsafe HTTP2Session.of(data) else { return HTTP2Session.failure }
+            guard let session = unsafe HTTP2Session.of(data) else { return callbackFailure }
             unsafe session.delegate.received(stream, body: UnsafeRawBufferPointer(start: bytes, count: count))
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) { _, frame, data in
-            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame else { return HTTP2Session.failure }
+            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame else { return callbackFailure }
             unsafe session.received(frame.pointee)
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) { _, _, _, data in
-            guard let session = unsafe HTTP2Session.of(data) else { return HTTP2Session.failure }
-            return session.delegate.frameRefused() ? 0 : HTTP2Session.failure
+            guard let session = unsafe HTTP2Session.of(data) else { return callbackFailure }
+            return session.delegate.frameRefused() ? 0 : callbackFailure
         }
         unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) { _, stream, code, data in
-            guard let session = unsafe HTTP2Session.of(data) else { return HTTP2Session.failure }
+            guard let session = unsafe HTTP2Session.of(data) else { return callbackFailure }
             session.delegate.streamClosed(stream, code: code)
             return 0
         }
         unsafe nghttp2_session_callbacks_set_send_data_callback(callbacks) { _, frame, head, count, _, data in
-            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame else { return HTTP2Session.failure }
+            guard let session = unsafe HTTP2Session.of(data), let frame = unsafe frame else { return callbackFailure }
             return unsafe session.send(frame.pointee, head, count)
         }
     }
@@ -312,7 +317,7 @@ internal import CNghttp2
     /// pass through the library.
     private static var provider: nghttp2_data_provider {
         unsafe nghttp2_data_provider(source: nghttp2_data_source()) { _, stream, _, most, flags, _, data in
-            guard let session = unsafe HTTP2Session.of(data) else { return Int(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
+            guard let session = unsafe HTTP2Session.of(data) else { return Int(callbackFailure) }
             guard let piece = session.delegate.nextPiece(stream, upTo: most) else { return Int(NGHTTP2_ERR_DEFERRED.rawValue) }
             unsafe flags?.pointee |= UInt32(NGHTTP2_DATA_FLAG_NO_COPY.rawValue)
             if piece.isLast { unsafe flags?.pointee |= UInt32(NGHTTP2_DATA_FLAG_EOF.rawValue) }
