@@ -64,9 +64,12 @@ let package = Package(
         library("CZlib", "Zlib", apt: ["zlib1g-dev"]),
         library("CBrotli", "Brotli", apt: ["libbrotli-dev"]),
         library("CExpat", "XML", apt: ["libexpat1-dev"]),
+        library("CNghttp2", "HTTP2", apt: ["libnghttp2-dev"]),
         room(
             "System", "EdgeRuntime/System", ["CLinux"],
-            exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli", "XML"]),
+            exclude: [
+                "CLinux", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli", "HTTP2", "XML",
+            ]),
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
         room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
@@ -76,7 +79,7 @@ let package = Package(
         room("Seccomp", "EdgeRuntime/System/Seccomp", ["CSeccomp"], exclude: ["CSeccomp"]),
         room("Zlib", "EdgeRuntime/System/Zlib", ["CZlib", "System"], exclude: ["CZlib"]),
         room("Brotli", "EdgeRuntime/System/Brotli", ["CBrotli", "System"], exclude: ["CBrotli"]),
-
+        room("HTTP2", "EdgeRuntime/System/HTTP2", ["CNghttp2"], exclude: ["CNghttp2"]),
         room("XML", "EdgeRuntime/System/XML", ["CExpat"], exclude: ["CExpat"]),
 
         // The runtime.
@@ -91,7 +94,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "CLinux", "Wire", "HTTP", "Caching", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "Assets", "TLS", "Zlib", "Brotli",
+                "Stores", "Assets", "TLS", "Zlib", "Brotli", "HTTP2",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),

@@ -25,6 +25,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
 
+from secure import SecureRows  # noqa: E402
+
 
 def free_port():
     with socket.socket() as probe:
@@ -102,7 +104,7 @@ class Server:
         self.name, self.pids, self.port = name, pids, port
 
 
-class Bench:
+class Bench(SecureRows):
     def __init__(self, options):
         self.options = options
         self.work = tempfile.mkdtemp(prefix="edge-bench-")
@@ -650,7 +652,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
-            "hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest", "s3"]:
+            "hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest",
+            "s3"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

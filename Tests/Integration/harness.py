@@ -20,7 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PRODUCTS = os.environ.get("EDGE_PRODUCTS", os.path.join(ROOT, ".build", "debug"))
 # How a process ends that has a bug: traps, aborts, bad accesses.
 CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGSEGV, -signal.SIGSYS}
-READY = re.compile(r"ready (https?://\S+) control (http://\S+)")
+READY = re.compile(r"ready (https?://\S+) control (https?://\S+)")
 
 
 def product(name):

@@ -111,7 +111,7 @@ struct DevSession {
         let runner = try process.makeRunner(
             tenant: configuration.tenant, stores: configuration.stores, secrets: secrets)
         let endpoints = try await process.listen()
-        try process.serveAPI([configuration.tenant])
+        try process.serveAPI([configuration.tenant], hosts: process.controlHosts(endpoints))
         await process.control.attach(node: process.node, runner: runner)
         do {
             _ = try await runner.apply(try describe(configuration, number: 1))

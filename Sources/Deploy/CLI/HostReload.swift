@@ -21,6 +21,7 @@ actor HostReload {
     private var options: NodeOptions
     private var listeners: EdgeListeners
     private var s3: EdgeListeners
+    private let control: Host.ListenAddress
     /// The certificates that clients get.
     private var served: [TLSContext.Summary]
 
@@ -32,6 +33,7 @@ actor HostReload {
         certificates = process.certificates
         listeners = endpoints.edge
         s3 = endpoints.s3
+        control = endpoints.control
         served = endpoints.tls?.summaries ?? []
     }
 
@@ -84,6 +86,7 @@ actor HostReload {
         } catch {
             return logger.log(.error, "it goes on listening where it did: \(error)", [("setting", "listen")])
         }
+        if options.isControlSecure, let context { await node.setSecurity(.tls(context), at: control) }
         if fresh.listen != options.listen {
             logger.log(
                 .notice, "applied",

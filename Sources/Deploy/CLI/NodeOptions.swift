@@ -12,6 +12,7 @@ struct NodeOptions {
         .values("s3", "HOST:PORT", "where the S3 API comes in; may be repeated; port 0 takes a free one (nowhere)"),
         .value("s3-domain", "NAME", "lets clients of the S3 API name a bucket in the host, as BUCKET.NAME"),
         .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
+        .flag("control-https", "speaks https at --control as well; always where other machines reach it"),
         .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)", .directories),
         .value("reactors", "N", "threads that serve clients (one per core)"),
         .value(
@@ -31,6 +32,8 @@ struct NodeOptions {
     /// What secrets are sealed with.
     var keySource: SecretKeySource
     var control: Host.ListenAddress
+    /// Whether https is spoken there, with the certificates of `tls`.
+    var isControlSecure: Bool
     var stateDirectory: String
     var reactorCount: Int
     var logLevel: LogLevel
@@ -89,6 +92,10 @@ struct NodeOptions {
         }
         keySource = SecretKeySource.find(named: arguments.value("key-file"), environment: environment)
         control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
+        isControlSecure = arguments.has("control-https") || !control.isLoopback
+        if isControlSecure, tls == nil {
+            throw control.isLoopback ? .controlWithoutCertificate : .controlInTheClear("\(control)")
+        }
         stateDirectory = arguments.value("state") ?? "\(base)state/\(environment)"
         reactorCount = try arguments.integer("reactors", 1...64) ?? ProcessorCount.online
         let level = arguments.value("log-level") ?? configuration?.log.level.rawValue ?? "info"

@@ -40,7 +40,9 @@ struct NodeProcess {
         // What a node left that was killed.
         try ControlFile.remove(in: options.stateDirectory)
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
-        control = ControlPlane.Handler(environment: options.environment, accounts: accounts, clock: clock)
+        control = ControlPlane.Handler(
+            environment: options.environment, accounts: accounts, clock: clock,
+            isExposed: !options.control.isLoopback)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
             local: control,
@@ -67,7 +69,9 @@ struct NodeProcess {
     private static let ownSecrets = ""
 
     /// Opens the API for these tenants, with the operator's token in the state directory.
-    func serveAPI(_ tenants: [String]) throws {
+    ///
+    /// - Parameter hosts: names besides addresses that the control listener is asked under.
+    func serveAPI(_ tenants: [String], hosts: [String] = []) throws {
         let vault = try SecretStore(database: state.controlDatabase, key: options.keySource, tenant: Self.ownSecrets)
         let tokens = try TokenStore(database: state.controlDatabase, vault: vault) { [logger] name, error in
             logger.log(
@@ -85,7 +89,8 @@ struct NodeProcess {
         control.serve(
             API.make(
                 APIServices(
-                    accounts: accounts, tokens: tokens, audit: audit, version: Edge.version, clock: clock, logger: logger)))
+                    accounts: accounts, tokens: tokens, audit: audit, version: Edge.version, clock: clock, logger: logger),
+                hosts: Set(hosts)))
     }
 
     /// A tenant's release, and where its secrets come from.
@@ -102,7 +107,7 @@ struct NodeProcess {
     func serve(_ tenancies: [Tenancy], reload: (@Sendable () -> HostReload.Fresh?)? = nil) async -> Int32 {
         do {
             let endpoints = try await listen()
-            try serveAPI(tenancies.map(\.description.tenant))
+            try serveAPI(tenancies.map(\.description.tenant), hosts: controlHosts(endpoints))
             var runners: [ReleaseRunner] = []
             for tenancy in tenancies {
                 let runner = try makeRunner(
@@ -160,7 +165,10 @@ struct NodeProcess {
         var edge = EdgeListeners(node: node)
         try await edge.open(options.listen, EdgeListeners.Speech(context, options.tls))
         let s3 = try await listenForS3(EdgeListeners.Speech(context, nil))
-        return Endpoints(edge: edge, s3: s3, tls: context, control: try await node.listen(options.control, for: .control))
+        let security = options.isControlSecure ? context.map(ListenerSecurity.tls) : nil
+        return Endpoints(
+            edge: edge, s3: s3, tls: context,
+            control: try await node.listen(options.control, for: .control, security ?? .plain))
     }
 
     private func listenForS3(_ speech: EdgeListeners.Speech) async throws(SystemError) -> EdgeListeners {
@@ -178,6 +186,12 @@ struct NodeProcess {
         return listeners
     }
 
+    /// The names that certificates have: who answers to one of them with TLS is no page that was made to mean this address.
+    func controlHosts(_ endpoints: Endpoints) -> [String] {
+        guard options.isControlSecure else { return [] }
+        return (endpoints.tls?.summaries ?? []).flatMap(\.names).filter { !$0.hasPrefix("*") }
+    }
+
     /// The line that scripts wait for; commands on this machine find the node from now on.
     func announce(_ endpoints: Endpoints) {
         for bound in endpoints.edge.bound {
@@ -187,8 +201,9 @@ struct NodeProcess {
         for bound in endpoints.s3.bound { logger.log(.info, "listening for S3", [("address", "\(bound.got)")]) }
         if let context = endpoints.tls, let advice = certificates.adviceOnTrust(context) { Edge.complain(advice) }
         let url = endpoints.edge.bound.first.map { $0.got.url($0.asked.isSecure ? "https" : "http") } ?? "-"
-        let control = "http://\(endpoints.control.urlHost):\(endpoints.control.port)"
-        do throws(SystemError) { try ControlFile.write(control, in: state.path) } catch {
+        let control = "http\(options.isControlSecure ? "s" : "")://\(endpoints.control.urlHost):\(endpoints.control.port)"
+        let authorities = options.isControlSecure ? endpoints.tls.flatMap(certificates.ownAuthority) : nil
+        do throws(SystemError) { try ControlFile.write(control, authorities: authorities, in: state.path) } catch {
             logger.log(.error, "commands don't find this node, and need --remote \(control): \(error)")
         }
         let s3 = endpoints.s3Address.map { " s3 \($0)" } ?? ""

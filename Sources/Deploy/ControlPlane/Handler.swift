@@ -16,13 +16,18 @@ package final class Handler: LocalHandler {
     }
 
     private let environment: String
+    /// Whether other machines reach the control listener.
+    private let isExposed: Bool
     private let accounts: Accounts
     private let clock: any NodeClock
     private let started: Instant
     private let state = Mutex(State())
 
-    package init(environment: String, accounts: Accounts, clock: any NodeClock) {
+    /// - Parameter isExposed: whether other machines reach the control listener: then nothing there is answered without a
+    ///   token but whether the node lives.
+    package init(environment: String, accounts: Accounts, clock: any NodeClock, isExposed: Bool = false) {
         self.environment = environment
+        self.isExposed = isExposed
         self.accounts = accounts
         self.clock = clock
         started = clock.now()
@@ -43,6 +48,7 @@ package final class Handler: LocalHandler {
     package func startDraining() async { state.withLock { $0.isDraining = true } }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
+        if let refusal = refusal(of: request) { return refusal }
         if request.listener == .s3 {
             guard let s3 = state.withLock({ $0.s3 }) else { return .text("the node is starting\n", status: 503) }
             return await s3.answer(request)
@@ -62,6 +68,14 @@ package final class Handler: LocalHandler {
         }
     }
 
+    /// What a request without a token gets where other machines reach the listener. The API asks for tokens itself.
+    private func refusal(of request: LocalRequest) -> LocalResponse? {
+        guard isExposed, request.listener == .control, !request.path.hasPrefix("/__edge/health/"), !API.isBelow(request.path)
+        else { return nil }
+        guard let api = state.withLock({ $0.api }) else { return .text("not ready\n", status: 503) }
+        return api.refusal(of: request)
+    }
+
     /// Fails first when the node drains, so that a load balancer sends no more.
     private var readiness: LocalResponse {
         state.withLock { $0.isReady && !$0.isDraining } ? .text("ready\n") : .text("not ready\n", status: 503)
@@ -71,7 +85,7 @@ package final class Handler: LocalHandler {
         let milliseconds = clock.wallTime().milliseconds
         return .text(
             "h=\(request.host)\nts=\(milliseconds / 1000).\(String(1000 + milliseconds % 1000).dropFirst())\n"
-                + "uag=\(request.header("user-agent") ?? "")\ncolo=LOC\nhttp=http/1.1\nloc=XX\n")
+                + "uag=\(request.header("user-agent") ?? "")\ncolo=LOC\nhttp=\(request.protocolName.lowercased())\nloc=XX\n")
     }
 
     // MARK: Events by hand
@@ -191,6 +205,10 @@ package final class Handler: LocalHandler {
         family(
             "edge_tls_handshakes_failed_total", "counter", "TLS handshakes that failed or took too long.",
             [("", counters.handshakesFailed)])
+        family("edge_http2_connections_total", "counter", "Connections that speak HTTP/2.", [("", counters.http2Connections)])
+        family(
+            "edge_http2_floods_total", "counter", "HTTP/2 connections whose client sent too much that leads nowhere.",
+            [("", counters.http2Floods)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
         let caches = runners.flatMap { runner in

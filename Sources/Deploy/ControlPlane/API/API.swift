@@ -23,7 +23,9 @@ package final class API: Sendable {
     }
 
     /// The API of a node, with all its operations.
-    package static func make(_ services: APIServices) -> API {
+    ///
+    /// - Parameter hosts: names besides loopback ones that the control listener is asked under.
+    package static func make(_ services: APIServices, hosts: Set<String> = []) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
         operations += KVOperations.all(services)
         operations += R2Operations.all(services)
@@ -34,7 +36,7 @@ package final class API: Sendable {
         operations += TailOperations.all(services)
         operations += TemporaryCredentialOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
-        return API(operations, services)
+        return API(operations, services, hosts: hosts)
     }
 
     package static func isBelow(_ path: String) -> Bool { path == prefix || path.hasPrefix(prefix + "/") }
@@ -55,6 +57,20 @@ package final class API: Sendable {
     }
 
     // MARK: Before the operation
+
+    /// For what the node answers beside the API where other machines reach it: the token must be one for all tenants.
+    ///
+    /// - Returns: `nil` for a request that may have its answer.
+    func refusal(of request: LocalRequest) -> LocalResponse? {
+        do throws(APIError) {
+            try checkSource(request)
+            guard try authenticate(request).grants.contains(where: { $0.tenant == nil }) else { throw .notAllowed }
+            return nil
+        } catch {
+            request.body?.cancel()
+            return Envelope.failure(error, isRepeatable: false)
+        }
+    }
 
     /// A page of another site must not drive the API of a developer's machine: neither from its own origin (CSRF) nor under
     /// a name that was made to mean this address (DNS rebinding).

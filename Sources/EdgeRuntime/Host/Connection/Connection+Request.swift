@@ -4,7 +4,7 @@ internal import Stores
 internal import System
 internal import Wire
 
-extension Connection: Dispatchable, EventOwner {
+extension HTTPStream: Dispatchable, EventOwner {
     // MARK: Starting
 
     /// Takes the request whose head the parser has just found.
@@ -19,17 +19,9 @@ extension Connection: Dispatchable, EventOwner {
         exchange.ray = reactor.random.next()
         exchange.unconsumedHead = headByteCount
         phase = .exchanging
-        requestBody =
-            if parser.head.isChunked {
-                .chunked
-            } else if let length = parser.head.contentLength, length > 0 {
-                .length(left: length)
-            } else {
-                .none
-            }
+        requestBody = makeRequestBody()
         bodyAllowance = 0
         exchange.expectsContinue = parser.head.expectsContinue && requestBody.isPending
-        if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
         if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
         if node.settings.logsRequests {
@@ -221,8 +213,7 @@ extension Connection: Dispatchable, EventOwner {
         exchange.expectsContinue = false
         // What has sent some of it already doesn't wait; and behind an answer there is nothing to ask for.
         guard input.isEmpty, !exchange.isHeadSent else { return }
-        output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
-        markDirty()
+        sendContinue()
     }
 
     func consumeHead() {
@@ -351,7 +342,7 @@ extension Connection: Dispatchable, EventOwner {
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
                 body: requestBody.isPending
                     ? BufferedSource(reactor: reactor, firstGrant: role == .s3 ? WireLimits.initialCredit : 0) : nil,
-                client: client.address.text)
+                client: client.address.text, protocolName: protocolName)
             request.isSecure = client.scheme == .https
             return request
         }
@@ -441,10 +432,10 @@ extension Connection: Dispatchable, EventOwner {
 
 /// Brings a local handler's answer back to its connection.
 private struct LocalReply: @unchecked Sendable {  // Created and delivered on the reactor's thread.
-    private weak var connection: Connection?
+    private weak var connection: HTTPStream?
     private let ray: UInt64
 
-    init(_ connection: Connection, ray: UInt64) {
+    init(_ connection: HTTPStream, ray: UInt64) {
         self.connection = connection
         self.ray = ray
     }

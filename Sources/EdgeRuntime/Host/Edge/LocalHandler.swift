@@ -16,10 +16,13 @@ package struct LocalRequest: Sendable {
     package var client: String
     /// Whether it came by https.
     package var isSecure = false
+    /// `HTTP/1.1` or `HTTP/2`.
+    package var protocolName: String
 
     package init(
         listener: Listener, method: String, target: String, host: String,
-        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = ""
+        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = "",
+        protocolName: String = "HTTP/1.1"
     ) {
         self.listener = listener
         self.method = method
@@ -28,6 +31,7 @@ package struct LocalRequest: Sendable {
         self.headers = headers
         self.body = body
         self.client = client
+        self.protocolName = protocolName
     }
 
     /// The target without its query, still percent-encoded.
