@@ -48,7 +48,7 @@ package final class API: Sendable {
             let path = String(request.path.dropFirst(Self.prefix.utf8.count))
             let route = try route(request.method, path)
             operation = route.operation
-            let principal = route.operation.access == .everybody ? .nobody : try authenticate(request, for: route.operation)
+            let principal = route.operation.access == .everybody ? .nobody : try authenticate(request, counting: !route.operation.isPolled)
             return await run(route, request, principal, try await allow(principal, route))
         } catch {
             request.body?.cancel()
@@ -64,7 +64,7 @@ package final class API: Sendable {
     func refusal(of request: LocalRequest) -> LocalResponse? {
         do throws(APIError) {
             try checkSource(request)
-            guard try authenticate(request).grants.contains(where: { $0.tenant == nil }) else { throw .notAllowed }
+            guard try authenticate(request, counting: true).grants.contains(where: { $0.tenant == nil }) else { throw .notAllowed }
             return nil
         } catch {
             request.body?.cancel()
@@ -140,13 +140,14 @@ package final class API: Sendable {
         return value.utf8.count == 32 && value.utf8.allSatisfy { $0.isHexadecimal }
     }
 
-    private func authenticate(_ request: LocalRequest, for operation: APIOperation) throws(APIError) -> Principal {
+    /// - Parameter counts: Whether it is one of the requests that a token may make in a while.
+    private func authenticate(_ request: LocalRequest, counting counts: Bool) throws(APIError) -> Principal {
         let credentials = try Credentials(request.headers)
         guard let token = services.tokens.find(credentials, at: services.clock.wallTime()) else {
             if case .key = credentials { throw .unknownKey }
             throw .unknownToken
         }
-        if !operation.isPolled, let wait = limiter.take(token.id, at: services.clock.now()) {
+        if counts, let wait = limiter.take(token.id, at: services.clock.now()) {
             throw APIError(
                 429, 971, "Please wait and consider throttling your request speed", retryAfterSeconds: wait)
         }

@@ -203,7 +203,7 @@ extension JSON {
     /// As JavaScript's `typeof`.
     fileprivate var typeName: String {
         switch self {
-        case .null, .array, .object: "object"
+        case .null, .array, .object, .verbatim: "object"
         case .bool: "boolean"
         case .integer, .number: "number"
         case .string: "string"

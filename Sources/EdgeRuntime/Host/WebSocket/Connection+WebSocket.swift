@@ -4,22 +4,26 @@ internal import Wire
 
 /// The end of HTTP on a connection: a `WebSocketConnection` goes on with its socket.
 extension Connection {
-    /// Makes a WebSocket of `connection`, whose request `ray` a local handler has answered so. It may be gone by now, or be
-    /// about another request.
-    static func upgrade(_ connection: Connection?, to upgrade: WebSocketUpgrade, ray: UInt64) {
-        guard let connection, connection.hand(over: upgrade, ray: ray) else {
-            return upgrade.session.ended(.abnormal, reason: "the client was gone")
+    /// Makes a WebSocket of the connection of `stream`, whose request `ray` a local handler has answered so. It may be gone by
+    /// now, or be about another request.
+    static func upgrade(_ stream: HTTPStream?, to upgrade: WebSocketUpgrade, ray: UInt64) {
+        if let stream, stream.phase == .exchanging, stream.exchange.ray == ray, stream.exchange.isLocal,
+            !stream.exchange.isHeadSent
+        {
+            // A body, or a version of HTTP that knows no such upgrades: whatever the client means, it is no WebSocket.
+            if let connection = stream as? Connection, connection.exchange.minorVersion >= 1,
+                !connection.requestBody.isPending
+            {
+                if connection.hand(over: upgrade) { return }
+            } else {
+                stream.exchange.mustClose = true
+                stream.answer(.badRequest(status: 400, reason: "this request can't become a WebSocket"))
+            }
         }
+        upgrade.session.ended(.abnormal, reason: "the client was gone")
     }
 
-    private func hand(over upgrade: WebSocketUpgrade, ray: UInt64) -> Bool {
-        guard phase == .exchanging, exchange.ray == ray, exchange.isLocal, !exchange.isHeadSent else { return false }
-        // A body, or a draft of HTTP that knows no upgrades: whatever the client means, it is no WebSocket.
-        guard exchange.minorVersion >= 1, !requestBody.isPending else {
-            exchange.mustClose = true
-            answer(.badRequest(status: 400, reason: "this request can't become a WebSocket"))
-            return false
-        }
+    private func hand(over upgrade: WebSocketUpgrade) -> Bool {
         guard let transport = transport.take() else { return false }
         exchange.status = 101
         exchange.finish(on: self)

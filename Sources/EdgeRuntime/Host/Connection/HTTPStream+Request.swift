@@ -430,18 +430,18 @@ extension HTTPStream: Dispatchable, EventOwner {
     }
 }
 
-/// Brings a local handler's answer back to its connection.
+/// Brings a local handler's answer back to its stream.
 private struct LocalReply: @unchecked Sendable {  // Created and delivered on the reactor's thread.
-    private weak var connection: HTTPStream?
+    private weak var stream: HTTPStream?
     private let ray: UInt64
 
-    init(_ connection: HTTPStream, ray: UInt64) {
-        self.connection = connection
+    init(_ stream: HTTPStream, ray: UInt64) {
+        self.stream = stream
         self.ray = ray
     }
 
     func deliver(_ response: LocalResponse) {
-        if let upgrade = response.webSocket { return Connection.upgrade(connection, to: upgrade, ray: ray) }
-        connection?.localAnswered(response, ray: ray)
+        if let upgrade = response.webSocket { return Connection.upgrade(stream, to: upgrade, ray: ray) }
+        stream?.localAnswered(response, ray: ray)
     }
 }
