@@ -113,6 +113,29 @@ import Testing
         #expect(try await fixture.pull("new").map(\.attempts) == [2])
     }
 
+    @Test func `are purged and deleted to the end, whatever they are called meanwhile`() async throws {
+        for (isDeleted, name) in [(false, "purged"), (true, "deleted")] {
+            _ = try await fixture.queue(name)
+            let batch = (0..<100).map { _ in QueueSendMessage.Item(contentType: .text, body: [120]) }
+            // Several transactions' worth.
+            for _ in 0..<35 { _ = try await store.send(batch, form: .batch, to: name) }
+            let store = store
+            async let ending: Void = isDeleted ? store.deleteQueue(name) : { _ = try await store.purge(name) }()
+            for number in 0..<20 {
+                let (old, new) = (number == 0 ? name : "\(name)\(number - 1)", "\(name)\(number)")
+                do { try await store.renameQueue(old, to: new, QueueSettingsChange()) } catch { #expect(isDeleted) }
+            }
+            try await ending
+            let left = try store.queues().filter { $0.name.hasPrefix(name) }
+            #expect(left.map(\.name) == (isDeleted ? [] : ["purged19"]))
+            for queue in left {
+                #expect(try fixture.count(queue.name) == 0)
+                #expect(try store.purgeStatus(of: queue.name)?.endedAt != nil)
+            }
+        }
+        #expect(try await store.verify() == [])
+    }
+
     /// What the product's number for a refusal is.
     private func refusal(_ body: () async throws -> Void) async -> CallFailure? {
         do {

@@ -88,7 +88,7 @@ extension EmbeddedQueueStore {
         let sequences = lease.messages.map(\.sequence)
         let (number, id, name) = (lease.number, lease.queueID, lease.queue)
         let (queue, step) = try await commit("settle") { [tables, clock, quota] transaction in
-            let (queue, row) = try Self.holder(of: id, leasedAs: name, tables, transaction.reading)
+            let (queue, row) = try Self.holder(of: id, called: name, tables, transaction.reading)
             var step = try QueueStep(
                 queue, row, consumer, tables, quota, at: clock.wallTime().milliseconds, transaction.reading)
             for (sequence, decision) in zip(sequences, decisions) {
@@ -106,7 +106,7 @@ extension EmbeddedQueueStore {
         let sequences = lease.messages.map(\.sequence)
         let (number, id, name) = (lease.number, lease.queueID, lease.queue)
         let queue = try await commit("release") { [tables] transaction in
-            let (queue, row) = try Self.holder(of: id, leasedAs: name, tables, transaction.reading)
+            let (queue, row) = try Self.holder(of: id, called: name, tables, transaction.reading)
             for sequence in sequences {
                 guard let old = try tables.readableMessage(sequence, of: row, transaction.reading),
                     old.lease == number,

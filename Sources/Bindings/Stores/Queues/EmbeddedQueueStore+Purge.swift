@@ -7,27 +7,32 @@ package import System
 extension EmbeddedQueueStore {
     @discardableResult
     package func purge(_ queue: String) async throws(QueueError) -> QueuePurge {
-        try await commit("purge") { [tables, clock] transaction in
+        let id = try await commit("purge") { [tables, clock] transaction in
             var row = try Self.require(queue, tables, transaction.reading)
             row.purgeStartedAt = clock.wallTime().milliseconds
             row.purgeEndedAt = 0
             row.purgeEnd = row.nextSequence
             try tables.save(row, queue, transaction)
+            return row.id
         }
-        return try await finishPurge(of: queue)
+        return try await finishPurge(of: id, called: queue)
     }
 
     /// For one that was interrupted by the node's end.
     func takeUpPurge(of queue: String) async {
-        do throws(QueueError) { _ = try await finishPurge(of: queue) } catch {
+        do throws(QueueError) {
+            let id = try read(queue) { row, _ throws(LMDBError) in row.id }
+            _ = try await finishPurge(of: id, called: queue)
+        } catch {
             logger.log(.warning, "an interrupted purge could not be finished: \(error)", [("queue", queue)])
         }
     }
 
-    private func finishPurge(of queue: String) async throws(QueueError) -> QueuePurge {
+    /// - Parameter name: What it was called at first: between two steps it may get another name.
+    private func finishPurge(of id: [UInt8], called name: String) async throws(QueueError) -> QueuePurge {
         while true {
             let purge = try await commit("purge") { [tables, clock] transaction -> QueuePurge? in
-                var row = try Self.require(queue, tables, transaction.reading)
+                var (queue, row) = try Self.holder(of: id, called: name, tables, transaction.reading)
                 // Perhaps another purge of the same queue went further.
                 guard let end = row.purgeEnd else { return Self.purge(row) }
                 let isDone = try tables.removeSome(of: &row, before: end, transaction)

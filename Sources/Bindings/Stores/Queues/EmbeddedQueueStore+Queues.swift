@@ -87,19 +87,22 @@ extension EmbeddedQueueStore {
     }
 
     package func deleteQueue(_ name: String) async throws(QueueError) {
-        var isGone = false
-        while !isGone {
-            isGone = try await commit("delete queue") { [tables, clock] transaction in
-                var queue = try Self.require(name, tables, transaction.reading)
+        let id = try read(name) { row, _ throws(LMDBError) in row.id }
+        var gone: String?
+        while gone == nil {
+            gone = try await commit("delete queue") { [tables, clock] transaction -> String? in
+                var (name, queue) = try Self.holder(of: id, called: name, tables, transaction.reading)
                 if try tables.removeSome(of: &queue, before: .max, transaction) {
                     try tables.removeQueue(queue, name, transaction)
-                    return true
+                    return name
                 }
                 queue.modifiedAt = clock.wallTime().milliseconds
                 try tables.save(queue, name, transaction)
-                return false
+                return nil
             }
         }
+        // Between two steps it may have got another name.
+        let name = gone ?? name
         rates.setLimit(nil, of: name)
         warned.withLock { _ = $0.remove(name) }
         notify([name])

@@ -33,9 +33,9 @@ extension EmbeddedQueueStore {
         return record
     }
 
-    /// The queue that a lease is of, whatever it is called by now: another one may have its old name.
+    /// The queue that a lease or a long step is of, whatever it is called by now: another one may have its old name.
     static func holder(
-        of id: [UInt8], leasedAs name: String, _ tables: QueueTables, _ transaction: borrowing LMDBReadTransaction
+        of id: [UInt8], called name: String, _ tables: QueueTables, _ transaction: borrowing LMDBReadTransaction
     ) throws -> (name: String, row: QueueRow) {
         guard let present = try tables.name(ofQueueWithID: id, transaction),
             let row = try tables.queue(present, transaction)
