@@ -15,7 +15,7 @@ extension Connection {
     private func hand(over upgrade: WebSocketUpgrade, ray: UInt64) -> Bool {
         guard phase == .exchanging, exchange.ray == ray, exchange.isLocal, !exchange.isHeadSent else { return false }
         // A body, or a draft of HTTP that knows no upgrades: whatever the client means, it is no WebSocket.
-        guard exchange.minorVersion >= 1, !requestBody.isPending else {
+        guard exchange.minorVersion >= 1, exchange.method == .get, !requestBody.isPending else {
             exchange.mustClose = true
             answer(.badRequest(status: 400, reason: "this request can't become a WebSocket"))
             return false
