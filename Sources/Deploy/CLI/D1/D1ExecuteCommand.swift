@@ -53,7 +53,7 @@ enum D1ExecuteCommand: Command {
         switch value {
         case .string(let text): text
         case .null: "NULL"
-        case .bool, .integer, .number, .array, .object: String(decoding: value.bytes, as: UTF8.self)
+        case .bool, .integer, .number, .array, .object, .verbatim: String(decoding: value.bytes, as: UTF8.self)
         }
     }
 }
