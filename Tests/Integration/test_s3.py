@@ -407,7 +407,7 @@ class Requests(Case):
         payloads = ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", Chunks.SIGNED, Chunks.SIGNED + "-TRAILER"]
         for _ in range(600):
             method = chance.choice(["GET", "PUT", "POST", "DELETE", "HEAD"])
-            path = chance.choice(["/", "/fuzzed", "/fuzzed/fuzz", "/none", "/fuzzed/", "/fuzzed/%2E%2E"])
+            path = chance.choice(["/", "/fuzzed", "/fuzzed/fuzz", "/fuzz-none", "/fuzzed/", "/fuzzed/%2E%2E"])
             chosen = chance.sample(names, chance.randrange(3))
             query = "&".join(sorted(f"{name}={chance.choice(values)}" for name in chosen))
             some = {name: chance.choice(headers[name]) for name in chance.sample(sorted(headers), chance.randrange(3))}

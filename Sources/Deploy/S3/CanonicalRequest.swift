@@ -19,18 +19,18 @@ struct CanonicalRequest {
     /// Each segment decoded once and encoded again. Dots and double slashes are parts of keys: nothing is normalised.
     static func path(_ raw: String) -> String {
         if raw.isEmpty { return "/" }
-        return raw.split(separator: "/", omittingEmptySubsequences: false)
-            .map { encode(decode($0.utf8, plus: UInt8(ascii: "+"))) }.joined(separator: "/")
+        return raw.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+            .map { encode(decode($0, plus: UInt8(ascii: "+"))) }.joined(separator: "/")
     }
 
     /// Sorted by encoded name, then by encoded value; the signature itself is no part of what is signed.
     static func query(_ raw: String) -> String {
         var pairs: [(name: String, value: String)] = []
-        for pair in raw.split(separator: "&") {
-            let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            let name = encode(decode(halves[0].utf8, plus: 0x20))
+        for pair in raw.utf8.split(separator: UInt8(ascii: "&")) {
+            let halves = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+            let name = encode(decode(halves[0], plus: 0x20))
             if name == "X-Amz-Signature" { continue }
-            pairs.append((name, halves.count == 2 ? encode(decode(halves[1].utf8, plus: 0x20)) : ""))
+            pairs.append((name, halves.count == 2 ? encode(decode(halves[1], plus: 0x20)) : ""))
         }
         pairs.sort { ($0.name, $0.value) < ($1.name, $1.value) }
         return pairs.map { "\($0.name)=\($0.value)" }.joined(separator: "&")
@@ -38,6 +38,11 @@ struct CanonicalRequest {
 
     /// Without the blanks around it, and each run of blanks inside as one.
     static func collapse(_ value: String) -> String {
+        guard value.utf8.contains(where: { $0 == 0x20 || $0 == 0x09 }) else { return value }
+        return collapseBlanks(value)
+    }
+
+    private static func collapseBlanks(_ value: String) -> String {
         value.split { $0 == " " || $0 == "\t" }.joined(separator: " ")
     }
 

@@ -25,7 +25,7 @@ enum S3Operation: Equatable, Sendable {
 
     /// Parameters that are no part of what is asked for: of signatures, and of clients' own.
     static func isAside(_ parameter: String) -> Bool {
-        parameter == "x-id" || parameter.lowercased().hasPrefix("x-amz-")
+        parameter == "x-id" || parameter.hasPrefix("X-Amz-") || parameter.hasPrefix("x-amz-")
     }
 
     private static let noRoute = S3Error("RouteNotFound", 404, "No route matches this url.")

@@ -16,8 +16,9 @@ package struct S3Request: Sendable {
         path = String(target[..<(mark ?? target.endIndex)])
         query = mark.map { String(target[target.index(after: $0)...]) } ?? ""
         self.headers = headers
-        parameters = query.split(separator: "&").map { pair in
-            let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        // By bytes, here and where requests are brought into their canonical form: every request passes there.
+        parameters = query.utf8.split(separator: UInt8(ascii: "&")).map { pair in
+            let halves = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             return (Self.decode(halves[0]), halves.count == 2 ? Self.decode(halves[1]) : "")
         }
     }
@@ -26,7 +27,7 @@ package struct S3Request: Sendable {
 
     package func parameter(_ name: String) -> String? { parameters.first { $0.name == name }?.value }
 
-    private static func decode(_ text: Substring) -> String {
-        String(decoding: CanonicalRequest.decode(text.utf8, plus: 0x20), as: UTF8.self)
+    private static func decode(_ text: Substring.UTF8View) -> String {
+        String(decoding: CanonicalRequest.decode(text, plus: 0x20), as: UTF8.self)
     }
 }

@@ -151,7 +151,8 @@ package struct SignedRequest: Sendable {
     static func credential(
         _ text: String, time: String, source: String
     ) throws(S3Error) -> (accessKey: String, scope: String) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+            .map { String(Substring($0)) }
         guard parts.count >= 5 else {
             throw .invalidArgument(
                 "Credential sigv4 header should have at least 5 slash-separated parts, not \(parts.count)")
@@ -172,7 +173,8 @@ package struct SignedRequest: Sendable {
     package func isSigned(_ header: String) -> Bool { signedHeaders.contains(header) }
 
     private static func names(_ text: String) -> [String] {
-        text.split(separator: ";", omittingEmptySubsequences: false).map { $0.lowercased() }
+        text.utf8.split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false)
+            .map { String(Substring($0)).lowercased() }
     }
 
     // MARK: Verifying
