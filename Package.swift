@@ -178,7 +178,9 @@ let package = Package(
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
-        tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli"]),
+        tests(
+            "SystemTests", "EdgeRuntime/System",
+            ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli", "HTTP2"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
             ["ControlPlane", "Host", "Observability", "SQLite", "Stores", "System"]),
@@ -202,7 +204,8 @@ let package = Package(
         tests(
             "HostTests", "EdgeRuntime/Host",
             [
-                "Host", "Caching", "Curl", "HTTP", "Interfaces", "Isolates", "Observability", "Stores", "System", "Wire",
+                "Host", "Caching", "Curl", "HTTP", "HTTP2", "Interfaces", "Isolates", "Observability", "Stores", "System",
+                "Wire",
             ]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
