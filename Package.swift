@@ -190,7 +190,7 @@ let package = Package(
             swiftSettings: strict),
         tests(
             "SystemTests", "EdgeRuntime/System",
-            ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli", "XML"]),
+            ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli", "HTTP2", "XML"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
             [
@@ -217,7 +217,8 @@ let package = Package(
         tests(
             "HostTests", "EdgeRuntime/Host",
             [
-                "Host", "Caching", "Curl", "HTTP", "Interfaces", "Isolates", "Observability", "Stores", "System", "Wire",
+                "Host", "Caching", "Curl", "HTTP", "HTTP2", "Interfaces", "Isolates", "Observability", "Stores", "System",
+                "Wire",
             ]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",

@@ -56,7 +56,8 @@ class SecureRows:
 
     def secure(self):
         from bench import Server, cpu_seconds, free_port, wait_for_port
-        edge = self.edge("HelloWorker", "--isolates", "1", "--https")
+        # A thousand streams at once wait for no place.
+        edge = self.edge("HelloWorker", "--isolates", "1", "--https", "--concurrency", "1024")
         port = free_port()
         child = self.nginx_with_tls(*(os.path.join(self.node.state, name) for name in ("localhost.pem", "localhost.key")), port)
         wait_for_port(port)

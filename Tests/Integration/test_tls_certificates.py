@@ -130,7 +130,7 @@ certificates = [{ certificate = "tls/b.pem", key = "tls/b.key" }, { certificate 
                 self.assertTrue(connection.session_reused)
             # ALPN holds for every certificate.
             with connect(node.port, "b.example", context(alpn=["h2", "http/1.1"])) as connection:
-                self.assertEqual(connection.selected_alpn_protocol(), "http/1.1")
+                self.assertEqual(connection.selected_alpn_protocol(), "h2")
 
     def test_files_that_can_not_be_used(self):
         certificate, key = certificates.make(self.folder, "a", ["localhost"])

@@ -69,7 +69,7 @@ extension HTTPStream: BodyConsumer {
             }
             output.appendHeader(name: name, value: value)
         }
-        options.subtract(["close", "keep-alive", ""])
+        if !options.isEmpty { options.subtract(["close", "keep-alive", ""]) }
         return options.isEmpty || !named.isEmpty ? nil : options
     }
 

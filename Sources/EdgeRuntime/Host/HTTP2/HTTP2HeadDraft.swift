@@ -31,11 +31,15 @@ struct HTTP2HeadDraft: ~Copyable {
     mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
         byteCount += name.count + value.count + 4
         guard !isTooLarge else { return }
-        if unsafe name.first == UInt8(ascii: ":") {
-            if unsafe name.elementsEqual(":method".utf8) { unsafe method.append(contentsOf: value) }
-            if unsafe name.elementsEqual(":path".utf8) { unsafe path.append(contentsOf: value) }
-            if unsafe name.elementsEqual(":authority".utf8) { unsafe authority.append(contentsOf: value) }
+        if name.count > 1, unsafe name[0] == UInt8(ascii: ":") {
+            // The session knows the pseudo fields of requests: their second letters tell.
+            switch unsafe name[1] {
+            case UInt8(ascii: "m"): unsafe method.append(contentsOf: value)
+            case UInt8(ascii: "p") where name.count == 5: unsafe path.append(contentsOf: value)
+            case UInt8(ascii: "a"): unsafe authority.append(contentsOf: value)
             // What scheme the client means makes no difference: what counts is what it came by.
+            default: break
+            }
         } else if name.count == 6, unsafe name.elementsEqual("cookie".utf8) {
             // It may come in pieces, which are one line for everybody else (RFC 9113 §8.2.3).
             if !cookie.isEmpty { cookie += [UInt8(ascii: ";"), UInt8(ascii: " ")] }

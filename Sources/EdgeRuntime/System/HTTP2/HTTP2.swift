@@ -33,6 +33,13 @@ package struct HTTP2FrameHead: Sendable {
     package let payloadByteCount: Int
     /// END_STREAM of DATA and HEADERS, ACK of SETTINGS and PING.
     package let hasFirstFlag: Bool
+
+    package init(kind: Kind, stream: Int32, payloadByteCount: Int, hasFirstFlag: Bool) {
+        self.kind = kind
+        self.stream = stream
+        self.payloadByteCount = payloadByteCount
+        self.hasFirstFlag = hasFirstFlag
+    }
 }
 
 /// How much a session may take.
