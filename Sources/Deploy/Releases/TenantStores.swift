@@ -25,7 +25,6 @@ package final class TenantStores: Sendable {
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
     let dailyRequests: DailyRequests
-    let versions: VersionTimes
     package let cache: any ResponseCache
     let cacheService: any StoreService
 
@@ -57,7 +56,6 @@ package final class TenantStores: Sendable {
         dailyRequests = DailyRequests(clock: clock, logger: logger.with("tenant", tenant))
         analytics = try EmbeddedAnalyticsStore(
             directory: state.directory(of: .analytics, tenant: tenant), clock: clock, logger: logger)
-        versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")
         var responses = EmbeddedResponseCache.Options()
         responses.byteCountMax = Int64(settings.cache.diskBytesMax)
         responses.memoryByteCountMax = settings.cache.memoryBytesMax
@@ -183,6 +181,18 @@ package final class TenantStores: Sendable {
             }
         }
     }
+
+    /// The files of a database that has this id or name.
+    func d1Resource(_ id: String) async throws -> String? {
+        do throws(D1CatalogError) { return try await D1Catalog(store: d1, clock: clock).find(id).resource } catch {
+            if case .notFound = error { return nil }
+            // No database was ever made by name or id.
+            if case .failed(let failure) = error, failure.text.hasPrefix("no such table") { return nil }
+            throw error
+        }
+    }
+
+    func bucketNames() async throws -> [String] { try await r2.bucketNames() }
 
     var buckets: BucketAdministration { BucketAdministration(buckets: r2, queues: queues) }
 

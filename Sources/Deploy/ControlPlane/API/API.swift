@@ -25,6 +25,7 @@ package final class API: Sendable {
     /// The API of a node, with all its operations.
     package static func make(_ services: APIServices) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        operations += WorkerOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services)
     }
