@@ -42,9 +42,25 @@ extension ReleaseRunner {
             script.isDeleted = true
             plan.put(script)
             plan.withdraw(script.worker)
-            logger.log(.notice, "the configuration has the worker no more", [("worker", script.worker)])
         }
         return plan
+    }
+
+    private func secretValues(_ worker: WorkerDescription) throws -> [(name: String, value: String)] {
+        var values: [(name: String, value: String)] = []
+        var missing: [String] = []
+        for name in worker.secrets {
+            if let value = try secrets.secret(name, of: worker.name) {
+                values.append((name, value))
+            } else {
+                missing.append(name)
+            }
+        }
+        guard missing.isEmpty else { throw ReleaseError.missingSecrets(missing, worker: worker.name) }
+        for variable in worker.variables where try secrets.secret(variable.name, of: worker.name) != nil {
+            throw ReleaseError.variableNamedLikeSecret(variable.name, worker: worker.name)
+        }
+        return values
     }
 
     private func add(_ executable: String, of worker: WorkerDescription) async throws -> ArtifactStore.Hold {
@@ -81,17 +97,26 @@ extension ReleaseRunner {
             plan.change.versions.append(version)
             script.nextNumber += 1
         }
-        let overruled = plan.stored.live[worker.name]?.deployment.author.source
         _ = plan.deploy(
             worker.name, [(version, TrafficSplit.pointCount)], ["workers/triggered_by": "deployment"], by: .configuration,
             at: now)
-        logger.log(
-            overruled.map { $0 != ScriptAuthor.configuration.source } ?? false ? .notice : .info,
-            "the configuration deploys a version",
-            [
-                ("worker", worker.name), ("version", version.id), ("number", "\(version.number)"),
-                ("instead", overruled ?? "-"),
-            ])
+    }
+
+    /// Says what the configuration has deployed, and where that took the place of what the API had.
+    func logDeployments(of plan: ReleasePlan, over rows: ReleaseStore.Stored) {
+        for deployment in plan.change.deployments {
+            let source = rows.live[deployment.worker]?.deployment.author.source
+            logger.log(
+                source ?? ScriptAuthor.configuration.source == ScriptAuthor.configuration.source ? .info : .notice,
+                "the configuration deploys a version",
+                [
+                    ("worker", deployment.worker), ("version", deployment.shares.first?.versionID ?? "-"),
+                    ("instead", source ?? "-"),
+                ])
+        }
+        for worker in rows.live.keys.sorted() where plan.stored.live[worker] == nil {
+            logger.log(.notice, "the configuration has the worker no more", [("worker", worker)])
+        }
     }
 
     /// All triggers, with those of `worker` as the configuration has them. What it claims nobody else keeps.

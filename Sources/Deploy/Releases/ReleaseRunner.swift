@@ -22,7 +22,7 @@ package actor ReleaseRunner {
     let clock: any NodeClock
     private let assets: AssetStore
     private let routing: RoutingDirectory
-    private let secrets: any SecretSource
+    let secrets: any SecretSource
     let starter: WorkerStarter
     private let crons: CronDriver
     private let queues: QueueDriver
@@ -145,27 +145,17 @@ package actor ReleaseRunner {
         try stores.checkDatabases(of: description)
         try await stores.migrate(description.migrations, logger: logger)
         let plan = try await plan(description, on: rows)
-        try await bring(plan)
+        do {
+            try await bring(plan)
+        } catch ReleaseError.badExecutable(let worker, let path, let reason) {
+            // Named as its configuration does.
+            let named = description.workers.first { $0.name == worker }?.executable
+            throw ReleaseError.badExecutable(worker: worker, path: named ?? path, reason: reason)
+        }
+        logDeployments(of: plan, over: rows)
         configured = description
         changeCount = 0
         return current?.split.primary ?? ReleaseRuntime(name: description.name, tenant: description.tenant, workers: [])
-    }
-
-    func secretValues(_ worker: WorkerDescription) throws -> [(name: String, value: String)] {
-        var values: [(name: String, value: String)] = []
-        var missing: [String] = []
-        for name in worker.secrets {
-            if let value = try secrets.secret(name, of: worker.name) {
-                values.append((name, value))
-            } else {
-                missing.append(name)
-            }
-        }
-        guard missing.isEmpty else { throw ReleaseError.missingSecrets(missing, worker: worker.name) }
-        for variable in worker.variables where try secrets.secret(variable.name, of: worker.name) != nil {
-            throw ReleaseError.variableNamedLikeSecret(variable.name, worker: worker.name)
-        }
-        return values
     }
 
     // MARK: Starting
