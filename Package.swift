@@ -152,7 +152,7 @@ let package = Package(
         .executableTarget(
             name: "edge",
             dependencies: [
-                "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Observability", "OpenSSL",
+                "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Curl", "Observability", "OpenSSL",
                 "System", "TLS",
             ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),

@@ -78,14 +78,15 @@ class API(unittest.TestCase):
             (("token", "create", "x", "--allow", "kv:read@nobody"), 1, "Authentication error"),
             (("token", "revoke", "0" * 32), 1, "Token not found"),
             (("token", "rename", "x"), 64, "rename"),
-            (("audit", "nobody"), 1, "Authentication error"),
-            (("audit",), 64, "TENANT"),
+            (("audit", "--tenant", "nobody"), 1, "Authentication error"),
+            (("audit", "local"), 64, 'unexpected argument "local"'),
+            (("audit", "--count", "many"), 64, "1 to 1000"),
         ]:
             with self.subTest(words=words):
                 done = self.command(*words)
                 self.assertEqual(done.returncode, code, done.stderr)
                 self.assertIn(text, done.stderr)
-        done = edge("audit", "local", "--control", self.node.control, "--state", "/nowhere", timeout=20)
+        done = edge("audit", "--control", self.node.control, "--state", "/nowhere", timeout=20)
         self.assertEqual(done.returncode, 1)
         self.assertIn("/nowhere/operator-token", done.stderr)
 

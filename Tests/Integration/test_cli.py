@@ -60,8 +60,7 @@ class Usage(unittest.TestCase):
         self.assertUsage(edge("config", "show", "dev", "staging"), 'unexpected argument "staging"')
         self.assertUsage(edge("config", "diff", "dev"), "config diff A B")
         self.assertUsage(edge("serve"), "--environment ENVIRONMENT is missing")
-        self.assertUsage(edge("status"), "--control URL is missing")
-        self.assertUsage(edge("status", "--control", "nonsense"), "expected http://HOST:PORT")
+        self.assertUsage(edge("status", "--remote", "nonsense"), "expected http://HOST:PORT")
         self.assertUsage(edge("run"), "EXECUTABLE is missing")
 
     def test_values_that_do_not_fit(self):
@@ -670,7 +669,7 @@ class Running(unittest.TestCase):
             self.assertIn("is it the control URL", wrong.stderr)
         gone = edge("status", "--control", node.control)
         self.assertEqual(gone.returncode, 1)
-        self.assertIn("Connection refused", gone.stderr)
+        self.assertIn(f"{node.control}: no node answers there", gone.stderr)
 
     def test_doctor_says_which_layers_are_active(self):
         told = edge("doctor", "--json")

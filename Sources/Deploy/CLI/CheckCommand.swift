@@ -4,7 +4,6 @@ internal import Configuration
 enum CheckCommand: Command {
     static let name = "check"
     static let summary = "Checks wrangler-like.toml and the files of all environments"
-    static let usage = "[OPTION...]"
     static let discussion = """
         Prints every finding with its place, the line and what to do; nothing is started or changed.
         Exit code 2 when there is an error. With -c, checks one worker in wrangler's format.
@@ -15,9 +14,6 @@ enum CheckCommand: Command {
         Project.options + Project.wranglerOptions + [.flag("json", "prints the findings as a JSON array")]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        // `config check` comes here with its own word.
-        let words = arguments.positional.first == "check" ? arguments.positional.dropFirst() : arguments.positional[...]
-        if let word = words.first { throw UsageError.unexpectedArgument(word) }
         let project = try Project(arguments, environment: arguments.value("env"))
         try project.refuseEnvironment(arguments)
         let diagnostics = project.check(arguments)

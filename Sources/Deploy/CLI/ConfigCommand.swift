@@ -2,46 +2,32 @@ internal import Configuration
 internal import System
 
 /// `edge config show|diff|check|import`.
-enum ConfigCommand: Command {
+enum ConfigCommand: CommandGroup {
     static let name = "config"
     static let summary = "Shows the configuration of an environment, compares two, or takes over wrangler's"
-    static let usage = "show [ENVIRONMENT] [--origin] | diff A B | check | import [FILE] [--env NAME]"
-    static let discussion = """
-        show    prints every value of an environment after all files are merged; with --origin also where it is from
-        diff    prints the values in which two environments differ
-        check   as `edge check`
-        import  prints a wrangler.toml, wrangler.json or wrangler.jsonc (FILE, or the one in the project) as
-                wrangler-like.toml, with --env the environment NAME of it; what it can't do here is an error or a warning
-        """
+    static let commands: [any Command.Type] = [
+        ConfigShowCommand.self, ConfigDiffCommand.self, CheckCommand.self, ConfigImportCommand.self,
+    ]
+}
+
+enum ConfigShowCommand: Command {
+    static let name = "show"
+    static let summary = "Prints every value of an environment after all files are merged"
+    static let operands: [Operand] = [.optional("ENVIRONMENT", .environments)]
     static let options: [Option] =
         Project.options + [
-            .value("config", "FILE", "for check: a file in wrangler's format; also -c FILE"),
-            .value("env", "ENVIRONMENT", "the environment to show (dev); for import and check, of wrangler's file"),
-            .flag("origin", "adds file, line and column of each value"),
-            .flag("json", "prints show, diff and the findings of check as JSON"),
-            .flag("write", "for import: makes wrangler-like.toml instead of printing it"),
+            .value("env", "ENVIRONMENT", "the environment to show (dev)", .environments),
+            .flag("origin", "adds file, line and column of each value"), .flag("json", "prints the values as JSON"),
         ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        switch arguments.positional.first {
-        case "show": return try show(arguments)
-        case "diff": return try diff(arguments)
-        case "check": return try await CheckCommand.run(arguments)
-        case "import": return try importWrangler(arguments)
-        case let other?: throw UsageError.unknownSubcommand(other, of: name, among: ["show", "diff", "check", "import"])
-        case nil: throw UsageError.missingArgument("show, diff, check or import")
-        }
-    }
-
-    private static func show(_ arguments: CommandLineArguments) throws -> Int32 {
-        let words = arguments.positional.dropFirst()
-        if words.count > 1 { throw UsageError.unexpectedArgument(arguments.positional[2]) }
-        if let word = words.first, let option = arguments.value("env"), word != option {
+        let named = arguments.operand("ENVIRONMENT")
+        if let word = named, let option = arguments.value("env"), word != option {
             throw UsageError.unexpectedArgument(word)
         }
         let project = try Project(arguments)
         try project.requirePlatform()
-        guard let configuration = project.load(words.first ?? arguments.value("env") ?? "dev", arguments) else {
+        guard let configuration = project.load(named ?? arguments.value("env") ?? "dev", arguments) else {
             return ExitCode.refused
         }
         if arguments.has("json") {
@@ -53,13 +39,23 @@ enum ConfigCommand: Command {
         }
         return ExitCode.success
     }
+}
 
-    private static func diff(_ arguments: CommandLineArguments) throws -> Int32 {
-        guard arguments.positional.count == 3 else { throw UsageError.missingArgument("config diff A B: an environment") }
+enum ConfigDiffCommand: Command {
+    static let name = "diff"
+    static let summary = "Prints the values in which two environments differ"
+    static let usage = "A B [OPTION...]"
+    static let operands: [Operand] = [.optional("A", .environments), .optional("B", .environments)]
+    static let options: [Option] = Project.options + [.flag("json", "prints the differences as JSON")]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        guard let one = arguments.operand("A"), let other = arguments.operand("B") else {
+            throw UsageError.missingArgument("config diff A B: an environment")
+        }
         let project = try Project(arguments)
         try project.requirePlatform()
-        guard let first = project.load(arguments.positional[1], arguments),
-            let second = project.load(arguments.positional[2], arguments)
+        guard let first = project.load(one, arguments),
+            let second = project.load(other, arguments)
         else { return ExitCode.refused }
         let changes = first.changes(to: second)
         if arguments.has("json") {
@@ -69,13 +65,28 @@ enum ConfigCommand: Command {
         for change in changes { print("\(change.path): \(change.old?.value ?? "-") -> \(change.new?.value ?? "-")") }
         return ExitCode.success
     }
+}
 
-    private static func importWrangler(_ arguments: CommandLineArguments) throws -> Int32 {
-        guard arguments.positional.count <= 2 else { throw UsageError.unexpectedArgument(arguments.positional[2]) }
+enum ConfigImportCommand: Command {
+    static let name = "import"
+    static let summary = "Prints a worker's file in wrangler's format as wrangler-like.toml"
+    static let discussion = """
+        Prints a wrangler.toml, wrangler.json or wrangler.jsonc (FILE, or the one in the project) as wrangler-like.toml, with
+        --env the environment NAME of it; what it can't do here is an error or a warning.
+        """
+    static let operands: [Operand] = [.optional("FILE", .files)]
+    static let options: [Option] =
+        Project.options + [
+            .value("config", "FILE", "the same as FILE", short: "c", .files),
+            .value("env", "NAME", "the environment of that file (its top level)"),
+            .flag("write", "makes wrangler-like.toml instead of printing it"),
+        ]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let directory = arguments.value("project") ?? "."
         let known = WranglerReader.fileNames
         guard
-            let path = arguments.positional.dropFirst().first ?? arguments.value("config")
+            let path = arguments.operand("FILE") ?? arguments.value("config")
                 ?? known.map({ "\(directory)/\($0)" }).first(where: FileTree.exists)
         else {
             Edge.complain("edge config import: there is no \(known.joined(separator: ", no ")) in \(directory)")

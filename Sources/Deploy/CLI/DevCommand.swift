@@ -9,7 +9,6 @@ internal import System
 enum DevCommand: Command {
     static let name = "dev"
     static let summary = "Builds and runs the platform on this machine, and follows changes"
-    static let usage = "[OPTION...]"
     static let discussion = """
         Builds the workers of wrangler-like.toml with SwiftPM, applies pending migrations, prints routes and bindings, and
         serves on http://localhost:8787. When a source, a migration, wrangler-like.toml, environments/dev.toml or .dev.vars
@@ -25,7 +24,6 @@ enum DevCommand: Command {
         ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
         let project = try Project(arguments, environment: arguments.value("env"))
         try project.refuseEnvironment(arguments)
         let builder = WorkerBuilder(

@@ -4,7 +4,6 @@ internal import Isolates
 enum DoctorCommand: Command {
     static let name = "doctor"
     static let summary = "Shows which layers of the sandbox work on this machine"
-    static let usage = "[--json]"
     static let discussion = """
         Prints each layer with its state, and what is lost where one is missing. Exit code 1 when isolates can't run here,
         or not safely for tenants who don't trust each other.

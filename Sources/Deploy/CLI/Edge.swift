@@ -19,71 +19,37 @@ enum Edge {
     }
 
     static func main() async {
-        var words = Array(CommandLine.arguments.dropFirst())
-        guard let name = words.first, name != "help", name != "--help", name != "-h" else {
-            if words.count > 1, let command = commands.first(where: { $0.name == words[1] }) {
-                print(help(command))
-            } else {
-                print(overview)
-            }
-            exit(ExitCode.success)
-        }
-        if name == "--version" || name == "version" {
+        var words = Array(CommandLine.arguments.dropFirst())[...]
+        if words.first == "--version" || words.first == "version" {
             print("edge \(version)")
             exit(ExitCode.success)
         }
-        words.removeFirst()
+        let isAsked = ["help", "--help", "-h"].contains(words.first)
+        if isAsked { words.removeFirst() }
+        guard let name = words.first else {
+            print(Help.overview(commands, version: version))
+            exit(ExitCode.success)
+        }
+        var path: CommandPath?
         do {
-            guard let command = commands.first(where: { $0.name == name }) else {
-                throw UsageError.unknownCommand(name, nearest: Nearest.name(to: name, among: commands.map { $0.name }))
-            }
-            if words.contains("--help") || words.contains("-h") {
-                print(help(command))
+            let found = try CommandPath.find(&words, in: commands)
+            path = found
+            let own = words.prefix { $0 != "--" }
+            if isAsked || own.contains("--help") || own.contains("-h") {
+                print(Help.text(found))
                 exit(ExitCode.success)
             }
-            let arguments = try CommandLineArguments(words, options: command.options)
-            exit(try await command.run(arguments))
+            if let group = found.command as? any CommandGroup.Type { throw group.missingCommand(before: words.first) }
+            let arguments = try CommandLineArguments(
+                Array(words), options: found.command.options, operands: found.command.operands)
+            exit(try await found.command.run(arguments))
         } catch let error as UsageError {
-            complain("edge: \(error); see `edge \(commands.contains { $0.name == name } ? "\(name) " : "")--help`")
+            complain("edge: \(error); see `edge \(path.map { "\($0.text) " } ?? "")--help`")
             exit(ExitCode.usage)
         } catch {
             complain("edge \(name): \(error)")
             exit(ExitCode.of(error))
         }
-    }
-
-    private static var overview: String {
-        let width = (commands.map { $0.name.count }.max() ?? 0) + 2
-        let lines = commands.map { command in
-            "  \(command.name)" + String(repeating: " ", count: width - command.name.count) + command.summary
-        }
-        return """
-            edge \(version): runs serverless workers, each in a sandboxed process, and the stores that they use
-
-            usage: edge COMMAND [OPTION...]
-
-            \(lines.joined(separator: "\n"))
-
-            `edge COMMAND --help` tells more; README.md has a tour.
-            Exit codes: 0 done, 1 failed, 2 configuration or release refused, 64 wrong usage,
-            75 in use: another node has the state directory or the address, 130 ended at once by a second signal.
-            """
-    }
-
-    private static func help(_ command: any Command.Type) -> String {
-        let all = command.options + [.flag("help", "prints this")]
-        let width = (all.map { $0.usage.count }.max() ?? 0) + 2
-        let options = all.map { option in
-            "  \(option.usage)" + String(repeating: " ", count: width - option.usage.count) + option.help
-        }
-        return """
-            usage: edge \(command.name) \(command.usage)
-
-            \(command.discussion)
-
-            options, with what holds without them in brackets:
-            \(options.joined(separator: "\n"))
-            """
     }
 
     /// Prints a line that scripts read, at once.
@@ -94,24 +60,14 @@ enum Edge {
     }
 
     /// Writes one line to standard error.
-    static func complain(_ line: String) {
-        let bytes = Array((line + "\n").utf8)
+    static func complain(_ line: String) { show(line + "\n") }
+
+    /// Writes to standard error, at once.
+    static func show(_ text: String) {
+        let bytes = Array(text.utf8)
         // SAFETY: reads the array's bytes.
         _ = unsafe write(2, bytes, bytes.count)
     }
-}
-
-/// One command of `edge`.
-protocol Command {
-    static var name: String { get }
-    /// Half a line.
-    static var summary: String { get }
-    /// What stands behind the name.
-    static var usage: String { get }
-    static var discussion: String { get }
-    static var options: [Option] { get }
-    /// - Returns: the exit code.
-    static func run(_ arguments: CommandLineArguments) async throws -> Int32
 }
 
 /// Exit codes that scripts may rely on.

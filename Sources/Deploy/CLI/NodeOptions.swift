@@ -9,10 +9,12 @@ struct NodeOptions {
         .values("listen", "HOST:PORT", "where clients come in; may be repeated; port 0 takes a free one (127.0.0.1:8787)"),
         .flag("https", "speaks https with a certificate for localhost, which it makes and keeps in the state directory"),
         .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
-        .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)"),
+        .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)", .directories),
         .value("reactors", "N", "threads that serve clients (one per core)"),
-        .value("log-level", "LEVEL", "trace, debug, info, notice, warning or error (info)"),
-        .value("log-format", "FORMAT", "text or json (text)"),
+        .value(
+            "log-level", "LEVEL", "trace, debug, info, notice, warning or error (info)",
+            .choices(["trace", "debug", "info", "notice", "warning", "error"])),
+        .value("log-format", "FORMAT", "text or json (text)", .choices(["text", "json"])),
         .flag("log-requests", "logs each request (in dev)"),
         .flag("no-log-requests", "logs no requests (elsewhere)"),
     ]

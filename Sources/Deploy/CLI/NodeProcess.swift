@@ -36,6 +36,8 @@ struct NodeProcess {
         log = LogWriter(descriptor: 2, format: options.logFormat)
         logger = Logger(sink: log, clock: clock, level: options.logLevel)
         state = try StateDirectory(path: options.stateDirectory)
+        // What a node left that was killed.
+        try ControlFile.remove(in: options.stateDirectory)
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
         control = ControlPlane.Handler(environment: options.environment, accounts: accounts, clock: clock)
         node = try await Node(
@@ -145,7 +147,7 @@ struct NodeProcess {
         return Endpoints(edge: edge, tls: context, control: try await node.listen(options.control, for: .control))
     }
 
-    /// The line that scripts wait for.
+    /// The line that scripts wait for; commands on this machine find the node from now on.
     func announce(_ endpoints: Endpoints) {
         for bound in endpoints.edge.bound {
             logger.log(
@@ -153,7 +155,11 @@ struct NodeProcess {
         }
         if let context = endpoints.tls, let advice = certificates.adviceOnTrust(context) { Edge.complain(advice) }
         let url = endpoints.edge.bound.first.map { $0.got.url($0.asked.isSecure ? "https" : "http") } ?? "-"
-        Edge.announce("ready \(url) control http://\(endpoints.control.urlHost):\(endpoints.control.port)")
+        let control = "http://\(endpoints.control.urlHost):\(endpoints.control.port)"
+        do throws(SystemError) { try ControlFile.write(control, in: state.path) } catch {
+            logger.log(.error, "commands don't find this node, and need --remote \(control): \(error)")
+        }
+        Edge.announce("ready \(url) control \(control)")
     }
 
     /// What a request, a batch and background work may take at most once the node is asked to end.
@@ -189,6 +195,7 @@ struct NodeProcess {
         if cut > 0 { logger.log(.warning, "requests were cut off by the end of the drain", [("count", "\(cut)")]) }
         await stop.value
         for runner in runners { await runner.close() }
+        do throws(SystemError) { try ControlFile.remove(in: state.path) } catch { logger.log(.warning, "\(error)") }
         log.flush()
         return ExitCode.success
     }

@@ -17,15 +17,19 @@ struct Project: Sendable {
     var isWrangler: Bool { file != ShapeFile.name }
 
     static let options: [Option] =
-        [.value("project", "DIRECTORY", "the folder with wrangler-like.toml (this one, or the next above that has one)")]
+        [
+            .value(
+                "project", "DIRECTORY", "the folder with wrangler-like.toml (this one, or the next above that has one)",
+                .directories)
+        ]
         + loadingOptions
     /// For commands that serve several platforms at once.
     static let manyOptions: [Option] =
-        [.values("project", "DIRECTORY", "a folder with wrangler-like.toml (here, or above); one per tenant")]
+        [.values("project", "DIRECTORY", "a folder with wrangler-like.toml (here, or above); one per tenant", .directories)]
         + loadingOptions
     /// For commands that also take one worker in wrangler's format.
     static let wranglerOptions: [Option] = [
-        .value("config", "FILE", "a wrangler.toml, wrangler.json or wrangler.jsonc in its place; also -c FILE"),
+        .value("config", "FILE", "a wrangler.toml, wrangler.json or wrangler.jsonc in its place", short: "c", .files),
         .value("env", "NAME", "the environment of that file (its top level)"),
     ]
 

@@ -8,7 +8,6 @@ internal import System
 enum RunCommand: Command {
     static let name = "run"
     static let summary = "Runs one worker's executable, without any configuration file"
-    static let usage = "EXECUTABLE [OPTION...]"
     static let discussion = """
         Serves all hosts and paths with one worker, on http://localhost:8787. Stores are made as they are named: after
         `--kv NOTES` the worker finds the namespace `notes` under env.kv("NOTES"), after `--kv NOTES=drafts` the
@@ -16,6 +15,7 @@ enum RunCommand: Command {
 
         example: edge run .build/debug/Notes --kv NOTES
         """
+    static let operands: [Operand] = [.one("EXECUTABLE", .files)]
     static let options: [Option] =
         NodeOptions.options + [
             .values("kv", "NAME[=NAMESPACE]", "binds a KV namespace"),
@@ -39,8 +39,7 @@ enum RunCommand: Command {
         ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        guard let executable = arguments.positional.first else { throw UsageError.missingArgument("EXECUTABLE") }
-        guard arguments.positional.count == 1 else { throw UsageError.unexpectedArgument(arguments.positional[1]) }
+        let executable = try arguments.required("EXECUTABLE")
         let options = try NodeOptions(arguments, environment: "dev")
         var worker = WorkerDescription(name: workerName(executable), executable: executable)
         try configure(&worker, arguments)

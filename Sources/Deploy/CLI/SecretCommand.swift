@@ -1,91 +1,67 @@
 internal import Configuration
-internal import Glibc
+internal import ControlPlane
 internal import Releases
 internal import System
 
-/// `edge secret put|list|delete`: the encrypted store of one environment.
-enum SecretCommand: Command {
+/// `edge secret put|list|delete|rotate-key`: the encrypted store of one environment.
+enum SecretCommand: CommandGroup {
     static let name = "secret"
     static let summary = "Puts, lists and deletes an environment's secrets, and changes their key"
-    static let usage =
-        "put NAME | list | delete NAME | rotate-key  --env ENVIRONMENT [--worker WORKER] [--tenant TENANT]"
     static let discussion = """
-        put     stores standard input, without one line end behind it, under NAME, in the place of an older value
-        list    prints the names and the worker that each is for; values are never shown
-        delete  removes NAME
-        rotate-key  seals all secrets of the environment, all tenants', with a new key, which takes the old one's place;
-                what was interrupted goes on with the next rotate-key, and everything can be read meanwhile
-
         Secrets are a tenant's own: of the project's, unless --tenant names another. Values are encrypted (AES-256-GCM)
         under a key that is kept outside the state directory: --key-file, else EDGE_SECRET_KEY (64 hex digits), else systemd's
         credential edge-secret-key, else ~/.config/edge/ENVIRONMENT.key. A key file is made with the first secret. With
-        EDGE_SECRET_KEY, rotate-key seals anew what EDGE_SECRET_KEY_PREVIOUS opens. A node reads secrets when it starts. In dev, secrets come from .dev.vars instead.
-
-        example: edge secret put JWT_KEY --env staging <key.txt
+        EDGE_SECRET_KEY, rotate-key seals anew what EDGE_SECRET_KEY_PREVIOUS opens. A node reads secrets when it starts. In
+        dev, secrets come from .dev.vars instead.
         """
-    static let options: [Option] = [
-        .value("env", "ENVIRONMENT", "whose secrets; required"),
-        .value("project", "DIRECTORY", "the folder with wrangler-like.toml (this one, or the next above that has one)"),
-        .value("tenant", "TENANT", "whose secrets (the project's tenant)"),
-        .value("worker", "WORKER", "for this worker alone (all workers)"),
-        .value("state", "DIRECTORY", "the node's state (state/ENVIRONMENT)"),
-        .value("key-file", "FILE", "the key (~/.config/edge/ENVIRONMENT.key)"),
-        .flag("json", "prints the list as JSON"),
+    static let commands: [any Command.Type] = [
+        SecretPutCommand.self, SecretListCommand.self, SecretDeleteCommand.self, SecretRotateKeyCommand.self,
     ]
 
-    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        guard let environment = arguments.value("env") else { throw UsageError.missingArgument("--env ENVIRONMENT") }
-        // A value on the command line would be in the shell's history and in everybody's list of processes.
-        let words = ["list", "rotate-key"].contains(arguments.positional.first) ? 1 : 2
-        if arguments.positional.count > words { throw UsageError.unexpectedArgument(arguments.positional[words]) }
-        if let name = arguments.positional.dropFirst().first, !isName(name) {
-            throw UsageError.invalidValue(option: "NAME", value: name, expected: "letters, digits and _, no digit first")
+    /// Of all of them.
+    static let shared: [Option] = [
+        .value("env", "ENVIRONMENT", "whose secrets; required", .environments),
+        .value(
+            "project", "DIRECTORY", "the folder with wrangler-like.toml (this one, or the next above that has one)",
+            .directories),
+        .value("tenant", "TENANT", "whose secrets (the project's tenant)", .tenants),
+        .value("state", "DIRECTORY", "the node's state (state/ENVIRONMENT)", .directories),
+        .value("key-file", "FILE", "the key (~/.config/edge/ENVIRONMENT.key)", .files),
+    ]
+    static let worker = Option.value("worker", "WORKER", "for this worker alone (all workers)", .workers)
+
+    static func key(_ environment: String, _ arguments: CommandLineArguments) -> SecretKeySource {
+        SecretKeySource.find(named: arguments.value("key-file"), environment: environment)
+    }
+}
+
+/// The store of secrets that a command line means.
+struct SecretTarget {
+    let state: String
+    let tenant: String
+    private let key: SecretKeySource
+
+    init(_ arguments: CommandLineArguments) throws {
+        let environment = try arguments.requiredValue("env", "ENVIRONMENT")
+        let (tenant, base) = try Self.owner(environment, arguments)
+        self.tenant = tenant
+        state = arguments.value("state") ?? "\(base)state/\(environment)"
+        key = SecretCommand.key(environment, arguments)
+    }
+
+    /// Whether nothing was ever kept here. Only a secret makes anything: a look at a state that isn't there finds nothing.
+    var isNew: Bool { !FileTree.exists(database) }
+    private var database: String { state + "/control.sqlite" }
+
+    func open() throws -> SecretStore { try SecretStore(database: database, key: key, tenant: tenant) }
+
+    /// The name of a secret on the command line.
+    static func name(_ arguments: CommandLineArguments) throws(UsageError) -> String {
+        let name = try arguments.required("NAME")
+        guard isName(name) else {
+            throw .invalidValue(option: "NAME", value: name, expected: "letters, digits and _, no digit first")
         }
-        switch (arguments.positional.first, arguments.positional.dropFirst().first) {
-        case (nil, _): throw UsageError.missingArgument("put, list, delete or rotate-key")
-        case ("put", nil), ("delete", nil): throw UsageError.missingArgument("NAME")
-        case ("put", _), ("delete", _), ("list", _), ("rotate-key", _): break
-        case (let other?, _):
-            throw UsageError.unknownSubcommand(other, of: name, among: ["put", "list", "delete", "rotate-key"])
-        }
-        let (tenant, base) = try owner(environment, arguments)
-        let state = arguments.value("state") ?? "\(base)state/\(environment)"
-        let database = state + "/control.sqlite"
-        let worker = arguments.value("worker") ?? "*"
-        // Only a secret makes anything: a look at a state that isn't there finds nothing.
-        let isNew = !FileTree.exists(database)
-        func open() throws -> SecretStore {
-            try SecretStore(database: database, key: key(environment, arguments), tenant: tenant)
-        }
-        switch (arguments.positional.first, arguments.positional.dropFirst().first) {
-        case ("put", let name?):
-            let value = try standardInput()
-            guard !value.isEmpty else { throw UsageError.missingArgument("the value on standard input") }
-            try FileTree.makeDirectory(state, mode: 0o700)
-            try open().put(name, of: worker, value: value, at: SystemClock().wallTime())
-            print("stored \(name)")
-        case ("delete", let name?):
-            guard !isNew, try open().delete(name, of: worker) else {
-                Edge.complain("edge secret: there is no secret \(name)")
-                return ExitCode.failure
-            }
-            print("deleted \(name)")
-        case ("rotate-key", _):
-            guard !isNew else {
-                Edge.complain("edge secret: \(state) has no secrets")
-                return ExitCode.failure
-            }
-            let count = try open().changeKey()
-            print("sealed \(count) secret\(count == 1 ? "" : "s") with a new key")
-        default:
-            let names = isNew ? [] : try open().list()
-            if arguments.has("json") {
-                print("[" + names.map { #"{"name":"\#($0.name)","worker":"\#($0.worker)"}"# }.joined(separator: ",") + "]")
-            } else {
-                for entry in names { print("\(entry.name)\t\(entry.worker)") }
-            }
-        }
-        return ExitCode.success
+        return name
     }
 
     /// The tenant, and where the project's paths begin. An environment that the project doesn't have is a mistake.
@@ -118,20 +94,34 @@ enum SecretCommand: Command {
             }
         }
     }
+}
+
+enum SecretPutCommand: Command {
+    static let name = "put"
+    static let summary = "Stores standard input under a name, in the place of an older value"
+    static let discussion = """
+        Stores standard input, without one line end behind it, under NAME, in the place of an older value.
+
+        example: edge secret put JWT_KEY --env staging <key.txt
+        """
+    // A value on the command line would be in the shell's history and in everybody's list of processes.
+    static let operands: [Operand] = [.one("NAME")]
+    static let options = [SecretCommand.worker] + SecretCommand.shared
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let name = try SecretTarget.name(arguments)
+        let target = try SecretTarget(arguments)
+        let value = try standardInput()
+        guard !value.isEmpty else { throw UsageError.missingArgument("the value on standard input") }
+        try FileTree.makeDirectory(target.state, mode: 0o700)
+        try target.open().put(name, of: arguments.value("worker") ?? "*", value: value, at: SystemClock().wallTime())
+        print("stored \(name)")
+        return ExitCode.success
+    }
 
     /// All of standard input, as keys in PEM have many lines; the line end that `echo` adds is none of it.
     private static func standardInput() throws -> String {
-        var bytes: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: 4096)
-        while true {
-            // SAFETY: read fills at most the array it is lent.
-            let count = unsafe read(0, &piece, piece.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw SystemError("read", errno: errno, on: "standard input") }
-            if count == 0 { break }
-            bytes += piece[..<count]
-            guard bytes.count <= 1 << 20 else { throw SystemError("read", errno: EFBIG, on: "standard input") }
-        }
+        var bytes = try InputFile("-").readAll(bytesMax: 1 << 20)
         if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
         if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
         guard let text = String(validating: bytes, as: UTF8.self) else {
@@ -139,9 +129,62 @@ enum SecretCommand: Command {
         }
         return text
     }
+}
 
-    static func key(_ environment: String, _ arguments: CommandLineArguments) -> SecretKeySource {
-        SecretKeySource.find(named: arguments.value("key-file"), environment: environment)
+enum SecretListCommand: Command {
+    static let name = "list"
+    static let summary = "Prints the names and the worker that each is for; values are never shown"
+    static let options = SecretCommand.shared + [.flag("json", "prints the list as JSON")]
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let target = try SecretTarget(arguments)
+        let names = target.isNew ? [] : try target.open().list()
+        if arguments.has("json") {
+            Output.json(
+                .array(names.map { .object(["name": .string($0.name), "worker": .string($0.worker)]) }))
+        } else {
+            for entry in names { print("\(entry.name)\t\(entry.worker)") }
+        }
+        return ExitCode.success
+    }
+}
+
+enum SecretDeleteCommand: Command {
+    static let name = "delete"
+    static let summary = "Removes a secret"
+    static let operands: [Operand] = [.one("NAME")]
+    static let options = [SecretCommand.worker] + SecretCommand.shared
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let name = try SecretTarget.name(arguments)
+        let target = try SecretTarget(arguments)
+        guard !target.isNew, try target.open().delete(name, of: arguments.value("worker") ?? "*") else {
+            Edge.complain("edge secret: there is no secret \(name)")
+            return ExitCode.failure
+        }
+        print("deleted \(name)")
+        return ExitCode.success
+    }
+}
+
+enum SecretRotateKeyCommand: Command {
+    static let name = "rotate-key"
+    static let summary = "Seals all secrets of an environment with a new key"
+    static let discussion = """
+        Seals all secrets of the environment, all tenants', with a new key, which takes the old one's place; what was
+        interrupted goes on with the next rotate-key, and everything can be read meanwhile.
+        """
+    static let options = SecretCommand.shared
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let target = try SecretTarget(arguments)
+        guard !target.isNew else {
+            Edge.complain("edge secret: \(target.state) has no secrets")
+            return ExitCode.failure
+        }
+        let count = try target.open().changeKey()
+        print("sealed \(HumanText.count(count, "secret")) with a new key")
+        return ExitCode.success
     }
 }
 

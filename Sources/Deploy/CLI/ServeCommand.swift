@@ -14,17 +14,15 @@ enum ServeCommand: Command {
         With several --project, each is a tenant of its own on this node; the first one's file decides where it listens.
         """
     static let options: [Option] =
-        [.value("environment", "ENVIRONMENT", "the name of a file in environments/; required")] + NodeOptions.options
+        [.value("environment", "ENVIRONMENT", "the name of a file in environments/; required", .environments)]
+        + NodeOptions.options
         + Project.manyOptions + [
-            .value("products", "DIRECTORY", "where the workers' executables are (where edge is)"),
-            .value("key-file", "FILE", "the key of the secrets (~/.config/edge/ENVIRONMENT.key)"),
+            .value("products", "DIRECTORY", "where the workers' executables are (where edge is)", .directories),
+            .value("key-file", "FILE", "the key of the secrets (~/.config/edge/ENVIRONMENT.key)", .files),
         ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
-        guard let environment = arguments.value("environment") else {
-            throw UsageError.missingArgument("--environment ENVIRONMENT")
-        }
+        let environment = try arguments.requiredValue("environment", "ENVIRONMENT")
         let folders = arguments.all("project")
         let projects = folders.isEmpty ? [try Project(arguments)] : folders.map { Project(directory: $0) }
         var loaded: [Loaded] = []

@@ -4,15 +4,11 @@ internal import FoundationEssentials
 enum StatusCommand: Command {
     static let name = "status"
     static let summary = "Shows what a running node does"
-    static let usage = "--control URL [--json]"
     static let discussion = """
-        Asks the node that printed `ready http://… control URL` when it could serve: its release, and for each worker the
-        version, the number of its processes and their memory.
+        Asks the node for its release, and for each worker the version, the number of its processes and their memory.
+        Needs no token.
         """
-    static let options: [Option] = [
-        .value("control", "URL", "the control URL of the node's ready line; required"),
-        .flag("json", "prints the node's own answer"),
-    ]
+    static let options: [Option] = NodeAddress.options + [.flag("json", "prints the node's own answer")]
 
     private struct Status: Decodable {
         struct Worker: Decodable {
@@ -34,22 +30,20 @@ enum StatusCommand: Command {
     }
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        guard let url = arguments.value("control") else { throw UsageError.missingArgument("--control URL") }
-        guard let client = ControlClient(url) else {
-            throw UsageError.invalidValue(option: "--control", value: url, expected: "http://HOST:PORT")
-        }
-        if let word = arguments.positional.first { throw UsageError.unexpectedArgument(word) }
-        let answer = try client.get("/status")
+        let node = NodeClient(try NodeAddress.find(arguments))
+        let answer = try await node.send("GET", "/status")
         guard answer.status == 200 else {
             Edge.complain(
-                "edge status: \(url) answers \(answer.status); is it the control URL, the second one of the ready line?")
+                "edge status: \(node.address.origin) answers \(answer.status); "
+                    + "is it the control URL, the second one of the ready line?")
             return ExitCode.failure
         }
+        let body = try await answer.bytes()
         if arguments.has("json") {
-            print(answer.body, terminator: "")
+            print(String(decoding: body, as: UTF8.self), terminator: "")
             return ExitCode.success
         }
-        let status = try JSONDecoder().decode(Status.self, from: Data(answer.body.utf8))
+        let status = try JSONDecoder().decode(Status.self, from: Data(body))
         let condition = status.draining ? "draining" : status.ready ? "ready" : "starting"
         print("\(status.environment): \(condition) for \(status.uptimeSeconds) s")
         print("connections: \(status.connections), requests so far: \(status.requests)")

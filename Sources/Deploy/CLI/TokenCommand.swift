@@ -3,70 +3,42 @@ internal import HTTP
 internal import System
 
 /// `edge token create|list|revoke`: who may use a node's API.
-enum TokenCommand: Command {
+enum TokenCommand: CommandGroup {
     static let name = "token"
     static let summary = "Makes, lists and revokes the tokens of a node's API"
-    static let usage = "create NAME | list | revoke ID  --control URL [OPTION...]"
-    static let discussion = """
-        create  makes a token and prints it, this once: the node keeps a digest
-        list    prints id, name, state and what each may do; never a token
-        revoke  ends a token at once and for good
+    static let commands: [any Command.Type] = [TokenCreateCommand.self, TokenListCommand.self, TokenRevokeCommand.self]
 
-        What a token may do is a list of PRODUCT:LEVEL, each with @TENANT behind it or for all tenants. Products are workers,
-        kv, d1, r2, queues, cache, analytics, tokens and audit; levels are read and edit, which includes read.
+    static let accountPrefix = "com.cloudflare.api.account."
+}
 
-        example: edge token create ci --allow kv:edit@acme --allow d1:read --expires 90d --control http://127.0.0.1:8788
+enum TokenCreateCommand: Command {
+    static let name = "create"
+    static let summary = "Makes a token and prints it, this once: the node keeps a digest"
+    static var discussion: String {
         """
+        \(summary).
+
+        What a token may do is a list of PRODUCT:LEVEL, each with @TENANT behind it or for all tenants. Products are
+        \(APIOperation.Product.allCases.map(\.rawValue).joined(separator: ", "));
+        levels are read and edit, which includes read.
+
+        example: edge token create ci --allow kv:edit@acme --allow d1:read --expires 90d
+        """
+    }
+    static let operands: [Operand] = [.one("NAME")]
     static let options: [Option] =
-        APIClient.options + [
-            .value("allow", "PRODUCT:LEVEL[@TENANT]", "what the token may do; may be repeated; required for create"),
+        [
+            .values("allow", "PRODUCT:LEVEL[@TENANT]", "what the token may do; may be repeated; required"),
             .value("expires", "DAYSd", "after how many days it ends, as 90d (never)"),
             .value("email", "ADDRESS", "lets the token be used as X-Auth-Key beside this address too"),
-        ]
+        ] + APIClient.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let words = arguments.positional
-        guard let verb = words.first else { throw UsageError.missingArgument("create, list or revoke") }
-        let count = ["create": 2, "list": 1, "revoke": 2][verb]
-        guard let count else { throw UsageError.unknownSubcommand(verb, of: name, among: ["create", "list", "revoke"]) }
-        if words.count > count { throw UsageError.unexpectedArgument(words[count]) }
-        if words.count < count { throw UsageError.missingArgument(verb == "create" ? "NAME" : "ID") }
         // Mistakes of the command line come before anything is asked.
-        let body = verb == "create" ? try request(words[1], arguments) : nil
-        let client = try APIClient(arguments)
-        let json: JSON
-        switch verb {
-        case "create": json = try client.call("POST", "/user/tokens", body)
-        case "revoke": json = try client.call("DELETE", "/user/tokens/\(PercentEncoding.encodeComponent(words[1]))")
-        default: json = try client.call("GET", "/user/tokens?per_page=1000")
-        }
-        if arguments.has("json") {
-            print(String(decoding: json.bytes, as: UTF8.self))
-            return ExitCode.success
-        }
-        switch verb {
-        case "create": print(json["result"]?["value"]?.text ?? "")
-        case "revoke": print("revoked \(words[1])")
-        default:
-            for token in json["result"]?.items ?? [] {
-                let until = token["expires_on"]?.text.map { " until \($0)" } ?? ""
-                print(
-                    "\(token["id"]?.text ?? "")  \(token["name"]?.text ?? "")  \(token["status"]?.text ?? "")\(until)  "
-                        + grants(token).joined(separator: " "))
-            }
-        }
+        let body = try request(arguments.required("NAME"), arguments)
+        let made = try await APIClient(arguments).result("POST", "/user/tokens", body)
+        if arguments.has("json") { Output.json(made) } else { print(made["value"]?.text ?? "") }
         return ExitCode.success
-    }
-
-    private static let accountPrefix = "com.cloudflare.api.account."
-
-    private static func grants(_ token: JSON) -> [String] {
-        (token["policies"]?.items ?? []).flatMap { policy in
-            let account = policy["resources"]?.members?.first?.name.dropFirst(accountPrefix.utf8.count) ?? ""
-            return (policy["permission_groups"]?.items ?? []).map { group in
-                (group["id"]?.text ?? "") + (account == "*" ? "" : "@\(account)")
-            }
-        }
     }
 
     private static func request(_ name: String, _ arguments: CommandLineArguments) throws -> JSON {
@@ -84,7 +56,7 @@ enum TokenCommand: Command {
             policies.append(
                 .object([
                     "effect": "allow",
-                    "resources": .object([JSON.Member(name: accountPrefix + account, value: "*")]),
+                    "resources": .object([JSON.Member(name: TokenCommand.accountPrefix + account, value: "*")]),
                     "permission_groups": .array([.object(["id": .string(String(halves[0]))])]),
                 ]))
         }
@@ -101,5 +73,50 @@ enum TokenCommand: Command {
             "name": .string(name), "policies": .array(policies), "expires_on": expiry,
             "email": arguments.value("email").map { .string($0) },
         ])
+    }
+}
+
+enum TokenListCommand: Command {
+    static let name = "list"
+    static let summary = "Shows id, name, state and what each may do; never a token"
+    static let options = APIClient.options
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let tokens = try await APIClient(arguments).list("/user/tokens")
+        if arguments.has("json") {
+            Output.json(.array(tokens))
+            return ExitCode.success
+        }
+        var table = Table("ID", "NAME", "STATUS", "EXPIRES", "MAY")
+        for token in tokens {
+            table.add(
+                token["id"]?.text ?? "", token["name"]?.text ?? "", token["status"]?.text ?? "",
+                token["expires_on"]?.text.map { Output.time($0) } ?? "never", grants(token).joined(separator: " "))
+        }
+        table.print(orSay: "there are no tokens")
+        return ExitCode.success
+    }
+
+    private static func grants(_ token: JSON) -> [String] {
+        (token["policies"]?.items ?? []).flatMap { policy in
+            let account = policy["resources"]?.members?.first?.name.dropFirst(TokenCommand.accountPrefix.utf8.count) ?? ""
+            return (policy["permission_groups"]?.items ?? []).map { group in
+                (group["id"]?.text ?? "") + (account == "*" ? "" : "@\(account)")
+            }
+        }
+    }
+}
+
+enum TokenRevokeCommand: Command {
+    static let name = "revoke"
+    static let summary = "Ends a token, at once and for good"
+    static let operands: [Operand] = [.one("ID")]
+    static let options = APIClient.options
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let id = try arguments.required("ID")
+        let answer = try await APIClient(arguments).result("DELETE", "/user/tokens/\(id)")
+        if arguments.has("json") { Output.json(answer) } else { print("revoked \(id)") }
+        return ExitCode.success
     }
 }

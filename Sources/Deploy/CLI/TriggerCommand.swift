@@ -1,43 +1,37 @@
-/// `edge trigger cron`: fires a cron event now.
-enum TriggerCommand: Command {
+internal import HTTP
+
+/// `edge trigger`: events by hand.
+enum TriggerCommand: CommandGroup {
     static let name = "trigger"
     static let summary = "Fires a cron event on a running node, now"
-    static let usage = "cron [EXPRESSION] --control URL [--worker WORKER]"
+    static let commands: [any Command.Type] = [TriggerCronCommand.self]
+}
+
+/// `edge trigger cron`: fires a cron event now.
+enum TriggerCronCommand: Command {
+    static let name = "cron"
+    static let summary = "Calls the scheduled handler of a worker, as the clock would"
     static let discussion = """
         Calls the scheduled handler of the worker that has the cron EXPRESSION, as the clock would. Without EXPRESSION the
         release must have a single cron. Exit code 1 when the handler fails.
 
-        example: edge trigger cron "0 3 * * *" --control http://127.0.0.1:38391
+        example: edge trigger cron "0 3 * * *"
         """
-    static let options: [Option] = [
-        .value("control", "URL", "the control URL of the node's ready line; required"),
-        .value("worker", "WORKER", "the worker that has the cron (any)"),
-    ]
+    static let operands: [Operand] = [.optional("EXPRESSION")]
+    static let options: [Option] =
+        [.value("worker", "WORKER", "the worker that has the cron (any)", .workers)] + NodeAddress.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        guard let kind = arguments.positional.first else { throw UsageError.missingArgument("cron") }
-        guard kind == "cron" else { throw UsageError.unknownSubcommand(kind, of: name, among: ["cron"]) }
-        guard arguments.positional.count <= 2 else { throw UsageError.unexpectedArgument(arguments.positional[2]) }
-        guard let url = arguments.value("control") else { throw UsageError.missingArgument("--control URL") }
-        guard let client = ControlClient(url) else {
-            throw UsageError.invalidValue(option: "--control", value: url, expected: "http://HOST:PORT")
-        }
-        var query: [String] = []
-        if arguments.positional.count > 1 { query.append("cron=\(encode(arguments.positional[1]))") }
-        if let worker = arguments.value("worker") { query.append("worker=\(encode(worker))") }
-        let answer = try client.get("/cdn-cgi/handler/scheduled?\(query.joined(separator: "&"))")
+        let node = NodeClient(try NodeAddress.find(arguments))
+        let path: APIPath = "/cdn-cgi/handler/scheduled"
+        let answer = try await node.send(
+            "GET", path.target([("cron", arguments.operand("EXPRESSION")), ("worker", arguments.value("worker"))]))
+        let text = String(decoding: try await answer.bytes(), as: UTF8.self)
         guard answer.status == 200 else {
-            Edge.complain("edge trigger: " + answer.body.split(separator: "\n").joined(separator: " "))
+            Edge.complain("edge trigger: " + text.split(separator: "\n").joined(separator: " "))
             return ExitCode.failure
         }
-        print(answer.body, terminator: "")
+        print(text, terminator: "")
         return ExitCode.success
-    }
-
-    private static func encode(_ text: String) -> String {
-        text.utf8.map { byte -> String in
-            let isPlain = (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
-            return isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }.joined()
     }
 }

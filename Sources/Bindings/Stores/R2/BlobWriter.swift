@@ -54,16 +54,17 @@ final class BlobWriter: @unchecked Sendable {  // `progress` belongs to the one 
             file: nil, supplied: supplied.map { RunningChecksum($0) }, sealer: key.map { BlobSealer($0) })
     }
 
-    /// Takes the next piece; returns when there is room for one more.
+    /// Takes the next piece; returns when there is room for more.
     func write(_ piece: [UInt8]) async throws(SystemError) {
-        let mustStart = state.withLock { state in
+        let (mustStart, isFull) = state.withLock { state in
             state.waiting.append(piece)
             state.waitingByteCount += piece.count
             defer { state.isDraining = true }
-            return !state.isDraining
+            return (!state.isDraining, state.waitingByteCount > Self.waitingBytesMax)
         }
         if mustStart { threads.submit { self.drain() } }
-        try await wait(untilAtMost: Self.waitingBytesMax)
+        // Until half is gone: one that is woken for each piece costs more than the piece.
+        try await wait(untilAtMost: isFull ? Self.waitingBytesMax / 2 : Self.waitingBytesMax)
     }
 
     /// Makes the blob durable under its final name.

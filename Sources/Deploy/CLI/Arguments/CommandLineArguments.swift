@@ -1,63 +1,35 @@
-/// An option that a command takes, as `--help` shows it.
-struct Option: Sendable {
-    enum Kind: Sendable {
-        case flag
-        /// With the word that stands for its value in `--help`.
-        case value(String)
-        /// May be given several times.
-        case values(String)
-    }
-    let name: String
-    let kind: Kind
-    let help: String
-
-    static func flag(_ name: String, _ help: String) -> Option { Option(name: name, kind: .flag, help: help) }
-    static func value(_ name: String, _ value: String, _ help: String) -> Option {
-        Option(name: name, kind: .value(value), help: help)
-    }
-    static func values(_ name: String, _ value: String, _ help: String) -> Option {
-        Option(name: name, kind: .values(value), help: help)
-    }
-
-    var usage: String {
-        switch kind {
-        case .flag: "--\(name)"
-        case .value(let value), .values(let value): "--\(name) \(value)"
-        }
-    }
-}
-
-/// What stood on the command line behind a command's name, checked against its options.
+/// What stood on the command line behind a command's name, checked against its options and operands.
 struct CommandLineArguments: Sendable {
     private(set) var positional: [String] = []
+    private let operands: [Operand]
     private var values: [String: [String]] = [:]
 
-    /// - Throws: `UsageError` for anything that `options` don't know, with the nearest name that they do.
-    init(_ words: [String], options: [Option]) throws(UsageError) {
+    /// - Throws: `UsageError` for anything that `options` and `operands` don't know, with the nearest name that they do.
+    init(_ words: [String], options: [Option], operands: [Operand]) throws(UsageError) {
+        self.operands = operands
         var index = 0
         while index < words.count {
-            var word = words[index]
+            let word = words[index]
             index += 1
             if word == "--" {
                 positional += words[index...]
                 break
             }
-            if word == "-c", options.contains(where: { $0.name == "config" }) { word = "--config" }
-            guard word.hasPrefix("--"), word.count > 2 else {
-                guard !word.hasPrefix("-") || word == "-" else { throw .unknownOption(word, nearest: nil) }
+            guard word.hasPrefix("-"), word.count > 1 else {
                 positional.append(word)
                 continue
             }
-            let body = word.dropFirst(2)
-            let name = String(body.prefix { $0 != "=" })
-            let inline = body.contains("=") ? String(body.dropFirst(name.count + 1)) : nil
-            guard let option = options.first(where: { $0.name == name }) else {
-                throw .unknownOption("--\(name)", nearest: Nearest.name(to: name, among: options.map(\.name)).map { "--\($0)" })
+            let called = word.hasPrefix("--") ? word.prefix { $0 != "=" } : word[...]
+            let inline = called.count < word.count ? String(word.dropFirst(called.count + 1)) : nil
+            guard let option = options.first(where: { $0.isCalled(called) }) else {
+                let names = options.map { "--\($0.name)" }
+                throw .unknownOption(
+                    String(called), nearest: called.hasPrefix("--") ? Nearest.name(to: String(called), among: names) : nil)
             }
             switch option.kind {
             case .flag:
                 guard inline == nil else { throw .unexpectedValue(option.usage) }
-                values[name] = [""]
+                values[option.name] = [""]
             case .value, .values:
                 let value: String
                 if let inline {
@@ -68,15 +40,41 @@ struct CommandLineArguments: Sendable {
                 } else {
                     throw .missingValue(option.usage)
                 }
-                if case .value = option.kind, values[name] != nil { throw .repeated(option.usage) }
-                values[name, default: []].append(value)
+                if case .value = option.kind, values[option.name] != nil { throw .repeated(option.usage) }
+                values[option.name, default: []].append(value)
             }
         }
+        try checkOperands()
+    }
+
+    private func checkOperands() throws(UsageError) {
+        let needed = operands.prefix { $0.count == .one }.count
+        if positional.count < needed { throw .missingArgument(operands[positional.count].name) }
+        guard !operands.contains(where: { $0.count == .any }), positional.count > operands.count else { return }
+        throw .unexpectedArgument(positional[operands.count])
     }
 
     func has(_ name: String) -> Bool { values[name] != nil }
     func value(_ name: String) -> String? { values[name]?.last }
     func all(_ name: String) -> [String] { values[name] ?? [] }
+
+    /// The word in the place of the operand `name`; `nil` when it was left out.
+    func operand(_ name: String) -> String? {
+        guard let index = operands.firstIndex(where: { $0.name == name }), index < positional.count else { return nil }
+        return positional[index]
+    }
+
+    /// The word in the place of the operand `name`, which may not be left out, also where its declaration allows it.
+    func required(_ name: String) throws(UsageError) -> String {
+        guard let word = operand(name) else { throw .missingArgument(name) }
+        return word
+    }
+
+    /// The value of an option that may not be left out.
+    func requiredValue(_ name: String, _ value: String) throws(UsageError) -> String {
+        guard let given = self.value(name) else { throw .missingArgument("--\(name) \(value)") }
+        return given
+    }
 }
 
 /// A command line that can't be understood. Exit code 64, as sysexits(3) has it.
@@ -90,13 +88,10 @@ enum UsageError: Error, CustomStringConvertible {
     case unexpectedArgument(String)
     case missingArgument(String)
     case wranglerFile(String)
+    /// Something is to be destroyed, and nobody can be asked.
+    case unconfirmed(String)
     /// `--https` beside certificates of the configuration.
     case certificateTwice
-
-    static func unknownSubcommand(_ word: String, of command: String, among known: [String]) -> UsageError {
-        .unknownCommand(
-            "\(command) \(word)", nearest: Nearest.name(to: word, among: known).map { "\(command) \($0)" })
-    }
 
     var description: String {
         switch self {
@@ -110,6 +105,7 @@ enum UsageError: Error, CustomStringConvertible {
             "unknown command \"\(name)\"" + (nearest.map { "; did you mean \"\($0)\"?" } ?? "")
         case .unexpectedArgument(let word): "unexpected argument \"\(word)\""
         case .missingArgument(let what): "\(what) is missing"
+        case .unconfirmed(let question): "\(question) Nobody can be asked here: say so with --yes"
         case .certificateTwice: "--https makes a certificate, and the environment's tls names one: leave out --https"
         case .wranglerFile(let path):
             "\(path) is one worker in wrangler's format: make it a platform with `edge config import --write`"

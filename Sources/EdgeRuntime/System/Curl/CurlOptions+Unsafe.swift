@@ -20,6 +20,7 @@ enum CurlOptions {
         set(CURLOPT_HTTP_CONTENT_DECODING, 0)
         // One request per connection at a time: a paused body then holds up nobody else's.
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+        if let authorities = request.authorities { set(CURLOPT_CAINFO, authorities) }
         set(CURLOPT_BUFFERSIZE, 64 << 10)
         set(CURLOPT_UPLOAD_BUFFERSIZE, 64 << 10)
         set(CURLOPT_CONNECTTIMEOUT_MS, 600_000)  // The transfer's own clock ends it long before.

@@ -15,6 +15,8 @@ package struct CurlRequest: Sendable {
     package var headers: [(name: String, value: String)]
     package var body: Body
     package var timeouts = CurlTimeouts()
+    /// A file of certificates in PEM, by which an https server is judged; `nil` for the system's.
+    package var authorities: String?
     /// Asked for each address that a connection would go to, on the engine's thread.
     package var mayConnect: @Sendable (PeerAddress) -> Bool
 
