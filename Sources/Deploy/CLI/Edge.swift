@@ -14,7 +14,7 @@ enum Edge {
         [
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
             SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
-            DoctorCommand.self,
+            DoctorCommand.self, VersionsCommand.self, DeploymentsCommand.self, RollbackCommand.self,
         ]
     }
 

@@ -27,7 +27,7 @@ struct UploadForm {
         do throws(MultipartError) {
             form = try MultipartBody(
                 body, contentType: call.header("content-type") ?? "",
-                limits: MultipartLimits(partsMax: 1000, totalBytesMax: drainedBytesMax))
+                limits: MultipartLimits(partsMax: 100, totalBytesMax: drainedBytesMax))
         } catch { throw ScriptError(400, 10001, "The content type must be multipart/form-data: \(error)") }
         var result = UploadForm()
         var codeBytes: Int64 = 0
