@@ -70,7 +70,8 @@ class Versions(unittest.TestCase):
         self.edge("rollback", "--name", "back", "-y", "-m", "two is broken")
         self.assertEqual(self.served("back"), "1")
         newest = json.loads(self.edge("deployments", "list", "--name", "back", "--json"))[0]
-        self.assertEqual(newest["annotations"], {"workers/message": "two is broken", "workers/triggered_by": "rollback"})
+        self.assertEqual(newest["annotations"]["workers/message"], "two is broken")
+        self.assertEqual(newest["annotations"]["workers/triggered_by"], "rollback")
         # Secrets that were set since go with it: `--yes` has agreed to that too.
         self.edge("versions", "deploy", self.ask("GET", "/back/versions")["items"][0]["id"], "--name", "back", "-y")
         self.ask("PUT", "/back/secrets", json.dumps({"name": "S", "text": "x", "type": "secret_text"}))

@@ -100,8 +100,8 @@ class Uploads(Case):
 
 
 class Versions(Case):
-    def start(self, state):
-        type(self).node = Node("run", product("HelloWorker"), "--no-log-requests", state=state)
+    def start(self, state, *options):
+        type(self).node = Node("run", product("HelloWorker"), "--no-log-requests", *options, state=state)
         self.node.start()
         self.addCleanup(self.node.kill)
         self.connect()
@@ -149,7 +149,31 @@ class Versions(Case):
             [(newest,)] = database.execute(
                 "SELECT id FROM script_deployments WHERE worker = 'w' ORDER BY number DESC LIMIT 1")
             self.assertEqual(json.loads(deployments)["w"], newest)
+            [shown, _] = self.ask("GET", "/w/deployments")[1]["result"]["deployments"]
+            self.assertEqual(shown["annotations"]["edge/release"], str(generation))
             self.assertEqual(database.execute("SELECT number FROM script_versions WHERE worker = 'w'").fetchall(), [(1,), (2,)])
+
+    def test_workers_that_the_configuration_has_no_more_go_and_others_stay(self):
+        self.upload("w", "1")
+        self.node.kill()
+        self.start(self.state, "--service", f"OTHER={product('HelloWorker')}")
+        self.assertEqual(self.ask("GET", "/service-other/settings")[0], 200)
+        before = self.ask("GET", "/hello-worker/versions")[1]["result"]["items"]
+        self.node.kill()
+        self.start(self.state)
+        self.refused(404, 10007, "GET", "/service-other/settings")
+        self.assertEqual(self.variable("w"), "1")
+        # A binding less is another version; the one from the first start is it, so none was made.
+        self.assertEqual(self.ask("GET", "/hello-worker/versions")[1]["result"]["items"], before)
+        self.assertEqual(len(before), 2)
+        served = self.ask("GET", "/hello-worker/deployments")[1]["result"]["deployments"][0]
+        self.assertEqual((served["source"], served["versions"][0]["version_id"]), ("config", before[-1]["id"]))
+        # What the API deletes of the configuration stays deleted while that says nothing new.
+        self.assertEqual(self.ask("DELETE", "/hello-worker")[0], 200)
+        self.node.kill()
+        self.start(self.state)
+        self.refused(404, 10007, "GET", "/hello-worker/settings")
+        self.assertEqual(self.node.get("/hello").status, 404)
 
     def test_a_node_killed_again_and_again_serves_one_deployment(self):
         for round in range(6):

@@ -54,6 +54,9 @@ package final class ArtifactStore: Sendable {
     /// Copies the file at `path` into the store, unless its content is there already. Reads the whole file; not for a reactor.
     package func add(_ path: String) throws(SystemError) -> Hold {
         let source = try FileTree.openFile(path, flags: O_RDONLY)
+        var knownByteCount: Int64 = 0
+        let known = hold(try Self.hash(source) { knownByteCount += Int64($0.count) }, byteCount: knownByteCount)
+        if try verify(known.hash) { return known }
         let temporary = makeIncomingPath()
         let copy = try FileTree.openFile(temporary, flags: O_WRONLY | O_CREAT | O_EXCL, mode: 0o755)
         do throws(SystemError) {
@@ -73,15 +76,15 @@ package final class ArtifactStore: Sendable {
     func take(
         _ file: borrowing Descriptor, at temporary: String, hash: String, byteCount: Int64
     ) throws(SystemError) -> Hold {
-        // The mode may have been narrowed by the umask; a tenant's user must be able to run it.
-        guard fchmod(file.rawValue, 0o755) == 0, fdatasync(file.rawValue) == 0 else {
-            throw SystemError("fdatasync", errno: errno, on: temporary)
-        }
         // Held first: a collection that runs meanwhile must not take what this finds.
         let hold = hold(hash, byteCount: byteCount)
         if try verify(hash) {
             try FileTree.remove(temporary)
         } else {
+            // The mode may have been narrowed by the umask; a tenant's user must be able to run it.
+            guard fchmod(file.rawValue, 0o755) == 0, fdatasync(file.rawValue) == 0 else {
+                throw SystemError("fdatasync", errno: errno, on: temporary)
+            }
             try FileTree.rename(temporary, to: path(hash))
             state.withLock { _ = $0.verified.insert(hash) }
         }

@@ -39,6 +39,9 @@ struct ReleasePlan: Sendable {
         _ worker: String, _ shares: [(version: ScriptVersion, basisPoints: Int)], _ annotations: [String: String],
         by author: ScriptAuthor, at time: UnixTime
     ) -> ScriptDeployment {
+        noteActive()
+        var annotations = annotations
+        annotations[Self.releaseAnnotation] = "\(stored.generation)"
         let deployment = ScriptDeployment(
             id: RandomID.uuid(), worker: worker, createdAt: time,
             shares: shares.map { .init(versionID: $0.version.id, basisPoints: $0.basisPoints) }, annotations: annotations,
@@ -61,7 +64,13 @@ struct ReleasePlan: Sendable {
         change.triggers = triggers
     }
 
-    private mutating func noteActive() { change.active = stored.live.mapValues(\.deployment.id) }
+    /// The release that a deployment came with: the generation of the row that says what is active.
+    private static let releaseAnnotation = "edge/release"
+
+    private mutating func noteActive() {
+        if change.active == nil { stored.generation += 1 }
+        change.active = stored.live.mapValues(\.deployment.id)
+    }
 
     /// What the first isolate of a version told.
     mutating func note(_ handlers: [String], startup: Duration, of id: String) {

@@ -33,8 +33,6 @@ package actor ReleaseRunner {
     private(set) var stored: ReleaseStore.Stored?
     /// What the configuration said last.
     private(set) var configured: ReleaseDescription?
-    /// Counts changes since the configuration was last applied, for the release's name.
-    private var changeCount = 0
     /// One change after the other: an actor alone doesn't see to that, since it waits in between.
     private var isChanging = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
@@ -154,7 +152,6 @@ package actor ReleaseRunner {
         }
         logDeployments(of: plan, over: rows)
         configured = description
-        changeCount = 0
         return current?.split.primary ?? ReleaseRuntime(name: description.name, tenant: description.tenant, workers: [])
     }
 
@@ -165,7 +162,7 @@ package actor ReleaseRunner {
     /// - Throws: `.notReady` before the first release serves.
     func makePlan() throws -> ReleasePlan {
         guard let stored, let configured else { throw ReleaseError.notReady }
-        return ReleasePlan(stored, configured, name: "\(configured.name)+\(changeCount + 1)")
+        return ReleasePlan(stored, configured, name: "\(configured.name)+\(stored.generation + 1)")
     }
 
     private struct Prepared {
@@ -200,7 +197,6 @@ package actor ReleaseRunner {
             throw error
         }
         stored = plan.stored
-        changeCount += 1
         await switchTo(TrafficSplit.make(description, prepared.live, sites: prepared.sites), description, prepared)
         await collect(plan)
     }
