@@ -77,7 +77,9 @@ class Workers(Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.node = cls.enterClassContext(Node("run", product("HelloWorker"), "--no-log-requests"))
+        cls.node = cls.enterClassContext(
+            Node("run", product("HelloWorker"), "--no-log-requests", "--kv", "KV=notes", "--r2", "R2=files",
+                 "--queue", "QUEUE=jobs"))
         cls.connect()
 
     # MARK: Uploads
@@ -98,8 +100,9 @@ class Workers(Case):
                 f'--{boundary}\r\nContent-Disposition: form-data; name="worker"; filename="worker"\r\n'
                 f"Content-Type: application/octet-stream\r\n\r\n").encode() + CODE + f"\r\n--{boundary}--\r\n".encode()
         answer = self.node.request(
-            "PUT", f"/client/v4/accounts/{ACCOUNT}/workers/scripts/formed?excludeScript=true", body, port=self.node.control_port,
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": f"multipart/form-data; boundary={boundary}"})
+            "PUT", f"/client/v4/accounts/{ACCOUNT}/workers/scripts/formed?excludeScript=true", body,
+            port=self.node.control_port, headers={
+                "Authorization": f"Bearer {self.token}", "Content-Type": f"multipart/form-data; boundary={boundary}"})
         self.assertEqual(answer.status, 200, answer.text)
         self.assertEqual(answer.json()["result"]["etag"], first.etag)
         self.assertEqual(self.artifacts(), before)
@@ -126,7 +129,8 @@ class Workers(Case):
         self.refused(400, 10021, self.upload, "checked", content=b"export default {}")
         with self.assertRaises(cloudflare.BadRequestError):
             self.scripts.update(
-                "checked", account_id=ACCOUNT, metadata={"main_module": "worker", "bindings": [{"type": "inherit", "name": "Z"}]},
+                "checked", account_id=ACCOUNT,
+                metadata={"main_module": "worker", "bindings": [{"type": "inherit", "name": "Z"}]},
                 files=[("worker", CODE, "application/octet-stream")], bindings_inherit="strict")
         self.assertEqual(versions(), before)
 
@@ -173,6 +177,33 @@ class Workers(Case):
         self.assertEqual(self.ask("settled").text, "2")
         got = self.scripts.with_raw_response.get("settled", account_id=ACCOUNT)
         self.assertEqual(got.http_response.content, code(8))
+
+    def test_bindings_reach_the_stores_of_the_account(self):
+        """One namespace and one bucket, bound by the configuration and by an upload."""
+        settings = self.scripts.script_and_version_settings.with_raw_response.get("hello-worker", account_id=ACCOUNT)
+        bound = {binding["name"]: binding for binding in settings.http_response.json()["result"]["bindings"]}
+        self.assertEqual(bound["R2"]["bucket_name"], "files")
+        namespace = bound["KV"]["namespace_id"]
+        self.assertRegex(namespace, r"^[0-9a-f]{32}$")
+        self.upload("bound", [
+            {"type": "kv_namespace", "name": "KV", "namespace_id": namespace},
+            {"type": "r2_bucket", "name": "R2", "bucket_name": "files"},
+            {"type": "queue", "name": "QUEUE", "queue_name": "jobs"},
+            {"type": "ratelimit", "name": "LIMIT", "namespace_id": "1", "simple": {"limit": 5, "period": 10}},
+            {"type": "analytics_engine", "name": "POINTS", "dataset": "visits"},
+            {"type": "version_metadata", "name": "VERSION"},
+            {"type": "json", "name": "J", "json": {"a": [1]}},
+        ])
+        self.node.request("PUT", "/kv/shared", b"value")
+        self.assertEqual(self.ask("bound", "/kv/shared").text, "value")
+        self.node.request("PUT", "/kv/back", b"again", host="bound.local.localhost")
+        self.assertEqual(self.node.get("/kv/back").text, "again")
+        kept = [{"type": "inherit", "name": "KV"}, {"type": "inherit", "name": "NEW", "old_name": "J"}]
+        self.upload("bound", kept)
+        self.assertEqual(self.ask("bound", "/kv/shared").text, "value")
+        names = [(binding.name, binding.type) for binding in
+                 self.scripts.script_and_version_settings.get("bound", account_id=ACCOUNT).bindings]
+        self.assertEqual(names, [("KV", "kv_namespace"), ("NEW", "json")])
 
     # MARK: Versions and deployments
 
@@ -406,7 +437,8 @@ class Restarts(Case):
         cls.state = tempfile.mkdtemp(prefix="edge-workers-")
 
     def restart(self):
-        type(self).node = Node("run", product("HelloWorker"), "--no-log-requests", "--var", f"MODE={self.mode}", state=self.state)
+        type(self).node = Node(
+            "run", product("HelloWorker"), "--no-log-requests", "--var", f"MODE={self.mode}", state=self.state)
         self.node.start()
         self.addCleanup(self.node.kill)
         self.connect()

@@ -58,7 +58,8 @@ struct NodeProcess {
         let stores = try TenantStores(state: state, tenant: tenant, settings, clock: clock, logger: logger)
         let store = try ReleaseStore(database: state.controlDatabase, tenant: tenant, environment: options.environment)
         // In dev, where secrets come in plain files, their key lies with the state.
-        let sealed = try secrets as? SecretStore
+        let sealed =
+            try secrets as? SecretStore
             ?? SecretStore(database: state.controlDatabase, keyFile: "\(state.path)/secrets.key", tenant: tenant)
         return ReleaseRunner(
             node: node, stores: stores, artifacts: artifacts, assets: assets, store: store, routing: routing,
