@@ -63,9 +63,13 @@ let package = Package(
         library("CSeccomp", "Seccomp", apt: ["libseccomp-dev"]),
         library("CZlib", "Zlib", apt: ["zlib1g-dev"]),
         library("CBrotli", "Brotli", apt: ["libbrotli-dev"]),
+        library("CExpat", "XML", apt: ["libexpat1-dev"]),
+        library("CNghttp2", "HTTP2", apt: ["libnghttp2-dev"]),
         room(
             "System", "EdgeRuntime/System", ["CLinux"],
-            exclude: ["CLinux", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli"]),
+            exclude: [
+                "CLinux", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli", "HTTP2", "XML",
+            ]),
         room("SQLite", "EdgeRuntime/System/SQLite", ["CSQLite"], exclude: ["CSQLite"]),
         room("LMDB", "EdgeRuntime/System/LMDB", ["CLMDB", "System"], exclude: ["CLMDB"]),
         room("OpenSSL", "EdgeRuntime/System/OpenSSL", ["COpenSSL"], exclude: ["COpenSSL"]),
@@ -75,6 +79,8 @@ let package = Package(
         room("Seccomp", "EdgeRuntime/System/Seccomp", ["CSeccomp"], exclude: ["CSeccomp"]),
         room("Zlib", "EdgeRuntime/System/Zlib", ["CZlib", "System"], exclude: ["CZlib"]),
         room("Brotli", "EdgeRuntime/System/Brotli", ["CBrotli", "System"], exclude: ["CBrotli"]),
+        room("HTTP2", "EdgeRuntime/System/HTTP2", ["CNghttp2"], exclude: ["CNghttp2"]),
+        room("XML", "EdgeRuntime/System/XML", ["CExpat"], exclude: ["CExpat"]),
 
         // The runtime.
         room("Wire", "EdgeRuntime/Wire"),
@@ -88,7 +94,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "CLinux", "Wire", "HTTP", "Caching", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "Assets", "TLS", "Zlib", "Brotli",
+                "Stores", "Assets", "TLS", "Zlib", "Brotli", "HTTP2",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
@@ -145,14 +151,20 @@ let package = Package(
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
                 "StoresAnalytics", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
-        room("S3", "Deploy/S3", ["HTTP", "OpenSSL"]),
+        room(
+            "S3", "Deploy/S3",
+            ["Host", "HTTP", "Interfaces", "Observability", "OpenSSL", "Stores", "StoresR2", "System", "XML"]),
         room(
             "ControlPlane", "Deploy/ControlPlane",
-            ["Releases", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "Observability", "System"]),
+            [
+                "Releases", "S3", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1", "StoresKV",
+                "StoresQueues", "StoresR2", "Observability", "System",
+            ]),
         .executableTarget(
             name: "edge",
             dependencies: [
-                "ControlPlane", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Curl", "Observability", "OpenSSL",
+                "ControlPlane", "S3", "Releases", "Host", "HTTP", "Isolates", "Configuration", "Curl", "Observability",
+                "OpenSSL",
                 "System", "TLS",
             ],
             path: "Sources/Deploy/CLI", swiftSettings: strict),
@@ -176,10 +188,15 @@ let package = Package(
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
-        tests("SystemTests", "EdgeRuntime/System", ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli"]),
+        tests(
+            "SystemTests", "EdgeRuntime/System",
+            ["System", "SQLite", "LMDB", "OpenSSL", "TLS", "CTLS", "Zlib", "Brotli", "XML"]),
         tests(
             "ControlPlaneTests", "Deploy/ControlPlane",
-            ["ControlPlane", "Host", "Observability", "SQLite", "Stores", "System"]),
+            [
+                "ControlPlane", "HTTP", "Host", "Interfaces", "Observability", "OpenSSL", "Releases", "SQLite", "Stores",
+                "StoresKV", "System",
+            ]),
         tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),

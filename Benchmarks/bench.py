@@ -9,6 +9,7 @@ drifts. Nothing here asserts; the aims stand beside the figures.
 
 import argparse
 import http.client
+import json
 import os
 import re
 import resource
@@ -23,6 +24,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
+
+from secure import SecureRows  # noqa: E402
 
 
 def free_port():
@@ -101,7 +104,7 @@ class Server:
         self.name, self.pids, self.port = name, pids, port
 
 
-class Bench:
+class Bench(SecureRows):
     def __init__(self, options):
         self.options = options
         self.work = tempfile.mkdtemp(prefix="edge-bench-")
@@ -151,11 +154,16 @@ class Bench:
                     server {{
                         listen 127.0.0.1:{port} reuseport;
                         location /hello {{ return 200 "hello"; }}
+                        location /uploads/ {{
+                            root {self.work}; dav_methods PUT; client_max_body_size 16m; client_body_buffer_size 2m;
+                        }}
                         location /files/ {{ alias {self.work}/files/; }}
                         location /cached/ {{ proxy_pass http://127.0.0.1:{port}/files/; proxy_cache pages; }}
                     }}
                 }}""")
         os.makedirs(os.path.join(self.work, "files"), exist_ok=True)
+        os.makedirs(os.path.join(self.work, "uploads"), exist_ok=True)
+        os.chmod(os.path.join(self.work, "uploads"), 0o777)
         child = self.spawn(["nginx", "-c", configuration, "-p", self.work])
         wait_for_port(port)
         self.nginx_server = Server("nginx", [child.pid], port)
@@ -483,6 +491,125 @@ backend back
             self.compare(f"{title} answer from R2", "<= 1.0 x nginx sendfile", edge, nginx, f"/r2/object-{size}", 16,
                          peer_path=f"/files/object-{size}")
 
+    def bulk(self):
+        """10,000 pairs in one request of the REST API, beside as many in one transaction of liblmdb's own."""
+        count, value = 10_000, "v" * 100
+        body = json.dumps([{"key": f"session/{number:08}", "value": value} for number in range(count)]).encode()
+        self.edge("HelloWorker", "--isolates", "1")
+        connection = http.client.HTTPConnection("127.0.0.1", self.node.control_port, timeout=300)
+        headers = {"Authorization": f"Bearer {self.node.operator_token()}"}
+
+        def ask(method, path, body):
+            connection.request(method, "/client/v4/accounts/local/storage/kv/namespaces" + path, body, headers)
+            answer = connection.getresponse()
+            result = json.loads(answer.read())["result"]
+            if answer.status != 200:
+                raise RuntimeError(f"{path}: {answer.status}")
+            return result
+
+        namespace = ask("POST", "", json.dumps({"title": "bench"}))["id"]
+        peer = subprocess.Popen(
+            [os.path.join(self.options.products, "StoreBenchmark"), self.work, "--raw-lmdb", str(count)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.children.append(peer)
+        pairs = []
+        for number in range(26):
+            started = time.perf_counter()
+            if ask("PUT", f"/{namespace}/bulk", body)["successful_key_count"] != count:
+                raise RuntimeError("a pair was refused")
+            mine = count / (time.perf_counter() - started)
+            peer.stdin.write("again\n")
+            peer.stdin.flush()
+            theirs = count / float(peer.stdout.readline())
+            if number:  # The first round makes the keys; the others write them anew.
+                pairs.append((mine, theirs))
+        peer.stdin.close()
+        ratio = statistics.median(mine / theirs for mine, theirs in pairs)
+        mine, theirs = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+        self.row("KV bulk write over REST, 10,000 pairs of 100 bytes", f"{ratio:.2f} x raw LMDB", "",
+                 f"{mine:,.0f} vs {theirs:,.0f} keys/s, each request one durable transaction, {len(body) >> 10} KiB of JSON")
+
+    def d1_rest(self):
+        """A point query over REST: token, JSON in, one transaction on SQLite, JSON out; beside an answer that nginx has ready."""
+        edge = self.edge("HelloWorker")
+        control = Server("edge", edge.pids, self.node.control_port)
+        connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=60)
+        with open(os.path.join(self.node.state, "operator-token")) as file:
+            operator = file.read().strip()
+
+        def ask(path, body):
+            connection.request("POST", "/client/v4" + path, json.dumps(body), {"Authorization": f"Bearer {operator}"})
+            answer = json.loads(connection.getresponse().read())
+            if not answer["success"]:
+                raise RuntimeError(f"{path}: {answer['errors']}")
+            return answer["result"]
+
+        # A token may ask 1200 times in five minutes: many share the load, as many users would.
+        tokens = [ask("/user/tokens", {"name": "bench", "policies": [{
+            "effect": "allow", "resources": {"com.cloudflare.api.account.*": "*"}, "permission_groups": [{"id": "d1:edit"}],
+        }]})["value"] for _ in range(600)]
+        path = "/accounts/local/d1/database/" + ask("/accounts/local/d1/database", {"name": "bench"})["uuid"] + "/query"
+        ask(path, {"sql": "CREATE TABLE bench (id INTEGER PRIMARY KEY, value TEXT); INSERT INTO bench WITH RECURSIVE n(value) AS "
+                          "(SELECT 0 UNION ALL SELECT value + 1 FROM n WHERE value < 999) SELECT value, 'row ' || value FROM n"})
+        script = f"""
+            local tokens = {{ {", ".join(f'"{token}"' for token in tokens)} }}
+            local count = 0
+            request = function()
+                count = count + 1
+                return wrk.format("POST", nil, {{ ["Authorization"] = "Bearer " .. tokens[count % #tokens + 1] }},
+                    '{{"sql":"SELECT value FROM bench WHERE id = ?","params":[' .. count % 1000 .. ']}}')
+            end"""
+        self.compare("D1 point query over REST", "none yet: measured first", control, self.nginx(), "/client/v4" + path, 16,
+                     peer_path="/hello", script=script)
+
+    def s3(self):
+        """Objects over the S3 API, with presigned URLs, beside files of nginx on the same disk: read with sendfile, written
+        with WebDAV's PUT, which syncs nothing."""
+        self.edge("HelloWorker", "--s3", "127.0.0.1:0")
+        from s3_signing import Signer, operator_pair, sha256
+        nginx, node = self.nginx(), self.node
+        edge = Server("edge", [node.process.pid], int(node.s3.rsplit(":", 1)[1]))
+        signer = Signer(*operator_pair(node), f"127.0.0.1:{edge.port}")
+
+        def ask(server, method, path, headers, body=None):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise RuntimeError(f"{server.name}{path}: {answer.status} {answer.read()}")
+            answer.read()
+            connection.close()
+
+        ask(edge, "PUT", "/bench", signer.headers("PUT", "/bench", payload=sha256(b"")), b"")
+        for title, size in [("64 KiB", 64 << 10), ("1 MiB", 1 << 20)]:
+            names = [f"{size}-{number}" for number in range(64)]
+            data = os.urandom(size)
+            for name in names:
+                with open(os.path.join(self.work, "files", name), "wb") as file:
+                    file.write(data)
+                ask(edge, "PUT", signer.presign("PUT", f"/bench/{name}", expires=3600), {}, data)
+            body = os.path.join(self.work, "upload")
+            with open(body, "wb") as file:
+                file.write(data)
+
+            def script(method, prefix):
+                ours = ",".join(f'"{signer.presign(method, f"/bench/{name}", expires=3600)}"' for name in names)
+                theirs = ",".join(f'"/{prefix}/{name}"' for name in names)
+                content = f'local file = io.open("{body}", "rb"); body = file:read("*a"); file:close()' if method == "PUT" else ""
+                return f"""
+                    local ours, theirs, number, body = {{{ours}}}, {{{theirs}}}, 0, nil
+                    {content}
+                    function request()
+                        number = number % {len(names)} + 1
+                        local paths = wrk.port == "{edge.port}" and ours or theirs
+                        return wrk.format("{method}", paths[number], nil, body)
+                    end"""
+
+            self.compare(f"{title} object over S3, GET", "<= 1.5 x nginx sendfile", edge, nginx, "/", 16,
+                         script=script("GET", "files"))
+            self.compare(f"{title} object over S3, PUT, durable", "see the disk", edge, nginx, "/", 16,
+                         script=script("PUT", "uploads"))
+
     def isolates(self):
         """What seven more isolates add to one: pages that isolates share are counted once."""
 
@@ -524,7 +651,9 @@ def main():
     # Two thousand connections are as many descriptors, on either side.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
-    for name in options.rows or ["hello", "many", "echo", "hop", "cold", "isolates", "cache", "queue", "stores", "bindings"]:
+    for name in options.rows or [
+            "hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest",
+            "s3"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

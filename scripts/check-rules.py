@@ -36,7 +36,9 @@ LAYERS = {
     "HTTP": {"HTTP", "Caching"},
     "Observability": {"Observability"},
     "Wire": {"Wire"},
-    "System": {"System", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli"},
+    "System": {
+        "System", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli", "HTTP2", "XML",
+    },
 }
 ARROWS = {
     "CLI": {"Deploy", "Host", "Configuration", "HTTP", "Observability", "System"},

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import StoresKV
 internal import System
 
@@ -101,5 +102,18 @@ extension StoreBenchmark {
         }
         report("durable KV puts, 1 at once", one, aim: "", peer: "LMDB, one per transaction")
         await store.close()
+    }
+
+    /// For a row whose other side is a node: the same keys and values as it is sent.
+    func rawWrites(_ count: Int) throws {
+        let peer = try RawLMDB(path("raw-bulk"))
+        let value = [UInt8](repeating: 0x76, count: 100)
+        let pairs = (0..<count).map { (Self.key($0), value) }
+        while readLine() != nil {
+            let start = clock.now()
+            try peer.put(pairs)
+            print(Double((clock.now() - start).wholeNanoseconds) / 1e9)
+            fflush(nil)
+        }
     }
 }

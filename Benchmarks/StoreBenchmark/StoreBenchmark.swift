@@ -7,6 +7,9 @@ internal import System
 
 /// `StoreBenchmark WORKDIR [ROW…]`: prints a line for each row, `title<TAB>figure<TAB>aim<TAB>detail`. Rows: kv-get,
 /// kv-put, d1-select, d1-insert, d1-batch, d1-restore, queue-send, r2, r2-large. WORKDIR must be on the disk that is to be measured.
+///
+/// `StoreBenchmark WORKDIR --raw-lmdb COUNT`: for each line of standard input, writes COUNT pairs in one transaction of liblmdb
+/// and prints how many seconds that took.
 @main struct StoreBenchmark {
     let directory: String
     let clock = SystemClock()
@@ -23,6 +26,9 @@ internal import System
         let chosen = Set(arguments.dropFirst())
         do {
             try FileTree.makeDirectory(directory, mode: 0o700)
+            if chosen.contains("--raw-lmdb") {
+                return try benchmark.rawWrites(arguments.compactMap { Int($0) }.first ?? 10_000)
+            }
             for (name, row) in benchmark.rows where chosen.isEmpty || chosen.contains(name) {
                 try await row()
             }

@@ -20,7 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PRODUCTS = os.environ.get("EDGE_PRODUCTS", os.path.join(ROOT, ".build", "debug"))
 # How a process ends that has a bug: traps, aborts, bad accesses.
 CRASHES = {-signal.SIGILL, -signal.SIGTRAP, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGSEGV, -signal.SIGSYS}
-READY = re.compile(r"ready (https?://\S+) control (http://\S+)")
+READY = re.compile(r"ready (https?://\S+) control (https?://\S+)")
 
 
 def product(name):
@@ -75,6 +75,8 @@ class Node:
             code = self.process.wait(10)
             raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{self.log_text()}")
         self.url, self.control = match.groups()
+        # Where the S3 API is, when it was asked for.
+        self.s3 = line.split(" s3 ", 1)[1].strip() if " s3 " in line else None
         self.port = int(self.url.rsplit(":", 1)[1])
         self.control_port = int(self.control.rsplit(":", 1)[1])
         return self
@@ -105,6 +107,10 @@ class Node:
 
     def get(self, path, **keywords):
         return self.request("GET", path, **keywords)
+
+    def operator_token(self):
+        with open(os.path.join(self.state, "operator-token")) as file:
+            return file.read().strip()
 
     def status(self):
         return self.request("GET", "/status", port=self.control_port).json()

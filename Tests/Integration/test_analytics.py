@@ -6,6 +6,7 @@ import unittest
 
 from harness import Node, product, wait_until
 from projects import Project
+from rest import Rest
 
 SHAPE = """format = 1
 tenant = "acme"
@@ -17,10 +18,8 @@ analytics = [{ binding = "POINTS", dataset = "points" }]
 """
 
 
-def sql(node, text, account="acme", method="POST"):
-    return node.request(
-        method, f"/client/v4/accounts/{account}/analytics_engine/sql", body=text, port=node.control_port,
-        headers={"Authorization": "Bearer anything"})
+def sql(node, text, account="acme", method="POST", query="", **keywords):
+    return Rest(node, account).ask(method, "analytics_engine/sql" + query, text, **keywords)
 
 
 def write(node, *points):
@@ -61,9 +60,11 @@ class AnalyticsEngine(unittest.TestCase):
         self.assertEqual(answer.status, 400)
         self.assertEqual(answer.json()["errors"], [
             {"code": 10001, "message": "line 1, column 8: unknown column \"doubel1\"; did you mean \"double1\"?"}])
-        self.assertEqual(sql(self.node, "SELECT 1", account="other").status, 404)
-        self.assertIn("acme", sql(self.node, "SELECT 1", account="other").text)
-        self.assertEqual(sql(self.node, None, method="GET").status, 405)
+        self.assertEqual(sql(self.node, "SELECT 1", account="other").status, 403)
+        self.assertEqual(sql(self.node, "SELECT 1", token="x" * 40).status, 401)
+        self.assertEqual(sql(self.node, None, method="PUT").status, 405)
+        self.assertEqual(sql(self.node, None, method="GET").status, 400)
+        self.assertEqual(sql(self.node, None, method="GET", query="?query=SELECT%201+%2B%201").status, 200)
         self.assertEqual(sql(self.node, "x" * 100_000).status, 400)
         self.assertEqual(sql(self.node, b"SELECT '\xff'").status, 400)
         # Clients of the platform can't ask.
@@ -128,14 +129,15 @@ class AnalyticsDurability(unittest.TestCase):
 
 
 class OtherEnvironments(unittest.TestCase):
-    def test_only_dev_answers_sql(self):
+    def test_all_answer_whoever_has_a_token(self):
         environments = {"staging": 'format = 1\ndomain = "localhost"\nlisten = ["127.0.0.1:0"]\n'}
         with Project(SHAPE, environments) as project:
             with Node("serve", "--environment", "staging", "--project", project.directory, "--products",
                       project.path(".build/debug"), "--key-file", project.path("key"),
                       state=project.path("state")) as node:
                 write(node, {"doubles": [1]})
-                self.assertEqual(sql(node, "SELECT 1").status, 404)
+                self.assertEqual(sql(node, "SELECT double1 FROM points FORMAT TabSeparated").text, "1\n")
+                self.assertEqual(sql(node, "SELECT 1", token="x" * 40).status, 401)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ class Buckets(unittest.TestCase):
 
     def ask(self, method, path, body=None, account=ACCOUNT):
         body = json.dumps(body) if body is not None and not isinstance(body, str) else body
-        answer = self.node.request(method, account + path, body=body, port=self.node.control_port)
+        answer = self.node.request(
+            method, account + path, body=body, port=self.node.control_port,
+            headers={"Authorization": f"Bearer {self.node.operator_token()}"})
         return answer.status, answer.json()
 
     def result(self, method, path, body=None):
@@ -44,7 +46,8 @@ class Buckets(unittest.TestCase):
         self.assertEqual(self.result("PUT", path, {"rules": rules}), {})
         self.assertEqual(self.result("GET", path), {"rules": rules})
         self.refused(400, 10040, "PUT", path, "{")
-        self.assertIn("rules[0].conditions is missing", self.refused(400, 10040, "PUT", path, {"rules": [{"id": "a"}]}))
+        self.assertIn("/rules/0/conditions must be a value", self.refused(
+            400, 10040, "PUT", path, {"rules": [{"id": "a", "enabled": True}]}))
         self.assertIn("does nothing", self.refused(
             400, 10029, "PUT", path, {"rules": [{"id": "a", "enabled": True, "conditions": {}}]}))
         self.assertEqual(self.result("GET", path), {"rules": rules})
@@ -113,9 +116,11 @@ class Buckets(unittest.TestCase):
         self.refused(404, 10006, "GET", "/r2/buckets/missing/lifecycle")
         self.refused(404, 10006, "PUT", "/r2/buckets/missing/lock", {"rules": []})
         self.refused(404, 10085, "GET", "/event_notifications/r2/missing/configuration")
-        self.refused(405, 10405, "DELETE", "/r2/buckets/bucket/lifecycle")
-        self.refused(405, 10405, "PUT", "/event_notifications/r2/bucket/configuration", {"rules": []})
-        self.refused(404, 7003, "GET", "/r2/usage", account="/client/v4/accounts/nobody")
+        self.refused(405, 7001, "DELETE", "/r2/buckets/bucket/lifecycle")
+        self.refused(405, 7001, "PUT", "/event_notifications/r2/bucket/configuration", {"rules": []})
+        self.refused(403, 10000, "GET", "/r2/usage", account="/client/v4/accounts/nobody")
+        # Whoever reaches the listener may not ask: it takes a token.
+        self.assertEqual(self.node.get(ACCOUNT + "/r2/usage", port=self.node.control_port).status, 400)
         self.refused(404, 7000, "GET", "/r2/buckets/bucket/moon")
         # Nothing of it on the public listener.
         self.assertNotIn("success", self.node.get(ACCOUNT + "/r2/usage").text)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from harness import Node, product, wait_until
 from projects import Project
+from rest import Rest
 
 
 class Origin(http.server.BaseHTTPRequestHandler):
@@ -414,31 +415,32 @@ class AroundFetch(unittest.TestCase):
         self.assertEqual(len(self.origin.asked), 6)
 
     def purge(self, body, zone="local", method="POST"):
-        return self.node.request(
-            method, f"/client/v4/zones/{zone}/purge_cache", body, {"Content-Type": "application/json"},
-            port=self.node.control_port)
+        return Rest(self.node).ask(method, f"/zones/{zone}/purge_cache", body)
 
     def test_purges(self):
         url = self.origin.url + self.path
         host = url.removeprefix("http://").partition("/")[0]
         self.plan(cache_tag="red, blue")
+        [account] = [account["id"] for account in Rest(self.node).result("GET", "/accounts")]
         for body in ['{"purge_everything":true}', f'{{"files":["{url}.css#x"]}}', f'{{"files":[{{"url":"{url}.css"}}]}}',
                      '{"tags":["RED"]}', f'{{"hosts":["{host}"]}}', f'{{"prefixes":["{host}{self.path}.css"]}}']:
             self.assertEqual(self.statuses(2), ["MISS", "HIT"], body)
             self.assertEqual(self.purge('{"tags":["green"]}').status, 200)
             self.assertEqual(self.statuses(1), ["HIT"])
             answer = self.purge(body)
-            self.assertEqual((answer.status, answer.json()["success"], answer.json()["result"]), (200, True, {"id": "local"}))
+            self.assertEqual((answer.status, answer.json()["success"], answer.json()["result"]), (200, True, {"id": account}))
         self.assertEqual(self.statuses(2, query="&tags=own"), ["MISS", "HIT"])
         self.purge('{"tags":["own"]}')
         self.assertEqual(self.statuses(1), ["MISS"])
         for arguments, status, code in [
             (("{}",), 400, 1012), (("{",), 400, 6007), (('{"files":["x"]}',), 400, 1016),
-            (('{"prefixes":["http://x/"]}',), 400, 1017), (('{"purge_everything":true}', "nobody"), 404, 7003),
-            (("", "local", "GET"), 405, 10405)]:
+            (('{"prefixes":["http://x/"]}',), 400, 1017), (('{"purge_everything":true}', "nobody"), 403, 10000),
+            (('{"tags":"red"}',), 400, 10026), ((None, "local", "GET"), 405, 7001)]:
             answer = self.purge(*arguments)
             self.assertEqual((answer.status, answer.json()["errors"][0]["code"]), (status, code), arguments)
-        # Not on the public side.
+        # Not without a token, and not on the public side.
+        stranger = Rest(self.node).ask("POST", "/zones/local/purge_cache", '{"purge_everything":true}', token="x" * 40)
+        self.assertEqual(stranger.status, 401)
         public = self.node.request("POST", "/client/v4/zones/local/purge_cache", '{"purge_everything":true}')
         self.assertEqual(public.status, 404)
 
@@ -631,9 +633,10 @@ class Zones(unittest.TestCase):
         return self.node.request(method, path, body, {"Host": host, **headers})
 
     def purge(self, zone, body='{"purge_everything":true}'):
-        return self.node.request(
-            "POST", f"/client/v4/zones/{zone}/purge_cache", body, {"Content-Type": "application/json"},
-            port=self.node.control_port)
+        return Rest(self.node).ask("POST", f"/zones/{zone}/purge_cache", body)
+
+    def zone_ids(self):
+        return {zone["name"]: zone["id"] for zone in Rest(self.node).result("GET", "/zones")}
 
     def put(self, host):
         self.assertEqual(self.ask(host, "POST", body=host.encode(), x_put_cache_control="max-age=600").text, "stored")
@@ -657,10 +660,13 @@ class Zones(unittest.TestCase):
         for host in ("a.test", "b.test"):
             self.assertEqual([self.ask(host, path=path).header("cf-cache-status") for _ in range(2)], ["MISS", "HIT"])
         answer = self.purge("b.test")
-        self.assertEqual((answer.status, answer.json()["result"]), (200, {"id": "b.test"}))
+        self.assertEqual((answer.status, answer.json()["result"]), (200, {"id": self.zone_ids()["b.test"]}))
+        # An id is as good as a name.
+        self.put("b.test")
+        self.assertEqual(self.purge(self.zone_ids()["b.test"]).status, 200)
         self.assertEqual(self.found(), ["a.test", "a.test", None])
         self.assertEqual([self.ask(host, path=path).header("cf-cache-status") for host in ("a.test", "b.test")], ["HIT", "MISS"])
-        self.assertEqual(self.purge("api.a.test").status, 404)
+        self.assertEqual(self.purge("api.a.test").status, 403)
         self.assertEqual(self.purge("t").status, 200)
         self.assertEqual(self.found(), [None, None, None])
 

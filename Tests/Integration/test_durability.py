@@ -253,7 +253,8 @@ class KillTheBuckets(unittest.TestCase):
 
     def ask(self, node, method, path, body=None):
         answer = node.request(
-            method, self.account + path, body=json.dumps(body) if body is not None else None, port=node.control_port)
+            method, self.account + path, body=json.dumps(body) if body is not None else None, port=node.control_port,
+            headers={"Authorization": f"Bearer {node.operator_token()}"})
         self.assertEqual(answer.status, 200, answer.text)
         return answer.json()["result"]
 

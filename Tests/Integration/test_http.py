@@ -358,6 +358,8 @@ class Corpus(unittest.TestCase):
         with Node("run", product("HelloWorker"), "--no-log-requests") as node:
             wrong = []
             for name, expected, data in cases:
+                if name == "HTTP/2 preface":
+                    continue  # On a listener it is one: see test_http2.
                 answers = self.statuses(node, data, expected)
                 last = expected[-1]
                 if last.isdigit():

@@ -59,13 +59,16 @@ class Protocol(unittest.TestCase):
                 connect(self.node.port, made=weak)
 
     def test_alpn(self):
-        for offered, chosen in ((None, None), (["http/1.1"], "http/1.1"), (["h2", "http/1.1"], "http/1.1"),
+        for offered, chosen in ((None, None), (["http/1.1"], "http/1.1"), (["http/1.1", "http/1.0"], "http/1.1"),
                                 (["http/1.0"], "http/1.0"), (["http/1.0", "http/1.1"], "http/1.1")):
             with connect(self.node.port, made=context(alpn=offered)) as connection:
                 self.assertEqual(connection.selected_alpn_protocol(), chosen)
                 self.assertEqual(exchange(connection)[1], b"hello")
+        for offered in (["h2"], ["h2", "http/1.1"], ["http/1.1", "h2"]):
+            with connect(self.node.port, made=context(alpn=offered)) as connection:
+                self.assertEqual(connection.selected_alpn_protocol(), "h2")
         with self.assertRaisesRegex(ssl.SSLError, "(?i)no.application.protocol"):
-            connect(self.node.port, made=context(alpn=["h2"]))
+            connect(self.node.port, made=context(alpn=["h3"]))
 
     def test_sessions_are_resumed_on_every_reactor(self):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Host
 internal import Observability
 internal import System
@@ -64,6 +65,17 @@ struct CertificateLoader: Sendable {
             try FileTree.replaceFile(files.certificate, with: made.certificate, mode: 0o644)
         } catch { throw .system(error) }
         return files
+    }
+
+    /// The certificate that the node has made itself, for those on this machine who are to trust it.
+    func ownAuthority(_ context: TLSContext) -> String? {
+        let own = stateDirectory + "/localhost.pem"
+        guard context.summaries.first?.file == own else { return nil }
+        // Commands read it in other folders, too.
+        guard let path = unsafe realpath(own, nil) else { return nil }
+        defer { unsafe free(path) }
+        // SAFETY: realpath has made a NUL-terminated string, which is ours until it is freed.
+        return unsafe String(cString: path)
     }
 
     /// How to make clients believe the certificate that the node has made itself.

@@ -31,7 +31,12 @@ enum DevCommand: Command {
         // Before anything is read: what is saved while the first release is built counts as a change.
         let changes = arguments.has("no-watch") ? nil : try ChangeFeed(project, builder, state: arguments.value("state"))
         guard let configuration = project.load("dev", arguments) else { return ExitCode.refused }
-        let options = try NodeOptions(arguments, environment: "dev", configuration: configuration, base: project.base)
+        var options = try NodeOptions(arguments, environment: "dev", configuration: configuration, base: project.base)
+        if options.s3?.listen.isEmpty ?? true {
+            var s3 = S3Options.ofDevelopers
+            s3.domains = options.s3?.domains ?? []
+            options.s3 = s3
+        }
         changes?.watch(configuration, of: project)
         guard try builder.build(configuration) else { return ExitCode.failure }
 
@@ -106,7 +111,7 @@ struct DevSession {
         let runner = try process.makeRunner(
             tenant: configuration.tenant, stores: configuration.stores, secrets: secrets)
         let endpoints = try await process.listen()
-        try process.serveAPI([configuration.tenant])
+        try process.serveAPI([configuration.tenant], hosts: process.controlHosts(endpoints))
         await process.control.attach(node: process.node, runner: runner)
         do {
             _ = try await runner.apply(try describe(configuration, number: 1))
@@ -118,6 +123,7 @@ struct DevSession {
         }
         await process.control.becomeReady()
         Edge.complain(summary(configuration))
+        if let address = endpoints.s3Address { Edge.complain("  S3 API at \(address)") }
         process.announce(endpoints)
         if let changes { follow(changes, runner) }
         return await process.waitForTheEnd([runner])

@@ -22,10 +22,14 @@ struct EdgeListeners: Sendable {
     }
 
     private let node: Node
+    private let role: LocalRequest.Listener
     /// Those for https first.
     private(set) var bound: [(asked: EdgeAddress, got: Host.ListenAddress)] = []
 
-    init(node: Node) { self.node = node }
+    init(node: Node, for role: LocalRequest.Listener = .edge) {
+        self.node = node
+        self.role = role
+    }
 
     private static func securePort(_ bound: [(asked: EdgeAddress, got: Host.ListenAddress)]) -> UInt16? {
         bound.first { $0.asked.isSecure }?.got.port
@@ -47,7 +51,7 @@ struct EdgeListeners: Sendable {
             }
             do throws(SystemError) {
                 let security = speech.security(of: wanted, securePort: Self.securePort(next))
-                let got = try await node.listen(wanted.address, for: .edge, security)
+                let got = try await node.listen(wanted.address, for: role, security)
                 opened.append(got)
                 next.append((wanted, got))
             } catch {

@@ -20,6 +20,8 @@ actor HostReload {
     private let log: LogWriter
     private var options: NodeOptions
     private var listeners: EdgeListeners
+    private var s3: EdgeListeners
+    private let control: Host.ListenAddress
     /// The certificates that clients get.
     private var served: [TLSContext.Summary]
 
@@ -30,6 +32,8 @@ actor HostReload {
         options = process.options
         certificates = process.certificates
         listeners = endpoints.edge
+        s3 = endpoints.s3
+        control = endpoints.control
         served = endpoints.tls?.summaries ?? []
     }
 
@@ -75,9 +79,14 @@ actor HostReload {
             var listeners = listeners
             try await listeners.open(fresh.listen, EdgeListeners.Speech(context, fresh.tls))
             self.listeners = listeners
+            // Where the S3 API is, a start decides; the certificates are the same.
+            var s3 = s3
+            try await s3.open(s3.bound.map(\.asked), EdgeListeners.Speech(context, nil))
+            self.s3 = s3
         } catch {
             return logger.log(.error, "it goes on listening where it did: \(error)", [("setting", "listen")])
         }
+        if options.isControlSecure, let context { await node.setSecurity(.tls(context), at: control) }
         if fresh.listen != options.listen {
             logger.log(
                 .notice, "applied",

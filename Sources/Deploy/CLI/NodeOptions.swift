@@ -1,6 +1,7 @@
 internal import Configuration
 internal import Host
 internal import Observability
+internal import Releases
 internal import TLS
 
 /// What all commands that run a node have in common.
@@ -8,7 +9,10 @@ struct NodeOptions {
     static let options: [Option] = [
         .values("listen", "HOST:PORT", "where clients come in; may be repeated; port 0 takes a free one (127.0.0.1:8787)"),
         .flag("https", "speaks https with a certificate for localhost, which it makes and keeps in the state directory"),
+        .values("s3", "HOST:PORT", "where the S3 API comes in; may be repeated; port 0 takes a free one (nowhere)"),
+        .value("s3-domain", "NAME", "lets clients of the S3 API name a bucket in the host, as BUCKET.NAME"),
         .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
+        .flag("control-https", "speaks https at --control as well; always where other machines reach it"),
         .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)", .directories),
         .value("reactors", "N", "threads that serve clients (one per core)"),
         .value(
@@ -23,7 +27,13 @@ struct NodeOptions {
     var listen: [EdgeAddress]
     /// `nil`: all is plain.
     var tls: TLSOptions?
+    /// `nil`: the S3 API is nowhere.
+    var s3: S3Options?
+    /// What secrets are sealed with.
+    var keySource: SecretKeySource
     var control: Host.ListenAddress
+    /// Whether https is spoken there, with the certificates of `tls`.
+    var isControlSecure: Bool
     var stateDirectory: String
     var reactorCount: Int
     var logLevel: LogLevel
@@ -69,7 +79,23 @@ struct NodeOptions {
         self.listen =
             secure.map { EdgeAddress(address: $0, isSecure: true) }
             + listen.map { EdgeAddress(address: $0, isSecure: isAllSecure) }
+        s3 = S3Options(configuration?.s3)
+        var addresses: [Host.ListenAddress] = []
+        for text in arguments.all("s3") { addresses.append(try address("s3", text)) }
+        if !addresses.isEmpty || arguments.has("s3-domain") {
+            var options = s3 ?? S3Options()
+            if !addresses.isEmpty {
+                options.listen = addresses.map { EdgeAddress(address: $0, isSecure: arguments.has("https")) }
+            }
+            if let domain = arguments.value("s3-domain") { options.domains = [domain] }
+            s3 = options
+        }
+        keySource = SecretKeySource.find(named: arguments.value("key-file"), environment: environment)
         control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
+        isControlSecure = arguments.has("control-https") || !control.isLoopback
+        if isControlSecure, tls == nil {
+            throw control.isLoopback ? .controlWithoutCertificate : .controlInTheClear("\(control)")
+        }
         stateDirectory = arguments.value("state") ?? "\(base)state/\(environment)"
         reactorCount = try arguments.integer("reactors", 1...64) ?? ProcessorCount.online
         let level = arguments.value("log-level") ?? configuration?.log.level.rawValue ?? "info"
@@ -98,6 +124,34 @@ struct NodeOptions {
 struct EdgeAddress: Equatable, Sendable {
     var address: Host.ListenAddress
     var isSecure: Bool
+}
+
+/// Where the S3 API is, and how.
+struct S3Options: Equatable, Sendable {
+    var listen: [EdgeAddress] = []
+    var domains: [String] = []
+    var isStrict = false
+    /// Whether any port will do when the one that is asked for is taken.
+    var takesFreePort = false
+
+    /// That of a developer's machine.
+    static let ofDevelopers = S3Options(
+        listen: [EdgeAddress(address: Host.ListenAddress(host: "127.0.0.1", port: 9000), isSecure: false)],
+        takesFreePort: true)
+
+    init(listen: [EdgeAddress] = [], takesFreePort: Bool = false) {
+        self.listen = listen
+        self.takesFreePort = takesFreePort
+    }
+
+    init?(_ settings: S3Settings?) {
+        guard let settings else { return nil }
+        listen = settings.listen.map {
+            EdgeAddress(address: Host.ListenAddress(host: $0.host, port: $0.port), isSecure: settings.isSecure)
+        }
+        domains = settings.domain.map { [$0] } ?? []
+        isStrict = settings.isStrict
+    }
 }
 
 /// Where a node's certificates come from.

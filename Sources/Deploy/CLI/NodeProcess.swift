@@ -6,6 +6,7 @@ internal import Isolates
 internal import Observability
 internal import OpenSSL
 internal import Releases
+internal import S3
 internal import Synchronization
 internal import System
 internal import TLS
@@ -39,7 +40,9 @@ struct NodeProcess {
         // What a node left that was killed.
         try ControlFile.remove(in: options.stateDirectory)
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
-        control = ControlPlane.Handler(environment: options.environment, accounts: accounts, clock: clock)
+        control = ControlPlane.Handler(
+            environment: options.environment, accounts: accounts, clock: clock,
+            isExposed: !options.control.isLoopback)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
             local: control,
@@ -57,10 +60,10 @@ struct NodeProcess {
     ) throws -> ReleaseRunner {
         let stores = try TenantStores(state: state, tenant: tenant, settings, clock: clock, logger: logger)
         let store = try ReleaseStore(database: state.controlDatabase, tenant: tenant, environment: options.environment)
-        // In dev, where secrets come in plain files, their key lies with the state.
+        // In dev, where secrets come in plain files, those of versions are sealed all the same.
         let sealed =
             try secrets as? SecretStore
-            ?? SecretStore(database: state.controlDatabase, keyFile: "\(state.path)/secrets.key", tenant: tenant)
+            ?? SecretStore(database: state.controlDatabase, key: options.keySource, tenant: tenant)
         return ReleaseRunner(
             node: node, stores: stores, artifacts: artifacts, assets: assets, store: store, routing: routing,
             secrets: secrets, versionSecrets: VersionSecrets(sealed),
@@ -68,16 +71,32 @@ struct NodeProcess {
             logger: logger.with("tenant", tenant))
     }
 
+    /// No tenant is called so: what stands there is the node's.
+    private static let ownSecrets = ""
+
     /// Opens the API for these tenants, with the operator's token in the state directory.
-    func serveAPI(_ tenants: [String]) throws {
-        let tokens = try TokenStore(database: state.controlDatabase)
+    ///
+    /// - Parameter hosts: names besides addresses that the control listener is asked under.
+    func serveAPI(_ tenants: [String], hosts: [String] = []) throws {
+        let vault = try SecretStore(database: state.controlDatabase, key: options.keySource, tenant: Self.ownSecrets)
+        let tokens = try TokenStore(database: state.controlDatabase, vault: vault) { [logger] name, error in
+            logger.log(
+                .warning, "a token can't be used with the S3 API: its secret is neither sealed nor opened",
+                [("token", name), ("reason", "\(error)")])
+        }
         try OperatorToken.establish(in: state.path, tokens, at: clock.wallTime())
         let audit = try AuditLog(database: state.controlDatabase)
         accounts.add(tenants)
         control.serve(
+            s3: S3Handler(
+                S3AccessKeys(accounts: accounts, tokens: tokens),
+                S3Handler.Options(domains: options.s3?.domains ?? [], isStrict: options.s3?.isStrict ?? false), clock: clock,
+                logger: logger))
+        control.serve(
             API.make(
                 APIServices(
-                    accounts: accounts, tokens: tokens, audit: audit, version: Edge.version, clock: clock, logger: logger)))
+                    accounts: accounts, tokens: tokens, audit: audit, version: Edge.version, clock: clock, logger: logger),
+                hosts: Set(hosts)))
     }
 
     /// A tenant's release, and where its secrets come from.
@@ -94,7 +113,7 @@ struct NodeProcess {
     func serve(_ tenancies: [Tenancy], reload: (@Sendable () -> HostReload.Fresh?)? = nil) async -> Int32 {
         do {
             let endpoints = try await listen()
-            try serveAPI(tenancies.map(\.description.tenant))
+            try serveAPI(tenancies.map(\.description.tenant), hosts: controlHosts(endpoints))
             var runners: [ReleaseRunner] = []
             for tenancy in tenancies {
                 let runner = try makeRunner(
@@ -137,15 +156,46 @@ struct NodeProcess {
 
     struct Endpoints {
         var edge: EdgeListeners
+        var s3: EdgeListeners
         var tls: TLSContext?
         var control: ListenAddress
+
+        /// The first address of the S3 API.
+        var s3Address: String? {
+            s3.bound.first.map { "\($0.asked.isSecure ? "https" : "http")://\($0.got.urlHost):\($0.got.port)" }
+        }
     }
 
     func listen() async throws -> Endpoints {
         let context = try certificates.load(options.tls)
         var edge = EdgeListeners(node: node)
         try await edge.open(options.listen, EdgeListeners.Speech(context, options.tls))
-        return Endpoints(edge: edge, tls: context, control: try await node.listen(options.control, for: .control))
+        let s3 = try await listenForS3(EdgeListeners.Speech(context, nil))
+        let security = options.isControlSecure ? context.map(ListenerSecurity.tls) : nil
+        return Endpoints(
+            edge: edge, s3: s3, tls: context,
+            control: try await node.listen(options.control, for: .control, security ?? .plain))
+    }
+
+    private func listenForS3(_ speech: EdgeListeners.Speech) async throws(SystemError) -> EdgeListeners {
+        var listeners = EdgeListeners(node: node, for: .s3)
+        guard let wanted = options.s3 else { return listeners }
+        do throws(SystemError) {
+            try await listeners.open(wanted.listen, speech)
+        } catch {
+            guard wanted.takesFreePort, error.errno == EADDRINUSE else { throw error }
+            let free = wanted.listen.map {
+                EdgeAddress(address: Host.ListenAddress(host: $0.address.host, port: 0), isSecure: $0.isSecure)
+            }
+            try await listeners.open(free, speech)
+        }
+        return listeners
+    }
+
+    /// The names that certificates have: who answers to one of them with TLS is no page that was made to mean this address.
+    func controlHosts(_ endpoints: Endpoints) -> [String] {
+        guard options.isControlSecure else { return [] }
+        return (endpoints.tls?.summaries ?? []).flatMap(\.names).filter { !$0.hasPrefix("*") }
     }
 
     /// The line that scripts wait for; commands on this machine find the node from now on.
@@ -154,13 +204,16 @@ struct NodeProcess {
             logger.log(
                 .info, "listening", [("address", "\(bound.got)"), ("scheme", bound.asked.isSecure ? "https" : "http")])
         }
+        for bound in endpoints.s3.bound { logger.log(.info, "listening for S3", [("address", "\(bound.got)")]) }
         if let context = endpoints.tls, let advice = certificates.adviceOnTrust(context) { Edge.complain(advice) }
         let url = endpoints.edge.bound.first.map { $0.got.url($0.asked.isSecure ? "https" : "http") } ?? "-"
-        let control = "http://\(endpoints.control.urlHost):\(endpoints.control.port)"
-        do throws(SystemError) { try ControlFile.write(control, in: state.path) } catch {
+        let control = "http\(options.isControlSecure ? "s" : "")://\(endpoints.control.urlHost):\(endpoints.control.port)"
+        let authorities = options.isControlSecure ? endpoints.tls.flatMap(certificates.ownAuthority) : nil
+        do throws(SystemError) { try ControlFile.write(control, authorities: authorities, in: state.path) } catch {
             logger.log(.error, "commands don't find this node, and need --remote \(control): \(error)")
         }
-        Edge.announce("ready \(url) control \(control)")
+        let s3 = endpoints.s3Address.map { " s3 \($0)" } ?? ""
+        Edge.announce("ready \(url) control \(control)\(s3)")
     }
 
     /// What a request, a batch and background work may take at most once the node is asked to end.

@@ -71,7 +71,10 @@ enum RunCommand: Command {
         let process = try await NodeProcess(options)
         let description = ReleaseDescription(
             name: "run", tenant: "local", environment: "dev", workers: workers)
-        return await process.serve([.init(description: description, secrets: NoSecrets())])
+        var stores = StoreSettings()
+        // As in dev.
+        stores.timeTravel = .seconds(86_400)
+        return await process.serve([.init(description: description, stores: stores, secrets: NoSecrets())])
     }
 
     private static func configure(_ worker: inout WorkerDescription, _ arguments: CommandLineArguments) throws {

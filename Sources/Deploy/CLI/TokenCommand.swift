@@ -8,7 +8,21 @@ enum TokenCommand: CommandGroup {
     static let summary = "Makes, lists and revokes the tokens of a node's API"
     static let commands: [any Command.Type] = [TokenCreateCommand.self, TokenListCommand.self, TokenRevokeCommand.self]
 
-    static let accountPrefix = "com.cloudflare.api.account."
+    private static let accountPrefix = "com.cloudflare.api.account."
+    private static let bucketPrefix = "com.cloudflare.edge.r2.bucket."
+
+    /// How policies name what stands behind the @: a tenant, `*` for all, or a bucket of one.
+    static func resource(_ place: String) -> String {
+        let parts = place.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        return parts.count == 2 ? "\(bucketPrefix)\(parts[0])_default_\(parts[1])" : accountPrefix + place
+    }
+
+    /// What `resource` made that of.
+    static func place(_ resource: String) -> String {
+        guard resource.hasPrefix(bucketPrefix) else { return String(resource.dropFirst(accountPrefix.utf8.count)) }
+        let parts = resource.dropFirst(bucketPrefix.utf8.count).split(separator: "_")
+        return parts.count == 3 ? "\(parts[0])/\(parts[2])" : resource
+    }
 }
 
 enum TokenCreateCommand: Command {
@@ -18,17 +32,19 @@ enum TokenCreateCommand: Command {
         """
         \(summary).
 
-        What a token may do is a list of PRODUCT:LEVEL, each with @TENANT behind it or for all tenants. Products are
+        What a token may do is a list of PRODUCT:LEVEL, each with @TENANT behind it or for all tenants; of r2 also with
+        @TENANT/BUCKET, for the objects of one bucket. A token's id and the SHA-256 of its text are a key pair for the S3 API.
+        Products are
         \(APIOperation.Product.allCases.map(\.rawValue).joined(separator: ", "));
         levels are read and edit, which includes read.
 
-        example: edge token create ci --allow kv:edit@acme --allow d1:read --expires 90d
+        example: edge token create ci --allow kv:edit@acme --allow r2:edit@acme/photos --expires 90d
         """
     }
     static let operands: [Operand] = [.one("NAME")]
     static let options: [Option] =
         [
-            .values("allow", "PRODUCT:LEVEL[@TENANT]", "what the token may do; may be repeated; required"),
+            .values("allow", "PRODUCT:LEVEL[@TENANT[/BUCKET]]", "what the token may do; may be repeated; required"),
             .value("expires", "DAYSd", "after how many days it ends, as 90d (never)"),
             .value("email", "ADDRESS", "lets the token be used as X-Auth-Key beside this address too"),
         ] + APIClient.options
@@ -50,13 +66,14 @@ enum TokenCreateCommand: Command {
                 APIOperation.Level(rawValue: String(words[1])) != nil, halves.count == 1 || !halves[1].isEmpty
             else {
                 throw UsageError.invalidValue(
-                    option: "--allow", value: text, expected: "PRODUCT:LEVEL or PRODUCT:LEVEL@TENANT, as kv:edit@acme")
+                    option: "--allow", value: text,
+                    expected: "PRODUCT:LEVEL or PRODUCT:LEVEL@TENANT, as kv:edit@acme, or r2:edit@acme/photos")
             }
             let account = halves.count == 2 ? String(halves[1]) : "*"
             policies.append(
                 .object([
                     "effect": "allow",
-                    "resources": .object([JSON.Member(name: TokenCommand.accountPrefix + account, value: "*")]),
+                    "resources": .object([JSON.Member(name: TokenCommand.resource(account), value: "*")]),
                     "permission_groups": .array([.object(["id": .string(String(halves[0]))])]),
                 ]))
         }
@@ -99,7 +116,7 @@ enum TokenListCommand: Command {
 
     private static func grants(_ token: JSON) -> [String] {
         (token["policies"]?.items ?? []).flatMap { policy in
-            let account = policy["resources"]?.members?.first?.name.dropFirst(TokenCommand.accountPrefix.utf8.count) ?? ""
+            let account = TokenCommand.place(policy["resources"]?.members?.first?.name ?? "")
             return (policy["permission_groups"]?.items ?? []).map { group in
                 (group["id"]?.text ?? "") + (account == "*" ? "" : "@\(account)")
             }

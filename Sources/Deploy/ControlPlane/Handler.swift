@@ -10,18 +10,24 @@ package final class Handler: LocalHandler {
     private struct State {
         var node: Node?
         var api: API?
+        var s3: (any LocalHandler)?
         var isReady = false
         var isDraining = false
     }
 
     private let environment: String
+    /// Whether other machines reach the control listener.
+    private let isExposed: Bool
     private let accounts: Accounts
     private let clock: any NodeClock
     private let started: Instant
     private let state = Mutex(State())
 
-    package init(environment: String, accounts: Accounts, clock: any NodeClock) {
+    /// - Parameter isExposed: whether other machines reach the control listener: then nothing there is answered without a
+    ///   token but whether the node lives.
+    package init(environment: String, accounts: Accounts, clock: any NodeClock, isExposed: Bool = false) {
         self.environment = environment
+        self.isExposed = isExposed
         self.accounts = accounts
         self.clock = clock
         started = clock.now()
@@ -35,20 +41,19 @@ package final class Handler: LocalHandler {
     /// Serves the API on the control listener from now on.
     package func serve(_ api: API) { state.withLock { $0.api = api } }
 
+    /// Serves the S3 API on listeners of its own from now on.
+    package func serve(s3: any LocalHandler) { state.withLock { $0.s3 = s3 } }
+
     package func becomeReady() async { state.withLock { $0.isReady = true } }
     package func startDraining() async { state.withLock { $0.isDraining = true } }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
-        if request.listener == .control, let zone = PurgeRequest.zone(request.path) {
-            return await PurgeRequest.answer(request, zone: zone, accounts.runners)
+        if let refusal = refusal(of: request) { return refusal }
+        if request.listener == .s3 {
+            guard let s3 = state.withLock({ $0.s3 }) else { return .text("the node is starting\n", status: 503) }
+            return await s3.answer(request)
         }
-        // There are no tokens in dev: who reaches the control listener may ask.
-        if request.listener == .control, environment == "dev", let bucket = BucketRequest(request) {
-            return await bucket.answer(request, accounts.runners)
-        }
-        if request.listener == .control, API.isBelow(request.path), !isAnalytics(request.path),
-            let api = state.withLock({ $0.api })
-        {
+        if request.listener == .control, API.isBelow(request.path), let api = state.withLock({ $0.api }) {
             return await api.answer(request)
         }
         switch (request.listener, request.method, request.path) {
@@ -58,14 +63,18 @@ package final class Handler: LocalHandler {
         case (_, _, "/cdn-cgi/handler/scheduled"): return await triggerScheduled(request)
         case (.control, "GET", "/status"): return await status()
         case (.control, "GET", "/metrics"): return await metrics()
-        case (.control, let method, let path) where isAnalytics(path):
-            return await analytics(request, method)
         case (.control, _, _): return .failure(404, 7000, "No route for that URI")
-        case (.edge, _, _): return .text("not found\n", status: 404)
+        case (.edge, _, _), (.s3, _, _): return .text("not found\n", status: 404)
         }
     }
 
-    private func isAnalytics(_ path: String) -> Bool { environment == "dev" && AnalyticsRoute(path) != nil }
+    /// What a request without a token gets where other machines reach the listener. The API asks for tokens itself.
+    private func refusal(of request: LocalRequest) -> LocalResponse? {
+        guard isExposed, request.listener == .control, !request.path.hasPrefix("/__edge/health/"), !API.isBelow(request.path)
+        else { return nil }
+        guard let api = state.withLock({ $0.api }) else { return .text("not ready\n", status: 503) }
+        return api.refusal(of: request)
+    }
 
     /// Fails first when the node drains, so that a load balancer sends no more.
     private var readiness: LocalResponse {
@@ -76,7 +85,7 @@ package final class Handler: LocalHandler {
         let milliseconds = clock.wallTime().milliseconds
         return .text(
             "h=\(request.host)\nts=\(milliseconds / 1000).\(String(1000 + milliseconds % 1000).dropFirst())\n"
-                + "uag=\(request.header("user-agent") ?? "")\ncolo=LOC\nhttp=http/1.1\nloc=XX\n")
+                + "uag=\(request.header("user-agent") ?? "")\ncolo=LOC\nhttp=\(request.protocolName.lowercased())\nloc=XX\n")
     }
 
     // MARK: Events by hand
@@ -98,43 +107,6 @@ package final class Handler: LocalHandler {
             }
         }
         return .text("\(unknown)\n", status: 404)
-    }
-
-    // MARK: Analytics
-
-    /// The body is the query. There are no tokens in dev: who reaches the control listener may ask.
-    private func analytics(_ request: LocalRequest, _ method: String) async -> LocalResponse {
-        guard method == "POST" else { return .failure(405, 10405, "Method not allowed for this authentication scheme") }
-        let runners = accounts.runners
-        guard let account = AnalyticsRoute(request.path)?.account, let runner = runners.first(where: { $0.tenant == account })
-        else {
-            let known = runners.map(\.tenant).sorted().joined(separator: ", ")
-            return .failure(404, 7003, "no such account: the account is a tenant of this node: \(known)")
-        }
-        guard let text = await Self.text(request.body, bytesMax: 64 << 10) else {
-            return .failure(400, 10001, "the body must be a query of at most 64 KiB of UTF-8")
-        }
-        do {
-            let (contentType, body) = try await runner.queryAnalytics(text)
-            return LocalResponse(status: 200, headers: [("content-type", contentType)], body: .bytes(body))
-        } catch {
-            return .failure(400, 10001, "\(error)")
-        }
-    }
-
-    /// - Returns: `nil` when the body is too long, broken off or no text.
-    private static func text(_ body: (any BodySource)?, bytesMax: Int) async -> String? {
-        var bytes: [UInt8] = []
-        do {
-            while let piece = try await body?.next() {
-                bytes += piece
-                guard bytes.count <= bytesMax else {
-                    body?.cancel()
-                    return nil
-                }
-            }
-        } catch { return nil }
-        return String(validating: bytes, as: UTF8.self)
     }
 
     // MARK: Status
@@ -233,6 +205,10 @@ package final class Handler: LocalHandler {
         family(
             "edge_tls_handshakes_failed_total", "counter", "TLS handshakes that failed or took too long.",
             [("", counters.handshakesFailed)])
+        family("edge_http2_connections_total", "counter", "Connections that speak HTTP/2.", [("", counters.http2Connections)])
+        family(
+            "edge_http2_floods_total", "counter", "HTTP/2 connections whose client sent too much that leads nowhere.",
+            [("", counters.http2Floods)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
         let caches = runners.flatMap { runner in
@@ -261,19 +237,6 @@ package final class Handler: LocalHandler {
         return LocalResponse(
             status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
             body: .bytes(Array(text.utf8)))
-    }
-}
-
-/// `/client/v4/accounts/ACCOUNT/analytics_engine/sql`
-private struct AnalyticsRoute {
-    let account: String
-
-    init?(_ path: String) {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 7, parts[1...3] == ["client", "v4", "accounts"], parts[5...] == ["analytics_engine", "sql"] else {
-            return nil
-        }
-        account = String(parts[4])
     }
 }
 

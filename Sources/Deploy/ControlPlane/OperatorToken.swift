@@ -13,7 +13,9 @@ package enum OperatorToken {
     package static func establish(in stateDirectory: String, _ tokens: TokenStore, at time: UnixTime) throws {
         let file = path(in: stateDirectory)
         let text = try FileTree.readTextIfPresent(file).map { $0.split(separator: "\n").first.map(String.init) ?? "" }
-        if let text, tokens.find(.token(text), at: time) != nil { return }
+        if let text, let token = tokens.find(.token(text), at: time) {
+            return tokens.sealIfNeeded(token, text, at: time)
+        }
         for token in tokens.list() where token.name == name && token.isActive(at: time) && isOurs(token) {
             _ = try tokens.revoke(token.id, at: time)
         }

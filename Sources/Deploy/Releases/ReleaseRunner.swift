@@ -5,6 +5,7 @@ package import Isolates
 package import Observability
 package import Stores
 package import StoresKV
+package import StoresR2
 package import System
 
 /// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
@@ -83,14 +84,25 @@ package actor ReleaseRunner {
     /// Whose releases it runs.
     package nonisolated var tenant: String { stores.tenant }
 
+    /// The tenant's objects, for the S3 API.
+    package nonisolated var objectStore: EmbeddedR2Store { stores.r2 }
+
     /// The tenant's buckets, for those who set their rules.
     package nonisolated var buckets: BucketAdministration { stores.buckets }
 
     /// The tenant's KV namespaces, for the control plane.
     package nonisolated var kv: any KVAdministration { stores.kv }
 
+    /// The tenant's D1 databases, for the control plane.
+    package nonisolated var databases: TenantDatabases { stores.databases }
+
     /// The tenant's cache, for purges.
     package nonisolated var cache: any ResponseCache { stores.cache }
+
+    /// Who watches the events of a worker, for tails.
+    package nonisolated func traces(of worker: String) -> WorkerTraces {
+        node.traces.traces(of: worker, tenant: tenant)
+    }
 
     /// The release that serves, with the description it was made from. While traffic is split, the one with the versions that
     /// have the largest shares.
@@ -140,7 +152,7 @@ package actor ReleaseRunner {
             rows = try await artifacts.disk.run { () throws -> ReleaseStore.Stored in try store.load() }
         }
         try await routing.check(description)
-        try stores.checkDatabases(of: description)
+        try await stores.checkDatabases(of: description)
         try await stores.migrate(description.migrations, logger: logger)
         let plan = try await plan(description, on: rows)
         do {
@@ -184,7 +196,7 @@ package actor ReleaseRunner {
         var plan = asked
         var description = plan.description(artifacts)
         try await routing.check(description)
-        try stores.checkDatabases(of: description)
+        try await stores.checkDatabases(of: description)
         let prepared = try await prepare(&plan, description)
         description.workers.removeAll { prepared.failed.contains($0.name) }
         do {

@@ -64,7 +64,7 @@ package final class SecretStore: SecretSource {
         if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
             try FileTree.makeDirectory(String(path[..<slash]), mode: 0o700)
         }
-        try FileTree.replaceFile(path, with: SecureRandom.bytes(AuthenticatedCipher.keyByteCount), mode: 0o600)
+        try FileTree.makeFile(path, with: SecureRandom.bytes(AuthenticatedCipher.keyByteCount), mode: 0o600)
     }
 
     /// Runs `body` as one transaction, which holds off others that write.

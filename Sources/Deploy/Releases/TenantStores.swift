@@ -1,4 +1,5 @@
 package import struct Configuration.StoreSettings
+internal import Interfaces
 package import Observability
 internal import OpenSSL
 package import Stores
@@ -17,7 +18,8 @@ package final class TenantStores: Sendable {
     let tenant: String
     let kv: EmbeddedKVStore
     private let d1: EmbeddedD1Store
-    private let r2: EmbeddedR2Store
+    let databases: TenantDatabases
+    let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
     private let r2Events: R2EventDriver
     private let clock: any NodeClock
@@ -43,9 +45,11 @@ package final class TenantStores: Sendable {
         limits.databasesMax = settings.plan.d1CountMax
         limits.databaseBytesMax = settings.plan.d1ByteCountMax
         limits.tenantBytesMax = settings.plan.d1TotalByteCountMax
+        let databaseDirectory = try state.directory(of: .d1, tenant: tenant)
         d1 = try EmbeddedD1Store(
-            directory: state.directory(of: .d1, tenant: tenant), clock: clock,
-            logger: logger.with("tenant", tenant), limits: limits)
+            directory: databaseDirectory, clock: clock, logger: logger.with("tenant", tenant), limits: limits)
+        databases = try TenantDatabases(
+            store: d1, transfers: databaseDirectory + "/transfers", databasesMax: limits.databasesMax, clock: clock)
         var buckets = EmbeddedR2Store.Options()
         buckets.keyWriteInterval = settings.r2.limitsWriteRate ? .seconds(1) : nil
         r2 = try EmbeddedR2Store(
@@ -80,8 +84,10 @@ package final class TenantStores: Sendable {
 
     func d1Service(
         _ database: String, for binding: String, _ simulation: StoreSimulation?
-    ) throws -> any StoreService {
-        D1Service(store: simulation?.wrap(d1, replicas: d1, binding: binding) ?? d1, database: database)
+    ) async throws -> any StoreService {
+        D1Service(
+            store: simulation?.wrap(d1, replicas: d1, binding: binding) ?? d1,
+            database: try await databases.resource(of: database))
     }
 
     func r2Service(
@@ -139,28 +145,28 @@ package final class TenantStores: Sendable {
     }
 
     /// Makes sure that the tenant may have the databases of a release, before anything is done for it.
-    func checkDatabases(of description: ReleaseDescription) throws {
+    func checkDatabases(of description: ReleaseDescription) async throws {
         var names: Set<String> = []
         for worker in description.workers {
             for case .d1(let database) in worker.bindings.map(\.binding) { names.insert(database) }
         }
-        do throws(D1Failure) { try d1.checkRoom(for: names) } catch {
-            throw ReleaseError.databasesRefused(names.sorted(), reason: error.text)
+        // Without databases there need be no catalog.
+        guard !names.isEmpty else { return }
+        do throws(D1CatalogError) { try await databases.checkRoom(for: names) } catch {
+            throw ReleaseError.databasesRefused(names.sorted(), reason: error.description)
         }
     }
 
     /// Applies what is pending of each database's migrations: all of a database, or none.
     func migrate(_ sets: [MigrationSet], logger: Logger) async throws {
-        let jobs = sets.map { set in
-            (
-                set: set, migrator: D1Migrator(store: d1, database: set.database, table: set.table),
-                files: D1Migration.paired(
-                    set.files.map { file in
-                        D1Migration(
-                            name: file.name, text: file.text,
-                            digest: Hexadecimal.text(Digest.hash(Array(file.text.utf8), with: .sha256)))
-                    })
-            )
+        var jobs: [(set: MigrationSet, migrator: D1Migrator, files: [D1Migration])] = []
+        for set in sets {
+            let resource = try await databases.resource(of: set.database)
+            jobs.append(
+                (
+                    set, D1Migrator(store: d1, database: resource, table: set.table),
+                    D1Migration.paired(set.files.map { D1Migration(file: $0.name, text: $0.text) })
+                ))
         }
         // Before anything is applied: what was is not what the files say.
         for job in jobs {
@@ -184,15 +190,24 @@ package final class TenantStores: Sendable {
 
     /// The files of a database that has this id or name.
     func d1Resource(_ id: String) async throws -> String? {
-        do throws(D1CatalogError) { return try await D1Catalog(store: d1, clock: clock).find(id).resource } catch {
+        do throws(D1CatalogError) { return try await databases.find(id).resource } catch {
             if case .notFound = error { return nil }
-            // No database was ever made by name or id.
-            if case .failed(let failure) = error, failure.text.hasPrefix("no such table") { return nil }
             throw error
         }
     }
 
     func bucketNames() async throws -> [String] { try await r2.bucketNames() }
+
+    /// The buckets with rules that name a queue, by queue.
+    func notifiedQueues() async throws(R2Failure) -> [String: [String]] {
+        var buckets: [String: [String]] = [:]
+        for bucket in try await r2.bucketNames() {
+            do throws(R2Failure) {
+                for queue in try r2.notifications(of: bucket).queues { buckets[queue.queueName, default: []].append(bucket) }
+            } catch .noSuchBucket { continue }  // Deleted meanwhile.
+        }
+        return buckets
+    }
 
     var buckets: BucketAdministration { BucketAdministration(buckets: r2, queues: queues) }
 
@@ -203,6 +218,13 @@ package final class TenantStores: Sendable {
         await kv.close()
         await r2.close()
         await analytics.close()
+    }
+}
+
+extension D1Migration {
+    /// A file, with the digest that tells whether it was changed later.
+    package init(file name: String, text: String) {
+        self.init(name: name, text: text, digest: Hexadecimal.text(Digest.hash(Array(text.utf8), with: .sha256)))
     }
 }
 

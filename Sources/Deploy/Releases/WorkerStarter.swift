@@ -88,7 +88,7 @@ struct WorkerStarter: Sendable {
             case .kv(let namespace): bound.add(name, .kv, .store(try stores.kvService(namespace, for: title, simulation)))
             case .kvNamespace(let id):
                 bound.add(name, .kv, .store(try await stores.kvService(id: id, for: title, simulation)))
-            case .d1(let database): bound.add(name, .d1, .store(try stores.d1Service(database, for: title, simulation)))
+            case .d1(let database): bound.add(name, .d1, .store(try await stores.d1Service(database, for: title, simulation)))
             case .r2(let bucket): bound.add(name, .r2, .store(try await stores.r2Service(bucket, for: title, simulation)))
             case .queue(let queue, let delay):
                 let service = try await stores.queueService(queue, delaySeconds: delay, for: title, simulation)

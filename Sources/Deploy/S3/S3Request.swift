@@ -7,6 +7,8 @@ package struct S3Request: Sendable {
     package let query: String
     /// Names in lower case, in the order sent.
     package let headers: [(name: String, value: String)]
+    /// The parameters of the query in their order, decoded. A name without `=` has an empty value.
+    package let parameters: [(name: String, value: String)]
 
     package init(method: String, target: String, headers: [(name: String, value: String)]) {
         self.method = method
@@ -14,17 +16,13 @@ package struct S3Request: Sendable {
         path = String(target[..<(mark ?? target.endIndex)])
         query = mark.map { String(target[target.index(after: $0)...]) } ?? ""
         self.headers = headers
-    }
-
-    package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
-
-    /// The parameters of the query in their order, decoded. A name without `=` has an empty value.
-    package var parameters: [(name: String, value: String)] {
-        query.split(separator: "&").map { pair in
+        parameters = query.split(separator: "&").map { pair in
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             return (Self.decode(halves[0]), halves.count == 2 ? Self.decode(halves[1]) : "")
         }
     }
+
+    package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
 
     package func parameter(_ name: String) -> String? { parameters.first { $0.name == name }?.value }
 

@@ -148,7 +148,7 @@ package struct SignedRequest: Sendable {
     }
 
     /// `KEY/20130524/REGION/s3/aws4_request`. The key may hold slashes of its own.
-    private static func credential(
+    static func credential(
         _ text: String, time: String, source: String
     ) throws(S3Error) -> (accessKey: String, scope: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
@@ -168,6 +168,9 @@ package struct SignedRequest: Sendable {
         return (parts.dropLast(4).joined(separator: "/"), scope.joined(separator: "/"))
     }
 
+    /// - Parameter header: In lower case.
+    package func isSigned(_ header: String) -> Bool { signedHeaders.contains(header) }
+
     private static func names(_ text: String) -> [String] {
         text.split(separator: ";", omittingEmptySubsequences: false).map { $0.lowercased() }
     }
@@ -178,10 +181,12 @@ package struct SignedRequest: Sendable {
     ///
     /// - Parameter secret: That of `accessKey`; `nil` when nobody has that key.
     /// - Returns: What verifies the body.
-    package func verify(_ request: S3Request, secret: String?) throws(S3Error) -> PayloadDecoder {
+    package func verify(
+        _ request: S3Request, secret: String?, cache: SigningKeyCache? = nil
+    ) throws(S3Error) -> PayloadDecoder {
         // Without the host a signature for one node would do for another.
         guard let secret, signedHeaders.contains("host") else { throw .unauthorized }
-        let key = SigningKey(secret: secret, time: time, scope: scope)
+        let key = SigningKey(secret: secret, time: time, scope: scope, cache: cache)
         let canonical = CanonicalRequest(request, signedHeaders: signedHeaders, payloadHash: payloadHash)
         let text = key.stringToSign(canonical)
         guard ConstantTime.areEqual(Array(key.sign(text).utf8), Array(signature.utf8)) else {

@@ -7,14 +7,20 @@ struct SigningKey: Sendable {
     let time: String
     let scope: String
 
-    init(secret: String, time: String, scope: String) {
+    init(secret: String, time: String, scope: String, cache: SigningKeyCache? = nil) {
+        bytes =
+            cache?.bytes(secret, scope) { Self.derive(secret: secret, scope: scope) }
+            ?? Self.derive(secret: secret, scope: scope)
+        self.time = time
+        self.scope = scope
+    }
+
+    private static func derive(secret: String, scope: String) -> [UInt8] {
         var key = Array("AWS4".utf8) + Array(secret.utf8)
         for part in scope.split(separator: "/", omittingEmptySubsequences: false) {
             key = MessageAuthentication.hmac(Array(part.utf8), key: key, .sha256)
         }
-        bytes = key
-        self.time = time
-        self.scope = scope
+        return key
     }
 
     /// In hexadecimal digits.

@@ -431,6 +431,8 @@ final class Channel: PollTarget {
         fail()
         for stream in streams.all { stream.lost(StreamReset(exit, channel: index, stream: stream.number)) }
         streams = StreamTable()
+        // Whose handlers will say no more that they have ended.
+        for event in lingering.values { event.trace?.end() }
         lingering = [:]
         hungry = []
         output = ByteBuffer()

@@ -37,6 +37,12 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
         self.port = port
     }
 
+    /// Whether only this machine reaches it.
+    package var isLoopback: Bool {
+        guard let bytes = NetworkAddress(text: host)?.bytes else { return false }
+        return bytes.count == 4 ? bytes[0] == 127 : bytes == Array(repeating: 0, count: 15) + [1]
+    }
+
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }
 
@@ -44,6 +50,24 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
 enum ListenerRole: Sendable {
     case edge
     case control
+    case s3
+
+    var listener: LocalRequest.Listener {
+        switch self {
+        case .edge: .edge
+        case .control: .control
+        case .s3: .s3
+        }
+    }
+
+    init(_ listener: LocalRequest.Listener) {
+        self =
+            switch listener {
+            case .edge: .edge
+            case .control: .control
+            case .s3: .s3
+            }
+    }
 }
 
 /// What a listener speaks with its clients.

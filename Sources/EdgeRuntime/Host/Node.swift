@@ -12,6 +12,8 @@ package final class Node: Sendable {
     package let clock: any NodeClock
     package let logger: Logger
     package let reactors: [Reactor]
+    /// Who watches which worker's events.
+    package let traces = TraceDirectory()
     private let context: NodeContext
     private let environment: PoolEnvironment
     private let supervisor: Supervisor
@@ -77,7 +79,7 @@ package final class Node: Sendable {
             let failure: SystemError? = await reactor.call {
                 do throws(SystemError) {
                     let listener = try Listener(
-                        Descriptor(owning: socket), address: bound, role: role == .control ? .control : .edge,
+                        Descriptor(owning: socket), address: bound, role: ListenerRole(role),
                         security: security, reactor: reactor, node: context)
                     reactor.listeners.append(listener)
                     return nil
@@ -138,7 +140,8 @@ package final class Node: Sendable {
             }
             let pool = IsolatePool(
                 slot: slot, configuration: configuration, specification: specification, size: size,
-                environment: environment, headroom: sibling?.headroom)
+                environment: environment, headroom: sibling?.headroom,
+                traces: traces.traces(of: configuration.worker, tenant: configuration.tenant))
             state.pools[slot] = pool
             return pool
         }
@@ -322,6 +325,7 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
                     allowance: allowance)
             },
             { $0.append(message) })
+        event?.watch { $0.append(message) }
     }
 
     func refuse(_ reason: Refusal) { complete(.failure(.refused("\(reason)"))) }

@@ -29,6 +29,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     private var messages: [Mailbox.Message] = []
     private var dirtyChannels: [Channel] = []
     private var dirtyConnections: [Connection] = []
+    private var dirtyHTTP2Connections: [HTTP2Connection] = []
     private var tickers: [ObjectIdentifier: any Ticker] = [:]
     private var isStopped = false
     private var thread = pthread_t()
@@ -121,7 +122,8 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
 
     /// Something was left for the next turn.
     private var hasWork: Bool {
-        !(jobs.isEmpty && laterWork.isEmpty && dirtyChannels.isEmpty && dirtyConnections.isEmpty)
+        !(jobs.isEmpty && laterWork.isEmpty && dirtyChannels.isEmpty && dirtyConnections.isEmpty
+            && dirtyHTTP2Connections.isEmpty)
     }
 
     private func millisecondsToNextTick() -> Int32 {
@@ -167,13 +169,14 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
         // Channels first: while isolates work on what they got, clients are written to. A flush may make others
         // dirty (a stream that gets credit), hence the loop.
         var round = 0
-        while !(dirtyChannels.isEmpty && dirtyConnections.isEmpty), round < 4 {
+        while !(dirtyChannels.isEmpty && dirtyConnections.isEmpty && dirtyHTTP2Connections.isEmpty), round < 4 {
             var channels: [Channel] = []
             swap(&channels, &dirtyChannels)
             for channel in channels { channel.flush() }
             var connections: [Connection] = []
             swap(&connections, &dirtyConnections)
             for connection in connections { connection.flush() }
+            flushHTTP2()
             if dirtyChannels.isEmpty {
                 channels.removeAll(keepingCapacity: true)
                 swap(&channels, &dirtyChannels)
@@ -184,6 +187,16 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
             }
             round += 1
         }
+    }
+
+    private func flushHTTP2() {
+        guard !dirtyHTTP2Connections.isEmpty else { return }
+        var connections: [HTTP2Connection] = []
+        swap(&connections, &dirtyHTTP2Connections)
+        for connection in connections { connection.flush() }
+        guard dirtyHTTP2Connections.isEmpty else { return }
+        connections.removeAll(keepingCapacity: true)
+        swap(&connections, &dirtyHTTP2Connections)
     }
 
     private func tick() {
@@ -229,6 +242,14 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
         }
     }
 
+    /// Has events of what `old` watches go to `new` from now on.
+    func replace(_ old: PollTarget, by new: PollTarget) {
+        let slot = Int(old.token & 0xffff_ffff)
+        guard slot < targets.count, targets[slot] === old else { return }
+        new.token = old.token
+        targets[slot] = new
+    }
+
     /// To be called before `descriptor` is closed.
     func unwatch(_ target: PollTarget, _ descriptor: Int32) {
         let slot = Int(target.token & 0xffff_ffff)
@@ -247,6 +268,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
 
     func markDirty(_ channel: Channel) { dirtyChannels.append(channel) }
     func markDirty(_ connection: Connection) { dirtyConnections.append(connection) }
+    func markDirty(_ connection: HTTP2Connection) { dirtyHTTP2Connections.append(connection) }
 
     /// Runs `body` in the next turn, after what is being done now.
     func later(_ body: @escaping () -> Void) { laterWork.append(body) }

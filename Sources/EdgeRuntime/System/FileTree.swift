@@ -66,6 +66,15 @@ package enum FileTree {
     }
 
     /// Renames and syncs the directory that now has the name.
+    /// Makes a file as a whole, unless there is one: of several processes that make it at once, one has its way.
+    package static func makeFile(_ path: String, with bytes: [UInt8], mode: UInt32) throws(SystemError) {
+        let draft = "\(path).\(getpid())"
+        try replaceFile(draft, with: bytes, mode: mode)
+        defer { unsafe unlink(draft) }
+        guard unsafe link(draft, path) == 0 || errno == EEXIST else { throw SystemError("link", errno: errno, on: path) }
+        try syncDirectory(of: path)
+    }
+
     package static func rename(_ source: String, to target: String) throws(SystemError) {
         guard unsafe Glibc.rename(source, target) == 0 else { throw SystemError("rename", errno: errno, on: target) }
         try syncDirectory(of: target)

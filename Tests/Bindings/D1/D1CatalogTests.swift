@@ -126,4 +126,65 @@ import Testing
             #expect(try await fixture.database("/catalog").prepare("SELECT count(*) n FROM databases").first("n") == 0)
         }
     }
+
+    @Test func `databases from before the catalog get an id that stays, and no limit holds for them`() async throws {
+        try await withCatalog(databasesMax: 1) { (catalog, fixture) async throws in
+            for name in ["app", "Blog é%", "shop"] { _ = try await fixture.database(name).exec("CREATE TABLE t(a)") }
+            #expect(try fixture.store.databaseNames == ["Blog é%", "app", "shop"])
+            try await catalog.enter(fixture.store.databaseNames)
+            let entered = try await catalog.list().entries
+            #expect(Set(entered.map(\.name)) == ["app", "Blog é%", "shop"] && entered.map(\.name) == entered.map(\.resource))
+            try await catalog.enter(fixture.store.databaseNames)
+            #expect(try await catalog.list().entries == entered)
+            #expect(try await catalog.adopt("app") == entered.first { $0.name == "app" })
+        }
+    }
+
+    @Test func `a name that another database got meanwhile isn't given twice`() async throws {
+        try await withCatalog { (catalog, fixture) async throws in
+            let made = try await catalog.create("app")
+            _ = try await fixture.database("app").exec("CREATE TABLE t(a)")
+            try await catalog.enter(["app"])
+            #expect(try await catalog.find("app") == made)
+            let other = try #require(try await catalog.list().entries.first { $0.resource == "app" })
+            #expect(other.name == other.id && other.id != made.id)
+        }
+    }
+
+    @Test func `a configuration is told before anything is made that it names too many`() async throws {
+        try await withCatalog(databasesMax: 2) { (catalog, _) async throws in
+            let made = try await catalog.create("app")
+            try await catalog.checkRoom(for: ["app", made.id, made.id.uppercased(), "shop"])
+            #expect(await failure { try await catalog.checkRoom(for: ["app", "shop", "blog"]) } == .tooMany(2))
+            #expect(try await catalog.list().totalCount == 1)
+        }
+    }
+
+    @Test func `the catalog is none of the databases that a tenant may have`() async throws {
+        var limits = D1Limits()
+        limits.databasesMax = 1
+        try await withDatabase(limits: limits) { (database, fixture) async throws in
+            let catalog = D1Catalog(store: fixture.store, clock: fixture.clock, databasesMax: 1)
+            try await catalog.open()
+            _ = try await database.exec("CREATE TABLE t(a)")
+            #expect(fixture.store.databaseCount == 1)
+            #expect(try fixture.store.databaseNames == ["main"])
+            let refused = await StoresD1Tests.failure { _ = try await fixture.database("other").exec("CREATE TABLE t(a)") }
+            #expect(refused?.contains("System limit reached") == true)
+        }
+    }
+
+    @Test func `a deleted database isn't made anew by who still has its name`() async throws {
+        try await withDatabase { (database, fixture) async throws in
+            _ = try await database.exec("CREATE TABLE t(a)")
+            fixture.store.retire("main")
+            fixture.store.retire("main")
+            try await fixture.store.delete("main")
+            let refused = await StoresD1Tests.failure { _ = try await database.exec("CREATE TABLE t(a)") }
+            #expect(refused?.contains("The database main could not be found") == true)
+            #expect(try fixture.store.databaseNames.isEmpty)
+            fixture.store.reinstate("main")
+            _ = try await database.exec("CREATE TABLE t(a)")
+        }
+    }
 }

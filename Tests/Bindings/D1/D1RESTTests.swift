@@ -11,6 +11,12 @@ import Testing
         try D1ReplyReader(decoding: try await fixture.store.runEach(statements, on: "main").bytes).results(columns: true)
     }
 
+    private func json(_ statements: [D1Request.Statement], _ shape: D1JSON.Shape, _ fixture: Fixture) async throws -> String {
+        let answer = try await fixture.store.runEach(statements, on: "main")
+        var pieces = D1JSONPieces(answer.bytes, shape, region: fixture.store.region)
+        return String(decoding: pieces.all(), as: UTF8.self)
+    }
+
     private func message(_ statements: [D1Request.Statement], _ fixture: Fixture) async -> String? {
         do { _ = try await fixture.store.runEach(statements, on: "main") } catch { return error.text }
         return nil
@@ -50,31 +56,56 @@ import Testing
 
     @Test func `probe 22: raw keeps all columns, query the last of a name`() async throws {
         try await withDatabase { (_, fixture) async throws in
-            let found = try await results([.init(sql: "SELECT 1 AS a, 2 AS a WHERE ?", parameters: [.real(1)])], fixture)
-            let raw = String(decoding: D1JSON.encode(found, .arrays), as: UTF8.self)
-            #expect(raw.hasPrefix(#"[{"results":{"columns":["a","a"],"rows":[[1,2]]},"success":true,"meta":{"#))
+            let twins = [D1Request.Statement(sql: "SELECT 1 AS a, 2 AS b, 'x' AS a WHERE ?", parameters: [.real(1)])]
             #expect(
-                String(decoding: D1JSON.encode(found, .objects), as: UTF8.self).hasPrefix(
-                    #"[{"results":[{"a":2}],"success":true"#))
-            let none = try await results([.init(sql: "SELECT 1 AS a WHERE 0")], fixture)
-            #expect(String(decoding: D1JSON.encode(none, .arrays), as: UTF8.self).contains(#"{"columns":["a"],"rows":[]}"#))
+                try await json(twins, .arrays, fixture).hasPrefix(
+                    #"[{"results":{"columns":["a","b","a"],"rows":[[1,2,"x"]]},"success":true,"meta":{"#))
+            #expect(
+                try await json(twins, .objects, fixture).hasPrefix(#"[{"results":[{"a":"x","b":2}],"success":true"#))
+            let none = [D1Request.Statement(sql: "SELECT 1 AS a WHERE 0")]
+            #expect(try await json(none, .arrays, fixture).contains(#"{"columns":["a"],"rows":[]}"#))
+            #expect(try await json(none, .objects, fixture).contains(#"{"results":[],"#))
+            let rows = [D1Request.Statement(sql: "SELECT 1 AS a, x'01' AS a UNION ALL SELECT 2, NULL; SELECT 3 AS a")]
+            let text = try await json(rows, .objects, fixture)
+            #expect(text.contains(#"[{"a":[1]},{"a":null}]"#) && text.contains(#"},{"results":[{"a":3}],"#))
         }
     }
 
     @Test func `values and meta are written as the product writes them`() async throws {
         try await withDatabase { (_, fixture) async throws in
-            var found = try await results(
-                [.init(sql: "SELECT NULL a, X'00ff' b, X'' c, 'q\"\\\n\u{1}é' d, 9007199254740993 e, 1.0 f, 9e999 g, 0.5 h")],
-                fixture)
-            found[0].0.meta.duration = 0.25
+            let all = [
+                D1Request.Statement(
+                    sql: "SELECT NULL a, X'00ff' b, X'' c, 'q\"\\\n\u{1}é' d, 9007199254740993 e, 1.0 f, 9e999 g, 0.5 h")
+            ]
+            let found = try await results(all, fixture)
             #expect(
-                String(decoding: D1JSON.encode(found, .objects), as: UTF8.self) == #"""
+                try await json(all, .objects, fixture) == #"""
                     [{"results":[{"a":null,"b":[0,255],"c":[],"d":"q\"\\\u000a\u0001é","e":9007199254740992,"f":1,"g":null,\#
                     "h":0.5}],"success":true,"meta":{"served_by":"edge.db","served_by_region":"WEUR","served_by_colo":"LOCAL",\#
-                    "served_by_primary":true,"timings":{"sql_duration_ms":0.25},"duration":0.25,"changes":0,"last_row_id":0,\#
+                    "served_by_primary":true,"timings":{"sql_duration_ms":0},"duration":0,"changes":0,"last_row_id":0,\#
                     "changed_db":false,"size_after":4096,"rows_read":\#(found[0].0.meta.rowsRead),"rows_written":0,\#
                     "total_attempts":1}}]
                     """#)
+        }
+    }
+
+    @Test func `long values are written in pieces, and what isn't UTF-8 is repaired`() async throws {
+        try await withDatabase { (_, fixture) async throws in
+            // Characters of two bytes behind an odd number of bytes: pieces end inside of some.
+            let text = "x" + String(repeating: "é", count: 70_000)
+            let long = [
+                D1Request.Statement(
+                    sql: "SELECT zeroblob(40000) b, ? t, CAST(X'41ff42' AS TEXT) u", parameters: [.text(text)])
+            ]
+            let zeros = "[" + Array(repeating: "0", count: 40_000).joined(separator: ",") + "]"
+            let whole = try await json(long, .arrays, fixture)
+            #expect(whole.contains("[[\(zeros),\"\(text)\",\"A\u{FFFD}B\"]]"))
+            let answer = try await fixture.store.runEach(long, on: "main")
+            var pieces = D1JSONPieces(answer.bytes, .arrays, region: "WEUR")
+            var sizes: [Int] = []
+            while let piece = pieces.next() { sizes.append(piece.count) }
+            #expect(sizes.count > 2 && sizes.allSatisfy { $0 > 0 && $0 <= 192 << 10 })
+            #expect(sizes.reduce(0, +) == whole.utf8.count)
         }
     }
 

@@ -1,6 +1,8 @@
 import Foundation
 import Host
 import Observability
+import OpenSSL
+import Releases
 import SQLite
 import Stores
 import Synchronization
@@ -243,6 +245,22 @@ private final class Fixture: Sendable {
         #expect(try await fixture.ask("GET", "/user").status == 200)
     }
 
+    @Test func `what consumers poll isn't counted, and leaves no trace in the audit log`() async throws {
+        let polled = APIOperation(
+            "POST", "/accounts/{account_id}/polled", id: "polled", "Polled", .account(.queues, .edit),
+            body: .json(.object([.optional("n", .integer())])), result: .json(.any), isPolled: true
+        ) { call in .result(call.json) }
+        let fixture = try Fixture([polled])
+        for _ in 0..<1200 { _ = try await fixture.ask("GET", "/user") }
+        #expect(try await fixture.ask("GET", "/user").status == 429)
+        // Where nothing must be said, an empty body will do.
+        let answer = try await fixture.ask("POST", "/accounts/acme/polled")
+        #expect(answer.status == 200 && answer.json["result"] == .object([JSON.Member]()))
+        #expect(try await fixture.ask("POST", "/accounts/acme/polled", body: #"{"n":"x"}"#).code == 10026)
+        #expect(try await fixture.ask("POST", "/accounts/acme/polled", body: " ").code == 6007)
+        #expect(try fixture.audit.list(tenant: "acme", before: nil, countMax: 10).isEmpty)
+    }
+
     @Test func `tokens are made, used, listed, expire and are revoked`() async throws {
         let fixture = try Fixture(Self.echo)
         let body =
@@ -269,6 +287,55 @@ private final class Fixture: Sendable {
         for wrong in [
             body.replacing("2100", with: "1999"), body.replacing("Storage Write", with: "Storage Own"),
             body.replacing("api.account", with: "api.zone"),
+        ] {
+            #expect(try await fixture.ask("POST", "/user/tokens", body: wrong).status == 400)
+        }
+    }
+
+    @Test func `a token is an access key of the S3 API, and nobody reads that in the file`() throws {
+        let directory = NSTemporaryDirectory() + "edge-api-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let (database, clock) = (directory + "/control.sqlite", VirtualClock())
+        func open() throws -> TokenStore {
+            try TokenStore(
+                database: database, vault: SecretStore(database: database, keyFile: directory + "/key", tenant: ""))
+        }
+        let tokens = try open()
+        let grant = Principal.Grant(tenant: "acme", product: .r2, level: .edit, bucket: "photos")
+        let (token, text) = try tokens.create(name: "ci", grants: [grant], at: clock.wallTime())
+        let secret = TokenStore.hex(Digest.hash(text, with: .sha256))
+        for store in [tokens, try open()] {
+            let found = try #require(store.accessKey(token.id, at: clock.wallTime()))
+            #expect(found.secret == secret && found.token.grants == [grant])
+        }
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: database))
+        #expect(bytes.range(of: Data(secret.utf8)) == nil)
+        #expect(try tokens.revoke(token.id, at: clock.wallTime()))
+        #expect(tokens.accessKey(token.id, at: clock.wallTime()) == nil)
+        #expect(try open().accessKey(token.id, at: clock.wallTime()) == nil)
+        #expect(tokens.accessKey("none", at: clock.wallTime()) == nil)
+    }
+
+    @Test func `tokens of one bucket are made and shown as the product does`() async throws {
+        let fixture = try Fixture(Self.echo)
+        let resource = "com.cloudflare.edge.r2.bucket.\(Accounts.id(of: "acme"))_default_photos"
+        func policy(_ resource: String, _ group: String) -> String {
+            #"{"name":"r2","policies":[{"effect":"allow","resources":{"\#(resource)":"*"},"#
+                + #""permission_groups":[{"name":"\#(group)"}]}]}"#
+        }
+        let made = try await fixture.ask(
+            "POST", "/user/tokens", body: policy(resource, "Workers R2 Storage Bucket Item Write"))
+        let id = try #require(made.json["result"]?["id"]?.text)
+        #expect(made.json["result"]?["policies"]?.items?.first?["resources"]?.members?.first?.name == resource)
+        let token = try #require(fixture.tokens.list().first { $0.id == id })
+        #expect(token.grants == [.init(tenant: "acme", product: .r2, level: .edit, bucket: "photos")])
+        #expect(!token.principal.may(.r2, .read, on: "acme"))
+        #expect(token.principal.may(.r2, .edit, on: "acme", bucket: "photos"))
+        #expect(!token.principal.may(.r2, .edit, on: "acme", bucket: "other"))
+        for wrong in [
+            policy(resource, "Workers KV Storage Write"), policy(resource.replacing("_default", with: "_moon"), "D1 Read"),
+            policy("com.cloudflare.edge.r2.bucket.photos", "Workers R2 Storage Bucket Item Read"),
         ] {
             #expect(try await fixture.ask("POST", "/user/tokens", body: wrong).status == 400)
         }

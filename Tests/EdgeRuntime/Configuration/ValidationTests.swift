@@ -351,6 +351,17 @@ import Testing
         ("domain = \"https://x.com\"", "1:10: error: domain: expected a host name, got \"https://x.com\""),
         ("tenant = \"x\"", "1:1: error: tenant: unknown key \"tenant\""),
         ("routes = []", "1:1: error: routes: unknown key \"routes\""),
+        (
+            "s3 = { domain = \"x.test\" }",
+            "1:6: error: s3.listen: \"listen\" is missing: required, such as listen = [\"0.0.0.0:9000\"]"
+        ),
+        ("s3 = { listen = [\"9000\"] }", "1:18: error: s3.listen[0]: expected address:port, got \"9000\""),
+        (
+            "s3 = { listen = [\"127.0.0.1:9000\"], tls = true }", "1:43: error: s3.tls: there are no certificates"
+        ),
+        (
+            "s3 = { listen = [\"127.0.0.1:9000\"], domain = \"a/b\" }", "1:46: error: s3.domain: expected a host name"
+        ),
         ("tls = { certificate = \"c\" }", "1:7: error: tls.key: \"key\" is missing: a PEM file"),
         (
             "tls = { certificate = \"c\", key = \"k\", redirect = true }",

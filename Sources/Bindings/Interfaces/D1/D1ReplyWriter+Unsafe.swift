@@ -14,7 +14,7 @@ internal import Wire
 ///     u32 length + UTF-8 bookmark, empty outside of sessions;   u32 length + UTF-8 region
 @safe package struct D1ReplyWriter: Sendable {
     /// What a value is. Integers and lengths are as short as they can be.
-    enum Tag: UInt8 {
+    package enum Tag: UInt8 {
         case null = 0
         case integer8, integer16, integer32, integer64
         case real

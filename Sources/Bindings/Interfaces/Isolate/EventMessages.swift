@@ -133,7 +133,10 @@ package struct LogMessage: Equatable, Sendable {
     /// What one event may log; the SDK says so where the log ends.
     package static let bytesPerEventMax = 256 << 10
 
-    /// 0 debug, 1 info, 2 log, 3 warn, 4 error.
+    /// The level of what the SDK writes of an error that no answer tells the node of: background work that failed.
+    package static let uncaughtLevel: UInt8 = 5
+
+    /// 0 debug, 1 info, 2 log, 3 warn, 4 error, 5 an uncaught error.
     package var level: UInt8
     package var text: String
     package var fields: [(name: String, value: String)]

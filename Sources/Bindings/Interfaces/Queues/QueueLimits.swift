@@ -26,10 +26,7 @@ package enum QueueLimits {
     package enum Subject: Sendable { case queue, consumer, request }
 
     package static func check(bodyByteCounts: [Int], _ form: Form) throws(CallFailure) {
-        guard bodyByteCounts.count <= batchCountMax else {
-            throw failure(
-                "batch message count of \(bodyByteCounts.count) exceeds limit of \(batchCountMax)", 10206)
-        }
+        try check(count: bodyByteCounts.count)
         for byteCount in bodyByteCounts where byteCount > messageByteCountMax {
             switch form {
             case .single:
@@ -44,6 +41,12 @@ package enum QueueLimits {
         let total = bodyByteCounts.reduce(0, +)
         guard total <= batchByteCountMax + batchMessageByteCount * bodyByteCounts.count else {
             throw failure("batch size of \(total) bytes exceeds limit of \(batchByteCountMax)", 10205)
+        }
+    }
+
+    package static func check(count: Int) throws(CallFailure) {
+        guard count <= batchCountMax else {
+            throw failure("batch message count of \(count) exceeds limit of \(batchCountMax)", 10206)
         }
     }
 
@@ -74,6 +77,14 @@ package enum QueueLimits {
 
     package static func invalidName(_ name: String) -> CallFailure {
         CallFailure("invalid queue name \"\(name)\"", code: 11003)
+    }
+
+    package static func nameTaken(_ name: String) -> CallFailure {
+        CallFailure("Queue name '\(name)' is already taken. Please use a different name and try again.", code: 11009)
+    }
+
+    package static func noQueueHandler(_ script: String) -> CallFailure {
+        CallFailure("queue handler is missing: worker \"\(script)\" has none", code: 11001)
     }
 
     package static var storageLimitExceeded: CallFailure { failure("Storage Limit Exceeded", 10251) }

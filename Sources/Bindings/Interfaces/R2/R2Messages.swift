@@ -134,12 +134,15 @@ package struct R2Attributes: Equatable, Sendable {
 /// put; exactly `size` bytes follow.
 package struct R2PutMessage: Equatable, Sendable {
     package var key: String
+    /// `sizeUnknown` for a body whose end tells; never on the wire.
     package var size: Int64
     package var onlyIf: R2Conditional?
     /// Of the length that the algorithm has.
     package var checksum: (algorithm: R2Checksum.Algorithm, bytes: [UInt8])?
     package var attributes: R2Attributes
     package var ssecKey: R2CustomerKey?
+
+    package static let sizeUnknown: Int64 = -1
 
     package init(
         key: String, size: Int64, onlyIf: R2Conditional? = nil,

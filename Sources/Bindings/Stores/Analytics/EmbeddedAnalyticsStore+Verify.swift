@@ -25,7 +25,8 @@ extension EmbeddedAnalyticsStore {
 
     private static func problem(of segment: Segment) -> String? {
         do throws(SystemError) {
-            let reader = try SegmentReader(segment.path, byteCount: segment.byteCount)
+            let reader = try SegmentReader(
+                segment.path, byteCount: segment.byteCount, isSetAside: segment.isSetAside)
             var count = 0
             while let payload = try reader.next() {
                 guard PointRecord(reader.buffer, payload) != nil else {
@@ -33,8 +34,13 @@ extension EmbeddedAnalyticsStore {
                 }
                 count += 1
             }
-            guard reader.position < segment.byteCount else { return nil }
-            return "\(segment.path): behind \(count) whole records, at byte \(reader.position) of \(segment.byteCount), "
+            if let first = reader.damage.first {
+                return
+                    "\(segment.path): between \(count) whole records, \(reader.damage.count) places are damaged, the first at "
+                    + "bytes \(first.lowerBound) to \(first.upperBound) of \(segment.byteCount)"
+            }
+            guard reader.endOfRecords < segment.byteCount else { return nil }
+            return "\(segment.path): behind \(count) whole records, at byte \(reader.endOfRecords) of \(segment.byteCount), "
                 + "something is torn or changed"
         } catch { return "\(error)" }
     }

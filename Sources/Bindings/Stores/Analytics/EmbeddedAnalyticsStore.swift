@@ -103,15 +103,19 @@ package final class EmbeddedAnalyticsStore: Sendable {
                 [("count", "\(droppedCount)")])
         }
         for (name, records) in batches.sorted(by: { $0.key < $1.key }) {
-            let failure: SystemError? = files.withLock { files in
-                do throws(SystemError) {
-                    try files.append(records, to: name)
-                    return nil
-                } catch { return error }
+            let appended: Result<String?, SystemError> = files.withLock { files in
+                do throws(SystemError) { return .success(try files.append(records, to: name)) } catch { return .failure(error) }
             }
-            guard let failure else { continue }
-            logger.log(.error, "data points can't be written, and wait: \(failure)", [("dataset", name.dataset)])
-            keep(records, for: name)
+            switch appended {
+            case .success(nil): continue
+            case .success(let path?):
+                logger.log(
+                    .error, "a file of data points is damaged, and was set aside: what is whole of it still answers queries",
+                    [("dataset", name.dataset), ("path", path)])
+            case .failure(let failure):
+                logger.log(.error, "data points can't be written, and wait: \(failure)", [("dataset", name.dataset)])
+                keep(records, for: name)
+            }
         }
     }
 
@@ -215,7 +219,8 @@ extension EmbeddedAnalyticsStore: PointSource {
                 var segments: [Segment] = []
                 for name in files.segments(of: dataset) {
                     let (path, byteCount) = try files.readable(name)
-                    segments.append(Segment(path: path, byteCount: byteCount, hour: name.hour))
+                    segments.append(
+                        Segment(path: path, byteCount: byteCount, hour: name.hour, isSetAside: name.isSetAside))
                 }
                 return .success(segments)
             } catch { return .failure(error) }
@@ -230,6 +235,8 @@ struct Segment {
     var byteCount: Int64
     /// Since 1970.
     var hour: Int64
+    /// For its damage.
+    var isSetAside = false
 }
 
 /// Where a query finds points.

@@ -3,8 +3,8 @@ internal import Interfaces
 /// One point as a segment has it.
 struct PointRecord {
     static let headByteCount = 8
-    /// More than any point within the limits takes.
-    static let payloadBytesMax = 32 << 10
+    /// At least a time and three counts; more than any point within the limits takes.
+    static let payloadBytes = 11...(32 << 10)
 
     /// Appends a record.
     static func append(_ point: AnalyticsPoint, milliseconds: Int64, to bytes: inout [UInt8]) {

@@ -109,7 +109,8 @@ struct SQLExecution {
             for segment in try source.segments(of: dataset) {
                 // The hours that the filter can't be true in.
                 guard plan.times.overlaps(segment.hour * 3600...(segment.hour * 3600 + 3599)) else { continue }
-                let reader = try SegmentReader(segment.path, byteCount: segment.byteCount)
+                let reader = try SegmentReader(
+                    segment.path, byteCount: segment.byteCount, isSetAside: segment.isSetAside)
                 let row = SQLRow()
                 while let payload = try reader.next() {
                     guard let point = PointRecord(reader.buffer, payload) else { break }

@@ -8,22 +8,36 @@ struct SegmentFiles {
         var dataset: String
         /// Since 1970.
         var hour: Int64
+        /// The number of a file that was set aside; 0 is the one that grows.
+        var damaged = 0
 
         init(dataset: String, hour: Int64) {
             self.dataset = dataset
             self.hour = hour
         }
 
-        static func < (left: Self, right: Self) -> Bool { (left.dataset, left.hour) < (right.dataset, right.hour) }
+        /// What was set aside is older than what grows.
+        static func < (left: Self, right: Self) -> Bool {
+            (left.dataset, left.hour, left.age) < (right.dataset, right.hour, right.age)
+        }
+
+        private var age: Int { damaged == 0 ? .max : damaged }
+
+        var isSetAside: Bool { damaged > 0 }
 
         var file: String {
             let digits = String(hour)
-            return String(repeating: "0", count: max(0, 10 - digits.utf8.count)) + digits + ".points"
+            return String(repeating: "0", count: max(0, 10 - digits.utf8.count)) + digits
+                + (isSetAside ? ".damaged-\(damaged)" : "") + ".points"
         }
 
         init?(dataset: String, file: String) {
-            guard file.hasSuffix(".points"), let hour = Int64(file.dropLast(7)) else { return nil }
+            let parts = file.split(separator: ".", omittingEmptySubsequences: false)
+            guard let hour = Int64(parts[0]), parts.last == "points", parts.count <= 3 else { return nil }
             self.init(dataset: dataset, hour: hour)
+            guard parts.count == 3 else { return }
+            guard parts[1].hasPrefix("damaged-"), let number = Int(parts[1].dropFirst(8)), number > 0 else { return nil }
+            damaged = number
         }
     }
 
@@ -47,7 +61,7 @@ struct SegmentFiles {
 
     /// Oldest first.
     func segments(of dataset: String) -> [Name] {
-        FileTree.list("\(directory)/\(dataset)").compactMap { Name(dataset: dataset, file: $0) }
+        FileTree.list("\(directory)/\(dataset)").compactMap { Name(dataset: dataset, file: $0) }.sorted()
     }
 
     /// What can be read of a file now.
@@ -59,13 +73,17 @@ struct SegmentFiles {
     }
 
     /// Adds whole records to a file. Durable when it returns; after an error the file is as it was.
-    mutating func append(_ records: [UInt8], to name: Name) throws(SystemError) {
+    ///
+    /// - Returns: where the file was put that had these records' name, when it turned out to be damaged.
+    @discardableResult
+    mutating func append(_ records: [UInt8], to name: Name) throws(SystemError) -> String? {
         let folder = "\(directory)/\(name.dataset)"
         let path = path(name)
+        let damaged = lengths[name] == nil && FileTree.exists(path) ? try mend(name) : nil
         let isNew = !FileTree.exists(path)
         if isNew { try FileTree.makeDirectory(folder, mode: 0o700) }
         let file = try FileTree.openFile(path, flags: O_RDWR | O_CREAT | O_APPEND)
-        let length = if let known = lengths[name] { known } else { try wholeLength(of: path, file) }
+        let length = lengths[name] ?? 0
         do throws(SystemError) {
             if length == 0 { try file.writeAll(SegmentReader.header, on: path) }
             try check("write", path)
@@ -78,24 +96,40 @@ struct SegmentFiles {
             throw error
         }
         lengths[name] = max(length, Int64(SegmentReader.header.count)) + Int64(records.count)
-        guard isNew else { return }
+        guard isNew else { return nil }
         for folder in [folder, directory] {
             let opened = try FileTree.openFile(folder, flags: O_RDONLY | O_DIRECTORY)
             guard fsync(opened.rawValue) == 0 else { throw SystemError("fsync", errno: errno, on: folder) }
         }
+        return damaged
     }
 
-    /// Cuts off what a crash has torn.
-    private func wholeLength(of path: String, _ file: borrowing Descriptor) throws(SystemError) -> Int64 {
+    /// Looks through a file that was written before this process: cuts off what a crash has torn at its end. A file with whole
+    /// records behind what is none, or with another head, isn't touched: it gets another name, and what comes goes into a new one.
+    ///
+    /// - Returns: the path of such a file.
+    private mutating func mend(_ name: Name) throws(SystemError) -> String? {
+        let path = path(name)
+        let file = try FileTree.openFile(path, flags: O_RDWR)
         let byteCount = Int64(lseek(file.rawValue, 0, SEEK_END))
-        guard byteCount > 0 else { return 0 }
-        let reader = try SegmentReader(path, byteCount: byteCount)
+        let reader = try SegmentReader(path, byteCount: byteCount, isSetAside: true)
         while try reader.next() != nil {}
-        let whole = reader.position
-        guard whole == byteCount || ftruncate(file.rawValue, off_t(whole)) == 0 else {
-            throw SystemError("ftruncate", errno: errno, on: path)
+        let isHeadless = byteCount >= Int64(SegmentReader.header.count) && !reader.hasHeader
+        if reader.damage.isEmpty && !isHeadless {
+            let whole = reader.endOfRecords
+            guard whole == byteCount || ftruncate(file.rawValue, off_t(whole)) == 0 else {
+                throw SystemError("ftruncate", errno: errno, on: path)
+            }
+            lengths[name] = whole
+            return nil
         }
-        return whole
+        var aside = name
+        repeat { aside.damaged += 1 } while FileTree.exists(self.path(aside))
+        let target = self.path(aside)
+        try check("rename", path)
+        guard unsafe rename(path, target) == 0 else { throw SystemError("rename", errno: errno, on: path) }
+        lengths[aside] = byteCount
+        return target
     }
 
     private func check(_ operation: String, _ path: String) throws(SystemError) {

@@ -34,6 +34,27 @@ package struct D1Catalog: Sendable {
         for row in try await rows("SELECT * FROM databases WHERE is_leaving") { try await remove(try Self.entry(row)) }
     }
 
+    /// Enters those of `resources` that aren't there: databases from before the catalog. They are there, so no limit holds.
+    package func enter(_ resources: [String]) async throws(D1CatalogError) {
+        let known = Set(try await rows("SELECT resource FROM databases").compactMap { $0["resource"]?.text })
+        for resource in resources where !known.contains(resource) {
+            let id = Self.makeID()
+            let isTaken = try await !rows("SELECT 1 FROM databases WHERE name = ?", [.text(resource)]).isEmpty
+            _ = try await insert(isTaken ? id : resource, id: id, resource: resource, .disabled, nil, isLimited: false)
+        }
+    }
+
+    /// Asks whether configurations may name these databases: nothing is made.
+    ///
+    /// - Throws: `.tooMany` when those that aren't there would be too many beside those that are.
+    package func checkRoom(for names: Set<String>) async throws(D1CatalogError) {
+        var missing = 0
+        for name in names where try await named(name) == nil { missing += 1 }
+        guard missing > 0 else { return }
+        let count = try await rows("SELECT count(*) n FROM databases WHERE NOT is_leaving").first?["n"]?.integer ?? 0
+        guard Int(count) + missing <= databasesMax else { throw .tooMany(databasesMax) }
+    }
+
     // MARK: Databases
 
     /// Makes a database. Its files come to be with its first call.
@@ -47,20 +68,28 @@ package struct D1Catalog: Sendable {
         return try await insert(name, id: id, resource: id, readReplication, jurisdiction)
     }
 
-    /// The database that a configuration means by `name`: the one with that resource, else the one with that name, else a
-    /// new one.
+    /// The database that a configuration means by `name`: the one with that resource, else the one with that name or id, else
+    /// a new one.
     package func adopt(_ name: String) async throws(D1CatalogError) -> D1DatabaseEntry {
-        let sql = """
-            SELECT * FROM databases WHERE (resource = ?1 OR name = ?1) AND NOT is_leaving ORDER BY resource = ?1 DESC LIMIT 1
-            """
-        if let row = try await rows(sql, [.text(name)]).first { return try Self.entry(row) }
+        if let entry = try await named(name) { return entry }
         do throws(D1CatalogError) {
             return try await insert(name, id: Self.makeID(), resource: name, .disabled, nil)
         } catch {
             // Somebody else was faster.
-            guard case .nameTaken = error, let row = try await rows(sql, [.text(name)]).first else { throw error }
-            return try Self.entry(row)
+            guard case .nameTaken = error, let entry = try await named(name) else { throw error }
+            return entry
         }
+    }
+
+    /// What a configuration means by `name`, if it is there.
+    private func named(_ name: String) async throws(D1CatalogError) -> D1DatabaseEntry? {
+        let found = try await rows(
+            """
+            SELECT * FROM databases WHERE (resource = ?1 OR name = ?1 OR id = ?2) AND NOT is_leaving
+            ORDER BY resource = ?1 DESC, name = ?1 DESC LIMIT 1
+            """, [.text(name), .text(name.lowercased())])
+        guard let row = found.first else { return nil }
+        return try Self.entry(row)
     }
 
     /// - Parameter database: Its id or its name.
@@ -133,7 +162,8 @@ package struct D1Catalog: Sendable {
     // MARK: Steps
 
     private func insert(
-        _ name: String, id: String, resource: String, _ readReplication: D1ReadReplication, _ jurisdiction: String?
+        _ name: String, id: String, resource: String, _ readReplication: D1ReadReplication, _ jurisdiction: String?,
+        isLimited: Bool = true
     ) async throws(D1CatalogError) -> D1DatabaseEntry {
         let made = try await rows(
             """
@@ -142,7 +172,8 @@ package struct D1Catalog: Sendable {
             """,
             [
                 .text(id), .text(name), .text(resource), .integer(clock.wallTime().milliseconds),
-                .text(readReplication.rawValue), jurisdiction.map { .text($0) } ?? .null, .integer(Int64(databasesMax)),
+                .text(readReplication.rawValue), jurisdiction.map { .text($0) } ?? .null,
+                .integer(isLimited ? Int64(databasesMax) : .max),
             ], orTaken: name)
         guard let row = made.first else { throw .tooMany(databasesMax) }
         return try Self.entry(row)

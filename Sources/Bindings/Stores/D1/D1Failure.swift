@@ -13,7 +13,8 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
         case text(Int)
     }
 
-    /// What REST calls it: 7400 for what the caller asked for and can't be, 7500 for SQL and all else.
+    /// What REST calls it: 7400 for what the caller asked for and can't be, 7404 for a database that is gone, 7500 for SQL and
+    /// all else.
     package let code: Int
 
     package init(_ text: String, code: Int = 7500) {
@@ -51,6 +52,9 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
     package static let exceededMemory = D1Failure("D1 DB's isolate exceeded its memory limit and was reset.")
     package static let closed = D1Failure("Network connection lost.")
     // Mistakes of the caller.
+    package static func noDatabase(_ name: String) -> D1Failure {
+        D1Failure("The database \(shortened(name)) could not be found", code: 7404)
+    }
     package static let exceededSize = D1Failure("Exceeded maximum DB size")
     package static func tooManyDatabases(_ most: Int) -> D1Failure {
         D1Failure("System limit reached: databases per account (\(most))")

@@ -1,4 +1,4 @@
-package import Interfaces
+internal import Interfaces
 
 /// Results as the REST interface writes them (spec: d1, sections 2, 3 and 11): numbers as JavaScript would print them, blobs
 /// as arrays of numbers.
@@ -10,65 +10,7 @@ package enum D1JSON {
         case arrays
     }
 
-    /// An array with one element for each result.
-    package static func encode(_ results: [(D1Result, columns: [String])], _ shape: Shape) -> [UInt8] {
-        var bytes: [UInt8] = [UInt8(ascii: "[")]
-        for (index, (result, columns)) in results.enumerated() {
-            if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            bytes += #"{"results":"#.utf8
-            switch shape {
-            case .objects: putList(result.results, &bytes) { row, bytes in put(object: row, &bytes) }
-            case .arrays:
-                bytes += #"{"columns":"#.utf8
-                putList(columns, &bytes) { put(text: $0, &$1) }
-                bytes += #","rows":"#.utf8
-                putList(result.results, &bytes) { row, bytes in putList(row.values, &bytes) { put($0, &$1) } }
-                bytes.append(UInt8(ascii: "}"))
-            }
-            bytes += #","success":true,"meta":"#.utf8
-            put(result.meta, &bytes)
-            bytes.append(UInt8(ascii: "}"))
-        }
-        bytes.append(UInt8(ascii: "]"))
-        return bytes
-    }
-
-    private static func putList<Elements: Collection>(
-        _ elements: Elements, _ bytes: inout [UInt8], _ put: (Elements.Element, inout [UInt8]) -> Void
-    ) {
-        bytes.append(UInt8(ascii: "["))
-        var isFirst = true
-        for element in elements {
-            if !isFirst { bytes.append(UInt8(ascii: ",")) }
-            isFirst = false
-            put(element, &bytes)
-        }
-        bytes.append(UInt8(ascii: "]"))
-    }
-
-    private static func put(object row: D1Row, _ bytes: inout [UInt8]) {
-        bytes.append(UInt8(ascii: "{"))
-        for (index, (name, value)) in row.object.enumerated() {
-            if index > 0 { bytes.append(UInt8(ascii: ",")) }
-            put(text: name, &bytes)
-            bytes.append(UInt8(ascii: ":"))
-            put(value, &bytes)
-        }
-        bytes.append(UInt8(ascii: "}"))
-    }
-
-    private static func put(_ value: D1Value, _ bytes: inout [UInt8]) {
-        switch value {
-        case .null: bytes += "null".utf8
-        // A number of JavaScript: exact up to 2⁵³.
-        case .integer(let number): bytes += Self.number(Double(number)).utf8
-        case .real(let number): bytes += Self.number(number).utf8
-        case .text(let text): put(text: text, &bytes)
-        case .blob(let blob): putList(blob, &bytes) { $1 += String($0).utf8 }
-        }
-    }
-
-    private static func put(_ meta: D1Meta, _ bytes: inout [UInt8]) {
+    static func put(_ meta: D1Meta, _ bytes: inout [UInt8]) {
         bytes += #"{"served_by":"#.utf8
         put(text: meta.servedBy, &bytes)
         bytes += #","served_by_region":"#.utf8
@@ -85,17 +27,26 @@ package enum D1JSON {
             """.utf8
     }
 
-    private static func put(text: String, _ bytes: inout [UInt8]) {
-        let digits = Array("0123456789abcdef".utf8)
+    static func put(text: String, _ bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
+        putUnquoted(Array(text.utf8)[...], &bytes)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// The inside of a string. SQL's text may hold any bytes: what is not UTF-8 is repaired.
+    static func putUnquoted(_ text: ArraySlice<UInt8>, _ bytes: inout [UInt8]) {
+        let isSound = text.allSatisfy { $0 < 0x80 } || String(validating: text, as: UTF8.self) != nil
+        let text = isSound ? text : Array(String(decoding: text, as: UTF8.self).utf8)[...]
+        let digits: [UInt8] = Array("0123456789abcdef".utf8)
+        for byte in text {
             switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
             case 0..<0x20: bytes += Array(#"\u00"#.utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
             default: bytes.append(byte)
             }
         }
-        bytes.append(UInt8(ascii: "\""))
     }
 
     /// As `Number::toString` of ECMAScript writes it: `1`, `0.000001`, `1e-7`, `1e+21`; `null` for what is no finite number.

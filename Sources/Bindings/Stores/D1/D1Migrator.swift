@@ -292,6 +292,23 @@ package struct D1Migrator: Sendable {
         return Set(try await rows("SELECT name FROM \(name) ORDER BY id").compactMap { $0["name"]?.text })
     }
 
+    /// A migration that was applied, as the table has it.
+    package struct Applied: Equatable, Sendable {
+        package let number: Int64
+        package let name: String
+        package let appliedAt: String
+    }
+
+    /// The rows of the table, in the order in which they were applied; none when there is no table.
+    package func history() async throws(D1Failure) -> [Applied] {
+        let known = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = \(SQLText.quoted(text: table)) COLLATE NOCASE"
+        guard try await !rows(known).isEmpty else { return [] }
+        return try await rows("SELECT id, name, applied_at FROM \(SQLText.quoted(identifier: table)) ORDER BY id").map { row in
+            Applied(
+                number: row["id"]?.integer ?? 0, name: row["name"]?.text ?? "", appliedAt: row["applied_at"]?.text ?? "")
+        }
+    }
+
     private func rows(_ sql: String) async throws(D1Failure) -> [D1Row] {
         let reply = try await store.run(D1Request(.query([.init(sql: sql)], .allRows)), on: database)
         guard let results = try? D1ReplyReader(decoding: reply.bytes).results(columns: false).first?.0.results

@@ -31,5 +31,5 @@ package struct D1Restored: Sendable, Equatable {
 extension D1Failure {
     package static let noHistory = D1Failure(
         "this database keeps no history: retention.time_travel is 0 in this environment")
-    static let tooManyRestores = D1Failure("a database can be restored 10 times in 10 minutes; try again later")
+    package static let tooManyRestores = D1Failure("a database can be restored 10 times in 10 minutes; try again later")
 }

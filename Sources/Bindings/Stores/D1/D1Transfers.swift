@@ -30,11 +30,16 @@ package final class D1Transfers: Sendable {
 
         enum Phase { case begun, receiving, received, ingesting }
     }
+    private struct Export {
+        var options: D1DumpOptions
+        var status: D1TransferStatus
+        var expiry: Instant
+    }
     private struct State {
         var uploads: [String: Upload] = [:]
         /// By database: how the last one goes, or went.
         var imports: [String: (status: D1TransferStatus, etag: String, expiry: Instant)] = [:]
-        var exports: [String: (status: D1TransferStatus, expiry: Instant)] = [:]
+        var exports: [String: Export] = [:]
         /// Dumps that wait to be fetched.
         var dumps: [String: Instant] = [:]
         var files: BlockingPool?
@@ -207,18 +212,25 @@ package final class D1Transfers: Sendable {
 
     // MARK: Export
 
-    /// Starts an export, unless one runs.
+    /// Starts an export, unless one runs, or there is one of the same already: a client that asks again and again gets to its
+    /// end.
+    ///
+    /// - Parameter bookmark: The newest state; `nil` when it isn't known.
     package func beginExport(
-        of database: String, _ options: D1DumpOptions = D1DumpOptions()
+        of database: String, _ options: D1DumpOptions = D1DumpOptions(), at bookmark: String? = nil
     ) throws(D1TransferError) -> D1TransferStatus {
         removeExpired()
         let name = Self.makeName()
         let active = D1TransferStatus(phase: .active, messages: ["Export started."])
         let found = state.withLock { state -> Result<D1TransferStatus, D1TransferError>? in
-            if let running = state.exports[database]?.status, running.phase == .active { return .success(running) }
+            if let last = state.exports[database] {
+                if last.status.phase == .active { return .success(last.status) }
+                let isFresh = bookmark != nil && last.status.bookmark == bookmark && last.options == options
+                if isFresh, last.status.fileName.map({ state.dumps[$0] != nil }) == true { return .success(last.status) }
+            }
             guard state.uploads.count + state.dumps.count < limits.filesMax else { return .failure(.tooMany(limits.filesMax)) }
             state.dumps[name] = clock.now() + limits.lifetime
-            state.exports[database] = (active, clock.now() + limits.lifetime)
+            state.exports[database] = Export(options: options, status: active, expiry: clock.now() + limits.lifetime)
             return nil
         }
         if let found { return try found.get() }
@@ -237,7 +249,7 @@ package final class D1Transfers: Sendable {
         let final = status
         state.withLock { state in
             state.dumps[name] = final.phase == .complete ? clock.now() + limits.lifetime : nil
-            state.exports[database] = (final, clock.now() + limits.lifetime)
+            state.exports[database] = Export(options: options, status: final, expiry: clock.now() + limits.lifetime)
         }
     }
 

@@ -3,7 +3,8 @@ internal import Synchronization
 internal import System
 
 /// What the databases of one tenant take together, by their files' paths: how many there are, and their bytes. Histories
-/// don't count: they have limits of their own. Safe on any thread.
+/// don't count: they have limits of their own. Our own databases, such as the catalog, count by their bytes alone. Safe on any
+/// thread.
 final class D1Usage: Sendable {
     private struct State {
         var byteCounts: [String: Int64] = [:]
@@ -25,14 +26,14 @@ final class D1Usage: Sendable {
         state = Mutex(State(byteCounts: found, total: found.values.reduce(0, +)))
     }
 
-    var databaseCount: Int { state.withLock { $0.byteCounts.count } }
+    var databaseCount: Int { state.withLock { Self.count($0.byteCounts.keys) } }
     var byteCount: Int64 { state.withLock { $0.total } }
 
     /// Takes a place for a database, if it has none.
     func register(_ path: String) throws(D1Failure) {
         let isThere = state.withLock { state -> Bool in
             if state.byteCounts[path] != nil { return true }
-            guard state.byteCounts.count < limits.databasesMax else { return false }
+            guard Self.isOwn(path) || Self.count(state.byteCounts.keys) < limits.databasesMax else { return false }
             state.byteCounts[path] = 0
             return true
         }
@@ -42,8 +43,18 @@ final class D1Usage: Sendable {
     /// Whether there is room for those of `paths` that aren't there yet. Takes no place.
     func hasRoom(for paths: Set<String>) -> Bool {
         state.withLock { state in
-            state.byteCounts.count + paths.count { state.byteCounts[$0] == nil } <= limits.databasesMax
+            Self.count(state.byteCounts.keys) + paths.count { state.byteCounts[$0] == nil } <= limits.databasesMax
         }
+    }
+
+    /// The bytes of a database's file, as they were noted last.
+    func byteCount(of path: String) -> Int64? { state.withLock { $0.byteCounts[path] } }
+
+    private static func count(_ paths: some Sequence<String>) -> Int { paths.count { !isOwn($0) } }
+
+    /// Ours have a slash in their names, and no tenant's has one.
+    private static func isOwn(_ path: String) -> Bool {
+        (path.split(separator: "/").last ?? "").contains("%2f")
     }
 
     /// Gives the place of a database that isn't there back.

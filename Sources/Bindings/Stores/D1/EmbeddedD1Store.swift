@@ -11,13 +11,17 @@ package final class EmbeddedD1Store: D1Store {
         var engines: [String: D1Engine] = [:]
         /// When databases were restored lately.
         var restores: [String: [Instant]] = [:]
+        /// Deleted ones, which no call may make anew; and in the order in which they were deleted.
+        var retired: Set<String> = []
+        var retiredInOrder: [String] = []
         var isClosed = false
     }
     private let directory: String
     private let limits: D1Limits
     private let clock: any NodeClock
     private let logger: Logger
-    private let region: String
+    /// What `served_by_region` says.
+    package let region: String
     private let faults: D1Faults
     package let incoming: Budget
     private let answers: Budget
@@ -218,7 +222,7 @@ package final class EmbeddedD1Store: D1Store {
     package func delete(_ database: String) async throws(D1Failure) {
         let path = path(of: database)
         // Also one that isn't open: calls that come meanwhile must find a closed engine, not open the files.
-        let engine = try engine(for: database)
+        let engine = try engine(for: database, evenRetired: true)
         await engine.close()
         defer {
             forget(engine, database)
@@ -257,11 +261,46 @@ package final class EmbeddedD1Store: D1Store {
     package var usedByteCount: Int64 { usage.byteCount }
     package var databaseCount: Int { usage.databaseCount }
 
+    /// The bytes of a database, as above; `nil` while it has no file.
+    package func byteCount(of database: String) -> Int64? { usage.byteCount(of: path(of: database)) }
+
+    /// Databases that have a file: the tenant's, not our own.
+    package var databaseNames: [String] {
+        get throws(D1Failure) {
+            let names: [String]
+            do { names = try FileSystem.names(in: directory) } catch { throw D1Failure("\(error)") }
+            return names.filter { $0.hasSuffix(".sqlite") }.map { Self.name(ofFile: $0) }.filter { !$0.contains("/") }.sorted()
+        }
+    }
+
+    // MARK: Deleted databases
+
+    /// Deleted ones that are remembered: as many as a tenant may have.
+    private static let retiredMax = 50_000
+
+    /// Lets all calls on `database` but its deletion fail from now on.
+    package func retire(_ database: String) {
+        state.withLock { state in
+            guard state.retired.insert(database).inserted else { return }
+            state.retiredInOrder.append(database)
+            if state.retiredInOrder.count > Self.retiredMax { state.retired.remove(state.retiredInOrder.removeFirst()) }
+        }
+    }
+
+    package func reinstate(_ database: String) {
+        state.withLock { state in
+            guard state.retired.remove(database) != nil else { return }
+            state.retiredInOrder.removeAll { $0 == database }
+        }
+    }
+
     // MARK: Engines
 
-    func engine(for database: String) throws(D1Failure) -> D1Engine {
+    /// - Parameter evenRetired: For those who remove it.
+    func engine(for database: String, evenRetired: Bool = false) throws(D1Failure) -> D1Engine {
         let found = try state.withLock { state throws(D1Failure) -> (D1Engine, isNew: Bool)? in
             guard !state.isClosed else { return nil }
+            guard evenRetired || !state.retired.contains(database) else { throw .noDatabase(database) }
             if let engine = state.engines[database] { return (engine, !engine.isOpen) }
             let path = path(of: database)
             try usage.register(path)
@@ -284,6 +323,21 @@ package final class EmbeddedD1Store: D1Store {
         guard open.count >= limits.openDatabasesMax else { return }
         let idle = open.compactMap { engine in engine.idleSince.map { (engine, $0) } }
         idle.min { $0.1 < $1.1 }?.0.retire()
+    }
+
+    /// What `path(of:)` made a file's name of.
+    private static func name(ofFile file: String) -> String {
+        var bytes: [UInt8] = []
+        var rest = Array(file.utf8.dropLast(".sqlite".utf8.count))[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "%"), let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) {
+                bytes.append(value)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// The file of a database: its name with everything but letters, digits, `-` and `_` in hexadecimal.

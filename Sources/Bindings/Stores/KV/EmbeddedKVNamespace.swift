@@ -55,6 +55,26 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace, KVBulkNamespace {
         throw .namespaceNotFound
     }
 
+    func head(_ key: [UInt8]) async throws(KVError) -> KVEntryHead? {
+        try KVChecks.check(key: key)
+        try engine.days.count(.read, 1)
+        return try await threads.run { [self] () throws(KVError) in
+            var found: KVEntryHead?
+            var isGone = false
+            do throws(LMDBError) {
+                try environment.read { transaction throws(LMDBError) in
+                    isGone = state.isDeleted
+                    try keys.visitRecord(of: key, transaction) { span throws(LMDBError) in
+                        guard let header = try liveHeader(span) else { return }
+                        found = KVEntryHead(metadata: metadata(span, header), expiration: header.expiry?.second)
+                    }
+                }
+            } catch { throw failed("head", error) }
+            if isGone { throw .namespaceNotFound }
+            return found
+        }
+    }
+
     func getMany(
         _ request: KVBulkRequest, byteCountMax: Int
     ) async throws(KVError) -> KVLookup<[KVRecord?]> {
@@ -120,12 +140,14 @@ final class EmbeddedKVNamespace: InPlaceKVNamespace, KVBulkNamespace {
 
     /// A copy of what is stored.
     private func record(_ span: RawSpan, _ header: RecordHeader) -> KVRecord {
-        let metadata =
-            header.metadataByteCount == 0
-            ? nil : String(decoding: span.bytes(header.metadataOffset..<header.valueOffset), as: UTF8.self)
-        return KVRecord(
-            value: span.bytes(header.valueOffset..<span.byteCount), metadata: metadata,
+        KVRecord(
+            value: span.bytes(header.valueOffset..<span.byteCount), metadata: metadata(span, header),
             expiration: header.expiry?.second)
+    }
+
+    private func metadata(_ span: RawSpan, _ header: RecordHeader) -> String? {
+        guard header.metadataByteCount > 0 else { return nil }
+        return String(decoding: span.bytes(header.metadataOffset..<header.valueOffset), as: UTF8.self)
     }
 
     func list(prefix: [UInt8], limit: Int64?, cursor: String?) async throws(KVError) -> KVPage {

@@ -50,35 +50,12 @@ package struct KVService: StoreService {
     private func get(_ call: StoreCall) async throws -> StoreReply {
         let message = try getMessage(call)
         do throws(KVError) {
-            let (found, share) = try await read { byteCountMax throws(KVError) in
+            let (found, share) = try await namespace.readHeld { byteCountMax throws(KVError) in
                 try await namespace.get(
                     message.key, cacheTtl: message.cacheTtl, byteCountMax: byteCountMax)
             }
             return Self.reply(found, to: message, share)
         } catch { throw Self.failure(.get, error) }
-    }
-
-    /// Reads what is small at once, and what is large when the memory for it was granted.
-    ///
-    /// - Parameter copies: How often the values are in memory before they are sent.
-    private func read<Found>(
-        copies: Int = 1, _ look: (_ byteCountMax: Int) async throws(KVError) -> KVLookup<Found>
-    ) async throws(KVError) -> (Found?, Budget.Share?) {
-        var byteCountMax = KVLimits.inlineByteCountMax
-        var share: Budget.Share?
-        while true {
-            switch try await look(byteCountMax) {
-            case .missing: return (nil, nil)
-            case .found(let found): return (found, share)
-            case .larger(let byteCount):
-                // The second time, it has grown since it was measured: take what it can grow to at most.
-                byteCountMax = share == nil ? min(byteCount, KVLimits.valueByteCountMax) : KVLimits.valueByteCountMax
-                share = nil
-                do throws(Budget.Refused) {
-                    share = try await namespace.memory.outgoing.acquire(copies * byteCountMax)
-                } catch { throw .overloaded }
-            }
-        }
     }
 
     private func getMessage(_ call: StoreCall) throws(CallFailure) -> KVGetMessage {
@@ -104,7 +81,7 @@ package struct KVService: StoreService {
         let message = try KVGetManyMessage(decoding: &decoder)
         do throws(KVError) {
             let request = KVBulkRequest(keys: message.keys, type: message.type, cacheTtl: message.cacheTtl)
-            let (records, share) = try await read(copies: 2) { byteCountMax throws(KVError) in
+            let (records, share) = try await namespace.readHeld(copies: 2) { byteCountMax throws(KVError) in
                 try await namespace.getMany(request, byteCountMax: byteCountMax)
             }
             let reply = KVGetManyReply(
@@ -132,20 +109,12 @@ package struct KVService: StoreService {
                 body.cancel()
                 throw Self.failure(.put, error)
             }
-            do throws(Budget.Refused) {
-                share = try await namespace.memory.incoming.acquire(KVLimits.valueByteCountMax)
-            } catch {
+            let collected: KVCollectedValue
+            do { collected = try await namespace.collect { try await body.next() } } catch let error as KVError {
                 body.cancel()
-                throw Self.failure(.put, .overloaded)
+                throw Self.failure(.put, error)
             }
-            var bytes: [UInt8] = []
-            while let piece = try await body.next() {
-                byteCount += piece.count
-                // Of a value that is too long only the length is of interest: the error names it.
-                if byteCount > KVLimits.valueByteCountMax { bytes = [] } else { bytes += piece }
-            }
-            value = bytes[...]
-            share?.shrink(to: bytes.count)
+            (value, byteCount, share) = (collected.bytes[...], collected.byteCount, collected.share)
         }
         call.note(byteCount, of: .kvValue, KVLimits.valueByteCountMax)
         call.note(message.metadata?.utf8.count ?? 0, of: .kvMetadata, KVLimits.metadataByteCountMax)

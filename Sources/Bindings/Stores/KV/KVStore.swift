@@ -97,6 +97,14 @@ package protocol KVBulkNamespace: KVStoreNamespace {
     /// As above, for at most 10,000 keys.
     func delete(_ keys: [[UInt8]]) async throws(KVError) -> KVBulkOutcome
     func usage() async throws(KVError) -> KVUsage
+    /// What stands beside a value, without the value; `nil` when the key is missing.
+    func head(_ key: [UInt8]) async throws(KVError) -> KVEntryHead?
+}
+
+package struct KVEntryHead: Equatable, Sendable {
+    /// JSON text.
+    package var metadata: String?
+    package var expiration: Int64?
 }
 
 /// `{successful_key_count, unsuccessful_keys}` of the REST API.

@@ -76,7 +76,7 @@ extension EmbeddedQueueStore {
                 transaction.reading)
             return (try step.lease(request, transaction), step)
         }
-        report(step, request.queue, request.consumer)
+        report(step, request.queue)
         return lease
     }
 
@@ -86,27 +86,27 @@ extension EmbeddedQueueStore {
     ) async throws(QueueError) -> QueueSettlement {
         precondition(decisions.count == lease.messages.count, "the caller has checked the isolate's reply")
         let sequences = lease.messages.map(\.sequence)
-        let (queue, number) = (lease.queue, lease.number)
-        let step = try await commit("settle") { [tables, clock, quota] transaction in
-            let row = try Self.require(queue, tables, transaction.reading)
+        let (number, id, name) = (lease.number, lease.queueID, lease.queue)
+        let (queue, step) = try await commit("settle") { [tables, clock, quota] transaction in
+            let (queue, row) = try Self.holder(of: id, leasedAs: name, tables, transaction.reading)
             var step = try QueueStep(
                 queue, row, consumer, tables, quota, at: clock.wallTime().milliseconds, transaction.reading)
             for (sequence, decision) in zip(sequences, decisions) {
                 try step.settle(sequence, lease: number, decision, transaction)
             }
             try step.save(transaction)
-            return step
+            return (queue, step)
         }
         if step.settlement.retriedCount > 0 { notify([queue]) }
-        report(step, queue, consumer)
+        report(step, queue)
         return step.settlement
     }
 
     package func release(_ lease: QueueLease) async throws(QueueError) {
         let sequences = lease.messages.map(\.sequence)
-        let (queue, number) = (lease.queue, lease.number)
-        try await commit("release") { [tables] transaction in
-            let row = try Self.require(queue, tables, transaction.reading)
+        let (number, id, name) = (lease.number, lease.queueID, lease.queue)
+        let queue = try await commit("release") { [tables] transaction in
+            let (queue, row) = try Self.holder(of: id, leasedAs: name, tables, transaction.reading)
             for sequence in sequences {
                 guard let old = try tables.readableMessage(sequence, of: row, transaction.reading),
                     old.lease == number,
@@ -118,6 +118,7 @@ extension EmbeddedQueueStore {
                 message.attempts -= 1
                 try tables.update(sequence, from: old, to: message, in: row, transaction)
             }
+            return queue
         }
         notify([queue])
     }

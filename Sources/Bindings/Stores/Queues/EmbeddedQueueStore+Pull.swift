@@ -8,7 +8,7 @@ extension EmbeddedQueueStore {
         from queue: String, batchSize: Int?, visibilityTimeout: Duration?
     ) async throws(QueueError) -> QueuePull {
         try Self.check(batchSize, visibilityTimeout)
-        let (lease, metrics, lapse, step, consumer) = try await commit("pull") { [tables, clock, quota] transaction in
+        let (lease, metrics, lapse, step) = try await commit("pull") { [tables, clock, quota] transaction in
             let row = try Self.require(queue, tables, transaction.reading)
             let consumer = try Self.pullConsumer(of: row, queue, tables, transaction.reading)
             if row.settings.isPaused { throw QueueError.deliveryPaused }
@@ -20,11 +20,11 @@ extension EmbeddedQueueStore {
             let after = try Self.require(queue, tables, transaction.reading)
             return (
                 lease, try tables.metrics(after, transaction.reading),
-                try tables.nextLapse(of: after, after: now - 1, transaction.reading), step, consumer
+                try tables.nextLapse(of: after, after: now - 1, transaction.reading), step
             )
         }
         if let lapse { lapses.arm(queue, at: lapse) }
-        report(step, queue, consumer)
+        report(step, queue)
         return QueuePull(
             messages: (lease?.messages ?? []).map { Self.pulled($0, lease?.number ?? 0) }, metrics: metrics)
     }
@@ -49,7 +49,7 @@ extension EmbeddedQueueStore {
             orders.append((item.leaseID, .retry(delaySeconds: item.delaySeconds)))
         }
         let settled = orders
-        let (result, step, consumer) = try await commit("settle") { [tables, clock, quota] transaction in
+        let (result, step) = try await commit("settle") { [tables, clock, quota] transaction in
             let row = try Self.require(queue, tables, transaction.reading)
             let consumer = try Self.pullConsumer(of: row, queue, tables, transaction.reading)
             var step = try QueueStep(
@@ -71,10 +71,10 @@ extension EmbeddedQueueStore {
                 }
             }
             try step.save(transaction)
-            return (result, step, consumer)
+            return (result, step)
         }
         if step.settlement.retriedCount > 0 { notify([queue]) }
-        report(step, queue, consumer)
+        report(step, queue)
         return result
     }
 

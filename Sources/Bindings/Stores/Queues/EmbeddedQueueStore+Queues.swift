@@ -28,8 +28,7 @@ extension EmbeddedQueueStore {
         try Self.checkName(name)
         let record = try await commit("create queue") { [tables, clock, quota] transaction in
             guard try tables.queue(name, transaction.reading) == nil else {
-                throw CallFailure(
-                    "Queue name '\(name)' is already taken. Please use a different name and try again.", code: 11009)
+                throw QueueLimits.nameTaken(name)
             }
             let row = try Self.make(name, settings, tables, clock, quota, transaction)
             return Self.record(name, row, nil)
@@ -73,7 +72,7 @@ extension EmbeddedQueueStore {
         return record
     }
 
-    private static func checkName(_ name: String) throws(QueueError) {
+    static func checkName(_ name: String) throws(QueueError) {
         guard isQueueName(name) else { throw .refused(QueueLimits.invalidName(name)) }
     }
 
@@ -146,7 +145,7 @@ extension EmbeddedQueueStore {
         } catch { throw failed("read", error) }
     }
 
-    private static func record(_ name: String, _ row: QueueRow, _ consumer: QueueConsumerRecord?) -> QueueRecord {
+    static func record(_ name: String, _ row: QueueRow, _ consumer: QueueConsumerRecord?) -> QueueRecord {
         QueueRecord(
             id: Hex.text(row.id), name: name, createdAt: UnixTime(milliseconds: row.createdAt),
             modifiedAt: UnixTime(milliseconds: row.modifiedAt), settings: row.settings, consumer: consumer)

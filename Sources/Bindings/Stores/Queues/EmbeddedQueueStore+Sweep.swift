@@ -80,7 +80,7 @@ extension EmbeddedQueueStore {
             if let next { lapses.arm(queue, at: next) }
             return false
         }
-        let (step, consumer) = try await commit("lapse") { [tables, clock, quota] transaction in
+        let step = try await commit("lapse") { [tables, clock, quota] transaction in
             let row = try Self.require(queue, tables, transaction.reading)
             var consumer = QueueConsumerSettings(retriesMax: .max)
             if let record = try tables.consumer(of: row, transaction.reading) { consumer = record.settings }
@@ -88,9 +88,9 @@ extension EmbeddedQueueStore {
                 queue, row, consumer, tables, quota, at: clock.wallTime().milliseconds, transaction.reading)
             try step.endLapsedLeases(max: 500, transaction)
             try step.save(transaction)
-            return (step, consumer)
+            return step
         }
-        report(step, queue, consumer)
+        report(step, queue)
         notify([queue])
         return true
     }

@@ -156,7 +156,7 @@ package final class EmbeddedQueueStore: QueueStore {
     }
 
     /// Says what a step ended that nobody asked for.
-    func report(_ step: QueueStep, _ queue: String, _ consumer: QueueConsumerSettings) {
+    func report(_ step: QueueStep, _ queue: String) {
         for fault in step.faults {
             logger.log(.error, "a message is damaged and set aside: \(fault)", [("queue", queue)])
         }
@@ -166,7 +166,7 @@ package final class EmbeddedQueueStore: QueueStore {
                 .warning, "messages dropped after their last attempt",
                 [("queue", queue), ("count", "\(settlement.droppedCount)")])
         }
-        if settlement.deadLetteredCount > 0, let target = consumer.deadLetterQueue {
+        if settlement.deadLetteredCount > 0, let target = step.deadLetterQueue {
             logger.log(
                 .warning, "messages moved to the dead letter queue",
                 [

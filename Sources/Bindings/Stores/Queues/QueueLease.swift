@@ -48,6 +48,8 @@ package struct QueueLease: Sendable {
         package var item: QueueBatchMessage.Item
     }
     package var queue: String
+    /// Of the queue, whose name may be another one when the lease ends.
+    package var queueID: [UInt8]
     /// Tells this lease from later ones of the same messages.
     package var number: UInt64
     package var messages: [Message]

@@ -56,7 +56,7 @@ package struct QueueSettingsChange: Equatable, Sendable {
         self.backlogBytesMax = backlogBytesMax
     }
 
-    func applied(to settings: QueueSettings) -> QueueSettings {
+    package func applied(to settings: QueueSettings) -> QueueSettings {
         QueueSettings(
             deliveryDelaySeconds: deliveryDelaySeconds ?? settings.deliveryDelaySeconds,
             isPaused: isPaused ?? settings.isPaused,

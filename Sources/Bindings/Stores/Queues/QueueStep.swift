@@ -12,6 +12,8 @@ struct QueueStep {
     private let historyCostMax: Int64
     /// Read, or made, when the first dead letter comes.
     private var deadLetters: QueueRow?
+    /// Where they go.
+    private(set) var deadLetterQueue: String?
     private(set) var settlement = QueueSettlement()
     /// What was found that can't be delivered, in words.
     private(set) var faults: [String] = []
@@ -35,7 +37,7 @@ struct QueueStep {
     mutating func save(_ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
         try tables.trimHistory(of: &queue, toCost: historyCostMax, max: 1000, transaction)
         try tables.save(queue, name, transaction)
-        if let deadLetters, let target = consumer.deadLetterQueue {
+        if let deadLetters, let target = deadLetterQueue {
             try tables.save(deadLetters, target, transaction)
         }
     }
@@ -91,7 +93,7 @@ struct QueueStep {
         try save(transaction)
         guard !leased.isEmpty else { return nil }
         return QueueLease(
-            queue: name, number: number, messages: leased,
+            queue: name, queueID: queue.id, number: number, messages: leased,
             metrics: try tables.metrics(queue, transaction.reading))
     }
 
@@ -200,11 +202,19 @@ struct QueueStep {
         }
     }
 
+    /// Since the batch began, the dead letter queue may have been given another name: then the stored consumer knows it.
+    private func deadLetterName(_ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> String? {
+        guard let target = deadLetterQueue ?? consumer.deadLetterQueue else { return nil }
+        if deadLetters != nil { return target }
+        if try tables.queue(target, transaction) != nil { return target }
+        return try tables.consumer(of: queue, transaction)?.settings.deadLetterQueue ?? target
+    }
+
     /// Ends a message whose attempts are used up: it moves to the dead letter queue, or is gone.
     private mutating func bury(
         _ sequence: UInt64, _ message: MessageRow, _ transaction: borrowing LMDBWriteTransaction
     ) throws(LMDBError) {
-        guard let target = consumer.deadLetterQueue, target != name else {
+        guard let target = try deadLetterName(transaction.reading), target != name else {
             try tables.remove(sequence, message, from: &queue, transaction)
             settlement.droppedCount += 1
             return
@@ -227,6 +237,7 @@ struct QueueStep {
                 checksum: message.checksum),
             body: body, to: &letters, transaction)
         deadLetters = letters
+        deadLetterQueue = target
         settlement.deadLetteredCount += 1
     }
 }

@@ -23,6 +23,13 @@ package protocol QueueStore: Sendable {
     @discardableResult
     func updateQueue(_ name: String, _ change: QueueSettingsChange) async throws(QueueError) -> QueueRecord
 
+    /// Gives a queue a name that no other has (11009), and changes what `change` names of its settings. Its id stays, leases
+    /// are settled as before, and consumers whose dead letters it gets know it by its new name.
+    @discardableResult
+    func renameQueue(
+        _ name: String, to newName: String, _ change: QueueSettingsChange
+    ) async throws(QueueError) -> QueueRecord
+
     /// Removes the queue, its messages and its consumer.
     func deleteQueue(_ name: String) async throws(QueueError)
 

@@ -4,7 +4,7 @@ internal import LMDB
 internal import Synchronization
 internal import System
 
-/// What is set for each bucket: lifecycle, locks, notifications and limits. A table of the index, so that a write and
+/// What is set for each bucket: lifecycle, locks, notifications, limits, CORS and what was said when it was made. A table of the index, so that a write and
 /// what the settings make of it are one transaction.
 ///
 /// A setting is stored as JSON, as the API shows it, under the bucket's number and the setting's kind. Bucket number
@@ -15,6 +15,8 @@ struct BucketSettings: Sendable {
         case locks = 2
         case notifications = 3
         case limits = 4
+        case cors = 5
+        case properties = 6
     }
     static let tenant: UInt32 = 0
 
@@ -48,6 +50,17 @@ struct BucketSettings: Sendable {
         of bucket: UInt32, _ transaction: borrowing LMDBReadTransaction
     ) throws(LMDBError) -> R2StorageLimits? {
         try get(.limits, bucket, transaction)
+    }
+
+    func cors(of bucket: UInt32, _ transaction: borrowing LMDBReadTransaction) throws(LMDBError) -> [R2CorsRule] {
+        let rules: R2CorsRules? = try get(.cors, bucket, transaction)
+        return rules?.rules ?? []
+    }
+
+    func properties(
+        of bucket: UInt32, _ transaction: borrowing LMDBReadTransaction
+    ) throws(LMDBError) -> R2BucketProperties {
+        try get(.properties, bucket, transaction) ?? R2BucketProperties()
     }
 
     /// Stores `value`; `nil` goes back to what a new bucket has.

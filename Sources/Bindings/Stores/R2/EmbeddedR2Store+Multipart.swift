@@ -50,15 +50,16 @@ extension EmbeddedR2Store {
         _ bucket: String
     ) async throws(R2Failure) -> String {
         // A part's own checksum is verified; the upload's is kept. They are the same one.
-        let wanted = Self.computed(request.checksum?.algorithm)
+        let wanted = Self.computed(request.checksum?.algorithm ?? Self.trailingAlgorithm(of: body))
         let kept = Self.computed(upload.checksumAlgorithm)
         if let wanted, let kept, wanted != kept { throw .partChecksumAlgorithm(wanted, upload: kept) }
         let writer = makeWriter(supplied: kept ?? wanted, key: request.ssecKey)
         do throws(R2Failure) {
             let digests = try await receive(body, size: request.size, into: writer)
-            try Self.verify(request.checksum, md5: digests.md5, supplied: digests.supplied)
+            let checksum = request.checksum ?? Self.trailingChecksum(of: body)
+            try Self.verify(checksum, md5: digests.md5, supplied: digests.supplied)
             let part = StoredPart(
-                blob: writer.blob, size: request.size, md5: digests.md5,
+                blob: writer.blob, size: digests.byteCount, md5: digests.md5,
                 checksum: upload.checksumAlgorithm == .md5 ? digests.md5 : kept.flatMap { _ in digests.supplied })
             let replaced = try await commit("uploadPart") { [index] transaction in
                 guard let bucket = try index.bucket(bucket, transaction.reading),

@@ -138,7 +138,7 @@ extension EmbeddedR2Store {
 
     // MARK: One bucket's, or the tenant's
 
-    private func setting<Value>(
+    func setting<Value>(
         _ what: String, of bucket: String?,
         _ body: (UInt32, borrowing LMDBReadTransaction) throws(LMDBError) -> Value
     ) throws(R2Failure) -> Value {
@@ -151,7 +151,7 @@ extension EmbeddedR2Store {
         return found
     }
 
-    private func commitSetting(
+    func commitSetting(
         _ bucket: String?,
         _ body: @escaping @Sendable (BucketSettings, UInt32, borrowing LMDBWriteTransaction) throws -> Void
     ) async throws(R2Failure) -> UInt32 {

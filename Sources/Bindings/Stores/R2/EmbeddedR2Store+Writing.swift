@@ -25,7 +25,8 @@ extension EmbeddedR2Store {
             }
             let share = try await reserveMemory(forBodyOf: request.size)
             defer { withExtendedLifetime(share) {} }
-            return request.size <= options.inlineBytesMax
+            let isSmall = request.size != R2PutMessage.sizeUnknown && request.size <= options.inlineBytesMax
+            return isSmall
                 ? try await putInline(request, body, bucket) : try await putBlob(request, body, bucket)
         } catch {
             body?.cancel()
@@ -75,12 +76,15 @@ extension EmbeddedR2Store {
     private func putInline(
         _ request: R2PutMessage, _ body: (any BodySource)?, _ bucket: String
     ) async throws(R2Failure) -> R2Object? {
+        var request = request
+        let algorithm = request.checksum?.algorithm ?? Self.trailingAlgorithm(of: body)
         var bytes: [UInt8] = []
-        try await receive(body, size: request.size) { piece throws(R2Failure) in
+        _ = try await receive(body, size: request.size) { piece throws(R2Failure) in
             if bytes.isEmpty { bytes = piece } else { bytes.append(contentsOf: piece) }
         }
+        request.checksum = request.checksum ?? Self.trailingChecksum(of: body)
         let content = bytes
-        let supplied = Self.computed(request.checksum?.algorithm)
+        let supplied = Self.computed(algorithm)
         let digest: @Sendable () -> (md5: [UInt8], supplied: [UInt8]?) = {
             (Digest.hash(content, with: .md5), supplied.map { RunningChecksum.of(content, $0) })
         }
@@ -104,11 +108,15 @@ extension EmbeddedR2Store {
     private func putBlob(
         _ request: R2PutMessage, _ body: (any BodySource)?, _ bucket: String
     ) async throws(R2Failure) -> R2Object? {
-        let writer = makeWriter(supplied: Self.computed(request.checksum?.algorithm), key: request.ssecKey)
+        var request = request
+        let algorithm = request.checksum?.algorithm ?? Self.trailingAlgorithm(of: body)
+        let writer = makeWriter(supplied: Self.computed(algorithm), key: request.ssecKey)
         let object: StoredObject
         let isStored: Bool
         do throws(R2Failure) {
             let digests = try await receive(body, size: request.size, into: writer)
+            request.size = digests.byteCount
+            request.checksum = request.checksum ?? Self.trailingChecksum(of: body)
             var made = try makeObject(request, .blob, md5: digests.md5, supplied: digests.supplied)
             made.version = writer.blob
             object = made
@@ -135,13 +143,16 @@ extension EmbeddedR2Store {
     /// Streams the whole body to the disk; its blob is durable, and named by nobody, when this returns.
     func receive(
         _ body: (any BodySource)?, size: Int64, into writer: BlobWriter
-    ) async throws(R2Failure) -> (md5: [UInt8], supplied: [UInt8]?) {
-        try await receive(body, size: size) { piece throws(R2Failure) in
+    ) async throws(R2Failure) -> (byteCount: Int64, md5: [UInt8], supplied: [UInt8]?) {
+        let byteCount = try await receive(body, size: size) { piece throws(R2Failure) in
             do throws(SystemError) { try await writer.write(piece) } catch {
                 throw self.report(error, "write")
             }
         }
-        do throws(SystemError) { return try await writer.finish() } catch { throw report(error, "write") }
+        do throws(SystemError) {
+            let digests = try await writer.finish()
+            return (byteCount, digests.md5, digests.supplied)
+        } catch { throw report(error, "write") }
     }
 
     /// Removes a blob that will not be committed.
@@ -163,15 +174,20 @@ extension EmbeddedR2Store {
         // What a writer keeps, one more piece, and a block that waits to be encrypted.
         let most = Int64(BlobWriter.waitingBytesMax + 64 << 10 + BlobCipher.blockByteCount)
         do throws(Budget.Refused) {
-            return try await incoming.acquire(Int(min(most, max(0, byteCount) + 4096)))
+            // Of unknown length, it may be any.
+            return try await incoming.acquire(Int(byteCount < 0 ? most : min(most, byteCount + 4096)))
         } catch { throw .unavailable }
     }
 
     /// Hands each piece of the body to `take` and sees to it that there are `size` bytes, neither less nor
-    /// more.
+    /// more. Of unknown length, it has at most what one put may have.
+    ///
+    /// - Returns: how many there were.
     private func receive(
         _ body: (any BodySource)?, size: Int64, _ take: ([UInt8]) async throws(R2Failure) -> Void
-    ) async throws(R2Failure) {
+    ) async throws(R2Failure) -> Int64 {
+        let isUnknown = size == R2PutMessage.sizeUnknown
+        let most = isUnknown ? R2Limits.putBytesMax : size
         var received: Int64 = 0
         while let body {
             let piece: [UInt8]?
@@ -180,10 +196,15 @@ extension EmbeddedR2Store {
             }
             guard let piece else { break }
             received += Int64(piece.count)
-            guard received <= size else { break }
+            guard received <= most else { break }
             try await take(piece)
         }
-        guard received == size else { throw .incompleteBody(expected: size, received: received) }
+        if isUnknown {
+            guard received <= most else { throw .entityTooLarge }
+        } else {
+            guard received == size else { throw .incompleteBody(expected: size, received: received) }
+        }
+        return received
     }
 
     /// The record of a put, whose content must match the checksum that came with it.

@@ -126,13 +126,7 @@ package final class EmbeddedR2Store: R2Store {
             try index.bucket(name, transaction) != nil
         }
         if exists { return }
-        try await commit("bucket \(name)") { [index, options] transaction in
-            guard try index.bucket(name, transaction.reading) == nil else { return }
-            guard try index.bucketCount(transaction.reading) < options.bucketsMax else {
-                throw R2Failure.tooManyBuckets(options.bucketsMax)
-            }
-            try index.makeBucket(name, transaction)
-        }
+        _ = try await createBucket(name, as: R2BucketProperties())
     }
 
     package func deleteBucket(_ name: String) async throws(R2Failure) {

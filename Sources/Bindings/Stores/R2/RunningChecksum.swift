@@ -1,8 +1,8 @@
-internal import Interfaces
+package import Interfaces
 internal import OpenSSL
 
 /// One of the checksums of a bucket, fed piece by piece.
-struct RunningChecksum: ~Copyable {
+package struct RunningChecksum: ~Copyable {
     /// One of the two.
     private var digest: Digest?
     private var crc: CyclicRedundancyCheck?
@@ -29,7 +29,7 @@ struct RunningChecksum: ~Copyable {
         return digest?.current() ?? []
     }
 
-    static func of(_ bytes: [UInt8], _ algorithm: R2Checksum.Algorithm) -> [UInt8] {
+    package static func of(_ bytes: [UInt8], _ algorithm: R2Checksum.Algorithm) -> [UInt8] {
         var checksum = RunningChecksum(algorithm)
         checksum.update(bytes)
         return checksum.current()

@@ -20,6 +20,11 @@ extension QueueStoreWrapper {
     func updateQueue(_ name: String, _ change: QueueSettingsChange) async throws(QueueError) -> QueueRecord {
         try await inner.updateQueue(name, change)
     }
+    func renameQueue(
+        _ name: String, to newName: String, _ change: QueueSettingsChange
+    ) async throws(QueueError) -> QueueRecord {
+        try await inner.renameQueue(name, to: newName, change)
+    }
     func deleteQueue(_ name: String) async throws(QueueError) { try await inner.deleteQueue(name) }
     func settings(of queue: String) throws(QueueError) -> QueueSettings { try inner.settings(of: queue) }
     func queue(_ name: String) throws(QueueError) -> QueueRecord { try inner.queue(name) }

@@ -92,6 +92,9 @@ enum UsageError: Error, CustomStringConvertible {
     case unconfirmed(String)
     /// `--https` beside certificates of the configuration.
     case certificateTwice
+    /// A control listener that other machines reach, or that is to speak https, on a node without certificates.
+    case controlInTheClear(String)
+    case controlWithoutCertificate
 
     var description: String {
         switch self {
@@ -107,6 +110,12 @@ enum UsageError: Error, CustomStringConvertible {
         case .missingArgument(let what): "\(what) is missing"
         case .unconfirmed(let question): "\(question) Nobody can be asked here: say so with --yes"
         case .certificateTwice: "--https makes a certificate, and the environment's tls names one: leave out --https"
+        case .controlInTheClear(let address):
+            """
+            --control \(address): other machines reach it, and tokens would cross the network in the clear: configure tls (or \
+            give --https), or listen on 127.0.0.1
+            """
+        case .controlWithoutCertificate: "--control-https: the node has no certificate: configure tls, or give --https"
         case .wranglerFile(let path):
             "\(path) is one worker in wrangler's format: make it a platform with `edge config import --write`"
         }

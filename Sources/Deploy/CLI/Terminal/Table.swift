@@ -17,6 +17,7 @@ struct Table {
 
     /// - Parameter columns: Titles; numbers stand better at the right: `Column("SIZE", .right)`.
     init(_ columns: Column...) { self.columns = columns }
+    init(_ columns: [Column]) { self.columns = columns }
 
     /// - Parameter cells: One for each column; any text, which is made printable.
     mutating func add(_ cells: String...) { add(cells) }

@@ -23,11 +23,21 @@ package final class API: Sendable {
     }
 
     /// The API of a node, with all its operations.
-    package static func make(_ services: APIServices) -> API {
+    ///
+    /// - Parameter hosts: names besides loopback ones that the control listener is asked under.
+    package static func make(_ services: APIServices, hosts: Set<String> = []) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        operations += KVOperations.all(services)
+        operations += R2Operations.all(services)
+        operations += QueueOperations.all(services)
+        operations += ZoneOperations.all(services) + CacheOperations.all(services)
+        operations += AnalyticsOperations.all(services) + RateLimitOperations.all(services)
+        operations += D1Operations.all(services)
+        operations += TailOperations.all(services)
+        operations += TemporaryCredentialOperations.all(services)
         operations += WorkerOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
-        return API(operations, services)
+        return API(operations, services, hosts: hosts)
     }
 
     package static func isBelow(_ path: String) -> Bool { path == prefix || path.hasPrefix(prefix + "/") }
@@ -39,7 +49,7 @@ package final class API: Sendable {
             let path = String(request.path.dropFirst(Self.prefix.utf8.count))
             let route = try route(request.method, path)
             operation = route.operation
-            let principal = route.operation.access == .everybody ? .nobody : try authenticate(request)
+            let principal = route.operation.access == .everybody ? .nobody : try authenticate(request, for: route.operation)
             return await run(route, request, principal, try await allow(principal, route))
         } catch {
             request.body?.cancel()
@@ -48,6 +58,20 @@ package final class API: Sendable {
     }
 
     // MARK: Before the operation
+
+    /// For what the node answers beside the API where other machines reach it: the token must be one for all tenants.
+    ///
+    /// - Returns: `nil` for a request that may have its answer.
+    func refusal(of request: LocalRequest) -> LocalResponse? {
+        do throws(APIError) {
+            try checkSource(request)
+            guard try authenticate(request).grants.contains(where: { $0.tenant == nil }) else { throw .notAllowed }
+            return nil
+        } catch {
+            request.body?.cancel()
+            return Envelope.failure(error, isRepeatable: false)
+        }
+    }
 
     /// A page of another site must not drive the API of a developer's machine: neither from its own origin (CSRF) nor under
     /// a name that was made to mean this address (DNS rebinding).
@@ -96,7 +120,9 @@ package final class API: Sendable {
         guard !best.isEmpty else { throw .noRoute }
         // HEAD is what GET answers; the connection leaves the body out.
         let wanted = method == "HEAD" ? "GET" : method
-        guard let route = best.first(where: { $0.operation.method == wanted }) else { throw .noMethod(method) }
+        guard let route = best.first(where: { $0.operation.method == wanted }) else {
+            throw .noMethod(method, ownCode: best.lazy.compactMap { $0.operation.mistakes(.method) }.first)
+        }
         for (name, value) in route.values where !Self.isIdentifier(value, name) { throw .badIdentifier(path) }
         return route
     }
@@ -115,13 +141,13 @@ package final class API: Sendable {
         return value.utf8.count == 32 && value.utf8.allSatisfy { $0.isHexadecimal }
     }
 
-    private func authenticate(_ request: LocalRequest) throws(APIError) -> Principal {
+    private func authenticate(_ request: LocalRequest, for operation: APIOperation) throws(APIError) -> Principal {
         let credentials = try Credentials(request.headers)
         guard let token = services.tokens.find(credentials, at: services.clock.wallTime()) else {
             if case .key = credentials { throw .unknownKey }
             throw .unknownToken
         }
-        if let wait = limiter.take(token.id, at: services.clock.now()) {
+        if !operation.isPolled, let wait = limiter.take(token.id, at: services.clock.now()) {
             throw APIError(
                 429, 971, "Please wait and consider throttling your request speed", retryAfterSeconds: wait)
         }
@@ -173,7 +199,7 @@ package final class API: Sendable {
             response = Envelope.failure(unknown, isRepeatable: operation.isIdempotent)
         }
         if failure != nil { request.body?.cancel() }
-        guard operation.isMutating else { return response }
+        guard operation.isAudited else { return response }
         let entry = AuditLog.Entry(
             time: services.clock.wallTime(), tokenID: principal.tokenID, tokenName: principal.name, tenant: subject.tenant,
             operation: operation.id, method: request.method, path: request.path, client: request.client,
@@ -192,23 +218,39 @@ package final class API: Sendable {
         for parameter in route.operation.query {
             guard let text = query.first(where: { $0.name == parameter.name })?.value else { continue }
             do throws(APISchema.Mismatch) { try parameter.schema.check(Self.value(text, parameter.schema)) } catch {
-                throw APIError(400, 10026, "The parameter \(parameter.name) must be \(error.expected)")
+                throw APIError(
+                    400, route.operation.mistakes(.parameter(parameter.name)) ?? 10026,
+                    "The parameter \(parameter.name) must be \(error.expected)")
             }
         }
         var json = JSON.null
+        var text: [UInt8] = []
         if case .json(let schema, let bytesMax) = route.operation.body {
-            guard let value = JSON(try await Self.read(request.body, bytesMax: bytesMax)) else { throw APIError.malformedBody }
+            text = try await Self.read(request.body, bytesMax: bytesMax)
+            // Where nothing has to be said, nothing may be sent.
+            if text.isEmpty { text = schema.ofNothing }
+            guard let value = await parse(text) else {
+                guard let code = route.operation.mistakes(.unreadable) else { throw APIError.malformedBody }
+                throw APIError(400, code, APIError.malformedBody.message)
+            }
             do throws(APISchema.Mismatch) { try schema.check(value) } catch {
                 throw APIError(
-                    400, 10026, "\(error.pointer.isEmpty ? "The body" : error.pointer) must be \(error.expected)",
+                    400, route.operation.mistakes(.member(error.pointer)) ?? 10026,
+                    "\(error.pointer.isEmpty ? "The body" : error.pointer) must be \(error.expected)",
                     pointer: error.pointer)
             }
             json = value
         }
         return APICall(
             principal: principal, tenant: subject.tenant, zone: subject.zone,
-            parameters: route.values.mapValues { PercentEncoding.decode($0) }, query: query, headers: request.headers,
-            json: json, body: request.body)
+            parameters: route.values.mapValues { PercentEncoding.decode($0) }, rawParameters: route.values, query: query,
+            headers: request.headers, json: json, text: text, body: request.body, client: request.client,
+            isSecure: request.isSecure)
+    }
+
+    /// What takes more than a moment is read on another thread than the reactor's.
+    private func parse(_ bytes: [UInt8]) async -> JSON? {
+        bytes.count <= 64 << 10 ? JSON(bytes) : await services.work.run { JSON(bytes) }
     }
 
     private static func read(_ body: (any BodySource)?, bytesMax: Int) async throws -> [UInt8] {

@@ -27,8 +27,11 @@ package struct APIError: Error, Equatable, Sendable {
     }
 
     package static let noRoute = APIError(404, 7000, "No route for that URI")
-    package static func noMethod(_ method: String) -> APIError {
-        APIError(405, 7001, "Method \(method) not available for that URI")
+    /// - Parameter ownCode: What the product that the path belongs to has for it.
+    package static func noMethod(_ method: String, ownCode: Int? = nil) -> APIError {
+        APIError(
+            405, 7001, "Method \(method) not available for that URI",
+            chain: ownCode.map { [Cause(code: $0, message: "Method not allowed for this authentication scheme")] } ?? [])
     }
     package static func badIdentifier(_ path: String) -> APIError {
         APIError(404, 7003, "Could not route to \(path), perhaps your object identifier is invalid?")

@@ -78,6 +78,13 @@ package indirect enum APISchema: Sendable {
         }
     }
 
+    /// What a request means that has no body: `null` or an object without members, if either will do; empty when it needs one.
+    var ofNothing: [UInt8] {
+        if case .nullable = self { return Array("null".utf8) }
+        let isObject = (try? check(.object([JSON.Member]()))) != nil && (try? check("")) == nil
+        return isObject ? Array("{}".utf8) : []
+    }
+
     private static func text(_ range: ClosedRange<Int64>, _ what: String) -> String {
         range == Int64.min...Int64.max ? what : "\(what) from \(range.lowerBound) to \(range.upperBound)"
     }

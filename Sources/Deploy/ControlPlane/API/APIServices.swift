@@ -12,6 +12,8 @@ package struct APIServices: Sendable {
     package let logger: Logger
     /// For short waits on `control.sqlite`.
     package let disk = BlockingPool(name: "edge-api", threadCount: 1)
+    /// For what takes more computing than a reactor's turn has time for.
+    package let work = BlockingPool(name: "edge-api-work", threadCount: 1)
 
     package init(
         accounts: Accounts, tokens: TokenStore, audit: AuditLog, version: String, clock: any NodeClock, logger: Logger

@@ -22,6 +22,14 @@ enum Envelope {
         return LocalResponse(status: error.status, headers: headers, body: .bytes(json.bytes + [0x0A]))
     }
 
+    /// The text of a success.
+    static func bytes(_ result: JSON) -> [UInt8] {
+        let json = JSON.object([
+            "success": true, "errors": .array([]), "messages": .array([]), "result": result,
+        ])
+        return json.bytes + [0x0A]
+    }
+
     private static func response(_ status: Int, result: JSON?, info: JSON?, messages: [APIError.Cause]) -> LocalResponse {
         let json = JSON.object([
             "success": true, "errors": .array([]),

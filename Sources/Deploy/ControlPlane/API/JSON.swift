@@ -1,6 +1,3 @@
-internal import FoundationEssentials
-internal import Interfaces
-
 /// A JSON value (RFC 8259). Objects have their members in the order in which they were made; those that were read, by name.
 package indirect enum JSON: Equatable, Sendable {
     case null
@@ -10,6 +7,8 @@ package indirect enum JSON: Equatable, Sendable {
     case string(String)
     case array([JSON])
     case object([Member])
+    /// JSON text that is known to be such, written as it stands.
+    case verbatim([UInt8])
 
     package struct Member: Equatable, Sendable {
         package let name: String
@@ -58,15 +57,6 @@ package indirect enum JSON: Equatable, Sendable {
 
     // MARK: Text
 
-    /// - Returns: `nil` for anything but one JSON text, and for one that is nested too deeply.
-    package init?(_ bytes: [UInt8]) {
-        // Foundation's reader takes more than JSON, such as commas at the end.
-        guard JSONGrammar.accepts(bytes[...]), let value = try? JSONDecoder().decode(Decoded.self, from: Data(bytes)) else {
-            return nil
-        }
-        self = value.json
-    }
-
     /// Compact.
     package var bytes: [UInt8] {
         var bytes: [UInt8] = []
@@ -82,6 +72,7 @@ package indirect enum JSON: Equatable, Sendable {
         // JSON has no other numbers.
         case .number(let value): bytes += (value.isFinite ? "\(value)" : "null").utf8
         case .string(let text): Self.write(text, to: &bytes)
+        case .verbatim(let text): bytes += text
         case .array(let items):
             bytes.append(UInt8(ascii: "["))
             for (index, item) in items.enumerated() {
@@ -102,9 +93,16 @@ package indirect enum JSON: Equatable, Sendable {
     }
 
     private static func write(_ text: String, to bytes: inout [UInt8]) {
-        let digits = Array("0123456789abcdef".utf8)
         bytes.append(UInt8(ascii: "\""))
-        for byte in text.utf8 {
+        escape(text.utf8, to: &bytes)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    private static let digits = Array("0123456789abcdef".utf8)
+
+    /// What stands between the quotes of a string.
+    static func escape(_ text: some Sequence<UInt8>, to bytes: inout [UInt8]) {
+        for byte in text {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
             case 0x0A: bytes += "\\n".utf8
@@ -112,45 +110,6 @@ package indirect enum JSON: Equatable, Sendable {
             case 0x09: bytes += "\\t".utf8
             case ..<0x20: bytes += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
             default: bytes.append(byte)
-            }
-        }
-        bytes.append(UInt8(ascii: "\""))
-    }
-
-    /// What Foundation's reader gives.
-    private struct Decoded: Decodable {
-        let json: JSON
-
-        private struct Name: CodingKey {
-            let stringValue: String
-            var intValue: Int? { nil }
-            init?(stringValue: String) { self.stringValue = stringValue }
-            init?(intValue: Int) { nil }
-        }
-
-        init(from decoder: any Decoder) throws {
-            if let object = try? decoder.container(keyedBy: Name.self) {
-                json = .object(
-                    try object.allKeys.sorted { $0.stringValue < $1.stringValue }.map {
-                        Member(name: $0.stringValue, value: try object.decode(Decoded.self, forKey: $0).json)
-                    })
-            } else if var array = try? decoder.unkeyedContainer() {
-                var items: [JSON] = []
-                while !array.isAtEnd { items.append(try array.decode(Decoded.self).json) }
-                json = .array(items)
-            } else {
-                let value = try decoder.singleValueContainer()
-                if value.decodeNil() {
-                    json = .null
-                } else if let bool = try? value.decode(Bool.self) {
-                    json = .bool(bool)
-                } else if let integer = try? value.decode(Int64.self) {
-                    json = .integer(integer)
-                } else if let number = try? value.decode(Double.self) {
-                    json = .number(number)
-                } else {
-                    json = .string(try value.decode(String.self))
-                }
             }
         }
     }

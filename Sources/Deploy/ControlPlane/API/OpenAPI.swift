@@ -51,8 +51,9 @@ package enum OpenAPI {
         let body: JSON? =
             switch operation.body {
             case .none: nil
-            case .json(let schema, _): content("application/json", schema.json, isRequired: true)
-            case .stream: content("application/octet-stream", .object([]), isRequired: true)
+            case .json(let schema, _): content("application/json", schema.json, isRequired: schema.ofNothing.isEmpty)
+            case .stream(_, let type, let schema):
+                content(type, schema?.json ?? .object([]), isRequired: operation.method != "DELETE")
             }
         let success: JSON =
             switch operation.result {

@@ -6,11 +6,16 @@ package struct Principal: Equatable, Sendable {
         /// `nil` for all products.
         package let product: APIOperation.Product?
         package let level: APIOperation.Level
+        /// The objects of this bucket alone, and nothing that is the bucket's own; `nil` for no such limit.
+        package let bucket: String?
 
-        package init(tenant: String?, product: APIOperation.Product?, level: APIOperation.Level) {
+        package init(
+            tenant: String?, product: APIOperation.Product?, level: APIOperation.Level, bucket: String? = nil
+        ) {
             self.tenant = tenant
             self.product = product
             self.level = level
+            self.bucket = bucket
         }
     }
 
@@ -27,9 +32,13 @@ package struct Principal: Equatable, Sendable {
         self.grants = grants
     }
 
-    package func may(_ product: APIOperation.Product, _ level: APIOperation.Level, on tenant: String) -> Bool {
+    /// - Parameter bucket: For what is done with the objects of one.
+    package func may(
+        _ product: APIOperation.Product, _ level: APIOperation.Level, on tenant: String, bucket: String? = nil
+    ) -> Bool {
         grants.contains { grant in
             (grant.tenant ?? tenant) == tenant && (grant.product ?? product) == product && grant.level >= level
+                && (grant.bucket == nil || grant.bucket == bucket)
         }
     }
 

@@ -1,4 +1,5 @@
 internal import OpenSSL
+package import Releases
 internal import SQLite
 internal import Synchronization
 package import System
@@ -31,9 +32,23 @@ package final class TokenStore: Sendable {
     /// Taken before `known`: what is durable is known next.
     private let connection: Mutex<Connection>
     private let known: Mutex<[[UInt8]: Token]>
+    /// What requests of the S3 API are signed with, by the tokens' ids.
+    private let accessKeys = Mutex<[String: (digest: [UInt8], secret: String)]>([:])
+    private let vault: SecretStore?
+    /// Hears why a token is no access key.
+    private let onSealFailure: @Sendable (_ name: String, any Error) -> Void
 
     /// Opens or makes the table in `database`; blocks.
-    package init(database: String) throws {
+    ///
+    /// - Parameters:
+    ///   - vault: Seals what must be had again in the clear; without it no token is an access key of the S3 API.
+    ///   - onSealFailure: Hears of tokens that are none because of the vault: they are good for all else.
+    package init(
+        database: String, vault: SecretStore? = nil,
+        onSealFailure: @escaping @Sendable (_ name: String, any Error) -> Void = { _, _ in }
+    ) throws {
+        self.vault = vault
+        self.onSealFailure = onSealFailure
         let sqlite = try SQLiteConnection(path: database, .create)
         try sqlite.execute(
             """
@@ -59,6 +74,42 @@ package final class TokenStore: Sendable {
         }
         connection = Mutex(Connection(sqlite: sqlite))
         known = Mutex(tokens)
+        guard let vault else { return }
+        for (digest, token) in tokens where token.revokedAt == nil {
+            do {
+                guard let secret = try vault.secret(token.id, of: Self.vaultFolder) else { continue }
+                accessKeys.withLock { $0[token.id] = (digest, secret) }
+            } catch { onSealFailure(token.name, error) }
+        }
+    }
+
+    // MARK: Access keys
+
+    private static let vaultFolder = "s3"
+
+    /// The token that is this access key, if it is active, and the secret of the key.
+    package func accessKey(_ id: String, at time: UnixTime) -> (token: Token, secret: String)? {
+        guard let (digest, secret) = accessKeys.withLock({ $0[id] }), let token = known.withLock({ $0[digest] }),
+            token.isActive(at: time)
+        else { return nil }
+        return (token, secret)
+    }
+
+    /// Makes the token an access key: its secret is the SHA-256 of the token's text, as the product has it. That is no digest
+    /// to look tokens up by, so it is kept sealed.
+    private func seal(_ token: Token, _ text: String, _ digest: [UInt8], at time: UnixTime) {
+        guard let vault else { return }
+        let secret = Self.hex(Digest.hash(text, with: .sha256))
+        do {
+            try vault.put(token.id, of: Self.vaultFolder, value: secret, at: time)
+            accessKeys.withLock { $0[token.id] = (digest, secret) }
+        } catch { onSealFailure(token.name, error) }
+    }
+
+    /// Makes an access key of a token that was made without.
+    func sealIfNeeded(_ token: Token, _ text: String, at time: UnixTime) {
+        guard accessKeys.withLock({ $0[token.id] }) == nil else { return }
+        seal(token, text, Self.digest(text), at: time)
     }
 
     /// Makes a token. Durable when it returns; blocks.
@@ -88,6 +139,7 @@ package final class TokenStore: Sendable {
             _ = try statement.step()
             known.withLock { $0[digest] = token }
         }
+        seal(token, text, digest, at: time)
         return (token, text)
     }
 
@@ -95,6 +147,15 @@ package final class TokenStore: Sendable {
     ///
     /// - Returns: whether there is such a token.
     package func revoke(_ id: String, at time: UnixTime) throws -> Bool {
+        guard try end(id, at: time) else { return false }
+        // It is no key any more, whether or not its secret can be removed.
+        if accessKeys.withLock({ $0.removeValue(forKey: id) }) != nil {
+            do { _ = try vault?.delete(id, of: Self.vaultFolder) } catch { onSealFailure(id, error) }
+        }
+        return true
+    }
+
+    private func end(_ id: String, at time: UnixTime) throws -> Bool {
         try connection.withLock { connection in
             let digest = known.withLock { known in known.first { $0.value.id == id }?.key }
             guard let digest else { return false }
@@ -163,7 +224,7 @@ package final class TokenStore: Sendable {
             grants.map { grant in
                 .object([
                     "tenant": grant.tenant.map { .string($0) }, "product": grant.product.map { .string($0.rawValue) },
-                    "level": .string(grant.level.rawValue),
+                    "level": .string(grant.level.rawValue), "bucket": grant.bucket.map { .string($0) },
                 ])
             })
     }
@@ -174,7 +235,8 @@ package final class TokenStore: Sendable {
             let product = item["product"]?.text.map { APIOperation.Product(rawValue: $0) }
             // A product of a later version grants nothing here.
             if let product, product == nil { return nil }
-            return Principal.Grant(tenant: item["tenant"]?.text, product: product ?? nil, level: level)
+            return Principal.Grant(
+                tenant: item["tenant"]?.text, product: product ?? nil, level: level, bucket: item["bucket"]?.text)
         }
     }
 }

@@ -8,6 +8,8 @@ package struct EffectiveConfiguration: Sendable {
     package var domain: String
     package var listen: [ListenAddress]
     package var tls: TLSSettings?
+    /// `nil`: nowhere.
+    package var s3: S3Settings?
     package var trustedProxies: [AddressRange]
     package var log: LogSettings
     package var errorPages: ErrorPages

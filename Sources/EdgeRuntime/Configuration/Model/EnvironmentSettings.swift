@@ -20,6 +20,17 @@ package struct TLSSettings: Equatable, Sendable {
     package let redirect: Bool
 }
 
+/// Where the S3 API is.
+package struct S3Settings: Equatable, Sendable {
+    package let listen: [ListenAddress]
+    /// A name that buckets stand before, as in BUCKET.DOMAIN; `nil`: only `s3.localhost` is one.
+    package let domain: String?
+    /// Whether it is spoken over https, with the certificates of `tls`.
+    package let isSecure: Bool
+    /// Whether it refuses what R2 refuses and clients can do without: signed chunks, and uploads by form.
+    package let isStrict: Bool
+}
+
 package struct LogSettings: Equatable, Sendable {
     package enum Level: String, CaseIterable, Sendable { case trace, debug, info, notice, warning, error }
     package enum Format: String, CaseIterable, Sendable { case text, json }

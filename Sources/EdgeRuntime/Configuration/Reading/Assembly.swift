@@ -74,7 +74,7 @@ struct Assembly {
         }
         let configuration = EffectiveConfiguration(
             environment: environment, kind: kind, tenant: header.tenant, domain: settings.domain?.value ?? "",
-            listen: settings.listen, tls: settings.tls, trustedProxies: settings.trustedProxies,
+            listen: settings.listen, tls: settings.tls, s3: settings.s3, trustedProxies: settings.trustedProxies,
             log: settings.log,
             errorPages: settings.errorPages, hasPreviewURLs: settings.hasPreviewURLs,
             keepWarm: settings.keepWarm,

@@ -9,6 +9,7 @@ struct EnvironmentReader {
         var domain: Located<String>?
         var listen: [ListenAddress] = []
         var tls: TLSSettings?
+        var s3: S3Settings?
         var trustedProxies: [AddressRange] = []
         var log = LogSettings(level: .info, format: .json)
         var errorPages = ErrorPages.plain
@@ -44,6 +45,7 @@ struct EnvironmentReader {
         settings.domain = readDomain(&reader)
         settings.listen = readListen(&reader)
         settings.tls = TLSReader(plain: settings.listen).read(&reader)
+        settings.s3 = readS3(&reader, hasCertificates: settings.tls != nil)
         settings.trustedProxies = readProxies(&reader)
         if var log = reader.table("log") {
             settings.log = LogSettings(
@@ -108,6 +110,26 @@ struct EnvironmentReader {
             reader.report(.outOfRange, place, "listen", "at least one address is needed")
         }
         return Self.addresses(texts, of: "listen", reader).map(\.value)
+    }
+
+    private func readS3(_ reader: inout TableReader, hasCertificates: Bool) -> S3Settings? {
+        guard var s3 = reader.table("s3") else { return nil }
+        let listen = Self.addresses(s3.strings("listen") ?? [], of: "listen", s3).map(\.value)
+        if s3.table["listen"] == nil { s3.missing("listen", "required, such as listen = [\"0.0.0.0:9000\"]") }
+        let domain = s3.string("domain")
+        if let domain, domain.value.isEmpty || domain.value.hasPrefix(".") || domain.value.contains("/") {
+            s3.report(.invalidValue, domain.place, "domain", "expected a host name", fix: "\"s3.example.com\"")
+        }
+        let isSecure = s3.boolean("tls")
+        if let isSecure, isSecure.value, !hasCertificates {
+            s3.report(
+                .invalidValue, isSecure.place, "tls", "there are no certificates", fix: "name them in the environment's [tls]")
+        }
+        let isStrict = s3.boolean("strict")?.value ?? false
+        s3.finish()
+        guard !listen.isEmpty else { return nil }
+        return S3Settings(
+            listen: listen, domain: domain?.value, isSecure: isSecure?.value ?? false, isStrict: isStrict)
     }
 
     /// The addresses of a list; what is none is reported.

@@ -44,7 +44,7 @@ extension [UInt8] {
 /// Writing text so that it can stand in a part of a URL, and reading it back.
 public enum PercentEncoding {
     /// The bytes of `bytes` with each `%XX` replaced; what is no escape stays.
-    static func decode(_ bytes: some Collection<UInt8>) -> [UInt8] {
+    package static func decode(_ bytes: some Collection<UInt8>) -> [UInt8] {
         var decoded: [UInt8] = []
         decoded.reserveCapacity(bytes.count)
         var index = bytes.startIndex

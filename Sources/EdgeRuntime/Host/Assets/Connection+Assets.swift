@@ -5,7 +5,7 @@ internal import System
 internal import Wire
 
 /// Requests that files answer, without an isolate.
-extension Connection {
+extension HTTPStream {
     /// What the rules want to know of the request, whose head is still in the input.
     func assetRequest() -> AssetRequest {
         let (host, target) = unsafe withTarget { host, target in
@@ -84,12 +84,12 @@ extension AssetAnswer {
 
 /// Brings an opened file back to its connection.
 private struct AssetReply: @unchecked Sendable {  // Created and delivered on the reactor's thread.
-    private weak var connection: Connection?
+    private weak var connection: HTTPStream?
     private let ray: UInt64
     private let answer: AssetAnswer
     private let body: AssetAnswer.Body
 
-    init(_ connection: Connection, ray: UInt64, answer: AssetAnswer, body: AssetAnswer.Body) {
+    init(_ connection: HTTPStream, ray: UInt64, answer: AssetAnswer, body: AssetAnswer.Body) {
         self.connection = connection
         self.ray = ray
         self.answer = answer

@@ -2,7 +2,7 @@ internal import HTTP
 internal import Wire
 
 /// The request's body: bytes of the connection's input, pushed to whoever takes them.
-extension Connection: BodyProducer {
+extension HTTPStream: BodyProducer {
     func grant(_ byteCount: Int) {
         guard phase != .closed, requestBody.isPending else { return }
         continueIfExpected()
@@ -26,6 +26,7 @@ extension Connection: BodyProducer {
         case .none: break
         case .length: pumpSized()
         case .chunked: pumpChunked()
+        case .untilEnd: pumpUntilEnd()
         }
     }
 
@@ -67,6 +68,21 @@ extension Connection: BodyProducer {
         }
     }
 
+    private func pumpUntilEnd() {
+        while case .untilEnd = requestBody, bodyAllowance > 0, !input.isEmpty {
+            let count = min(bodyAllowance, input.readableByteCount)
+            exchange.bodyBytes += Int64(count)
+            if exchange.bodyBytes > Int64(exchange.bodyBytesMax) {
+                return refuseBody(.bodyTooLarge(limit: exchange.bodyBytesMax))
+            }
+            push(from: 0, count: count)
+            input.consume(count)
+        }
+        guard case .untilEnd = requestBody, input.isEmpty, hasRequestEnded else { return }
+        noteBody(exchange.bodyBytes, of: exchange.bodyBytesMax)
+        finishRequestBody()
+    }
+
     private func push(from offset: Int, count: Int) {
         guard count > 0 else { return }
         bodyAllowance -= count
@@ -98,15 +114,15 @@ extension Connection: BodyProducer {
 
 /// The body of one request, in the hands of whoever it goes to. It outlives its request without touching the next one.
 final class RequestBodyHandle: RedirectableProducer {
-    private weak var connection: Connection?
+    private weak var connection: HTTPStream?
     private let ray: UInt64
 
-    init(_ connection: Connection) {
+    init(_ connection: HTTPStream) {
         self.connection = connection
         ray = connection.exchange.ray
     }
 
-    private var present: Connection? { connection?.exchange.ray == ray ? connection : nil }
+    private var present: HTTPStream? { connection?.exchange.ray == ray ? connection : nil }
 
     func redirect(to consumer: any BodyConsumer) { present?.bodyConsumer = consumer }
     func grant(_ byteCount: Int) { present?.grant(byteCount) }

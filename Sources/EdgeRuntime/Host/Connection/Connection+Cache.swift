@@ -8,7 +8,7 @@ internal import Wire
 
 /// The cache in front of workers (`cache.enabled`): what is fresh is answered without an isolate, and of several requests
 /// for the same one reaches the worker.
-extension Connection {
+extension HTTPStream {
     /// - Returns: false when the request is to go to the worker at once.
     func startFromCache(_ route: RouteTarget) -> Bool {
         exchange.cacheFill = nil
@@ -286,15 +286,15 @@ struct CacheInvalidation {
 
 /// Brings what the cache says back to its connection.
 private struct CacheReply: @unchecked Sendable {  // Created and delivered on the reactor's thread.
-    private weak var connection: Connection?
+    private weak var connection: HTTPStream?
     private let ray: UInt64
 
-    init(_ connection: Connection, ray: UInt64) {
+    init(_ connection: HTTPStream, ray: UInt64) {
         self.connection = connection
         self.ray = ray
     }
 
-    func deliver(_ body: (Connection) -> Void) {
+    func deliver(_ body: (HTTPStream) -> Void) {
         guard let connection, connection.phase == .exchanging, connection.exchange.ray == ray,
             !connection.exchange.isHeadSent
         else { return }

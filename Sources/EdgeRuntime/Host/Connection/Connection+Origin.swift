@@ -5,7 +5,7 @@ internal import Wire
 
 /// Requests for the server behind the workers: those of paths that no worker has, and those whose worker failed and had asked
 /// for it with `passThroughOnException`.
-extension Connection {
+extension HTTPStream {
     /// Sends the request, whose head is still in the input, to `origin`, and the client what comes back.
     func forward(to target: OriginTarget) {
         phase = .exchanging
@@ -98,10 +98,10 @@ final class OriginCall {
 
 /// Brings the origin's answer back to its connection.
 private struct OriginReply: @unchecked Sendable {  // Created and delivered on the reactor's thread.
-    private weak var connection: Connection?
+    private weak var connection: HTTPStream?
     private let ray: UInt64
 
-    init(_ connection: Connection, ray: UInt64) {
+    init(_ connection: HTTPStream, ray: UInt64) {
         self.connection = connection
         self.ray = ray
     }

@@ -4,7 +4,7 @@ internal import Stores
 internal import System
 internal import Wire
 
-extension Connection: Dispatchable, EventOwner {
+extension HTTPStream: Dispatchable, EventOwner {
     // MARK: Starting
 
     /// Takes the request whose head the parser has just found.
@@ -19,21 +19,18 @@ extension Connection: Dispatchable, EventOwner {
         exchange.ray = reactor.random.next()
         exchange.unconsumedHead = headByteCount
         phase = .exchanging
-        requestBody =
-            if parser.head.isChunked {
-                .chunked
-            } else if let length = parser.head.contentLength, length > 0 {
-                .length(left: length)
-            } else {
-                .none
-            }
+        requestBody = makeRequestBody()
         bodyAllowance = 0
         exchange.expectsContinue = parser.head.expectsContinue && requestBody.isPending
-        if parser.head.isChunked { chunked.reset() }
         exchange.acceptsHTML = acceptsHTML
         if exchange.acceptsHTML { exchange.host = unsafe input.withReadable { unsafe hostText($0) } }
-        if node.settings.logsRequests { exchange.description = requestLine }
+        if node.settings.logsRequests {
+            // A query may hold a signature, which is good for as long as it says.
+            exchange.description = role == .s3 ? String(requestLine.prefix { $0 != "?" }) : requestLine
+        }
         if parser.head.targetForm == .asterisk { return answerServerOptions() }
+        // What is signed there is the target as it was sent.
+        if role == .s3 { return startLocal(headByteCount) }
         guard findURL() else {
             exchange.mustClose = true
             return answer(.badRequest(status: 400, reason: "host and path make no URL"))
@@ -184,6 +181,7 @@ extension Connection: Dispatchable, EventOwner {
                     owner: self, zone: route.zone, started: exchange.started, holdsBody: isHeld)
             },
             { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } })
+        event.watch { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } }
         if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event
         guard hasBody else { return }
@@ -216,8 +214,7 @@ extension Connection: Dispatchable, EventOwner {
         exchange.expectsContinue = false
         // What has sent some of it already doesn't wait; and behind an answer there is nothing to ask for.
         guard input.isEmpty, !exchange.isHeadSent else { return }
-        output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
-        markDirty()
+        sendContinue()
     }
 
     func consumeHead() {
@@ -322,7 +319,8 @@ extension Connection: Dispatchable, EventOwner {
             source.start(from: self)
             retainedConsumer = source
             bodyConsumer = source
-            grant(WireLimits.initialCredit)
+            // There, the body is asked for once the head is right.
+            if role != .s3 { grant(WireLimits.initialCredit) }
             updateInterest()
         }
         let ray = exchange.ray
@@ -340,19 +338,27 @@ extension Connection: Dispatchable, EventOwner {
                 let field = parser.head.fields[index]
                 headers.append((span.text(field.name).lowercased(), span.text(field.value)))
             }
-            return LocalRequest(
-                listener: role == .control ? .control : .edge, method: span.text(parser.head.method),
-                target: exchange.url.map { String(decoding: $0.bytes[$0.pathAndQuery], as: UTF8.self) }
-                    ?? span.text(parser.head.pathAndQuery),
+            var request = LocalRequest(
+                listener: role.listener, method: span.text(parser.head.method), target: localTarget(span),
                 host: parser.head.host.map { span.text($0.name) } ?? "", headers: headers,
-                body: requestBody.isPending ? BufferedSource(reactor: reactor) : nil, client: client.address.text)
+                body: requestBody.isPending
+                    ? BufferedSource(reactor: reactor, firstGrant: role == .s3 ? WireLimits.initialCredit : 0) : nil,
+                client: client.address.text, protocolName: protocolName)
+            request.isSecure = client.scheme == .https
+            return request
         }
+    }
+
+    /// Path and query. A key of a store may be `..`: what manages them gets the path as it was sent.
+    private func localTarget(_ span: RawSpan) -> String {
+        guard role == .edge, let url = exchange.url else { return span.text(parser.head.pathAndQuery) }
+        return String(decoding: url.bytes[url.pathAndQuery], as: UTF8.self)
     }
 
     fileprivate func localAnswered(_ response: LocalResponse, ray: UInt64) {
         guard phase == .exchanging, exchange.ray == ray, exchange.isLocal, !exchange.isHeadSent else { return }
         sendHead(
-            status: response.status, headers: response.headers, bodyLength: response.body.length)
+            status: response.status, headers: response.headers, bodyLength: response.bodyByteCount)
         startResponseBody(.stored(response.body))
     }
 
@@ -427,13 +433,16 @@ extension Connection: Dispatchable, EventOwner {
 
 /// Brings a local handler's answer back to its connection.
 private struct LocalReply: @unchecked Sendable {  // Created and delivered on the reactor's thread.
-    private weak var connection: Connection?
+    private weak var connection: HTTPStream?
     private let ray: UInt64
 
-    init(_ connection: Connection, ray: UInt64) {
+    init(_ connection: HTTPStream, ray: UInt64) {
         self.connection = connection
         self.ray = ray
     }
 
-    func deliver(_ response: LocalResponse) { connection?.localAnswered(response, ray: ray) }
+    func deliver(_ response: LocalResponse) {
+        if let upgrade = response.webSocket { return Connection.upgrade(connection, to: upgrade, ray: ray) }
+        connection?.localAnswered(response, ray: ray)
+    }
 }

@@ -5,7 +5,7 @@ internal import System
 internal import Wire
 
 /// The answer's way to the client.
-extension Connection: BodyConsumer {
+extension HTTPStream: BodyConsumer {
     // MARK: Heads
 
     /// The head of a worker's answer. `message` is the whole of it; names and values are checked here, since nothing
@@ -130,25 +130,10 @@ extension Connection: BodyConsumer {
             responseBody = exchange.isHead ? .dropped : .length(left: bodyLength)
         } else if exchange.isHead {
             responseBody = .dropped
-        } else if exchange.minorVersion >= 1 {
-            output.append("Transfer-Encoding: chunked\r\n" as StaticString)
-            responseBody = .chunked
         } else {
-            exchange.mustClose = true
-            responseBody = .untilClose
+            responseBody = makeOpenBody()
         }
-        // An answer that is complete before the request is: what is left of the body is not waited for, and the client
-        // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
-        if bodyLength != nil, requestBody.isPending, !canDrainRequestBody, !exchange.isBodyReturned {
-            exchange.mustClose = true
-        }
-        if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
-            exchange.mustClose = true
-            output.append("Connection: close\r\n" as StaticString)
-        } else if exchange.minorVersion == 0 {
-            output.append("Connection: keep-alive\r\n" as StaticString)
-        }
-        output.append("\r\n" as StaticString)
+        endHead(hasLength: bodyLength != nil)
         markDirty()
     }
 
@@ -254,7 +239,7 @@ extension Connection: BodyConsumer {
         markDirty()
     }
 
-    /// The answer can't be completed: the only way to say so in HTTP/1.1 is to end the connection early.
+    /// The answer can't be completed. HTTP/2 resets its stream; the only way to say so in HTTP/1.1 is to end the connection.
     func abortResponse() {
         node.logger.log(
             .warning, "an answer was cut short", [("worker", exchange.site?.worker ?? exchange.route?.worker.name ?? "edge")])

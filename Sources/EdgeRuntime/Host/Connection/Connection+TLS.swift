@@ -17,6 +17,7 @@ extension Connection {
         case .moved:
             reactor.counters.handshakes += 1
             if session.isResumed { reactor.counters.handshakesResumed += 1 }
+            if session.applicationProtocol == .http2 { return becomeHTTP2() }
             phase = .idle
             deadline = reactor.now + node.settings.headTimeout
             updateInterest()
@@ -50,13 +51,11 @@ extension Connection {
     private func refusePlainRequest() {
         transport?.becomePlain()
         reactor.counters.parseErrors += 1
-        exchange = Exchange()
-        exchange.ray = reactor.random.next()
-        exchange.mustClose = true
-        phase = .exchanging
-        answer(.badRequest(status: 400, reason: "the plain HTTP request was sent to the HTTPS port"))
+        refuseRequest(.badRequest(status: 400, reason: "the plain HTTP request was sent to the HTTPS port"))
     }
+}
 
+extension HTTPStream {
     /// Sends a request that came in the clear to the listener for https (308: the method stays, RFC 9110 §15.4.9).
     ///
     /// - Returns: false when a trusted proxy says that its client has come by https.

@@ -22,54 +22,16 @@ internal import Wire
 ///
 /// A request that is answered before its body has arrived ends the connection unless the rest is small.
 /// Pipelined requests wait in the input buffer, of which no more is read than `pipelinedBytesMax`.
-final class Connection: PollTarget {
-    enum Phase { case handshake, idle, head, gathering, waiting, exchanging, lingering, closed }
-
-    let reactor: Reactor
-    let node: NodeContext
-    let role: ListenerRole
-    let client: Client
-
-    /// The port of the listener for https that requests are sent to instead of being answered here.
-    let redirectPort: UInt16?
-
+final class Connection: HTTPStream {
     var transport: Transport?
-    var input = ByteBuffer()
-    var output = ByteBuffer()
-    var parser: RequestHeadParser
-    var phase = Phase.idle
-    /// When the current phase, or the body's flow, is given up.
-    var deadline: Instant
     private var isDirty = false
     private var interest = Epoll.Interest.read
     private var clientHasClosed = false
     private var readsOnLater = false
     /// When a client that has ended its sending counts as gone.
     private var closedDeadline = Instant(nanoseconds: .max)
-
-    // The request.
-    var exchange = Exchange()
-    var requestBody = RequestBody.none
-    /// Bytes of the request's body that its consumer can take now.
-    var bodyAllowance = 0
-    weak var bodyConsumer: (any BodyConsumer)?
-    /// A consumer that nobody else keeps: the source that a local handler reads.
-    var retainedConsumer: BufferedSource?
-    var chunked = ChunkedDecoder()
-    var isPumping = false
-    var event: EventStream?
-
-    // The answer.
-    var responseBody = ResponseBody.none
-    /// Compresses the answer's body.
-    var responseEncoder: BodyEncoder?
-    /// What feeds the answer's body; kept while it flows.
-    var responseProducer: (any BodyProducer)?
-    /// Body bytes taken from the producer and not granted again.
-    private var ungranted = 0
-    private var bytesSentAtTick = 0
-    /// In both directions.
-    private(set) var bytesMoved = 0
+    /// Nothing was read yet that tells HTTP/2 from HTTP/1.1. With TLS, the handshake tells (RFC 9113 §3.2, §3.3).
+    private var mayBecomeHTTP2 = false
 
     static let pipelinedBytesMax = 64 << 10
     /// Output beyond which the answer's producer gets no more credit.
@@ -84,26 +46,25 @@ final class Connection: PollTarget {
         _ descriptor: consuming Descriptor, client: Client, role: ListenerRole, security: ListenerSecurity,
         reactor: Reactor, node: NodeContext
     ) throws(SystemError) {
-        self.reactor = reactor
-        self.node = node
-        self.role = role
-        self.client = client
-        parser = RequestHeadParser(limits: node.settings.limits)
-        deadline = reactor.now + node.settings.headTimeout
         let rawValue = descriptor.rawValue
+        var redirectPort: UInt16?
+        var firstPhase = Phase.idle
         switch security {
         case .plain:
-            redirectPort = nil
             transport = Transport(descriptor)
+            mayBecomeHTTP2 = true
         case .redirecting(let port):
             redirectPort = port
             transport = Transport(descriptor)
+            mayBecomeHTTP2 = true
         case .tls(let context):
-            redirectPort = nil
             transport = Transport(descriptor, tls: try TLSSession(context, socket: rawValue))
-            phase = .handshake
+            firstPhase = .handshake
         }
-        super.init()
+        super.init(
+            reactor: reactor, node: node, role: role, client: client, redirectPort: redirectPort,
+            deadline: reactor.now + node.settings.headTimeout)
+        phase = firstPhase
         try reactor.watch(self, rawValue, .read)
         reactor.connectionCount += 1
         reactor.counters.connectionsAccepted += 1
@@ -172,20 +133,6 @@ final class Connection: PollTarget {
         }
     }
 
-    /// Waits for a small body.
-    func gather() {
-        phase = .gathering
-        deadline = reactor.now + node.settings.bodyTimeout
-        updateInterest()
-    }
-
-    /// Whether all of the request's body is here, or may be.
-    var hasRestOfBody: Bool {
-        guard requestBody.isPending else { return true }
-        guard let left = requestBody.bytesLeft else { return !input.isEmpty }
-        return left <= Int64(input.readableByteCount - exchange.unconsumedHead)
-    }
-
     /// The client has gone and wants no answer.
     private func abandon() {
         reactor.counters.clientAborts += 1
@@ -195,30 +142,93 @@ final class Connection: PollTarget {
     /// Parses the head at the start of the input, and starts the request when it is whole.
     private func parseHead() {
         guard !input.isEmpty else { return }
+        if mayBecomeHTTP2 {
+            switch HTTP2Connection.preface(at: input) {
+            case .whole: return becomeHTTP2()
+            case .partial: return awaitRestOfHead()
+            case .absent: mayBecomeHTTP2 = false
+            }
+        }
         let progress = unsafe input.withReadable { unsafe parser.parse($0) }
         switch progress {
-        case .needMore:
-            guard !clientHasClosed else { return close() }
-            if phase == .idle {
-                phase = .head
-                deadline = reactor.now + node.settings.headTimeout
-            }
-            updateInterest()
+        case .needMore: awaitRestOfHead()
         case .failed(let error):
             reactor.counters.parseErrors += 1
-            exchange = Exchange()
-            exchange.ray = reactor.random.next()
-            exchange.mustClose = true
-            phase = .exchanging
-            answer(.badRequest(status: error.status, reason: error.description))
+            refuseRequest(.badRequest(status: error.status, reason: error.description))
         case .complete(let headByteCount):
             startRequest(headByteCount: headByteCount)
         }
     }
 
+    private func awaitRestOfHead() {
+        guard !clientHasClosed else { return close() }
+        if phase == .idle {
+            phase = .head
+            deadline = reactor.now + node.settings.headTimeout
+        }
+        updateInterest()
+    }
+
+    // MARK: HTTP/1.1's own part of messages
+
+    override func makeRequestBody() -> RequestBody {
+        if parser.head.isChunked {
+            chunked.reset()
+            return .chunked
+        }
+        if let length = parser.head.contentLength, length > 0 { return .length(left: length) }
+        return .none
+    }
+
+    override func sendContinue() {
+        output.append("HTTP/1.1 100 Continue\r\n\r\n" as StaticString)
+        markDirty()
+    }
+
+    override func makeOpenBody() -> ResponseBody {
+        if exchange.minorVersion >= 1 {
+            output.append("Transfer-Encoding: chunked\r\n" as StaticString)
+            return .chunked
+        }
+        exchange.mustClose = true
+        return .untilClose
+    }
+
+    override func endHead(hasLength: Bool) {
+        // An answer that is complete before the request is: what is left of the body is not waited for, and the client
+        // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
+        if hasLength, requestBody.isPending, !canDrainRequestBody, !exchange.isBodyReturned { exchange.mustClose = true }
+        if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
+            exchange.mustClose = true
+            output.append("Connection: close\r\n" as StaticString)
+        } else if exchange.minorVersion == 0 {
+            output.append("Connection: keep-alive\r\n" as StaticString)
+        }
+        output.append("\r\n" as StaticString)
+    }
+
+    override var protocolName: String { "HTTP/1.\(exchange.minorVersion)" }
+
+    /// Whether the rest of the request's body is small and here.
+    private var canDrainRequestBody: Bool {
+        guard let left = requestBody.bytesLeft else { return false }
+        return left <= Self.drainBytesMax && left <= input.readableByteCount - exchange.unconsumedHead
+    }
+
+    // MARK: The other version
+
+    /// Hands the socket, and what was read from it, to a connection of the other version.
+    func becomeHTTP2() {
+        guard let transport = transport.take() else { return }
+        phase = .closed
+        var read = ByteBuffer()
+        swap(&read, &input)
+        HTTP2Connection.takeOver(self, transport, read: read)
+    }
+
     // MARK: Interest and deadlines
 
-    func updateInterest() {
+    override func updateInterest() {
         guard let rawValue = transport?.rawValue else { return }
         let canRead = canRead
         if canRead, transport?.hasUnread == true { readOnLater() }
@@ -250,19 +260,16 @@ final class Connection: PollTarget {
             if reactor.isDraining || now >= deadline { closeUnlessAsked() }
         case .head:
             guard now >= deadline else { return }
-            exchange = Exchange()
-            exchange.ray = reactor.random.next()
-            exchange.mustClose = true
-            phase = .exchanging
-            answer(.requestTimeout)
+            refuseRequest(.requestTimeout)
         case .waiting:  // The dispatcher has its own deadline.
             if now >= closedDeadline { abandon() }
-        case .gathering:
-            guard now >= deadline || isTooSlow(now) else { return }
-            phase = .exchanging
-            exchange.mustClose = true
-            answer(.requestTimeout)
-        case .exchanging: tickExchange(now)
+        case .gathering: tickGathering(now)
+        case .exchanging:
+            if clientHasClosed {
+                if hasMoved { closedDeadline = now + Self.halfClosedTime }
+                if now >= closedDeadline { return abandon() }
+            }
+            tickExchange(now)
         case .lingering: if now >= deadline { close() }
         case .closed: break
         }
@@ -278,54 +285,9 @@ final class Connection: PollTarget {
         bytesArrived()
     }
 
-    private func tickExchange(_ now: Instant) {
-        // The time to answer, not the time that a body takes: that has limits of its own.
-        if let wall = exchange.wallLimit, !exchange.isHeadSent {
-            if requestBody.isPending, bodyAllowance > 0 { exchange.waitsSince = now }
-            exchange.route?.worker.near(.wall, used: now - exchange.waitsSince, allowed: wall)
-            if now - exchange.waitsSince >= wall { return cancelEvent(.cancelled, answering: .wallTime) }
-        }
-        if clientHasClosed {
-            if bytesMoved != bytesSentAtTick { closedDeadline = now + Self.halfClosedTime }
-            if now >= closedDeadline { return abandon() }
-        }
-        // Progress is any byte in either direction while one is due.
-        if requestBody.isPending, bodyAllowance > 0, isTooSlow(now) {
-            exchange.mustClose = true
-            return exchange.isHeadSent ? close() : cancelEvent(.cancelled, answering: .requestTimeout)
-        }
-        let isStalled = requestBody.isPending && bodyAllowance > 0 || !output.isEmpty || responseBody.isApart
-        if bytesMoved != bytesSentAtTick || !isStalled {
-            bytesSentAtTick = bytesMoved
-            deadline = now + node.settings.bodyTimeout
-        } else if now >= deadline {
-            if exchange.isHeadSent || !requestBody.isPending {
-                close()
-            } else {
-                exchange.mustClose = true
-                cancelEvent(.cancelled, answering: .requestTimeout)
-            }
-        }
-    }
-
-    /// A client that trickles its body must not hold a worker's place for as long as it likes. The rate is the one that other
-    /// servers ask for (Apache's mod_reqtimeout): 500 bytes a second, after 20 seconds.
-    private func isTooSlow(_ now: Instant) -> Bool {
-        let seconds = (now - exchange.started).wholeNanoseconds / 1_000_000_000 - 20
-        return seconds > 0 && bytesMoved &- exchange.bytesMovedBefore < 500 * Int(seconds)
-    }
-
-    /// Ends the event and gives the client the node's answer instead.
-    func cancelEvent(_ reason: StreamReset, answering error: EdgeError) {
-        let event = event
-        self.event = nil
-        event?.abandon(reason)
-        answer(error)
-    }
-
     // MARK: Writing
 
-    func markDirty() {
+    override func markDirty() {
         guard !isDirty else { return }
         isDirty = true
         reactor.markDirty(self)
@@ -339,10 +301,7 @@ final class Connection: PollTarget {
             transport?.shutdownSending()
             return updateInterest()
         }
-        if output.isEmpty, let encoder = responseEncoder, encoder.holdsBack {
-            // The client waits for what was said so far.
-            guard unsafe encoder.flush({ unsafe appendEncoded($0) }) else { return abortResponse() }
-        }
+        guard flushEncoder() else { return }
         if !output.isEmpty {
             guard let result = transport?.write(from: &output, moreFollows: responseBody.isApart) else { return }
             switch result {
@@ -420,21 +379,12 @@ final class Connection: PollTarget {
         return true
     }
 
-    func took(bodyBytes count: Int) { ungranted += count }
-
     // MARK: The end of a request
 
     /// The answer is written. What comes next depends on what the client has still to send.
     private func finishResponse() {
         guard phase == .exchanging else { return }
-        exchange.finish(on: self)
-        responseBody = .none
-        responseEncoder = nil
-        responseProducer = nil
-        event = nil
-        if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
-        bodyConsumer = nil
-        retainedConsumer = nil
+        endAnswer()
         if exchange.mustClose || reactor.isDraining || !exchange.keepAlive || !drainRequestBody() {
             return linger()
         }
@@ -448,12 +398,6 @@ final class Connection: PollTarget {
         input.consume(Int(left))
         requestBody = .none
         return true
-    }
-
-    /// Whether the rest of the request's body is small and here.
-    var canDrainRequestBody: Bool {
-        guard let left = requestBody.bytesLeft else { return false }
-        return left <= Self.drainBytesMax && left <= input.readableByteCount - exchange.unconsumedHead
     }
 
     private func nextRequest() {
@@ -486,29 +430,13 @@ final class Connection: PollTarget {
         updateInterest()
     }
 
-    /// - Parameter isComplete: the answer has been written.
-    func close(isComplete: Bool = false) {
+    override func close(isComplete: Bool = false) {
         guard let transport = transport.take() else { return }
-        if phase == .waiting, let route = exchange.route { reactor.dispatcher.gaveUp(route.worker) }
-        let wasExchanging = phase == .gathering || phase == .waiting || phase == .exchanging
-        phase = .closed
+        let wasInExchange = isInExchange
         reactor.unwatch(self, transport.rawValue)
-        transport.close(isComplete: isComplete || !wasExchanging)
+        transport.close(isComplete: isComplete || !wasInExchange)
         reactor.connectionCount -= 1
         node.admission.leave(client.address, isExempt: client.isTrusted)
-        if wasExchanging { exchange.aborted(on: self) }
-        exchange.origin = nil
-        exchange.cacheFill = nil
-        let event = event
-        self.event = nil
-        event?.abandon(.cancelled)
-        responseProducer?.cancel(.cancelled)
-        responseProducer = nil
-        responseEncoder = nil
-        if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
-        bodyConsumer = nil
-        retainedConsumer = nil
-        input.consume(input.readableByteCount)
-        output.consume(output.readableByteCount)
+        abandonExchange()
     }
 }

@@ -67,14 +67,14 @@ struct Exchange {
     /// RFC 9110 §9.2.1: asking twice does no harm.
     var isSafe: Bool { method == .get || method == .head || method == .options }
 
-    mutating func finish(on connection: Connection) {
+    func finish(on connection: HTTPStream) {
         connection.reactor.counters.responsesByClass[max(1, min(5, status / 100)) - 1] += 1
         log(on: connection, outcome: "ok")
     }
 
-    func aborted(on connection: Connection) { log(on: connection, outcome: "canceled") }
+    func aborted(on connection: HTTPStream) { log(on: connection, outcome: "canceled") }
 
-    private func log(on connection: Connection, outcome: String) {
+    private func log(on connection: HTTPStream, outcome: String) {
         guard !description.isEmpty else { return }
         let milliseconds = (connection.reactor.now - started).wholeNanoseconds / 10_000
         // The worker's own secrets in a URL, such as a token that it gave to a client.
@@ -87,7 +87,7 @@ struct Exchange {
                     site.map { "\($0.worker) (assets)" } ?? route?.worker.name
                         ?? (isLocal ? "edge" : origin != nil ? "origin" : "-")
                 ),
-                ("ray", RayID.text(ray, connection.node.settings.colo)),
+                ("http", connection.protocolName), ("ray", RayID.text(ray, connection.node.settings.colo)),
             ])
     }
 }
@@ -111,6 +111,8 @@ enum RequestBody {
     case length(left: Int64)
     /// Its state is the connection's decoder.
     case chunked
+    /// The end of the HTTP/2 stream is the end of the body.
+    case untilEnd
 
     var isPending: Bool {
         if case .none = self { return false }
@@ -122,7 +124,7 @@ enum RequestBody {
         switch self {
         case .none: 0
         case .length(let left): left
-        case .chunked: nil
+        case .chunked, .untilEnd: nil
         }
     }
 }
@@ -133,7 +135,7 @@ enum ResponseBody {
     /// Announced with `Content-Length`.
     case length(left: Int)
     case chunked
-    /// HTTP/1.0: the end of the connection is the end of the body.
+    /// The end of the connection (HTTP/1.0), or of the HTTP/2 stream, is the end of the body.
     case untilClose
     /// The answer has no body on the wire (HEAD, 304): what comes is dropped.
     case dropped

@@ -88,6 +88,7 @@ final class Isolate: Sendable {
         guard total <= Self.logBytesMax else { return }
         var decoder = unsafe WireDecoder(Array(payload))
         let message = try LogMessage(decoding: &decoder)
+        event?.trace?.log(message)
         let level: LogLevel =
             switch message.level {
             case 0: .debug

@@ -50,11 +50,14 @@ package final class IsolatePool: Sendable {
     let headroom: LimitHeadroom
     /// How long events took, since the pool last looked.
     let latencies = LatencyHistogram()
+    /// Who watches the worker's events, whichever version has them.
+    let traces: WorkerTraces
 
     init(
         slot: Int, configuration: IsolateConfiguration, specification: IsolateSpecification, size: PoolSize,
-        environment: PoolEnvironment, headroom: LimitHeadroom? = nil
+        environment: PoolEnvironment, headroom: LimitHeadroom? = nil, traces: WorkerTraces = WorkerTraces()
     ) {
+        self.traces = traces
         self.headroom = headroom ?? LimitHeadroom(clock: environment.clock)
         self.slot = slot
         self.configuration = configuration

@@ -151,6 +151,7 @@ final class CacheRefresh: Dispatchable, EventOwner, Ticker, @unchecked Sendable 
                     zone: route.zone)
             },
             { $0.append(message) })
+        event?.watch { $0.append(message) }
     }
 
     // What is stale stays until somebody asks again.

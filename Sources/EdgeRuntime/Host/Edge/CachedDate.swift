@@ -32,6 +32,8 @@ package struct ReactorCounters: Sendable {
     package var handshakes = 0
     package var handshakesResumed = 0
     package var handshakesFailed = 0
+    package var http2Connections = 0
+    package var http2Floods = 0
 
     package init() {}
 
@@ -48,6 +50,8 @@ package struct ReactorCounters: Sendable {
         sum.handshakes += right.handshakes
         sum.handshakesResumed += right.handshakesResumed
         sum.handshakesFailed += right.handshakesFailed
+        sum.http2Connections += right.http2Connections
+        sum.http2Floods += right.http2Floods
         return sum
     }
 }

@@ -21,7 +21,7 @@ enum EdgeHeaders {
     /// - Parameter bytes: the request's head.
     /// - Returns: how many were appended.
     static func append(
-        for connection: Connection, _ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer
+        for connection: HTTPStream, _ bytes: UnsafeRawBufferPointer, into buffer: inout ByteBuffer
     ) -> Int {
         let client = connection.client
         func sent(_ header: KnownHeader) -> UnsafeRawBufferPointer? {
@@ -95,7 +95,7 @@ enum EdgeHeaders {
 
     /// `Client.headers` for a request that a trusted proxy passes on: what it says of its client comes first.
     private static func appendClient(
-        behind proxy: Client, of connection: Connection, _ bytes: UnsafeRawBufferPointer,
+        behind proxy: Client, of connection: HTTPStream, _ bytes: UnsafeRawBufferPointer,
         _ sent: (KnownHeader) -> UnsafeRawBufferPointer?, into buffer: inout ByteBuffer
     ) {
         // `limitKey` asks the same in the same order.
@@ -121,7 +121,7 @@ enum EdgeHeaders {
     /// Whether the client has come by https: to the listener, or to the trusted proxy that says so.
     ///
     /// - Parameter bytes: the request's head.
-    static func isSecure(_ connection: Connection, _ bytes: UnsafeRawBufferPointer) -> Bool {
+    static func isSecure(_ connection: HTTPStream, _ bytes: UnsafeRawBufferPointer) -> Bool {
         guard connection.client.isTrusted, let field = connection.parser.head.fields.first(.xForwardedProto),
             !field.value.isEmpty
         else { return connection.client.scheme == .https }
@@ -132,7 +132,7 @@ enum EdgeHeaders {
     /// What limits per client count a request by: the client as workers see it.
     ///
     /// - Parameter bytes: the request's head.
-    static func limitKey(of connection: Connection, _ bytes: UnsafeRawBufferPointer) -> String {
+    static func limitKey(of connection: HTTPStream, _ bytes: UnsafeRawBufferPointer) -> String {
         let client = connection.client
         guard client.isTrusted else { return client.limitKey }
         for header in [KnownHeader.cfConnectingIP, .xRealIP] {
@@ -144,7 +144,7 @@ enum EdgeHeaders {
 
     /// The last address of `X-Forwarded-For` that isn't a trusted proxy's: each proxy adds its peer, and only what a trusted
     /// one has added is to be believed.
-    private static func farthestClient(_ connection: Connection, _ bytes: UnsafeRawBufferPointer) -> String? {
+    private static func farthestClient(_ connection: HTTPStream, _ bytes: UnsafeRawBufferPointer) -> String? {
         var chain: [NetworkAddress?] = []
         for index in 0..<connection.parser.head.fields.count {
             let field = connection.parser.head.fields[index]
@@ -164,7 +164,7 @@ enum EdgeHeaders {
 
     /// What the request says of its way so far, all of its lines in order (RFC 9110 §5.3), then who brought it here.
     private static func appendChain(
-        _ connection: Connection, _ bytes: UnsafeRawBufferPointer, _ peer: String, into buffer: inout ByteBuffer
+        _ connection: HTTPStream, _ bytes: UnsafeRawBufferPointer, _ peer: String, into buffer: inout ByteBuffer
     ) {
         guard connection.parser.head.fields.contains(.xForwardedFor) else {
             return buffer.append(headerName: "x-forwarded-for", value: peer)

@@ -2,11 +2,11 @@ package import Stores
 
 /// A request that the node answers itself: its control listener, and what belongs to the host on a public one.
 package struct LocalRequest: Sendable {
-    package enum Listener: Sendable { case edge, control }
+    package enum Listener: Sendable { case edge, control, s3 }
 
     package var listener: Listener
     package var method: String
-    /// Path and query as sent.
+    /// Path and query as sent; on a public listener as a URL has them.
     package var target: String
     package var host: String
     /// In the order sent, names in lower case.
@@ -14,10 +14,15 @@ package struct LocalRequest: Sendable {
     package var body: (any BodySource)?
     /// The address of the connection's other end.
     package var client: String
+    /// Whether it came by https.
+    package var isSecure = false
+    /// `HTTP/1.1` or `HTTP/2`.
+    package var protocolName: String
 
     package init(
         listener: Listener, method: String, target: String, host: String,
-        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = ""
+        headers: [(name: String, value: String)], body: (any BodySource)?, client: String = "",
+        protocolName: String = "HTTP/1.1"
     ) {
         self.listener = listener
         self.method = method
@@ -26,6 +31,7 @@ package struct LocalRequest: Sendable {
         self.headers = headers
         self.body = body
         self.client = client
+        self.protocolName = protocolName
     }
 
     /// The target without its query, still percent-encoded.
@@ -40,11 +46,18 @@ package struct LocalResponse: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)]
     package var body: StoreBody
+    /// How long the body is: a stream must come to exactly that, and what HEAD leaves out isn't `body`. `nil`: its end tells.
+    package var bodyByteCount: Int?
+    /// The request becomes a WebSocket: status and headers are the connection's business then, and there is no body.
+    package var webSocket: WebSocketUpgrade?
 
-    package init(status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([])) {
+    package init(
+        status: Int, headers: [(name: String, value: String)] = [], body: StoreBody = .bytes([]), bodyByteCount: Int? = nil
+    ) {
         self.status = status
         self.headers = headers
         self.body = body
+        self.bodyByteCount = bodyByteCount ?? body.length
     }
 
     package static func json(_ text: String, status: Int = 200) -> LocalResponse {

@@ -84,7 +84,7 @@ struct CompressionFacts {
     }
 }
 
-extension Connection {
+extension HTTPStream {
     /// Decides what becomes of the body of a worker's answer, and makes its compressor.
     func compression(of head: ReplyHead, _ bytes: RawSpan) throws(WireError) -> ResponseCompression {
         responseEncoder = nil
@@ -140,6 +140,7 @@ extension Connection {
     /// Sends what came out of the compressor.
     func appendEncoded(_ bytes: UnsafeRawBufferPointer) {
         guard unsafe !bytes.isEmpty else { return }
+        guard case .chunked = responseBody else { return unsafe output.append(bytes) }
         output.appendChunkHeader(byteCount: bytes.count)
         unsafe output.append(bytes)
         output.appendChunkEnd()

@@ -14,15 +14,21 @@ final class BufferedSource: BodyConsumer, BodySource, @unchecked Sendable {
         var outcome: Result<Void, StreamReset>?
         var waiter: CheckedContinuation<[UInt8]?, any Error>?
         var isCancelled = false
+        /// What the first `next` asks its producer for.
+        var firstGrant: Int
     }
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let reactor: Reactor
     private var producer: (any BodyProducer)?
 
     /// Pieces smaller than this are joined while they wait.
     private static let pieceByteCount = 64 << 10
 
-    init(reactor: Reactor) { self.reactor = reactor }
+    /// - Parameter firstGrant: What is asked for when somebody wants the first piece; 0 when the caller grants that himself.
+    init(reactor: Reactor, firstGrant: Int = 0) {
+        self.reactor = reactor
+        state = Mutex(State(firstGrant: firstGrant))
+    }
 
     /// Reactor thread only.
     func start(from producer: any BodyProducer) { self.producer = producer }
@@ -61,6 +67,11 @@ final class BufferedSource: BodyConsumer, BodySource, @unchecked Sendable {
     }
 
     func next() async throws -> [UInt8]? {
+        let granted = state.withLock { state in
+            defer { state.firstGrant = 0 }
+            return state.firstGrant
+        }
+        if granted > 0 { reactor.post { self.producer?.grant(granted) } }
         let piece: [UInt8]? = try await withCheckedThrowingContinuation { continuation in
             let ready = state.withLock { state -> Result<[UInt8]?, any Error>? in
                 if !state.pieces.isEmpty {

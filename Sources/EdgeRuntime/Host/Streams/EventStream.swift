@@ -36,6 +36,8 @@ final class EventStream: ChannelStream {
     /// For the watchdog: open as long as the event or its background work.
     private var ledgerEntry: EventLedger.Entry?
     private var isLingering = false
+    /// `nil`: nobody watches the event.
+    var trace: EventTrace?
 
     final class Invocations {
         /// Product limit: 32 invocations per incoming request.
@@ -85,6 +87,7 @@ final class EventStream: ChannelStream {
         guard let entry = ledgerEntry, !isLingering, abandonedAt == nil else { return }
         ledgerEntry = nil
         channel.closeLedger(entry)
+        trace?.end()
     }
 
     /// Connections of the event that wait for their response's head.
@@ -173,6 +176,7 @@ final class EventStream: ChannelStream {
         owner = nil
         guard isOpen else { return }
         if !receivedEnd {
+            trace?.abandoned()
             abandonedAt = channel.reactor.now
             channel.linger(self)
         }
@@ -200,11 +204,13 @@ final class EventStream: ChannelStream {
         let message = unsafe UnsafeRawBufferPointer(rebasing: payload.dropFirst())
         switch status {
         case 0:
+            unsafe trace?.answered(message)
             guard let owner else { return reset(.cancelled) }
             try unsafe owner.event(self, answered: message)
         case 1:
             var decoder = unsafe WireDecoder(Array(message))
             let failure = try CallFailure(decoding: &decoder).redacted(by: channel.isolate.pool.redactor).shortened
+            trace?.failed(failure)
             let passThrough = decoder.remainingByteCount > 0 ? try decoder.takeBool() : false
             let owner = owner
             self.owner = nil
@@ -217,6 +223,7 @@ final class EventStream: ChannelStream {
     override func receivedEndWhileSending() { reset(.cancelled) }
 
     override func wasReset(_ reason: StreamReset) {
+        trace?.reset(reason)
         let owner = owner
         self.owner = nil
         leave()

@@ -4,10 +4,10 @@ internal import Stores
 /// asks for the next one when it has sent the last.
 final class FilesProducer: BodyProducer, @unchecked Sendable {  // Owner: the reactor's thread.
     private let source: any FileSequence
-    private weak var connection: Connection?
+    private weak var connection: HTTPStream?
     private var isDone = false
 
-    init(_ source: any FileSequence, to connection: Connection) {
+    init(_ source: any FileSequence, to connection: HTTPStream) {
         self.source = source
         self.connection = connection
     }

@@ -51,7 +51,7 @@ package final class CurlEngine: Sendable {
     let multi: OpaquePointer?
 
     /// curl_global_init may run once only, and a static's initializer does.
-    private static let isReady: Bool = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
+    static let isReady: Bool = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
     init() {
         precondition(Self.isReady, "libcurl starts unless memory is exhausted")

@@ -44,6 +44,13 @@ internal import CLMDB
         return Int(statistics.ms_entries)
     }
 
+    /// How many pages its tree takes. Constant time.
+    package func pageCount(of database: LMDBDatabase) throws(LMDBError) -> Int {
+        var statistics = MDB_stat()
+        try check("mdb_stat", unsafe mdb_stat(pointer, database.handle, &statistics))
+        return statistics.ms_branch_pages + statistics.ms_leaf_pages + statistics.ms_overflow_pages
+    }
+
     /// Lends a cursor over `database`, which stands nowhere at first.
     package func withCursor<Result, Failure: Error>(
         _ database: LMDBDatabase, _ body: (inout LMDBCursor) throws(Failure) -> Result

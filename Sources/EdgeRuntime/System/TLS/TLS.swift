@@ -36,6 +36,7 @@ package struct TLSFiles: Hashable, Sendable {
 
 /// A protocol that is chosen during the handshake (ALPN, RFC 7301), best first.
 package enum ApplicationProtocol: String, CaseIterable, Sendable {
+    case http2 = "h2"
     case http11 = "http/1.1"
     /// Our parser reads it, and some old clients name nothing newer.
     case http10 = "http/1.0"

@@ -124,7 +124,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             } catch { failure = error }
             await self.waitUntilIdle()
             if let failure = failure ?? self.waitUntilFailure {
-                log.error("uncaught error: \(CallFailure(describing: failure))")
+                self.log(
+                    LogMessage(level: LogMessage.uncaughtLevel, text: "uncaught error: \(CallFailure(describing: failure))"))
             }
             let reply = batch.reply(succeeded: failure == nil && self.waitUntilFailure == nil)
             var encoder = WireEncoder()
@@ -344,7 +345,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private func waitUntilFailed(_ error: any Error) {
         if waitUntilFailure == nil { waitUntilFailure = error }
         guard event == .fetch, !(error is CancellationError) else { return }
-        Log(self).error("waitUntil() task failed: \(CallFailure(describing: error))")
+        log(
+            LogMessage(level: LogMessage.uncaughtLevel, text: "waitUntil() task failed: \(CallFailure(describing: error))"))
     }
 
     private func waitUntilFinished() {

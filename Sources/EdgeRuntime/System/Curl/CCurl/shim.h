@@ -45,3 +45,8 @@ static inline CURLMcode edge_curl_multi_set_long(CURLM *multi, CURLMoption optio
 }
 // The address lies behind a flexible tail: struct sockaddr is too short for IPv6.
 static inline const struct sockaddr *edge_curl_address(const struct curl_sockaddr *address) { return &address->addr; }
+static inline curl_socket_t edge_curl_socket(CURL *handle) {
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &socket);
+    return socket;
+}

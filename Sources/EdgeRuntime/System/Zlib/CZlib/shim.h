@@ -7,3 +7,10 @@ static inline int edge_gzip_deflate_init(z_stream *stream, int level) {
 }
 
 static inline int edge_gzip_inflate_init(z_stream *stream) { return inflateInit2(stream, 15 + 16); }
+
+// Negative window bits mean data without header and trailer (RFC 1951).
+static inline int edge_raw_deflate_init(z_stream *stream, int level, int window_bits) {
+    return deflateInit2(stream, level, Z_DEFLATED, -window_bits, 8, Z_DEFAULT_STRATEGY);
+}
+
+static inline int edge_raw_inflate_init(z_stream *stream) { return inflateInit2(stream, -15); }

@@ -1,7 +1,7 @@
 internal import HTTP
 
 /// Which release a request gets while its tenant has more than one version of something in service.
-extension Connection {
+extension HTTPStream {
     /// Decides once for the request, however often it is routed: by the key that the client sends, else by chance; and puts
     /// the versions in that it asks for by id.
     func choose(_ route: RouteTarget) -> RouteTarget {

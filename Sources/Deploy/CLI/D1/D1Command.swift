@@ -1,0 +1,56 @@
+internal import ControlPlane
+
+/// `edge d1`: databases over the REST API. Verbs and flags are wrangler's.
+enum D1Command: CommandGroup {
+    static let name = "d1"
+    static let summary = "Makes, asks, dumps, fills, migrates and restores D1 databases"
+    static let commands: [any Command.Type] = [
+        D1CreateCommand.self, D1ListCommand.self, D1InfoCommand.self, D1DeleteCommand.self, D1ExecuteCommand.self,
+        D1ExportCommand.self, D1ImportCommand.self, D1MigrationsCommand.self, D1TimeTravelCommand.self,
+    ]
+
+    static let database = Operand.one("DATABASE", .databases)
+}
+
+/// One database, as commands ask for it.
+struct D1Target {
+    let api: APIClient
+    /// `/accounts/ID/d1/database/DATABASE`
+    let path: APIPath
+
+    /// - Parameter database: Its name or id; the command's operand where none is given.
+    init(_ arguments: CommandLineArguments, _ database: String? = nil) async throws {
+        let name = try database ?? arguments.required("DATABASE")
+        api = try APIClient(arguments)
+        path = "\(try await api.account())/d1/database/\(name)"
+    }
+
+    func result(_ method: String, _ verb: APIPath, query: APIClient.Query = [], _ body: JSON? = nil) async throws -> JSON {
+        try await api.result(method, "\(path)\(verb)", query: query, body)
+    }
+
+    /// Asks how a transfer goes until it is over.
+    ///
+    /// - Throws: when it failed, with the node's reason.
+    func waitForEnd(of first: JSON, _ ask: (_ bookmark: JSON) async throws -> JSON) async throws -> JSON {
+        var status = first
+        var pause = Duration.milliseconds(50)
+        while status["status"]?.text == "active" {
+            try await api.node.clock.sleep(for: pause)
+            pause = min(pause * 2, .seconds(1))
+            status = try await ask(status["at_bookmark"] ?? .null)
+        }
+        guard status["status"]?.text == "complete" else {
+            throw APIFailure(Terminal.printable(status["error"]?.text ?? "the node doesn't say how it ended"))
+        }
+        return status
+    }
+
+    /// Where a URL that the node has given for a file leads, seen from here.
+    static func target(of url: String?) throws -> String {
+        guard let url, let start = url.firstRange(of: "/client/v4/")?.lowerBound else {
+            throw APIFailure("the node gives no address for the file")
+        }
+        return String(url[start...])
+    }
+}

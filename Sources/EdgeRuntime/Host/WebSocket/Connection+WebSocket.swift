@@ -1,0 +1,49 @@
+internal import HTTP
+internal import System
+internal import Wire
+
+/// The end of HTTP on a connection: a `WebSocketConnection` goes on with its socket.
+extension Connection {
+    /// Makes a WebSocket of `connection`, whose request `ray` a local handler has answered so. It may be gone by now, or be
+    /// about another request.
+    static func upgrade(_ connection: Connection?, to upgrade: WebSocketUpgrade, ray: UInt64) {
+        guard let connection, connection.hand(over: upgrade, ray: ray) else {
+            return upgrade.session.ended(.abnormal, reason: "the client was gone")
+        }
+    }
+
+    private func hand(over upgrade: WebSocketUpgrade, ray: UInt64) -> Bool {
+        guard phase == .exchanging, exchange.ray == ray, exchange.isLocal, !exchange.isHeadSent else { return false }
+        // A body, or a draft of HTTP that knows no upgrades: whatever the client means, it is no WebSocket.
+        guard exchange.minorVersion >= 1, !requestBody.isPending else {
+            exchange.mustClose = true
+            answer(.badRequest(status: 400, reason: "this request can't become a WebSocket"))
+            return false
+        }
+        guard let transport = transport.take() else { return false }
+        exchange.status = 101
+        exchange.finish(on: self)
+        writeSwitch(upgrade)
+        // From here on this object has no socket, and does nothing when it is called.
+        phase = .closed
+        reactor.unwatch(self, transport.rawValue)
+        retainedConsumer = nil
+        bodyConsumer = nil
+        var sent = ByteBuffer()
+        var received = ByteBuffer()
+        swap(&sent, &output)
+        swap(&received, &input)
+        WebSocketConnection.start(
+            transport, input: received, output: sent, upgrade: upgrade, client: client, reactor: reactor, node: node)
+        return true
+    }
+
+    private func writeSwitch(_ upgrade: WebSocketUpgrade) {
+        output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
+        output.append("Sec-WebSocket-Accept: \(upgrade.accept)\r\n")
+        if let subprotocol = upgrade.subprotocol { output.append("Sec-WebSocket-Protocol: \(subprotocol)\r\n") }
+        if let compression = upgrade.compression { output.append("Sec-WebSocket-Extensions: \(compression.answer)\r\n") }
+        output.append(reactor.cachedDate.lines)
+        output.append(rayText + "\r\n\r\n")
+    }
+}
