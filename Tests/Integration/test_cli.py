@@ -662,7 +662,7 @@ class Running(unittest.TestCase):
             text = edge("status", "--control", node.control).stdout
             self.assertRegex(text, r"^dev: ready for \d+ s\n")
             self.assertIn("\nlocal: release run\n", text)
-            self.assertRegex(text, r"(?m)^  local/hello-worker  [0-9a-f]{12}  1 isolate, \d+ MiB$")
+            self.assertRegex(text, r"(?m)^  local/hello-worker  [0-9a-f-]{36}  1 isolate, \d+ MiB$")
             # The public port is no control port.
             wrong = edge("status", "--control", node.url)
             self.assertEqual(wrong.returncode, 1)

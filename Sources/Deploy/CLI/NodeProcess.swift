@@ -59,8 +59,14 @@ struct NodeProcess {
         tenant: String, stores settings: StoreSettings, secrets: any SecretSource
     ) throws -> ReleaseRunner {
         let stores = try TenantStores(state: state, tenant: tenant, settings, clock: clock, logger: logger)
+        let store = try ReleaseStore(database: state.controlDatabase, tenant: tenant, environment: options.environment)
+        // In dev, where secrets come in plain files, those of versions are sealed all the same.
+        let sealed =
+            try secrets as? SecretStore
+            ?? SecretStore(database: state.controlDatabase, key: options.keySource, tenant: tenant)
         return ReleaseRunner(
-            node: node, stores: stores, artifacts: artifacts, assets: assets, routing: routing, secrets: secrets,
+            node: node, stores: stores, artifacts: artifacts, assets: assets, store: store, routing: routing,
+            secrets: secrets, versionSecrets: VersionSecrets(sealed),
             identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
             logger: logger.with("tenant", tenant))
     }

@@ -60,10 +60,12 @@ actor QueueDriver {
         store.onConsumerChange { changes.ring(Self.anyConsumer) }
     }
 
-    /// How the workers of a release get their batches.
-    static func workers(of release: ReleaseRuntime, on node: Node) -> [String: Deliver] {
-        release.workers.mapValues { worker in
+    /// How workers get their batches, each of which is given to one release as a request is.
+    static func workers(of split: TrafficSplit, on node: Node) -> [String: Deliver] {
+        split.primary.workers.mapValues { primary in
             { batch in
+                let release = split.draw()
+                let worker = release.workers[primary.name] ?? primary
                 var encoder = WireEncoder(capacity: 4096)
                 batch.encode(into: &encoder)
                 let count = batch.items.count

@@ -14,6 +14,8 @@ package struct ReleaseDescription: Sendable {
     package var migrations: [MigrationSet]
     /// Those with settings; others that workers name keep what they have.
     package var queues: [QueueDescription]
+    /// Requests for these go to no worker, unless another route is more particular.
+    package var bypasses: [RoutePattern] = []
     /// How long data points are kept.
     package var analyticsRetention = Duration.seconds(90 * 86_400)
     /// `nil`: stores answer as well as they can.
@@ -70,8 +72,10 @@ package struct MigrationSet: Sendable {
 }
 
 package struct WorkerDescription: Sendable {
-    package enum Binding: Sendable, Equatable {
+    package enum Binding: Codable, Sendable, Equatable {
+        /// By its title; made when it is missing.
         case kv(namespace: String)
+        case kvNamespace(id: String)
         case d1(database: String)
         case r2(bucket: String)
         /// `nil`: the queue's own delay.
@@ -84,8 +88,8 @@ package struct WorkerDescription: Sendable {
         case analytics(dataset: String)
     }
 
-    package struct RateLimit: Sendable, Equatable {
-        package enum Subject: Sendable, Equatable {
+    package struct RateLimit: Codable, Sendable, Equatable {
+        package enum Subject: Codable, Sendable, Equatable {
             /// What the worker says.
             case calls
             /// Each request from outside, by client, before the worker sees it.

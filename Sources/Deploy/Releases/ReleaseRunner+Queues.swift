@@ -53,9 +53,8 @@ extension ReleaseRunner {
     package func renameQueue(
         _ name: String, to newName: String, _ change: QueueSettingsChange
     ) async throws -> QueueRecord {
-        guard !isApplying else { throw RenameRefusal.busy }
-        isApplying = true
-        defer { isApplying = false }
+        do { try await begin() } catch { throw RenameRefusal.busy }
+        defer { end() }
         for worker in active?.description.workers ?? [] where worker.names(queue: name) {
             throw RenameRefusal.usedByWorker(worker.name)
         }

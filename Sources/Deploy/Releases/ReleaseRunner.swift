@@ -1,6 +1,6 @@
 internal import Glibc
-package import Host
 internal import Interfaces
+package import Host
 package import Isolates
 package import Observability
 package import Stores
@@ -9,30 +9,43 @@ package import StoresR2
 package import System
 
 /// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
-/// the present one serves, then traffic moves at once.
+/// the present one serves, then it is recorded, and traffic moves at once.
+///
+/// A release is what the rows of the `ReleaseStore` say, whether the configuration or the API wrote them. Of a worker that
+/// both speak of, whoever spoke last is right: the configuration only counts when it has changed since it was last applied.
 package actor ReleaseRunner {
-    private let node: Node
+    let node: Node
     let stores: TenantStores
-    private let artifacts: ArtifactStore
+    let artifacts: ArtifactStore
+    let store: ReleaseStore
+    let versionSecrets: VersionSecrets
+    let logger: Logger
+    let clock: any NodeClock
     private let assets: AssetStore
     private let routing: RoutingDirectory
-    private let secrets: any SecretSource
-    private let identity: TenantIdentity?
-    private let logger: Logger
-    private let clock: any NodeClock
+    let secrets: any SecretSource
+    let starter: WorkerStarter
     private let crons: CronDriver
     private let queues: QueueDriver
 
     /// What serves now.
     private var current: Running?
-    /// Serialises `apply` and what mustn't happen meanwhile: an actor alone doesn't, since it waits in between.
-    var isApplying = false
+    /// What the rows say; `nil` before the first release.
+    private(set) var stored: ReleaseStore.Stored?
+    /// What the configuration said last.
+    private(set) var configured: ReleaseDescription?
+    /// One change after the other: an actor alone doesn't see to that, since it waits in between.
+    private var isChanging = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    /// Changes that may wait for the one that is being made.
+    private static let waitingMax = 64
 
     private struct Running {
         var description: ReleaseDescription
-        var release: ReleaseRuntime
-        /// Worker name → what its pool was made from.
-        var keys: [String: String]
+        var split: TrafficSplit
+        /// By what they were made from.
+        var runtimes: [String: WorkerRuntime]
         /// What it runs from.
         var artifacts: Set<String>
         /// Files that it serves.
@@ -40,19 +53,22 @@ package actor ReleaseRunner {
     }
 
     package init(
-        node: Node, stores: TenantStores, artifacts: ArtifactStore, assets: AssetStore,
-        routing: RoutingDirectory, secrets: any SecretSource,
+        node: Node, stores: TenantStores, artifacts: ArtifactStore, assets: AssetStore, store: ReleaseStore,
+        routing: RoutingDirectory, secrets: any SecretSource, versionSecrets: VersionSecrets,
         identity: TenantIdentity?, logger: Logger
     ) {
         self.node = node
         self.stores = stores
         self.artifacts = artifacts
         self.assets = assets
+        self.store = store
         self.routing = routing
         self.secrets = secrets
-        self.identity = identity
+        self.versionSecrets = versionSecrets
         self.logger = logger
         clock = node.clock
+        starter = WorkerStarter(
+            node: node, stores: stores, artifacts: artifacts, secrets: versionSecrets, identity: identity)
         crons = CronDriver(node: node, logger: logger)
         queues = QueueDriver(store: stores.queues, clock: node.clock, logger: logger)
     }
@@ -88,59 +104,116 @@ package actor ReleaseRunner {
         node.traces.traces(of: worker, tenant: tenant)
     }
 
-    /// The release that serves, with the description it was made from.
+    /// The release that serves, with the description it was made from. While traffic is split, the one with the versions that
+    /// have the largest shares.
     package var active: (description: ReleaseDescription, release: ReleaseRuntime)? {
-        current.map { ($0.description, $0.release) }
+        current.map { ($0.description, $0.split.primary) }
     }
 
     /// The host suffixes that its workers have routes and domains on.
     package var zones: [String] { Set(current?.description.workers.flatMap(\.zones) ?? []).sorted() }
 
-    /// Brings `description` into service.
+    // MARK: One after the other
+
+    /// Waits until no other change is being made.
+    func begin() async throws {
+        if !isChanging {
+            isChanging = true
+            return
+        }
+        guard waiting.count < Self.waitingMax else { throw ReleaseError.busy }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+
+    /// The rows have changed, and what serves has not.
+    func note(_ rows: ReleaseStore.Stored) { stored = rows }
+
+    func end() {
+        if waiting.isEmpty { isChanging = false } else { waiting.removeFirst().resume() }
+    }
+
+    // MARK: What the configuration says
+
+    /// Brings `description` into service, as far as it says anything new: see `ReleaseRunner+Configuration.swift`.
     ///
     /// Workers whose artifact, configuration and secrets are those of the present release are shared with it and stay warm.
     ///
     /// - Throws: `ReleaseError`. The present release then serves on as if nothing had been tried; migrations that were
     ///   applied stay (they are expand-only).
+    @discardableResult
     package func apply(_ description: ReleaseDescription) async throws -> ReleaseRuntime {
-        guard !isApplying else { throw ReleaseError.busy }
-        isApplying = true
-        defer { isApplying = false }
-
+        try await begin()
+        defer { end() }
+        let rows: ReleaseStore.Stored
+        if let stored {
+            rows = stored
+        } else {
+            let store = store
+            rows = try await artifacts.disk.run { () throws -> ReleaseStore.Stored in try store.load() }
+        }
         try await routing.check(description)
         try await stores.checkDatabases(of: description)
         try await stores.migrate(description.migrations, logger: logger)
-        var prepared = try await prepare(description)
+        let plan = try await plan(description, on: rows)
         do {
-            try await waitUntilHealthy(prepared.fresh)
-            try check(description, prepared)
-            try await stores.openQueues(of: description)
-        } catch {
-            for worker in prepared.fresh { node.retire(worker.pool) }
-            throw error
+            try await bring(plan)
+        } catch ReleaseError.badExecutable(let worker, let path, let reason) {
+            // Named as its configuration does.
+            let named = description.workers.first { $0.name == worker }?.executable
+            throw ReleaseError.badExecutable(worker: worker, path: named ?? path, reason: reason)
         }
-        let release = ReleaseRuntime(
-            name: description.name, tenant: description.tenant, workers: prepared.workers,
-            sites: prepared.sites)
-        prepared.fresh = []
-        await switchTo(release, description, prepared)
-        return release
-    }
-
-    private struct Prepared {
-        var workers: [WorkerRuntime] = []
-        /// Those that the present release doesn't have.
-        var fresh: [WorkerRuntime] = []
-        var keys: [String: String] = [:]
-        var artifacts: Set<String> = []
-        var sites: [String: AssetSite] = [:]
-        /// Kept until the release has them in its own name.
-        var assetHolds: [AssetStore.Hold] = []
+        logDeployments(of: plan, over: rows)
+        configured = description
+        return current?.split.primary ?? ReleaseRuntime(name: description.name, tenant: description.tenant, workers: [])
     }
 
     // MARK: Starting
 
-    private func prepare(_ description: ReleaseDescription) async throws -> Prepared {
+    /// A plan that changes nothing yet.
+    ///
+    /// - Throws: `.notReady` before the first release serves.
+    func makePlan() throws -> ReleasePlan {
+        guard let stored, let configured else { throw ReleaseError.notReady }
+        return ReleasePlan(stored, configured, name: "\(configured.name)+\(stored.generation + 1)")
+    }
+
+    private struct Prepared {
+        var live: [(live: ReleaseStore.LiveScript, runtimes: [String: WorkerRuntime])] = []
+        var runtimes: [String: WorkerRuntime] = [:]
+        /// Those that the present release doesn't have, with when they were started.
+        var fresh: [(version: ScriptVersion, runtime: WorkerRuntime, started: Instant)] = []
+        var sites: [String: AssetSite] = [:]
+        /// Kept until the release has them in its own name.
+        var assetHolds: [AssetStore.Hold] = []
+        /// Of workers that are left out.
+        var failed: Set<String> = []
+    }
+
+    /// Starts what the plan has and the present release hasn't, records the plan and moves traffic to it.
+    ///
+    /// - Throws: why it can't be. Nothing is recorded then, and the present release serves on.
+    func bring(_ asked: ReleasePlan) async throws {
+        var plan = asked
+        var description = plan.description(artifacts)
+        try await routing.check(description)
+        try await stores.checkDatabases(of: description)
+        let prepared = try await prepare(&plan, description)
+        description.workers.removeAll { prepared.failed.contains($0.name) }
+        do {
+            try check(plan, prepared)
+            try await stores.openQueues(of: description)
+            let (store, change, now) = (store, plan.change, clock.wallTime())
+            try await artifacts.disk.run { () throws -> Void in try store.commit(change, at: now) }
+        } catch {
+            for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
+            throw error
+        }
+        stored = plan.stored
+        await switchTo(TrafficSplit.make(description, prepared.live, sites: prepared.sites), description, prepared)
+        await collect(plan)
+    }
+
+    private func prepare(_ plan: inout ReleasePlan, _ description: ReleaseDescription) async throws -> Prepared {
         var prepared = Prepared()
         do {
             for worker in description.workers {
@@ -149,27 +222,48 @@ package actor ReleaseRunner {
                     prepared.sites[worker.name] = site
                     prepared.assetHolds.append(hold)
                 }
-                guard let executable = worker.executable else { continue }
-                let hash = try add(executable, of: worker)
-                let values = try secretValues(worker)
-                let key = worker.fingerprint(artifact: hash, secrets: values, simulation: description.simulation)
-                prepared.keys[worker.name] = key
-                prepared.artifacts.insert(hash)
-                if let current, current.keys[worker.name] == key, let shared = current.release.workers[worker.name] {
-                    prepared.workers.append(shared)
-                    continue
+                guard let live = plan.stored.live[worker.name] else { continue }
+                var runtimes: [String: WorkerRuntime] = [:]
+                for version in live.versions {
+                    do {
+                        runtimes[version.id] = try await start(version, plan, description, &prepared)
+                    } catch  where !plan.mustStart(version) {
+                        leaveOut(version, error, &prepared)
+                    }
                 }
-                let runtime = try await makeRuntime(
-                    worker, of: description, artifact: hash, from: executable, version: String(key.prefix(12)), secrets: values)
-                prepared.workers.append(runtime)
-                prepared.fresh.append(runtime)
-                runtime.pool.start()
+                prepared.live.append((live, runtimes))
             }
+            try await waitUntilHealthy(&plan, &prepared)
         } catch {
-            for worker in prepared.fresh { node.retire(worker.pool) }
+            for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
             throw error
         }
+        prepared.live.removeAll { prepared.failed.contains($0.live.deployment.worker) }
         return prepared
+    }
+
+    private func start(
+        _ version: ScriptVersion, _ plan: ReleasePlan, _ description: ReleaseDescription, _ prepared: inout Prepared
+    ) async throws -> WorkerRuntime {
+        // What wraps its stores is made with it.
+        let key = version.id + (description.simulation.map { " \($0)" } ?? "")
+        if let shared = current?.runtimes[key] {
+            prepared.runtimes[key] = shared
+            return shared
+        }
+        let worker = plan.worker(version, artifacts)
+        let runtime = try await starter.make(version, as: worker, of: description)
+        prepared.runtimes[key] = runtime
+        prepared.fresh.append((version, runtime, clock.now()))
+        runtime.pool.start()
+        return runtime
+    }
+
+    /// One worker that came over the API and can't run any more, because what it needs is gone, keeps no other from serving.
+    private func leaveOut(_ version: ScriptVersion, _ error: any Error, _ prepared: inout Prepared) {
+        prepared.failed.insert(version.worker)
+        logger.log(
+            .error, "a worker is left out of service: \(error)", [("worker", version.worker), ("version", version.id)])
     }
 
     /// On a thread of its own: files are read and compressed, which takes seconds when there are many.
@@ -185,127 +279,41 @@ package actor ReleaseRunner {
         }
     }
 
-    private func add(_ executable: String, of worker: WorkerDescription) throws -> String {
-        let hash: String
-        do throws(SystemError) { hash = try artifacts.add(executable) } catch {
-            let reason = error.errno == ENOENT ? "it does not exist; was it built?" : "\(error)"
-            throw ReleaseError.badExecutable(worker: worker.name, path: executable, reason: reason)
-        }
-        return hash
-    }
-
-    private func secretValues(_ worker: WorkerDescription) throws -> [(name: String, value: String)] {
-        var values: [(name: String, value: String)] = []
-        var missing: [String] = []
-        for name in worker.secrets {
-            if let value = try secrets.secret(name, of: worker.name) {
-                values.append((name, value))
-            } else {
-                missing.append(name)
-            }
-        }
-        guard missing.isEmpty else { throw ReleaseError.missingSecrets(missing, worker: worker.name) }
-        for variable in worker.variables where try secrets.secret(variable.name, of: worker.name) != nil {
-            throw ReleaseError.variableNamedLikeSecret(variable.name, worker: worker.name)
-        }
-        return values
-    }
-
-    private func makeRuntime(
-        _ worker: WorkerDescription, of description: ReleaseDescription, artifact: String, from executable: String,
-        version: String, secrets: [(name: String, value: String)]
-    ) async throws -> WorkerRuntime {
-        var bindings: [IsolateConfiguration.Binding] = []
-        var targets: [BindingTarget] = []
-        var requestLimits: [any RequestLimit] = []
-        let simulation = stores.simulation(description.simulation)
-        for (name, binding) in worker.bindings {
-            let title = "\(worker.name)/\(name)"
-            switch binding {
-            case .kv(let namespace):
-                bindings.append(.init(name, .kv))
-                targets.append(.store(try stores.kvService(namespace, for: title, simulation)))
-            case .d1(let database):
-                bindings.append(.init(name, .d1))
-                targets.append(.store(try await stores.d1Service(database, for: title, simulation)))
-            case .r2(let bucket):
-                bindings.append(.init(name, .r2))
-                targets.append(.store(try await stores.r2Service(bucket, for: title, simulation)))
-            case .queue(let queue, let delay):
-                bindings.append(.init(name, .queue))
-                targets.append(
-                    .store(try await stores.queueService(queue, delaySeconds: delay, for: title, simulation)))
-            case .service(let target):
-                bindings.append(.init(name, .service))
-                targets.append(.service(target))
-            case .assets:
-                bindings.append(.init(name, .assets))
-                targets.append(.assets)
-            case .rateLimit(let limit):
-                let service = try stores.rateLimitService(limit)
-                bindings.append(.init(name, .rateLimit))
-                targets.append(.store(service))
-                if limit.subject == .requests { requestLimits.append(WorkerRequestLimit(service: service)) }
-            case .versionMetadata:
-                bindings.append(.init(name, .versionMetadata))
-                targets.append(.values)
-            case .analytics(let dataset):
-                bindings.append(.init(name, .analytics))
-                targets.append(.store(stores.analyticsService(dataset)))
-            }
-        }
-        // Last: what another limit refuses is not a request of the day.
-        if let most = worker.requestsPerDayMax {
-            requestLimits.append(DailyRequestLimit(requests: stores.dailyRequests, most: most))
-        }
-        let configuration = IsolateConfiguration(
-            tenant: description.tenant, worker: worker.name, version: version, versionTag: worker.tag,
-            versionTime: try stores.versions.time(of: version, now: clock.wallTime()).milliseconds,
-            environment: description.environment, bindings: bindings, variables: worker.variables,
-            secrets: secrets, cpuLimitNanoseconds: UInt64(clamping: worker.limits.cpu.wholeNanoseconds),
-            subrequestsMax: UInt32(clamping: worker.limits.subrequestsMax))
-        let image: IsolateImage
-        do {
-            image = try IsolateImage(
-                path: artifacts.path(artifact), libraryDirectories: IsolateImage.toolchainLibraryDirectories())
-        } catch SpawnError.notExecutable(_, let reason) {
-            throw ReleaseError.badExecutable(worker: worker.name, path: executable, reason: reason)
-        }
-        let pool = node.makePool(
-            configuration: configuration, image: image, limits: worker.limits, size: worker.size,
-            identity: identity)
-        let node = node
-        return WorkerRuntime(
-            configuration: configuration, bindings: targets, limits: worker.limits, pool: pool,
-            origin: worker.origin, requestLimits: requestLimits,
-            cache: WorkerCache(
-                store: stores.cache, service: stores.cacheService, front: worker.frontCache,
-                homeZone: worker.homeZone),
-            onUnreachable: { node.release($0) })
-    }
-
     /// Each new version must show one isolate that is ready, also when its minimum is zero: a version that can't start must not
     /// get traffic.
-    private func waitUntilHealthy(_ workers: [WorkerRuntime]) async throws {
-        for worker in workers {
-            if let reason = await worker.pool.firstReady() {
-                throw ReleaseError.failedToStart(worker: worker.name, reason: reason)
+    private func waitUntilHealthy(_ plan: inout ReleasePlan, _ prepared: inout Prepared) async throws {
+        for (version, runtime, started) in prepared.fresh {
+            if let reason = await runtime.pool.firstReady() {
+                let error = ReleaseError.failedToStart(worker: version.worker, reason: reason)
+                if plan.mustStart(version) { throw error }
+                leaveOut(version, error, &prepared)
+                prepared.runtimes = prepared.runtimes.filter { $0.value !== runtime }
+                node.retire(runtime.pool)
+                continue
             }
+            plan.note(runtime.pool.handlers ?? [], startup: clock.now() - started, of: version.id)
         }
     }
 
-    /// What the configuration promises, the code must have.
-    private func check(_ description: ReleaseDescription, _ prepared: Prepared) throws {
-        for (worker, runtime) in zip(description.workers.filter { $0.executable != nil }, prepared.workers) {
-            let handlers = runtime.pool.handlers ?? []
-            func require(_ handler: String, _ isNeeded: Bool, _ reason: String) throws {
-                guard !isNeeded || handlers.contains(handler) else {
-                    throw ReleaseError.missingHandler(handler, worker: worker.name, reason: reason)
-                }
+    /// What brings events to a worker, the code of each of its versions must handle.
+    private func check(_ plan: ReleasePlan, _ prepared: Prepared) throws {
+        for (live, runtimes) in prepared.live {
+            let name = live.deployment.worker
+            let triggers = Set(plan.stored.triggers.filter { $0.worker == name }.map(\.kind))
+            let isConsumer = plan.configured.workers.contains { worker in
+                worker.name == name && worker.consumers.contains { $0.delivery == .push }
             }
-            try require("fetch", !worker.routes.isEmpty || !worker.domains.isEmpty, "it has routes")
-            try require("scheduled", !worker.crons.isEmpty, "it has crons")
-            try require("queue", worker.consumers.contains { $0.delivery == .push }, "it consumes a queue")
+            for runtime in runtimes.values {
+                let handlers = runtime.pool.handlers ?? []
+                func require(_ handler: String, _ isNeeded: Bool, _ reason: String) throws {
+                    guard !isNeeded || handlers.contains(handler) else {
+                        throw ReleaseError.missingHandler(handler, worker: name, reason: reason)
+                    }
+                }
+                try require("fetch", triggers.contains(.route) || triggers.contains(.domain), "it has routes")
+                try require("scheduled", triggers.contains(.cron), "it has crons")
+                try require("queue", isConsumer, "it consumes a queue")
+            }
         }
     }
 
@@ -314,39 +322,44 @@ package actor ReleaseRunner {
     /// How long events of a replaced release may go on calling its workers.
     private static let previousReleaseMax = Duration.seconds(300)
 
-    private func switchTo(
-        _ release: ReleaseRuntime, _ description: ReleaseDescription, _ prepared: Prepared
-    ) async {
+    private func switchTo(_ split: TrafficSplit, _ description: ReleaseDescription, _ prepared: Prepared) async {
         let previous = current
         let now = clock.now()
         current = Running(
-            description: description, release: release, keys: prepared.keys, artifacts: prepared.artifacts,
+            description: description, split: split, runtimes: prepared.runtimes,
+            artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
             assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) })
         stores.analytics.keepPoints(for: description.analyticsRetention)
-        await routing.install(description, release)
-        await crons.install(description, release)
+        await routing.install(description, split)
+        await crons.install(description, split.primary)
         await queues.install(
-            QueueDriver.workers(of: release, on: node),
-            from: stores.consumedQueues(stores.simulation(description.simulation)))
+            QueueDriver.workers(of: split, on: node), from: stores.consumedQueues(stores.simulation(description.simulation)))
         // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
         // those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
         let node = node
-        for worker in previous?.release.workers.values.map({ $0 }) ?? []
-        where release.workers[worker.name] !== worker {
+        for (key, worker) in previous?.runtimes ?? [:] where prepared.runtimes[key] !== worker {
             let pool = worker.pool
             _ = clock.schedule(at: now + Self.previousReleaseMax) { node.retire(pool) }
-        }
-        let inUse = prepared.artifacts.union(previous?.artifacts ?? [])
-        do { try artifacts.prune(keeping: inUse, of: description.tenant) } catch {
-            logger.log(.warning, "artifacts that nobody uses stay: \(error)")
         }
         let files = (current?.assets ?? []).union(previous?.assets ?? [])
         do { try assets.prune(keeping: files, of: description.tenant) } catch {
             logger.log(.warning, "assets that nobody uses stay: \(error)")
         }
+        let inUse = (current?.artifacts ?? []).union(previous?.artifacts ?? [])
+        let (artifacts, store) = (artifacts, store)
+        do {
+            try await artifacts.disk.run { () throws -> Void in
+                try artifacts.prune(keeping: inUse, of: description.tenant) { try store.recordedArtifacts() }
+            }
+        } catch {
+            logger.log(.warning, "artifacts that nobody uses stay: \(error)")
+        }
         logger.log(
             .info, "release is active",
-            [("release", release.name), ("workers", "\(release.workers.count)"), ("previous", previous?.release.name ?? "-")])
+            [
+                ("release", description.name), ("workers", "\(split.primary.workers.count)"),
+                ("previous", previous?.description.name ?? "-"),
+            ])
     }
 
     package enum CronOutcome: Sendable {
@@ -369,9 +382,9 @@ package actor ReleaseRunner {
             let known = current.description.workers.flatMap { worker in worker.crons.map { "\"\($0.text)\" (\(worker.name))" } }
             return .unknown("say which cron: the release has \(known.isEmpty ? "none" : known.joined(separator: ", "))")
         }
-        guard let runtime = current.release.workers[chosen.worker] else { return .unknown("no such worker") }
+        guard let runtime = current.split.primary.workers[chosen.worker] else { return .unknown("no such worker") }
         let isHandled = await CronDriver.deliver(
-            chosen.cron, at: time, to: runtime, of: current.release, on: node, logger)
+            chosen.cron, at: time, to: runtime, of: current.split.primary, on: node, logger)
         return isHandled ? .handled : .failed("the handler of \(chosen.worker) failed; see the log")
     }
 
@@ -383,50 +396,4 @@ package actor ReleaseRunner {
         await crons.stop()
         await queues.stop()
     }
-}
-
-/// Why a release did not come into service.
-package enum ReleaseError: Error, Sendable, CustomStringConvertible {
-    case busy
-    case missingSecrets([String], worker: String)
-    case variableNamedLikeSecret(String, worker: String)
-    case badExecutable(worker: String, path: String, reason: String)
-    case failedToStart(worker: String, reason: String)
-    case missingHandler(String, worker: String, reason: String)
-    case migrationFailed(database: String, file: String, reason: String)
-    case migrationChanged(database: String, file: String)
-    case queueNotOpened(String, reason: String)
-    case consumersNotSet(reason: String)
-    case databasesRefused([String], reason: String)
-
-    package var description: String {
-        switch self {
-        case .busy: "another release is being brought into service; wait for it"
-        case .missingSecrets(let names, let worker):
-            "worker \"\(worker)\" needs the secret\(names.count == 1 ? "" : "s") \(names.joined(separator: ", ")): "
-                + "set with `edge secret put NAME`, or in .dev.vars for `edge dev`"
-        case .variableNamedLikeSecret(let name, let worker):
-            "worker \"\(worker)\" has a variable \(name), and there is a secret of this name: rename one, or delete the "
-                + "secret with `edge secret delete \(name)`"
-        case .badExecutable(let worker, let path, let reason):
-            "the executable of worker \"\(worker)\", \(path), cannot be used: \(reason)"
-        case .failedToStart(let worker, let reason): "worker \"\(worker)\" does not start: \(reason)"
-        case .missingHandler(let handler, let worker, let reason):
-            "worker \"\(worker)\" does not handle \(handler) events, but \(reason)"
-        case .migrationFailed(let database, let file, let reason):
-            "migration \(file) of database \"\(database)\" failed: \(reason)"
-        case .migrationChanged(let database, let file):
-            "migration \(file) of database \"\(database)\" has been applied, and its text is another one now: put the old "
-                + "text back, and make the change in a new file"
-        case .consumersNotSet(let reason): "the release can't consume its queues: \(reason)"
-        case .databasesRefused(let names, let reason):
-            "the databases \(names.joined(separator: ", ")) can't be had beside those that are there: \(reason)"
-        case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
-        }
-    }
-}
-
-/// Where secrets come from: `.dev.vars`, or the encrypted store.
-package protocol SecretSource: Sendable {
-    func secret(_ name: String, of worker: String) throws -> String?
 }

@@ -9,7 +9,7 @@ package actor RoutingDirectory {
 
     private struct Entry {
         var description: ReleaseDescription
-        var release: ReleaseRuntime
+        var split: TrafficSplit
     }
 
     package init(node: Node) { self.node = node }
@@ -27,24 +27,30 @@ package actor RoutingDirectory {
                         throw RoutingConflict(claim: "\(route)", owner: tenant)
                     }
                 }
+                for route in description.bypasses where worker.routes.contains(where: { $0.ties(with: route) }) {
+                    throw RoutingConflict(claim: "\(route)", owner: tenant)
+                }
             }
         }
     }
 
-    /// Sends new requests for the tenant's routes to `release`; those of other tenants stay where they are.
-    func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) async {
-        entries[description.tenant] = Entry(description: description, release: release)
+    /// Sends new requests for the tenant's routes to the releases of `split`; those of other tenants stay where they are.
+    func install(_ description: ReleaseDescription, _ split: TrafficSplit) async {
+        entries[description.tenant] = Entry(description: description, split: split)
         var routes: [(pattern: RoutePattern, payload: RouteDestination)] = []
         var domains: [(domain: CustomDomain, payload: RouteDestination)] = []
         var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []
         for (_, entry) in entries.sorted(by: { $0.key < $1.key }) {
+            let release = entry.split.primary
+            routes += entry.description.bypasses.map { ($0, .nothing(tenant: release.tenant)) }
             for worker in entry.description.workers {
                 let target: (_ host: String) -> RouteDestination
-                if let runtime = entry.release.workers[worker.name] {
+                if let runtime = release.workers[worker.name] {
+                    let split = entry.split.isSplit ? entry.split : nil
                     target = { host in
-                        .worker(RouteTarget(release: entry.release, worker: runtime, zone: ZoneName.of(host: host)))
+                        .worker(RouteTarget(release: release, worker: runtime, zone: ZoneName.of(host: host), split: split))
                     }
-                } else if let site = entry.release.sites[worker.name] {
+                } else if let site = release.sites[worker.name] {
                     target = { _ in .site(site) }
                 } else {
                     continue

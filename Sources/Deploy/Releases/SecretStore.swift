@@ -166,7 +166,8 @@ package final class SecretStore: SecretSource {
     package func list() throws -> [(worker: String, name: String)] {
         try connection.withLock { connection in
             let statement = try connection.sqlite.prepare(
-                "SELECT worker, name FROM tenant_secrets WHERE tenant = ?1 ORDER BY worker, name")
+                // Those of versions are no one's to name: see `VersionSecrets`.
+                "SELECT worker, name FROM tenant_secrets WHERE tenant = ?1 AND instr(worker, '@') = 0 ORDER BY worker, name")
             try statement.bind(tenant, at: 1)
             var names: [(worker: String, name: String)] = []
             while try statement.step() { names.append((statement.text(0) ?? "", statement.text(1) ?? "")) }

@@ -5,11 +5,10 @@ package import System
 ///
 ///     format                      the layout's version, one line
 ///     lock                        held by the running node
-///     control.sqlite              versions, releases, secrets
+///     control.sqlite              versions, deployments, routes, secrets, tokens
 ///     artifacts/<sha256>          executables, immutable
 ///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
 ///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores, each with a `format` of its own
-///     <tenant>/versions           when each version of its workers first came
 package final class StateDirectory: Sendable {
     package let path: String
     private let lock: Descriptor

@@ -27,7 +27,6 @@ package final class TenantStores: Sendable {
     private let rateLimiter: RateLimiter
     let analytics: EmbeddedAnalyticsStore
     let dailyRequests: DailyRequests
-    let versions: VersionTimes
     package let cache: any ResponseCache
     let cacheService: any StoreService
 
@@ -61,7 +60,6 @@ package final class TenantStores: Sendable {
         dailyRequests = DailyRequests(clock: clock, logger: logger.with("tenant", tenant))
         analytics = try EmbeddedAnalyticsStore(
             directory: state.directory(of: .analytics, tenant: tenant), clock: clock, logger: logger)
-        versions = try VersionTimes(path: "\(state.path)/\(tenant)/versions")
         var responses = EmbeddedResponseCache.Options()
         responses.byteCountMax = Int64(settings.cache.diskBytesMax)
         responses.memoryByteCountMax = settings.cache.memoryBytesMax
@@ -189,6 +187,16 @@ package final class TenantStores: Sendable {
             }
         }
     }
+
+    /// The files of a database that has this id or name.
+    func d1Resource(_ id: String) async throws -> String? {
+        do throws(D1CatalogError) { return try await databases.find(id).resource } catch {
+            if case .notFound = error { return nil }
+            throw error
+        }
+    }
+
+    func bucketNames() async throws -> [String] { try await r2.bucketNames() }
 
     /// The buckets with rules that name a queue, by queue.
     func notifiedQueues() async throws(R2Failure) -> [String: [String]] {

@@ -35,6 +35,7 @@ package final class API: Sendable {
         operations += D1Operations.all(services)
         operations += TailOperations.all(services)
         operations += TemporaryCredentialOperations.all(services)
+        operations += WorkerOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services, hosts: hosts)
     }

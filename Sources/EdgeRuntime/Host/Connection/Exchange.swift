@@ -30,6 +30,8 @@ struct Exchange {
     /// The two halves of what identifies the request in `CF-Ray` and logs.
     var ray: UInt64 = 0
     var route: RouteTarget?
+    /// Where it lies on the line that releases share, once that was drawn.
+    var point: Int?
     /// What the target stands for, when it is written otherwise than a URL has it: routes must be compared with what the
     /// handler will see.
     var url: NormalizedURL?

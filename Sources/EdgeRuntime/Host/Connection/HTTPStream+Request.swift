@@ -70,7 +70,8 @@ extension HTTPStream: Dispatchable, EventOwner {
         if let limit = node.clientLimit, isRefused(by: [limit]) { return }
         let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1, scheme: client.scheme) }
         switch match {
-        case .worker(let route):
+        case .worker(let found):
+            let route = choose(found)
             if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
                 return serve(answer, of: site)
             }

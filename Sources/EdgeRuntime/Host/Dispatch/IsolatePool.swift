@@ -22,12 +22,16 @@ package final class IsolatePool: Sendable {
     /// An isolate must answer `configure` within this time. The product allows a second; a busy machine more.
     static let startDeadline = Duration.seconds(15)
     static let drainDeadline = Duration.seconds(30)
+    /// Of what an isolate says before it ends.
+    private static let failureBytesMax = 4096
 
     private struct State {
         /// Decides how many run; everything here only carries out.
         var machine: PoolState
         var members: [IsolateID: Isolate] = [:]
         var lastFailure: String?
+        /// Whose output `lastFailure` is.
+        var lastSpeaker: IsolateID?
         var isStopped = false
         var handlers: [String]?
         var readyWaiters: [CheckedContinuation<String?, Never>] = []
@@ -337,9 +341,14 @@ package final class IsolatePool: Sendable {
         case .output(let line):
             state.withLock { state in
                 // What it says before it was ever ready is the best reason for its end.
-                if case .starting? = state.machine.phase(of: isolate.id) {
-                    state.lastFailure = redactor?.redact(line) ?? line
+                guard case .starting? = state.machine.phase(of: isolate.id) else { return }
+                let line = redactor?.redact(line) ?? line
+                if state.lastSpeaker == isolate.id, let said = state.lastFailure {
+                    if said.utf8.count + line.utf8.count < Self.failureBytesMax { state.lastFailure = said + "\n" + line }
+                } else {
+                    state.lastFailure = line
                 }
+                state.lastSpeaker = isolate.id
             }
             logger.log(.warning, line, [("isolate", "\(isolate.id)"), ("stream", "stderr")])
         case .nearLimit(let use):

@@ -23,7 +23,8 @@ enum OwnZone {
             unsafe reactor.routes.matchBehindRoutes(host: host, tenant: event.release.tenant)
         }
         switch match {
-        case .worker(let worker): return .worker(worker)
+        // The release of the event that asks, as for all that it calls.
+        case .worker(let worker): return .worker(TrafficSplit.target(worker, in: event.release))
         case .site(let site): return .site(site)
         case .origin(let origin):
             return .origin(url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")), host: url.host)

@@ -8,9 +8,12 @@ package struct RouteTarget: Sendable {
     package let site: AssetSite?
     /// Of the host names that lead here: see `ZoneName`.
     package let zone: String
+    /// Decides which release a request gets; `nil` when there is only this one.
+    package let split: TrafficSplit?
 
-    package init(release: ReleaseRuntime, worker: WorkerRuntime, zone: String = "") {
+    package init(release: ReleaseRuntime, worker: WorkerRuntime, zone: String = "", split: TrafficSplit? = nil) {
         self.zone = zone
+        self.split = split
         self.release = release
         self.worker = worker
         site = release.sites[worker.name]
@@ -22,11 +25,14 @@ package enum RouteDestination: Sendable {
     case worker(RouteTarget)
     /// Files without a worker behind them.
     case site(AssetSite)
+    /// No worker, though less particular routes may have one.
+    case nothing(tenant: String)
 
     var tenant: String {
         switch self {
         case .worker(let target): target.release.tenant
         case .site(let site): site.tenant
+        case .nothing(let tenant): tenant
         }
     }
 }
@@ -83,10 +89,17 @@ package final class RoutingTable: Sendable {
 
     func match(host: UnsafeRawBufferPointer, pathAndQuery: UnsafeRawBufferPointer, scheme: RouteScheme) -> Match {
         switch unsafe table.matcher.match(host: host.bytes, target: pathAndQuery.bytes, scheme: scheme) {
-        case .route(let index), .domain(let index): Self.match(table.payloads[index])
-        case .unknownHost: .unknownHost
-        case .knownHost: unsafe zone(host: host)?.origin.map { .origin($0) } ?? .noRoute
+        case .route(let index), .domain(let index):
+            if let match = Self.match(table.payloads[index]) { return match }
+            return unsafe behind(host)
+        case .unknownHost: return .unknownHost
+        case .knownHost: return unsafe behind(host)
         }
+    }
+
+    /// What stands behind the routes of `host`.
+    private func behind(_ host: UnsafeRawBufferPointer) -> Match {
+        unsafe zone(host: host)?.origin.map { .origin($0) } ?? .noRoute
     }
 
     /// What stands behind the routes of `host`, if they are `tenant`'s. `unknownHost`: they are not, or there are none.
@@ -94,16 +107,17 @@ package final class RoutingTable: Sendable {
         host: UnsafeRawBufferPointer, tenant: String
     ) -> Match {
         if let domain = unsafe table.domain(host: host.bytes) {
-            return domain.tenant == tenant ? Self.match(domain) : .unknownHost
+            return domain.tenant == tenant ? Self.match(domain) ?? .noRoute : .unknownHost
         }
         guard let zone = unsafe zone(host: host), zone.tenant == tenant else { return .unknownHost }
         return zone.origin.map { .origin($0) } ?? .noRoute
     }
 
-    private static func match(_ destination: RouteDestination) -> Match {
+    private static func match(_ destination: RouteDestination) -> Match? {
         switch destination {
         case .worker(let target): .worker(target)
         case .site(let site): .site(site)
+        case .nothing: nil
         }
     }
 
