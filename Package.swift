@@ -246,7 +246,8 @@ let package = Package(
         tests(
             "ReleasesTests", "Deploy/Releases",
             [
-                "Releases", "Configuration", "Host", "Interfaces", "LMDB", "Observability", "SQLite", "StoresQueues", "System",
+                "Releases", "Configuration", "Host", "Interfaces", "LMDB", "Observability", "SQLite", "Stores", "StoresQueues",
+                "System",
             ]),
         tests(
             "StoresRateLimitsTests", "Bindings/RateLimits",

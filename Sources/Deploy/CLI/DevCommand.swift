@@ -111,7 +111,7 @@ struct DevSession {
         let runner = try process.makeRunner(
             tenant: configuration.tenant, stores: configuration.stores, secrets: secrets)
         let endpoints = try await process.listen()
-        try process.serveAPI([configuration.tenant], hosts: process.controlHosts(endpoints))
+        let host = try process.serveAPI([configuration.tenant], hosts: process.controlHosts(endpoints))
         await process.control.attach(node: process.node, runner: runner)
         do {
             _ = try await runner.apply(try describe(configuration, number: 1))
@@ -121,12 +121,13 @@ struct DevSession {
             Edge.complain("edge dev: \(error)")
             return ExitCode.refused
         }
+        try await process.open(host, beside: [configuration.tenant])
         await process.control.becomeReady()
         Edge.complain(summary(configuration))
         if let address = endpoints.s3Address { Edge.complain("  S3 API at \(address)") }
         process.announce(endpoints)
         if let changes { follow(changes, runner) }
-        return await process.waitForTheEnd([runner])
+        return await process.waitForTheEnd()
     }
 
     private func describe(_ configuration: EffectiveConfiguration, number: Int) throws -> ReleaseDescription {

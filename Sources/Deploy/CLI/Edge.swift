@@ -15,7 +15,8 @@ enum Edge {
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
             SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
             KVCommand.self, D1Command.self, R2Command.self, QueuesCommand.self, CacheCommand.self, TailCommand.self,
-            VersionsCommand.self, DeploymentsCommand.self, RollbackCommand.self, DoctorCommand.self,
+            VersionsCommand.self, DeploymentsCommand.self, RollbackCommand.self, TenantCommand.self, RoutesCommand.self,
+            StateCommand.self, DoctorCommand.self, CompletionCommand.self, CompleteCommand.self,
         ]
     }
 

@@ -39,6 +39,7 @@ struct NodeProcess {
         state = try StateDirectory(path: options.stateDirectory)
         // What a node left that was killed.
         try ControlFile.remove(in: options.stateDirectory)
+        try state.recover()
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
         control = ControlPlane.Handler(
             environment: options.environment, accounts: accounts, clock: clock,
@@ -76,8 +77,14 @@ struct NodeProcess {
 
     /// Opens the API for these tenants, with the operator's token in the state directory.
     ///
-    /// - Parameter hosts: names besides addresses that the control listener is asked under.
-    func serveAPI(_ tenants: [String], hosts: [String] = []) throws {
+    /// - Parameters:
+    ///   - hosts: names besides addresses that the control listener is asked under.
+    ///   - secrets: Where those of a tenant are that was made over the API.
+    /// - Returns: what opens the tenants that were made over the API.
+    func serveAPI(
+        _ tenants: [String], hosts: [String] = [],
+        secrets: @escaping @Sendable (String) throws -> any SecretSource = { _ in NoSecrets() }
+    ) throws -> TenantHost {
         let vault = try SecretStore(database: state.controlDatabase, key: options.keySource, tenant: Self.ownSecrets)
         let tokens = try TokenStore(database: state.controlDatabase, vault: vault) { [logger] name, error in
             logger.log(
@@ -87,6 +94,9 @@ struct NodeProcess {
         try OperatorToken.establish(in: state.path, tokens, at: clock.wallTime())
         let audit = try AuditLog(database: state.controlDatabase)
         accounts.add(tenants)
+        let host = try TenantHost(state: state, environment: options.environment, clock: clock, logger: logger) { [self] tenant, settings in
+            try makeRunner(tenant: tenant, stores: settings, secrets: secrets(tenant))
+        }
         control.serve(
             s3: S3Handler(
                 S3AccessKeys(accounts: accounts, tokens: tokens),
@@ -95,8 +105,15 @@ struct NodeProcess {
         control.serve(
             API.make(
                 APIServices(
-                    accounts: accounts, tokens: tokens, audit: audit, version: Edge.version, clock: clock, logger: logger),
+                    accounts: accounts, tokens: tokens, audit: audit, tenants: host, version: Edge.version, clock: clock,
+                    logger: logger),
                 hosts: Set(hosts)))
+        return host
+    }
+
+    /// Opens the tenants that were made over the API.
+    func open(_ host: TenantHost, beside configured: [String]) async throws {
+        for runner in try await host.start(except: Set(configured)) { await control.attach(node: node, runner: runner) }
     }
 
     /// A tenant's release, and where its secrets come from.
@@ -110,16 +127,18 @@ struct NodeProcess {
     ///
     /// - Parameter reload: Reads the configuration again, on SIGHUP; `nil` when there is none to read.
     /// - Returns: the exit code.
-    func serve(_ tenancies: [Tenancy], reload: (@Sendable () -> HostReload.Fresh?)? = nil) async -> Int32 {
+    func serve(
+        _ tenancies: [Tenancy], secrets: @escaping @Sendable (String) throws -> any SecretSource = { _ in NoSecrets() },
+        reload: (@Sendable () -> HostReload.Fresh?)? = nil
+    ) async -> Int32 {
         do {
             let endpoints = try await listen()
-            try serveAPI(tenancies.map(\.description.tenant), hosts: controlHosts(endpoints))
-            var runners: [ReleaseRunner] = []
+            let host = try serveAPI(
+                tenancies.map(\.description.tenant), hosts: controlHosts(endpoints), secrets: secrets)
             for tenancy in tenancies {
                 let runner = try makeRunner(
                     tenant: tenancy.description.tenant, stores: tenancy.stores, secrets: tenancy.secrets)
                 await control.attach(node: node, runner: runner)
-                runners.append(runner)
                 do {
                     _ = try await runner.apply(tenancy.description)
                 } catch {
@@ -129,11 +148,12 @@ struct NodeProcess {
                     return ExitCode.refused
                 }
             }
+            try await open(host, beside: tenancies.map(\.description.tenant))
             await control.becomeReady()
             announce(endpoints)
-            let host = HostReload(self, endpoints)
-            guard let reload else { return await waitForTheEnd(runners) }
-            return await waitForTheEnd(runners) { @Sendable () async -> Void in await host.apply(reload()) }
+            let reloading = HostReload(self, endpoints)
+            guard let reload else { return await waitForTheEnd() }
+            return await waitForTheEnd { @Sendable () async -> Void in await reloading.apply(reload()) }
         } catch {
             log.flush()
             Edge.complain("edge: \(error)")
@@ -222,7 +242,7 @@ struct NodeProcess {
     /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
     ///
     /// - Parameter reload: What SIGHUP asks for; `nil` makes it one of the signals that end the node.
-    func waitForTheEnd(_ runners: [ReleaseRunner], reload: (@Sendable () async -> Void)? = nil) async -> Int32 {
+    func waitForTheEnd(reload: (@Sendable () async -> Void)? = nil) async -> Int32 {
         let (hangups, hangup) = AsyncStream.makeStream(of: Bool.self, bufferingPolicy: .bufferingNewest(1))
         // One after the other; ended below.
         let reloads = Task {
@@ -239,6 +259,7 @@ struct NodeProcess {
         signals.exitAtNext()
         logger.log(.notice, "draining: open requests are finished, new ones are not taken")
         await control.startDraining()
+        let runners = accounts.runners
         let isDelivering = Flag(true)
         // Awaited below: the end of the isolates ends batches that take too long.
         let stop = Task {

@@ -49,7 +49,13 @@ enum ServeCommand: Command {
         }
         process.reportSandbox(tenantCount: tenancies.count)
         let started = loaded
-        return await process.serve(tenancies) { reload(started, environment, arguments) }
+        let (database, key) = (process.state.controlDatabase, SecretCommand.key(environment, arguments))
+        let isDev = loaded.first?.configuration.kind == .dev
+        return await process.serve(
+            tenancies,
+            secrets: { tenant in
+                isDev ? NoSecrets() as any SecretSource : try SecretStore(database: database, key: key, tenant: tenant)
+            }, reload: { reload(started, environment, arguments) })
     }
 
     private struct Loaded: Sendable {

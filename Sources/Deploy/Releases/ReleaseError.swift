@@ -1,6 +1,7 @@
 /// Why a release did not come into service.
 package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case busy
+    case retired
     case notReady
     case damagedArtifact(worker: String, path: String)
     case missingSecrets([String], worker: String)
@@ -16,6 +17,7 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
 
     package var description: String {
         switch self {
+        case .retired: "the tenant has been removed"
         case .busy: "too many changes wait to be brought into service; wait for them"
         case .notReady: "the tenant's workers are not in service yet"
         case .damagedArtifact(let worker, let path):

@@ -6,6 +6,7 @@ package import Observability
 package import Stores
 package import StoresKV
 package import StoresR2
+internal import Synchronization
 package import System
 
 /// Brings releases of one tenant into service on a node, one after the other: the next one starts and proves itself while
@@ -15,21 +16,23 @@ package import System
 /// both speak of, whoever spoke last is right: the configuration only counts when it has changed since it was last applied.
 package actor ReleaseRunner {
     let node: Node
-    let stores: TenantStores
+    /// Replaced by `withStoresClosed` alone.
+    private let opened: Mutex<TenantStores>
+    nonisolated var stores: TenantStores { opened.withLock { $0 } }
     let artifacts: ArtifactStore
     let store: ReleaseStore
     let versionSecrets: VersionSecrets
     let logger: Logger
     let clock: any NodeClock
     private let assets: AssetStore
-    private let routing: RoutingDirectory
+    let routing: RoutingDirectory
     let secrets: any SecretSource
-    let starter: WorkerStarter
-    private let crons: CronDriver
-    private let queues: QueueDriver
+    private let identity: TenantIdentity?
+    let crons: CronDriver
+    var queues: QueueDriver
 
     /// What serves now.
-    private var current: Running?
+    var current: Running?
     /// What the rows say; `nil` before the first release.
     private(set) var stored: ReleaseStore.Stored?
     /// What the configuration said last.
@@ -37,11 +40,13 @@ package actor ReleaseRunner {
     /// One change after the other: an actor alone doesn't see to that, since it waits in between.
     private var isChanging = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
+    /// No release of the tenant comes into service any more.
+    private var isRetired = false
 
     /// Changes that may wait for the one that is being made.
     private static let waitingMax = 64
 
-    private struct Running {
+    struct Running {
         var description: ReleaseDescription
         var split: TrafficSplit
         /// By what they were made from.
@@ -58,7 +63,7 @@ package actor ReleaseRunner {
         identity: TenantIdentity?, logger: Logger
     ) {
         self.node = node
-        self.stores = stores
+        opened = Mutex(stores)
         self.artifacts = artifacts
         self.assets = assets
         self.store = store
@@ -67,10 +72,19 @@ package actor ReleaseRunner {
         self.versionSecrets = versionSecrets
         self.logger = logger
         clock = node.clock
-        starter = WorkerStarter(
-            node: node, stores: stores, artifacts: artifacts, secrets: versionSecrets, identity: identity)
+        self.identity = identity
         crons = CronDriver(node: node, logger: logger)
         queues = QueueDriver(store: stores.queues, clock: node.clock, logger: logger)
+    }
+
+    var starter: WorkerStarter {
+        WorkerStarter(node: node, stores: stores, artifacts: artifacts, secrets: versionSecrets, identity: identity)
+    }
+
+    /// Goes on with other stores, which are the tenant's from now on.
+    func use(_ stores: TenantStores) {
+        opened.withLock { $0 = stores }
+        queues = QueueDriver(store: stores.queues, clock: clock, logger: logger)
     }
 
     /// Answers a query about the tenant's data points.
@@ -116,14 +130,23 @@ package actor ReleaseRunner {
     // MARK: One after the other
 
     /// Waits until no other change is being made.
+    ///
+    /// - Throws: `.busy`; `.retired`.
     func begin() async throws {
         if !isChanging {
             isChanging = true
-            return
+        } else {
+            guard waiting.count < Self.waitingMax else { throw ReleaseError.busy }
+            await withCheckedContinuation { waiting.append($0) }
         }
-        guard waiting.count < Self.waitingMax else { throw ReleaseError.busy }
-        await withCheckedContinuation { waiting.append($0) }
+        if isRetired {
+            end()
+            throw ReleaseError.retired
+        }
     }
+
+    /// What waits for its turn is refused from now on, and whatever comes later.
+    func refuseChanges() { isRetired = true }
 
     /// The rows have changed, and what serves has not.
     func note(_ rows: ReleaseStore.Stored) { stored = rows }

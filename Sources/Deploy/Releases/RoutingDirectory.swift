@@ -37,6 +37,16 @@ package actor RoutingDirectory {
     /// Sends new requests for the tenant's routes to the releases of `split`; those of other tenants stay where they are.
     func install(_ description: ReleaseDescription, _ split: TrafficSplit) async {
         entries[description.tenant] = Entry(description: description, split: split)
+        await installAll()
+    }
+
+    /// Takes the tenant's routes away; its hosts are unknown to the node from now on.
+    func remove(_ tenant: String) async {
+        guard entries.removeValue(forKey: tenant) != nil else { return }
+        await installAll()
+    }
+
+    private func installAll() async {
         var routes: [(pattern: RoutePattern, payload: RouteDestination)] = []
         var domains: [(domain: CustomDomain, payload: RouteDestination)] = []
         var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []

@@ -9,6 +9,8 @@ package import System
 ///     artifacts/<sha256>          executables, immutable
 ///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
 ///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores, each with a `format` of its own
+///     control                     where the running node can be asked
+///     .work/                      archives on their way in and out, tenants on their way out
 package final class StateDirectory: Sendable {
     package let path: String
     private let lock: Descriptor
@@ -48,6 +50,16 @@ package final class StateDirectory: Sendable {
     package var artifacts: String { path + "/artifacts" }
 
     package var assets: String { path + "/assets" }
+
+    /// For what is on its way in or out: emptied at each start, but for changes that were decided and have to be finished.
+    var work: String { path + "/.work" }
+
+    /// A new, empty directory there.
+    func makeWorkDirectory(_ purpose: String) throws(SystemError) -> String {
+        let made = "\(work)/\(purpose)-\(UInt64.random(in: 0...UInt64.max))"
+        try FileTree.makeDirectory(made, mode: 0o700)
+        return made
+    }
 
     /// A tenant's stores, by the names of their directories.
     package enum Store: String, CaseIterable, Sendable {

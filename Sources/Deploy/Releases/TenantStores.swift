@@ -16,8 +16,11 @@ package import System
 /// The stores of one tenant in one environment: each engine opened once, whatever the number of bindings.
 package final class TenantStores: Sendable {
     let tenant: String
+    private let state: StateDirectory
+    /// What they were opened with.
+    let settings: StoreSettings
     let kv: EmbeddedKVStore
-    private let d1: EmbeddedD1Store
+    let d1: EmbeddedD1Store
     let databases: TenantDatabases
     let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
@@ -35,6 +38,8 @@ package final class TenantStores: Sendable {
         state: StateDirectory, tenant: String, _ settings: StoreSettings, clock: any NodeClock, logger: Logger
     ) throws {
         self.tenant = tenant
+        self.state = state
+        self.settings = settings
         self.clock = clock
         self.logger = logger
         kv = try EmbeddedKVStore(
@@ -66,6 +71,13 @@ package final class TenantStores: Sendable {
         cache = try EmbeddedResponseCache(
             directory: state.directory(of: .cache, tenant: tenant), clock: clock, logger: logger, options: responses)
         cacheService = CacheService(cache, clock: clock, logger: logger)
+    }
+
+    /// Opens the tenant's stores anew, once these are closed; blocks.
+    ///
+    /// - Parameter settings: `nil` for those that these have.
+    func reopened(with settings: StoreSettings?) throws -> TenantStores {
+        try TenantStores(state: state, tenant: tenant, settings ?? self.settings, clock: clock, logger: logger)
     }
 
     /// What wraps the stores of one release; `nil`: nothing does.

@@ -16,7 +16,7 @@ package final class EmbeddedD1Store: D1Store {
         var retiredInOrder: [String] = []
         var isClosed = false
     }
-    private let directory: String
+    let directory: String
     private let limits: D1Limits
     private let clock: any NodeClock
     private let logger: Logger
@@ -341,7 +341,9 @@ package final class EmbeddedD1Store: D1Store {
     }
 
     /// The file of a database: its name with everything but letters, digits, `-` and `_` in hexadecimal.
-    private func path(of database: String) -> String {
+    private func path(of database: String) -> String { "\(directory)/\(Self.file(of: database))" }
+
+    static func file(of database: String) -> String {
         var name = ""
         for byte in database.utf8 {
             switch byte {
@@ -353,7 +355,7 @@ package final class EmbeddedD1Store: D1Store {
                 name += "%" + (digits.utf8.count == 1 ? "0" : "") + digits
             }
         }
-        return "\(directory)/\(name).sqlite"
+        return name + ".sqlite"
     }
 }
 

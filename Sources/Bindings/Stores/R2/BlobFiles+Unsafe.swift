@@ -129,9 +129,10 @@ final class BlobFiles: Sendable {
 
     // MARK: The system calls
 
-    private func path(_ blob: Identifier) -> String {
-        "\(root)/blobs/\(Self.name(blob.shard))/\(blob.hexadecimal)"
-    }
+    func path(_ blob: Identifier) -> String { "\(root)/\(name(of: blob))" }
+
+    /// Its place below the root.
+    func name(of blob: Identifier) -> String { "blobs/\(Self.name(blob.shard))/\(blob.hexadecimal)" }
 
     private func temporaryPath(_ blob: Identifier) -> String { "\(root)/tmp/\(blob.hexadecimal)" }
 

@@ -12,6 +12,10 @@ final class BlobUse: Sendable {
         var deferred: [Identifier: [Identifier]] = [:]
         /// Versions whose blobs are being unlinked: nobody may begin to read them.
         var doomed: Set<Identifier> = []
+        /// How many copies of the whole store are being made; no file that one of them may name goes away meanwhile.
+        var holdCount = 0
+        /// What would be unlinked if it weren't for them.
+        var heldBack: [(version: Identifier, blobs: [Identifier])] = []
         /// Those who wait until nothing is being unlinked.
         var settlers: [CheckedContinuation<Void, Never>] = []
     }
@@ -26,7 +30,7 @@ final class BlobUse: Sendable {
     /// moment and missing from the index afterwards is an orphan.
     func isHeld(_ blob: Identifier) -> Bool {
         state.withLock { state in
-            state.written.contains(blob) || state.deferred.values.contains { $0.contains(blob) }
+            state.holdCount > 0 || state.written.contains(blob) || state.deferred.values.contains { $0.contains(blob) }
         }
     }
 
@@ -45,6 +49,10 @@ final class BlobUse: Sendable {
             let left = (state.pins[version] ?? 1) - 1
             state.pins[version] = left > 0 ? left : nil
             guard left <= 0, let blobs = state.deferred.removeValue(forKey: version) else { return [] }
+            guard state.holdCount == 0 else {
+                state.heldBack.append((version, blobs))
+                return []
+            }
             state.doomed.insert(version)
             return blobs
         }
@@ -58,8 +66,26 @@ final class BlobUse: Sendable {
                 state.deferred[version] = blobs
                 return []
             }
+            guard state.holdCount == 0 else {
+                state.heldBack.append((version, blobs))
+                return []
+            }
             state.doomed.insert(version)
             return blobs
+        }
+    }
+
+    /// Unlinks nothing more until `release`.
+    func hold() { state.withLock { $0.holdCount += 1 } }
+
+    /// Returns what has to be unlinked now, by version; the caller says `endUnlinking` after each.
+    func release() -> [(version: Identifier, blobs: [Identifier])] {
+        state.withLock { state in
+            state.holdCount -= 1
+            guard state.holdCount == 0 else { return [] }
+            defer { state.heldBack = [] }
+            for (version, _) in state.heldBack { state.doomed.insert(version) }
+            return state.heldBack
         }
     }
 

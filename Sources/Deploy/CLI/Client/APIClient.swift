@@ -18,10 +18,11 @@ struct APIClient {
     private let token: String
     private let tenant: String?
 
-    init(_ arguments: CommandLineArguments) throws {
+    /// - Parameter patience: How long an answer may take to begin.
+    init(_ arguments: CommandLineArguments, patience: Duration = .seconds(3600)) throws {
         let address = try NodeAddress.find(arguments)
         token = try Self.token(for: address, arguments)
-        node = NodeClient(address)
+        node = NodeClient(address, patience: patience)
         tenant = arguments.value("tenant")
     }
 

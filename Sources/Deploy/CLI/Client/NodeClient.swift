@@ -6,9 +6,12 @@ final class NodeClient: Sendable {
     let address: NodeAddress
     let clock: any NodeClock = SystemClock()
     private let engine: CurlEngine
+    /// How long an answer may take to begin: some calls do their work before, such as a verification or an import.
+    private let patience: Duration
 
-    init(_ address: NodeAddress) {
+    init(_ address: NodeAddress, patience: Duration = .seconds(3600)) {
         self.address = address
+        self.patience = patience
         engine = CurlEngine(threadName: "edge-client", clock: clock)
     }
 
@@ -55,8 +58,8 @@ final class NodeClient: Sendable {
         ) { _ in true }
         if let type = body?.contentType { request.headers.append(("content-type", type)) }
         request.authorities = address.authorities
-        // Some calls do their work before they answer: a verification, an import.
-        request.timeouts.head = .seconds(3600)
+        request.timeouts.connect = min(patience, request.timeouts.connect)
+        request.timeouts.head = patience
         request.timeouts.idle = .seconds(600)
         let transfer = engine.start(request)
         do {

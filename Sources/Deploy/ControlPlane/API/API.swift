@@ -27,6 +27,9 @@ package final class API: Sendable {
     /// - Parameter hosts: names besides loopback ones that the control listener is asked under.
     package static func make(_ services: APIServices, hosts: Set<String> = []) -> API {
         var operations = UserOperations.all(services) + TokenOperations.all(services) + AuditOperations.all(services)
+        operations += TenantOperations.all(services)
+        operations += EffectiveRouteOperations.all(services)
+        operations += StateOperations.all(services)
         operations += KVOperations.all(services)
         operations += R2Operations.all(services)
         operations += QueueOperations.all(services)

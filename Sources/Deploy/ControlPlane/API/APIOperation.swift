@@ -11,7 +11,7 @@ package struct APIOperation: Sendable {
 
     /// What a token may be allowed to do, by product.
     package enum Product: String, CaseIterable, Sendable {
-        case workers, kv, d1, r2, queues, cache, analytics, tokens, audit
+        case workers, kv, d1, r2, queues, cache, analytics, tokens, audit, tenants
     }
 
     package enum Access: Equatable, Sendable {

@@ -1,4 +1,5 @@
 package import Observability
+package import Releases
 package import System
 
 /// What the operations of a node's API work on.
@@ -6,6 +7,8 @@ package struct APIServices: Sendable {
     package let accounts: Accounts
     package let tokens: TokenStore
     package let audit: AuditLog
+    /// `nil`: tenants come from configuration alone.
+    package let tenants: TenantHost?
     /// Of the node.
     package let version: String
     package let clock: any NodeClock
@@ -16,11 +19,13 @@ package struct APIServices: Sendable {
     package let work = BlockingPool(name: "edge-api-work", threadCount: 1)
 
     package init(
-        accounts: Accounts, tokens: TokenStore, audit: AuditLog, version: String, clock: any NodeClock, logger: Logger
+        accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil, version: String,
+        clock: any NodeClock, logger: Logger
     ) {
         self.accounts = accounts
         self.tokens = tokens
         self.audit = audit
+        self.tenants = tenants
         self.version = version
         self.clock = clock
         self.logger = logger

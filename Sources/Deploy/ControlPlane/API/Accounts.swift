@@ -19,6 +19,8 @@ package final class Accounts: Sendable {
 
     package func attach(_ runner: ReleaseRunner) { tenants.withLock { $0[runner.tenant] = runner } }
 
+    package func remove(_ name: String) { tenants.withLock { _ = $0.removeValue(forKey: name) } }
+
     package var all: [String] { tenants.withLock { $0.keys.sorted() } }
 
     /// Of the tenants whose stores are open, by name.

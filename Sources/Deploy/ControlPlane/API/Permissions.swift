@@ -23,6 +23,7 @@ enum Permissions {
             case .analytics: "Account Analytics"
             case .tokens: "API Tokens"
             case .audit: "Account Audit Logs"
+            case .tenants: "Account Settings"
             }
         }
     }

@@ -118,7 +118,9 @@ package struct ShapeFile: Sendable {
 
 /// A tenant's stores lie in a folder of its name, beside what the node keeps for itself.
 enum TenantName {
-    static func isReserved(_ name: String) -> Bool { ["artifacts", "tenants", "lock", "format"].contains(name) }
+    static func isReserved(_ name: String) -> Bool {
+        ["artifacts", "assets", "tenants", "lock", "format", "control"].contains(name)
+    }
 
     static func problem(_ name: String) -> String {
         "\(JSONText.quoted(name)) is no name for a tenant: the node keeps things of its own under it"

@@ -174,6 +174,20 @@ package struct LMDBDatabase: Hashable, Sendable {
         try body(LMDBReadTransaction(slot))
     }
 
+    /// Writes all that is committed now to a new file at `path`, without free pages; blocks, for as long as reading everything
+    /// takes. Writes go on meanwhile, but for one that needs a larger map, which waits.
+    package func copy(to path: String) throws(LMDBError) {
+        // The copy reads in a transaction of its own: the slot is held to keep the map where it is.
+        let slot = try acquireReader()
+        defer { slot.release() }
+        let number = unsafe Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard number >= 0 else { throw LMDBError("open", LMDBError.Code(rawValue: errno), on: path) }
+        let file = Descriptor(owning: number)
+        let code = unsafe mdb_env_copyfd2(pointer, file.rawValue, UInt32(MDB_CP_COMPACT))
+        guard code == 0 else { throw LMDBError("mdb_env_copyfd2", LMDBError.Code(rawValue: code), on: path) }
+        guard fdatasync(file.rawValue) == 0 else { throw LMDBError("fdatasync", LMDBError.Code(rawValue: errno), on: path) }
+    }
+
     private func acquireReader() throws(LMDBError) -> ReadSlot {
         while true {
             let opening = reopenings.load(ordering: .acquiring)

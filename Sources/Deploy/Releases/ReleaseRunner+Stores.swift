@@ -1,0 +1,100 @@
+package import Configuration
+internal import Isolates
+internal import StoresD1
+internal import StoresQueues
+internal import StoresR2
+internal import System
+
+/// Taking a tenant out of service and back, for changes of what its stores lie in.
+extension ReleaseRunner {
+    /// Ends the tenant's service, closes its stores, lets `change` work on their files, opens them, and brings the release that
+    /// served back into service. The tenant's hosts are unknown meanwhile.
+    ///
+    /// - Parameters:
+    ///   - settings: What the stores are opened with from now on; `nil` for the same as before.
+    ///   - change: Blocks. Whatever it throws, what it leaves must be whole: that is what is opened afterwards.
+    package func withStoresClosed(
+        opening settings: StoreSettings? = nil, _ change: @escaping @Sendable () throws -> Void
+    ) async throws {
+        try await begin()
+        defer { end() }
+        let didServe = await leaveService()
+        let before = stores
+        await before.close()
+        let changed = await Self.blocking { Result { try change() } }
+        let reopened = await Self.blocking { Result { try before.reopened(with: settings) } }
+        use(try reopened.get())
+        if didServe {
+            // What is in its stores now may be older, or nothing.
+            if let configured { try await stores.migrate(configured.migrations, logger: logger) }
+            try await bring(try makePlan())
+        }
+        try changed.get()
+    }
+
+    /// Ends the tenant's service for good and closes its stores.
+    package func retire() async throws {
+        try await begin()
+        defer { end() }
+        refuseChanges()
+        _ = await leaveService()
+        await stores.close()
+    }
+
+    /// - Returns: whether a release served.
+    private func leaveService() async -> Bool {
+        await crons.stop()
+        await queues.stop()
+        await routing.remove(tenant)
+        let pools = current?.runtimes.values.map(\.pool) ?? []
+        for pool in pools { node.retire(pool) }
+        // Open events may finish, as long as an isolate's drain lasts; then they are ended.
+        let deadline = clock.now() + .seconds(30)
+        while !pools.allSatisfy(\.isEmpty), clock.now() < deadline { try? await clock.sleep(for: .milliseconds(10)) }
+        for pool in pools { pool.kill() }
+        defer { current = nil }
+        return current != nil
+    }
+
+    private static func blocking<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            SystemThread(name: "edge-tenant") { continuation.resume(returning: body()) }.start()
+        }
+    }
+
+    /// How much of each kind the tenant has, by the name that the kind has in the API.
+    package func contents() async throws -> [(kind: String, count: Int)] {
+        // Without files there is no catalog either, and none is to be made for being looked at.
+        let databaseCount =
+            try stores.d1.databasesOnDisk().isEmpty
+            ? 0 : try await stores.databases.list(nameContaining: "", page: 1, count: 1).totalCount
+        return [
+            ("workers", current?.description.workers.count ?? 0),
+            ("kv_namespaces", try await stores.kv.namespaces().count), ("d1_databases", databaseCount),
+            ("r2_buckets", try await stores.r2.bucketNames().count), ("queues", try stores.queues.queues().count),
+        ]
+    }
+
+    /// Routes and domains of the release in service; those that win come first.
+    package var routes: [EffectiveRoute] {
+        (current?.description.workers ?? []).flatMap { worker in
+            worker.domains.map { EffectiveRoute(host: $0.host, path: "/*", pattern: nil, worker: worker.name, score: .min) }
+                + worker.routes.map { route in
+                    EffectiveRoute(
+                        host: (route.hostHasWildcard ? "*" : "") + route.host,
+                        path: route.path + (route.pathHasWildcard ? "*" : ""), pattern: route.text, worker: worker.name,
+                        score: route.score)
+                }
+        }.sorted { ($1.score, $0.pattern ?? $0.host) < ($0.score, $1.pattern ?? $1.host) }
+    }
+}
+
+/// A host and path that a worker gets the requests of.
+package struct EffectiveRoute: Equatable, Sendable {
+    package let host: String
+    package let path: String
+    /// As it was written; `nil` for a custom domain, whose worker gets whatever no route takes.
+    package let pattern: String?
+    package let worker: String
+    let score: Int
+}
