@@ -157,7 +157,8 @@ let package = Package(
         room(
             "ControlPlane", "Deploy/ControlPlane",
             [
-                "Releases", "S3", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1", "StoresKV",
+                "Releases", "S3", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1",
+                "StoresKV",
                 "StoresQueues", "StoresR2", "Observability", "System",
             ]),
         .executableTarget(

@@ -94,9 +94,9 @@ struct NodeProcess {
         try OperatorToken.establish(in: state.path, tokens, at: clock.wallTime())
         let audit = try AuditLog(database: state.controlDatabase)
         accounts.add(tenants)
-        let host = try TenantHost(state: state, environment: options.environment, clock: clock, logger: logger) { [self] tenant, settings in
-            try makeRunner(tenant: tenant, stores: settings, secrets: secrets(tenant))
-        }
+        let host = try TenantHost(
+            state: state, environment: options.environment, clock: clock, logger: logger
+        ) { [self] tenant, settings in try makeRunner(tenant: tenant, stores: settings, secrets: secrets(tenant)) }
         control.serve(
             s3: S3Handler(
                 S3AccessKeys(accounts: accounts, tokens: tokens),

@@ -4,7 +4,7 @@ import StoresR2
 import Synchronization
 import Testing
 
-@Suite struct `R2 CORS rules over REST` {
+@Suite struct `R2 CORS rules` {
     private static let rule = R2CorsRule(
         allowed: .init(methods: ["GET", "PUT"], origins: ["https://a.test", "https://*.b.test"], headers: ["X-*", "range"]),
         id: "one", exposeHeaders: ["etag"], maxAgeSeconds: 60)
@@ -41,7 +41,7 @@ import Testing
     }
 }
 
-@Suite struct `R2 buckets over REST` {
+@Suite struct `R2 buckets` {
     @Test func `remember what was said when they were made`() async throws {
         let fixture = try await Fixture()
         let properties = R2BucketProperties(locationHint: "weur", jurisdiction: "eu", storageClass: .infrequentAccess)

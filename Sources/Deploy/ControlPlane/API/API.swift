@@ -52,7 +52,9 @@ package final class API: Sendable {
             let path = String(request.path.dropFirst(Self.prefix.utf8.count))
             let route = try route(request.method, path)
             operation = route.operation
-            let principal = route.operation.access == .everybody ? .nobody : try authenticate(request, counting: !route.operation.isPolled)
+            let principal: Principal =
+                route.operation.access == .everybody
+                ? .nobody : try authenticate(request, counting: !route.operation.isPolled)
             return await run(route, request, principal, try await allow(principal, route))
         } catch {
             request.body?.cancel()
@@ -68,7 +70,8 @@ package final class API: Sendable {
     func refusal(of request: LocalRequest) -> LocalResponse? {
         do throws(APIError) {
             try checkSource(request)
-            guard try authenticate(request, counting: true).grants.contains(where: { $0.tenant == nil }) else { throw .notAllowed }
+            let principal = try authenticate(request, counting: true)
+            guard principal.grants.contains(where: { $0.tenant == nil }) else { throw .notAllowed }
             return nil
         } catch {
             request.body?.cancel()

@@ -11,8 +11,8 @@ extension Connection {
             !stream.exchange.isHeadSent
         {
             // A body, or a version of HTTP that knows no such upgrades: whatever the client means, it is no WebSocket.
-            if let connection = stream as? Connection, connection.exchange.minorVersion >= 1, connection.exchange.method == .get,
-                !connection.requestBody.isPending
+            if let connection = stream as? Connection, connection.exchange.minorVersion >= 1,
+                connection.exchange.method == .get, !connection.requestBody.isPending
             {
                 if connection.hand(over: upgrade) { return }
             } else {
