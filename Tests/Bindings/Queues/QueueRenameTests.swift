@@ -121,6 +121,8 @@ import Testing
             for _ in 0..<35 { _ = try await store.send(batch, form: .batch, to: name) }
             let store = store
             async let ending: Void = isDeleted ? store.deleteQueue(name) : { _ = try await store.purge(name) }()
+            // It has begun when the first messages are gone.
+            while (try? fixture.count(name)) == 3500 { await Task.yield() }
             for number in 0..<20 {
                 let (old, new) = (number == 0 ? name : "\(name)\(number - 1)", "\(name)\(number)")
                 do { try await store.renameQueue(old, to: new, QueueSettingsChange()) } catch { #expect(isDeleted) }
