@@ -431,7 +431,7 @@ class KillTheImport(State):
                     while not glob.glob(decided) and command.poll() is None and time.monotonic() < end:
                         pass
                 else:
-                    time.sleep(generator.random() * 0.3)
+                    time.sleep(generator.random() * 0.02 * round)  # The first comes before anything can be decided.
                 self.node.kill()
                 command.wait(30)
                 self.node.start()

@@ -185,6 +185,16 @@ final class Listener: PollTarget {
     /// Whether a client is trusted is asked anew.
     func forgetClient() { client = nil }
 
+    /// Begins no new connections from now on: their clients try again, and are refused once this is closed. Handshakes that
+    /// have begun come to their end; `close` a moment later takes those connections too.
+    func stopHandshakes() {
+        guard let descriptor = descriptor?.rawValue else { return }
+        if edge_refuse_handshakes(descriptor) != 0 {
+            reactor.logger.log(.warning, "connections that come just now may be reset: setsockopt failed with \(errno)")
+        }
+        while accept() {}
+    }
+
     /// No new connections from now on. Those that the kernel has taken for us are served: closing would reset them.
     func close() {
         while accept() {}

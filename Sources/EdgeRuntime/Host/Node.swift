@@ -236,6 +236,11 @@ package final class Node: Sendable {
         until deadline: Instant, while isBusy: @Sendable () -> Bool = { false }
     ) async -> Int {
         for reactor in reactors {
+            await reactor.call { for listener in reactor.listeners { listener.stopHandshakes() } }
+        }
+        // What a listener has half taken when it closes is reset.
+        try? await clock.sleep(for: .milliseconds(5))
+        for reactor in reactors {
             await reactor.call {
                 for listener in reactor.listeners { listener.close() }
                 reactor.listeners = []

@@ -87,7 +87,7 @@ extension ReleaseRunner {
         report.note("artifacts", "\(hashes.count) executables")
         for hash in hashes {
             do throws(SystemError) {
-                if try !artifacts.verify(hash) {
+                if try !artifacts.verifyAnew(hash) {
                     report.add("artifacts", hash, "its bytes are not those that were stored", "deploy the worker again")
                 }
             } catch { report.add("artifacts", hash, "\(error)", "deploy the worker again") }

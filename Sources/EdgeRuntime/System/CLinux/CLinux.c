@@ -1,7 +1,21 @@
 #define _GNU_SOURCE
 #include <unistd.h>
 #include "CLinux.h"
+
+#include <linux/filter.h>
 #include <pthread.h>
+
+int edge_refuse_handshakes(int listener) {
+    // The TCP header's flags are its byte 13; SYN is 2.
+    struct sock_filter code[] = {
+        {BPF_LD | BPF_B | BPF_ABS, 0, 0, 13},
+        {BPF_JMP | BPF_JSET | BPF_K, 0, 1, 2},
+        {BPF_RET | BPF_K, 0, 0, 0},
+        {BPF_RET | BPF_K, 0, 0, UINT32_MAX},
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+    return setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
 
 int edge_accept(int listener, struct sockaddr *address, socklen_t *length) {
     return accept4(listener, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -32,6 +32,8 @@ static const int EDGE_EPOLL_ADD = EPOLL_CTL_ADD, EDGE_EPOLL_MOD = EPOLL_CTL_MOD,
 
 static inline int edge_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 int edge_accept(int listener, struct sockaddr *address, socklen_t *length);
+// Has the kernel drop what would begin a new connection of the listening socket; handshakes that have begun go on.
+int edge_refuse_handshakes(int listener);
 int edge_memfd(const char *name);
 void edge_name_thread(const char *name);
 // Adds one to the eventfd whenever the signal comes, on whichever thread, instead of what the signal did.
