@@ -44,14 +44,38 @@ struct UploadMetadata: Sendable {
     func content(
         of worker: String, _ base: ScriptVersion?, mainModule: String?, isPatch: Bool, _ runner: ReleaseRunner
     ) async throws -> VersionDraft.Content {
-        var snapshot = isPatch ? base?.snapshot ?? VersionSnapshot() : VersionSnapshot()
-        var secrets: [(name: String, value: String)] = []
-        if !isPatch || json["bindings"]?.items != nil {
-            (snapshot.bindings, snapshot.variables, snapshot.secrets) = ([], [], [])
-            try await bindings.add(to: &snapshot, &secrets, base, of: worker, isStrict: isStrict, runner)
-            let types = json["keep_bindings"]?.items?.compactMap(\.text) ?? []
-            UploadBindings.keep(types, of: base, in: &snapshot, except: Set(secrets.map(\.name)))
+        let kept = isPatch ? base?.snapshot ?? VersionSnapshot() : VersionSnapshot()
+        guard !isPatch || json["bindings"]?.items != nil else {
+            return try content(kept, secrets: [], base, mainModule: mainModule, isPatch: isPatch)
         }
+        let bound = try await bind(kept, of: worker, base, runner)
+        return try content(bound.snapshot, secrets: bound.secrets, base, mainModule: mainModule, isPatch: isPatch)
+    }
+
+    private struct Bound {
+        var snapshot: VersionSnapshot
+        var secrets: [(name: String, value: String)] = []
+    }
+
+    /// Puts the bindings that the upload names, and those of `base` that it keeps, into the place of those of `snapshot`.
+    private func bind(
+        _ snapshot: VersionSnapshot, of worker: String, _ base: ScriptVersion?, _ runner: ReleaseRunner
+    ) async throws -> Bound {
+        var bound = Bound(snapshot: snapshot)
+        bound.snapshot.bindings = []
+        bound.snapshot.variables = []
+        bound.snapshot.secrets = []
+        try await bindings.add(to: &bound.snapshot, &bound.secrets, base, of: worker, isStrict: isStrict, runner)
+        let types = json["keep_bindings"]?.items?.compactMap(\.text) ?? []
+        UploadBindings.keep(types, of: base, in: &bound.snapshot, except: Set(bound.secrets.map(\.name)))
+        return bound
+    }
+
+    private func content(
+        _ bound: VersionSnapshot, secrets: [(name: String, value: String)], _ base: ScriptVersion?, mainModule: String?,
+        isPatch: Bool
+    ) throws(ScriptError) -> VersionDraft.Content {
+        var snapshot = bound
         if let mainModule {
             snapshot.mainModule = mainModule
         } else if let base {
