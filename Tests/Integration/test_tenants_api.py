@@ -53,6 +53,42 @@ class Tenants(unittest.TestCase):
             self.assertEqual(self.names(), ["acme", "local"])
             self.assertEqual(self.ask("GET", f"/accounts/{account}/tenant")[1]["result"]["name"], "acme")
 
+    def test_its_workers_stay_over_restarts_and_go_with_it(self):
+        def upload(account):
+            with open(product("HelloWorker"), "rb") as file:
+                code = file.read()
+            parts = [(b'name="metadata"', b'{"main_module": "worker", "bindings": [{"type": "plain_text", "name": "X", "text": "mine"}]}'),
+                     (b'name="worker"; filename="worker"', code)]
+            body = b"".join(
+                b"--b--b\r\ncontent-disposition: form-data; " + name + b"\r\n\r\n" + value + b"\r\n" for name, value in parts)
+            connection = http.client.HTTPConnection("127.0.0.1", self.node.control_port, timeout=60)
+            connection.request("PUT", f"/client/v4/accounts/{account}/workers/scripts/hi", body + b"--b--b--\r\n", {
+                "Authorization": f"Bearer {self.node.operator_token()}", "Content-Type": "multipart/form-data; boundary=b--b"})
+            response = connection.getresponse()
+            answer = response.read()
+            connection.close()
+            self.assertEqual(response.status, 200, answer)
+
+        def scripts(account):
+            return [script["id"] for script in self.ask("GET", f"/accounts/{account}/workers/scripts")[1]["result"]]
+
+        def variable():
+            return self.node.get("/variable/X", host="hi.acme.localhost").text
+
+        account = self.ask("POST", "/accounts", {"name": "acme"})[1]["result"]["id"]
+        upload(account)
+        self.assertEqual((scripts(account), variable()), (["hi"], "mine"))
+        self.node.kill()
+        self.node.start()
+        self.assertEqual((scripts(account), variable()), (["hi"], "mine"))
+        self.assertEqual(self.ask("DELETE", f"/accounts/{account}/state")[0], 200)
+        self.assertEqual(variable(), "mine")
+        self.assertEqual(self.ask("DELETE", f"/accounts/{account}")[0], 409)
+        self.assertEqual(self.ask("DELETE", f"/accounts/{account}?force=true")[0], 200)
+        self.assertEqual(self.ask("POST", "/accounts", {"name": "acme"})[0], 200)
+        self.assertEqual(scripts(account), [])
+        self.assertNotEqual(variable(), "mine")
+
     def test_names_that_no_tenant_can_have(self):
         for name in ("", "A", "-a", "_a", "a/b", "..", "artifacts", "tenants", "control", "a" * 64, "é"):
             status, answer = self.ask("POST", "/accounts", {"name": name})
