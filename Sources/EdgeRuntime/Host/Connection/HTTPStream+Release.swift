@@ -9,8 +9,7 @@ extension HTTPStream {
         let (key, overrides) = versionHeaders()
         let point = exchange.point ?? key.map(split.point) ?? Int(reactor.random.next() % UInt64(TrafficSplit.pointCount))
         exchange.point = point
-        let release = split.release(at: point)
-        return TrafficSplit.target(route, in: overrides.isEmpty ? release : split.release(release, with: overrides))
+        return TrafficSplit.target(route, in: split.release(at: point, with: overrides))
     }
 
     private func versionHeaders() -> (key: String?, overrides: [(worker: String, version: String)]) {
