@@ -46,7 +46,7 @@ extension ReleaseRunner {
         await crons.stop()
         await queues.stop()
         await routing.remove(tenant)
-        let pools = current?.runtimes.values.map(\.pool) ?? []
+        let pools = (current?.runtimes.values.map(\.pool) ?? []) + previews.takeAll().map(\.pool)
         for pool in pools { node.retire(pool) }
         // Open events may finish, as long as an isolate's drain lasts; then they are ended.
         let deadline = clock.now() + .seconds(30)

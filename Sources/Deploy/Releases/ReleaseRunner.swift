@@ -33,6 +33,8 @@ package actor ReleaseRunner {
 
     /// What serves now.
     var current: Running?
+    /// Versions that run because somebody looks at them.
+    var previews = RunningPreviews()
     /// What the rows say; `nil` before the first release.
     private(set) var stored: ReleaseStore.Stored?
     /// What the configuration said last.
@@ -353,7 +355,7 @@ package actor ReleaseRunner {
             artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
             assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) })
         stores.analytics.keepPoints(for: description.analyticsRetention)
-        await routing.install(description, split)
+        await routing.install(description, split, previews: self)
         await crons.install(description, split.primary)
         await queues.install(
             QueueDriver.workers(of: split, on: node), from: stores.consumedQueues(stores.simulation(description.simulation)))
