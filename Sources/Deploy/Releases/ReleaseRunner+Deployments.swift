@@ -1,4 +1,3 @@
-internal import Configuration
 internal import Glibc
 internal import Host
 internal import Isolates
@@ -300,20 +299,17 @@ extension ReleaseRunner: DeploymentSlots {
         return nil
     }
 
-    func route(_ percent: Int, _ affinity: DeploySettings.Affinity) async {
+    func route(_ percent: Int) async {
         guard let current, let candidate else { return }
-        let affinity: Affinity =
-            switch affinity {
-            case .cookie(let name): .cookie(name)
-            case .clientAddress: .clientAddress
-            case .none: .none
-            }
-        let split = current.split.adding(candidate: candidate.running.split, percent: percent, affinity: affinity)
-        await install(current.description, split)
+        let next = candidate.running
+        await routing.install(
+            current.description, current.split, previews: self, beside: (next.description, next.split, percent))
+        await deliver(
+            current.description,
+            current.split.adding(candidate: next.split, percent: percent, affinity: next.description.affinity))
     }
 
-    private func install(_ description: ReleaseDescription, _ split: TrafficSplit) async {
-        await routing.install(description, split)
+    private func deliver(_ description: ReleaseDescription, _ split: TrafficSplit) async {
         await queues.install(
             QueueDriver.workers(of: split, on: node), from: stores.consumedQueues(stores.simulation(description.simulation)))
     }
@@ -324,7 +320,10 @@ extension ReleaseRunner: DeploymentSlots {
         starting = []
         guard let discarded = candidate else { return }
         candidate = nil
-        if let current { await install(current.description, current.split) }
+        if let current {
+            await routing.install(current.description, current.split, previews: self)
+            await deliver(current.description, current.split)
+        }
         end(discarded.running)
     }
 

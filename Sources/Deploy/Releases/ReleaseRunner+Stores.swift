@@ -49,7 +49,7 @@ extension ReleaseRunner {
         await queues.stop()
         await routing.remove(tenant)
         let slots = [current, candidate?.running].compactMap { $0 } + warm.values
-        let pools = slots.flatMap { $0.runtimes.values.map(\.pool) }
+        let pools = slots.flatMap { $0.runtimes.values.map(\.pool) } + previews.takeAll().map(\.pool)
         for pool in pools { node.retire(pool) }
         // Open events may finish, as long as an isolate's drain lasts; then they are ended.
         let deadline = clock.now() + .seconds(30)

@@ -42,6 +42,8 @@ package actor ReleaseRunner {
     /// What is being started, and how often that was called off.
     var starting: [IsolatePool] = []
     var cancelCount = 0
+    /// Versions that run because somebody looks at them.
+    var previews = RunningPreviews()
     /// What the rows say; `nil` before the first release.
     private(set) var stored: ReleaseStore.Stored?
     /// What the configuration said last.
@@ -312,6 +314,8 @@ package actor ReleaseRunner {
     func running(
         _ plan: ReleasePlan, _ description: ReleaseDescription, _ prepared: Prepared, release: Int64?
     ) -> Running {
+        var description = description
+        description.number = release ?? 0
         let split = TrafficSplit.make(description, prepared.live, sites: prepared.sites)
         return Running(
             description: description, split: split, runtimes: prepared.runtimes,
@@ -444,7 +448,7 @@ package actor ReleaseRunner {
         current = next
         current?.since = clock.now()
         stores.analytics.keepPoints(for: description.analyticsRetention)
-        await routing.install(description, next.split)
+        await routing.install(description, next.split, previews: self)
         await crons.install(description, next.split.primary)
         await queues.install(
             QueueDriver.workers(of: next.split, on: node),

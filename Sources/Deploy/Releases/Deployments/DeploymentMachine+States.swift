@@ -188,7 +188,7 @@ extension DeploymentMachine {
     }
 
     private func smokeTest(_ run: Run, _ slots: any DeploymentSlots, _ limit: Duration?) async throws(DeploymentFailure) {
-        await slots.route(0, run.affinity)
+        await slots.route(0)
         let tests = run.input?.smokeTests ?? []
         if !tests.isEmpty, let runner = run.environment.smokeTests {
             let release = run.record.release
@@ -265,7 +265,7 @@ extension DeploymentMachine {
                 try await proveHealth(slots)
             }
         }
-        await slots.route(run.record.percent, run.affinity)
+        await slots.route(run.record.percent)
         if let reason = run.record.pause {
             try await pause(run, reason)
         } else if !run.isPromoting {

@@ -85,7 +85,6 @@ package actor DeploymentMachine {
         }
         var keepWarm: Duration { input?.keepWarm ?? .seconds(600) }
         var drainMax: Duration { input?.settings.drainStreams ?? .seconds(300) }
-        var affinity: DeploySettings.Affinity { input?.settings.affinity ?? .none }
     }
 
     enum Request {

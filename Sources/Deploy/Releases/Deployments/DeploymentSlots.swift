@@ -1,5 +1,3 @@
-internal import Configuration
-
 /// What a bundle would change.
 struct ReleaseComposition: Sendable {
     var content: ReleaseContent
@@ -43,7 +41,7 @@ protocol DeploymentSlots: Sendable {
     func candidateProblem() async -> String?
     var hasCandidate: Bool { get async }
     /// Gives the candidate its share of new requests.
-    func route(_ percent: Int, _ affinity: DeploySettings.Affinity) async
+    func route(_ percent: Int) async
     /// Makes the candidate the active release: one transaction, and then new requests go to it. What was active stays warm.
     ///
     /// - Parameter committed: called between the two.
