@@ -1,5 +1,5 @@
 internal import SQLite
-package import System
+internal import System
 
 /// The journal of deployments, of this tenant and environment. What is in progress, and what serves, follows from it alone.
 ///
@@ -177,6 +177,21 @@ extension ReleaseStore {
         }
     }
 
+    /// Makes the node of this boot the holder of whatever lock there is; one whose deployment has ended is released.
+    func takeOver(_ owner: String, at time: UnixTime) throws {
+        try withConnection { sqlite in
+            try SecretStore.transaction(sqlite) {
+                guard let lock = try lock(sqlite) else { return }
+                let isOpen = try journaled(lock.deployment, sqlite).map { !$0.record.state.isEnd } ?? false
+                try run(
+                    isOpen
+                        ? "UPDATE deployment_locks SET owner = ?3, heartbeat = ?4 WHERE tenant = ?1 AND environment = ?2"
+                        : "DELETE FROM deployment_locks WHERE tenant = ?1 AND environment = ?2",
+                    place + (isOpen ? [.text(owner), .integer(time.milliseconds)] : []), sqlite)
+            }
+        }
+    }
+
     func setReport(_ report: String, of deployment: Int64) throws {
         try withConnection { sqlite in try set("report", report, of: deployment, sqlite) }
     }
@@ -279,6 +294,27 @@ extension ReleaseStore {
         try withConnection { sqlite in
             let states = DeploymentState.allCases.filter(\.isPastSwitch).map { "'\($0.rawValue)'" }.joined(separator: ", ")
             return try journaled("AND state IN (\(states)) ORDER BY number DESC LIMIT 1", [], sqlite).first
+        }
+    }
+
+    /// Those at their end whose contract migrations were asked for and haven't run.
+    func uncontractedDeployments() throws -> [JournaledDeployment] {
+        try withConnection { sqlite in
+            try journaled("AND state = 'retired' AND contracted = '[]' AND steps <> '[]' ORDER BY number", [], sqlite).filter {
+                $0.record.options.contracts && $0.steps.contains { $0.kind == .contract }
+            }
+        }
+    }
+
+    /// The backups of all deployments since `release` was active last, the oldest first.
+    func backups(since release: Int64) throws -> [DatabaseBackup] {
+        try withConnection { sqlite in
+            try journaled(
+                """
+                AND number > (SELECT coalesce(max(number), 0) FROM release_deployments
+                    WHERE tenant = ?1 AND environment = ?2 AND release = ?3) AND triggered_by <> 'rollback' ORDER BY number
+                """, [.integer(release)], sqlite
+            ).flatMap(\.backups)
         }
     }
 

@@ -22,7 +22,8 @@ extension ReleaseStore {
                 script.nextNumber = scripts.integer(6)
                 script.settings = scripts.text(7) ?? "{}"
                 script.hasDefaultHost = scripts.integer(8) != 0
-                script.hasPreviews = scripts.integer(9) != 0
+                // 0 is of a time when nothing came of it.
+                script.hasPreviews = scripts.integer(9) != 2
                 stored.scripts[script.worker] = script
             }
             try loadActive(into: &stored, sqlite)
@@ -142,7 +143,7 @@ extension ReleaseStore {
         }
     }
 
-    private func versions(_ condition: String, _ values: [Value], _ sqlite: SQLiteConnection) throws -> [ScriptVersion] {
+    func versions(_ condition: String, _ values: [Value], _ sqlite: SQLiteConnection) throws -> [ScriptVersion] {
         let rows = try prepare(
             """
             SELECT id, worker, number, artifact, snapshot, fingerprint, annotations, author_id, author_email, source,

@@ -20,7 +20,7 @@ package struct DeploymentEnvironment: Sendable {
     /// Where a bundle of this hash lies; `nil`: it is gone.
     package var findBundle: (@Sendable (_ hash: String) -> ReleaseBundle?)?
     /// Deletes bundles that no release has any more.
-    package var discardBundles: (@Sendable ([String]) async -> Void)?
+    package var collectBundles: (@Sendable () async -> Void)?
     /// What a release did since it began; `nil`: nobody counts.
     package var sample: (@Sendable (ReleaseRuntime) -> SlotSample)?
     /// What became of requests, as JSON, for the deployment's report; asked at the switch and at the end.

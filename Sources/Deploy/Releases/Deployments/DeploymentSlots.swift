@@ -1,5 +1,3 @@
-internal import Configuration
-
 /// What a bundle would change.
 struct ReleaseComposition: Sendable {
     var content: ReleaseContent
@@ -27,6 +25,8 @@ protocol DeploymentSlots: Sendable {
     /// Says another reason, or with `nil` lets changes be made again.
     func setLock(_ reason: String?) async
 
+    /// Writes down what was composed, in one transaction with what the journal says.
+    func record(_ composition: ReleaseComposition, _ entries: [JournalEntry]) async throws
     func compose(_ input: DeploymentInput, isDryRun: Bool) async throws(DeploymentFailure) -> ReleaseComposition
     /// Whether the release could serve: routes, databases, executables; when `isReturn`, that what it binds is still there.
     func check(_ candidate: CandidateRelease, isReturn: Bool) async throws(DeploymentFailure)
@@ -41,13 +41,17 @@ protocol DeploymentSlots: Sendable {
     func candidateProblem() async -> String?
     var hasCandidate: Bool { get async }
     /// Gives the candidate its share of new requests.
-    func route(_ percent: Int, _ affinity: DeploySettings.Affinity) async
+    func route(_ percent: Int) async
     /// Makes the candidate the active release: one transaction, and then new requests go to it. What was active stays warm.
-    func promote(_ entry: JournalEntry, at deployment: DeploymentRecord) async throws
+    ///
+    /// - Parameter committed: called between the two.
+    func promote(
+        _ entry: JournalEntry, at deployment: DeploymentRecord, committed: @escaping @Sendable () -> Void
+    ) async throws
     /// Makes a warm release the active one again: one transaction, then new requests go to it. What was active stays warm.
     func goBack(to release: Int64, _ entries: [JournalEntry], at deployment: DeploymentRecord) async throws
     func isWarm(_ release: Int64) async -> Bool
-    /// Takes the candidate out, if there is one; open events may finish.
+    /// Ends the candidate, and whatever of it is being started; open events may finish.
     func discardCandidate() async
     /// Lets a warm release go.
     func retire(_ release: Int64) async

@@ -42,7 +42,7 @@ package final class ReleaseRuntime: Sendable {
     }
 
     /// The same release with other versions of its workers.
-    func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
+    package func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
         ReleaseRuntime(
             name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine)
     }
