@@ -1,7 +1,7 @@
 package import Configuration
 internal import Glibc
 internal import OpenSSL
-package import System
+internal import System
 
 /// A platform's folder made ready to be sent: a tape archive of all that a release is made from, in the order of the names, so
 /// that equal folders make equal bundles. The executables aren't in it: `products` names them by their content.

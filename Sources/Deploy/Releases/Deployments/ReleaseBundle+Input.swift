@@ -6,17 +6,17 @@ extension ReleaseBundle {
     /// Blocks.
     ///
     /// - Parameters:
-    ///   - secrets: Those that are set: each that a worker requires must be.
+    ///   - secrets: Those that are set: each that a worker requires must be. `nil` asks for none.
     ///   - artifact: Where the executable with a hash lies.
     package func input(
-        environment: String, tenant: String, secrets: any SecretSource, artifact: (String) -> String,
+        environment: String, tenant: String, secrets: (any SecretSource)?, artifact: (String) -> String,
         _ options: ProjectConfiguration.Options = .init()
     ) throws(DeploymentFailure) -> DeploymentInput {
         let configuration = try configuration(of: environment, options)
         guard configuration.tenant == tenant else {
             throw DeploymentFailure("the bundle is of the tenant \"\(configuration.tenant)\", not of \"\(tenant)\"")
         }
-        try checkSecrets(configuration, secrets)
+        if let secrets { try checkSecrets(configuration, secrets) }
         let hashes = try artifacts()
         let missing = configuration.workers.filter { $0.isEnabled && !$0.product.isEmpty && hashes[$0.product] == nil }
         guard missing.isEmpty else {
