@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo test bench check format release clean
+.PHONY: help setup dev demo test soak bench check format release clean
 
 SWIFT_BUILD := swift build --static-swift-stdlib
 
@@ -24,6 +24,9 @@ demo: ## Walks register, login, create, upload, analytics against a running `mak
 test: ## Installs what is missing, builds everything, runs all tests
 	@scripts/install-packages build test
 	@scripts/test
+
+soak: ## As the tests of cutovers, a thousand of them (about an hour)
+	@scripts/soak
 
 bench: ## Prints the benchmark table (installs the peers it measures against)
 	@scripts/install-packages build bench

@@ -187,6 +187,9 @@ let package = Package(
             name: "StoreWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/StoreWorker",
             swiftSettings: strict),
         .executableTarget(
+            name: "CutoverWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/CutoverWorker",
+            swiftSettings: strict),
+        .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
         tests(

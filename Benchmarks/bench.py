@@ -25,6 +25,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
 
+from cutover import CutoverRows  # noqa: E402
 from secure import SecureRows  # noqa: E402
 
 
@@ -104,7 +105,7 @@ class Server:
         self.name, self.pids, self.port = name, pids, port
 
 
-class Bench(SecureRows):
+class Bench(SecureRows, CutoverRows):
     def __init__(self, options):
         self.options = options
         self.work = tempfile.mkdtemp(prefix="edge-bench-")
@@ -653,7 +654,7 @@ def main():
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
             "hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest",
-            "s3"]:
+            "s3", "cutover"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()
