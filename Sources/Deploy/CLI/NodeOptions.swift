@@ -30,6 +30,8 @@ struct NodeOptions {
     /// `nil`: the S3 API is nowhere.
     var s3: S3Options?
     /// What secrets are sealed with.
+    /// PEM files of those who must have signed what is deployed.
+    var deployKeyFiles: [String] = []
     var keySource: SecretKeySource
     var control: Host.ListenAddress
     /// Whether https is spoken there, with the certificates of `tls`.
@@ -90,6 +92,7 @@ struct NodeOptions {
             if let domain = arguments.value("s3-domain") { options.domains = [domain] }
             s3 = options
         }
+        deployKeyFiles = (configuration?.deployKeys ?? []).map { Self.path($0, in: base) }
         keySource = SecretKeySource.find(named: arguments.value("key-file"), environment: environment)
         control = try address("control", arguments.value("control") ?? "127.0.0.1:0")
         isControlSecure = arguments.has("control-https") || !control.isLoopback

@@ -108,7 +108,7 @@ struct NodeProcess {
             API.make(
                 APIServices(
                     accounts: accounts, tokens: tokens, audit: audit, tenants: host,
-                    releases: ReleaseServices(environment: options.environment, bundles: bundles, clock: clock) { tenant in
+                    releases: ReleaseServices(environment: options.environment, bundles: bundles, keys: try DeployKeys(files: options.deployKeyFiles), clock: clock) { tenant in
                         try secrets(tenant) as? SecretStore
                     }, version: Edge.version, clock: clock, logger: logger),
                 hosts: Set(hosts)))

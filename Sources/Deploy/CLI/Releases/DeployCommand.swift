@@ -1,5 +1,6 @@
 internal import Configuration
 internal import ControlPlane
+internal import Releases
 internal import System
 
 /// `edge deploy`: brings what the project's folder says into service on a running node, and follows how that goes.
@@ -30,6 +31,7 @@ enum DeployCommand: CommandGroup {
         .value("monitor", "DURATION", "how long it is watched behind the switch, as 5m"),
         .value("pause-at", "PERCENTAGE", "waits there for `edge deploy resume` or `promote`"),
         .value("message", "TEXT", "why, for the lists", short: "m"), .value("tag", "TEXT", "a name of yours"),
+        .value("sign-key", "FILE", "an Ed25519 key in PEM that signs it, where the environment has deploy_keys", .files),
         .flag("wait", "waits for a deployment that is in progress"),
         .flag("force", "also when what serves now isn't healthy"),
         .flag("detach", "returns when it has begun"),
@@ -71,7 +73,7 @@ enum DeployCommand: CommandGroup {
                 try await bundle.check(against: source, configuration, arguments, tenant: client.tenantName)
                 request = request.with("trigger", "promotion")
             }
-            let request = request
+            let request = try request.signed(bundle.hash, arguments)
             return try await DeploymentStart(node: node, request: request, arguments: arguments).run {
                 try await bundle.send(to: node, request)
             }
@@ -105,6 +107,11 @@ struct DeploymentRequest {
     }
 
     private mutating func add(_ name: String, _ value: JSON) { members.append(JSON.Member(name: name, value: value)) }
+
+    func signed(_ bundle: String, _ arguments: CommandLineArguments) throws(DeploymentFailure) -> DeploymentRequest {
+        guard let file = arguments.value("sign-key") else { return self }
+        return with("signature", .string(try BundleSignature.sign(bundle, keyFile: file)))
+    }
 
     func with(revision: String?) -> DeploymentRequest {
         var request = self

@@ -36,7 +36,7 @@ enum PromoteCommand: Command {
         let promoted = request.with("trigger", "promotion")
         return try await ReleaseFailures.explained {
             try await DeploymentStart(node: target, request: promoted, arguments: arguments).run {
-                try await source.send(to: target, promoted)
+                try await source.send(to: target, promoted.signed(source.bundle, arguments))
             }
         }
     }
@@ -52,7 +52,7 @@ enum PromoteCommand: Command {
 struct PromotionSource {
     private let node: NodeReleases
     let release: Int64
-    private let bundle: String
+    let bundle: String
     /// Product → hash.
     let artifacts: [String: String]
 

@@ -106,6 +106,7 @@ enum DeploymentJSON {
         .optional("contract", .nullable(.bool)), .optional("allow_unpromoted", .nullable(.bool)),
         .optional("message", .nullable(.string(0...1000))), .optional("tag", .nullable(.string(0...100))),
         .optional("revision", .nullable(.string(0...100))), .optional("restore_data", .nullable(.bool)),
+        .optional("signature", .nullable(.string(0...100))),
     ]
 
     private static func json(_ options: DeploymentOptions) -> JSON {
@@ -119,6 +120,7 @@ enum DeploymentJSON {
             "allow_breaking": flag(options.allowsBreaking), "contract": flag(options.contracts),
             "allow_unpromoted": flag(options.allowsUnpromoted), "message": text(options.message), "tag": text(options.tag),
             "revision": text(options.revision), "restore_data": flag(options.restoresData),
+            "signature": options.signature.flatMap(text),
         ])
     }
 
@@ -147,6 +149,7 @@ enum DeploymentJSON {
         options.allowsBreaking = json["allow_breaking"]?.bool ?? false
         options.contracts = json["contract"]?.bool ?? false
         options.allowsUnpromoted = json["allow_unpromoted"]?.bool ?? false
+        options.signature = json["signature"]?.text
         options.message = json["message"]?.text ?? ""
         options.tag = json["tag"]?.text ?? ""
         options.revision = json["revision"]?.text ?? ""

@@ -120,6 +120,7 @@ enum ReleaseDeploymentOperations {
                 let plan = try await dryRun(form, control, runner, services)
                 return reply(changed: !plan.isEmpty, nil, plan)
             }
+            try services.releaseServices().keys.check(form.options.signature ?? "", of: form.bundle.bundle.hash)
             let artifacts = try await hold(form.bundle, runner, services)
             let record = try await control.deploy(form.bundle.bundle, form.options, form.trigger, by: author)
             return withExtendedLifetime((artifacts, form.bundle)) { reply(changed: record != nil, record, nil) }

@@ -10,16 +10,19 @@ package struct ReleaseServices: Sendable {
     package let environment: String
     package let bundles: BundleStore
     package let leases: ArtifactLeases
+    /// Who must have signed what is deployed.
+    package let keys: DeployKeys
     /// The encrypted secrets of a tenant; `nil` in dev, where they come from files.
     package let secrets: @Sendable (String) throws -> SecretStore?
 
     package init(
-        environment: String, bundles: BundleStore, clock: any NodeClock,
+        environment: String, bundles: BundleStore, keys: DeployKeys = .none, clock: any NodeClock,
         secrets: @escaping @Sendable (String) throws -> SecretStore?
     ) {
         self.environment = environment
         self.bundles = bundles
         self.secrets = secrets
+        self.keys = keys
         leases = ArtifactLeases(clock: clock)
     }
 }

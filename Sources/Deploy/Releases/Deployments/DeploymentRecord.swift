@@ -22,6 +22,8 @@ package struct DeploymentOptions: Codable, Equatable, Sendable {
     package var tag = ""
     /// The commit that it was made from, as `git` names it.
     package var revision = ""
+    /// Of the bundle's hash, in base64; empty: nobody signed it.
+    package var signature: String?
     /// A rollback: the data goes back as well.
     package var restoresData = false
 

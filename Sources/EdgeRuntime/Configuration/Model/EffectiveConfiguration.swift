@@ -27,6 +27,8 @@ package struct EffectiveConfiguration: Sendable {
     package var kv = KVSettings()
     package var cache = CacheStoreSettings()
     package var hooks: [Hook]
+    /// PEM files of public keys: bundles must be signed by one of them. Read when the node starts; empty: none must.
+    package var deployKeys: [String] = []
     /// `nil`, and always in production: stores answer as well as they can.
     package var simulate: SimulateSettings?
     /// All of them, disabled ones too, by name.

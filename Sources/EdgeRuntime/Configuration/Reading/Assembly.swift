@@ -72,7 +72,7 @@ struct Assembly {
             list.add(table, path: path)
             list.addDerived(path)
         }
-        let configuration = EffectiveConfiguration(
+        var configuration = EffectiveConfiguration(
             environment: environment, kind: kind, tenant: header.tenant, domain: settings.domain?.value ?? "",
             listen: settings.listen, tls: settings.tls, s3: settings.s3, trustedProxies: settings.trustedProxies,
             log: settings.log,
@@ -83,6 +83,7 @@ struct Assembly {
             r2: settings.r2, kv: settings.kv, cache: settings.cache, hooks: settings.hooks, simulate: settings.simulate,
             workers: workers,
             queues: queues, settings: list.settings)
+        configuration.deployKeys = settings.deployKeys
         checkPromotion(configuration, settings.promoteFromPlace)
         PlatformCheck(
             configuration: configuration,

@@ -8,6 +8,7 @@ enum BuiltInValues {
 
     private static let common = """
         trusted_proxies = []
+        deploy_keys = []
         ratelimit_global = 0
         websocket_idle_timeout = "0s"
         durable_objects = { hibernate_after = "10s", evict_after = "70s", on_deploy = "keep" }

@@ -25,6 +25,7 @@ struct EnvironmentReader {
         var kv = KVSettings()
         var cache = CacheStoreSettings()
         var hooks: [Hook] = []
+        var deployKeys: [String] = []
         var simulate: SimulateSettings?
     }
 
@@ -62,6 +63,7 @@ struct EnvironmentReader {
         settings.r2 = readR2(&reader)
         settings.cache = readCache(&reader)
         settings.hooks = readHooks(&reader)
+        settings.deployKeys = (reader.strings("deploy_keys") ?? []).map(\.value)
         settings.simulate = readSimulate(&reader)
         reader.finish { key in
             switch key {
