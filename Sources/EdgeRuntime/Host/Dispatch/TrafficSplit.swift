@@ -66,7 +66,7 @@ package final class TrafficSplit: Sendable {
         let isSame = workers.allSatisfy { release.workers[$0.key] === $0.value }
         if isSame { return release }
         return ReleaseRuntime(
-            name: release.name, tenant: release.tenant, workers: Array(workers.values), sites: release.sites)
+            name: release.name, tenant: release.tenant, workers: Array(workers.values), sites: release.sites, meter: release.meter)
     }
 
     /// Where `target` leads in `release`; a worker that it doesn't have is answered as before.

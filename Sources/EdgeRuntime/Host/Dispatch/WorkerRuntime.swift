@@ -11,8 +11,14 @@ package final class ReleaseRuntime: Sendable {
     package let workers: [String: WorkerRuntime]
     /// The files of those that have any, by worker; also of those that are nothing else.
     package let sites: [String: AssetSite]
+    /// Counts what becomes of its requests.
+    package let meter: ReleaseMeter
 
-    package init(name: String, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:]) {
+    /// - Parameter meter: Of the release that this one belongs to; `nil`: it has its own.
+    package init(
+        name: String, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:], meter: ReleaseMeter? = nil
+    ) {
+        self.meter = meter ?? ReleaseMeter(workers)
         self.sites = sites
         self.name = name
         self.tenant = tenant
