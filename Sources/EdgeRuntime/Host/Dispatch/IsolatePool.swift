@@ -493,7 +493,10 @@ extension IsolatePool {
             reading[.failedStarts] = state.failedStartCount
             reading.version = configuration.version
             reading.isolateCount = members.count
-            reading.silentIsolateCount = state.checks.values.count { now - $0.sent > Self.silenceNoticed }
+            reading.silentIsolateCount = state.checks.count { id, check in
+                guard let isolate = state.members[id] else { return false }
+                return check.isOverdue(at: now, cpuTime: isolate.usage.cpuTime, silenceMax: Self.silenceNoticed)
+            }
             reading.recentExitCount = state.recentExits.count { now - $0 < CrashLoopBackoff.window }
             reading.memoryShare = members.reduce(0) { max($0, Double($1.usage.residentBytes) / memoryMax) }
             return reading
