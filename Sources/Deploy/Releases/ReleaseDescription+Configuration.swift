@@ -71,6 +71,13 @@ extension ReleaseDescription {
             })
         analyticsRetention = configuration.retention.analytics
         simulation = configuration.simulate.map(SimulationSettings.init)
+        announcement = configuration.kind == .production ? .none : .header
+        affinity =
+            switch configuration.deploy.affinity {
+            case .cookie(let name): .cookie(name)
+            case .clientAddress: .clientAddress
+            case .none: .none
+            }
     }
 
     private static func assets(

@@ -20,11 +20,18 @@ package struct ReleaseDescription: Sendable {
     package var analyticsRetention = Duration.seconds(90 * 86_400)
     /// `nil`: stores answer as well as they can.
     package var simulation: SimulationSettings?
+    /// As the journal counts it; 0: it isn't in there.
+    package var number: Int64 = 0
+    /// What keeps a client with one of several releases.
+    package var affinity = Affinity.standard
+    /// Whether answers name their release.
+    package var announcement: ReleaseRuntime.Announcement
 
     package init(
         name: String, tenant: String, environment: String, workers: [WorkerDescription],
         migrations: [MigrationSet] = [], queues: [QueueDescription] = []
     ) {
+        announcement = EnvironmentKind(name: environment) == .production ? .none : .header
         self.name = name
         self.tenant = tenant
         self.environment = environment

@@ -91,6 +91,7 @@ struct ReleasePlan: Sendable {
     func description(_ artifacts: ArtifactStore) -> ReleaseDescription {
         var description = configured
         description.name = name
+        description.number = stored.generation
         var workers = configured.workers.filter { $0.executable == nil || stored.live[$0.name] != nil }
         for index in workers.indices {
             guard let version = stored.live[workers[index].name]?.primary else { continue }
@@ -148,13 +149,18 @@ extension TrafficSplit {
         let meter = ReleaseMeter(workers.flatMap { Array($0.runtimes.values) })
         func release(_ choose: (ReleaseStore.LiveScript) -> String?) -> ReleaseRuntime {
             ReleaseRuntime(
-                name: description.name, tenant: description.tenant,
+                name: description.name, number: description.number, tenant: description.tenant,
                 workers: workers.compactMap { worker in choose(worker.live).flatMap { worker.runtimes[$0] } }, sites: sites,
-                meter: meter)
+                announcement: description.announcement, meter: meter)
         }
         let primary = release { $0.primary?.id }
         let split = workers.filter { $0.live.versions.count > 1 }
-        if split.isEmpty { return TrafficSplit(primary) }
+        let prefix = description.tenant + description.environment
+        let pointOfKey: @Sendable (String) -> Int = { key in
+            let digest = Digest.hash(prefix + key, with: .sha256)
+            return Int(digest.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) } % UInt64(pointCount))
+        }
+        if split.isEmpty { return TrafficSplit(primary, affinity: description.affinity, pointOfKey: pointOfKey) }
         let ends = Set(split.flatMap { $0.live.ends.map(\.end) } + [pointCount]).filter { $0 > 0 }.sorted()
         var parts: [Part] = []
         for end in ends {
@@ -162,13 +168,9 @@ extension TrafficSplit {
             parts.append(Part(end: end, release: release { live in live.ends.first { first < $0.end }?.id }))
         }
         let versions = split.map { worker in (worker.live.deployment.worker, worker.runtimes) }
-        let prefix = description.tenant + description.environment
         return TrafficSplit(
             primary: primary, parts: parts, versions: Dictionary(versions) { first, _ in first },
-            pointOfKey: { key in
-                let digest = Digest.hash(prefix + key, with: .sha256)
-                return Int(digest.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) } % UInt64(pointCount))
-            })
+            affinity: description.affinity, pointOfKey: pointOfKey)
     }
 }
 

@@ -1,4 +1,4 @@
-internal import Configuration
+package import Configuration
 
 /// The checks of one step of a deployment, or of the time after the switch, and what follows from them. Pure: whoever drives it
 /// takes the samples and says how much time has passed.

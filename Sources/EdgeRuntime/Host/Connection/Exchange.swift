@@ -35,6 +35,10 @@ struct Exchange {
     /// An error of the worker's code was counted, or its answer.
     private var isJudged = false
     private var isCutShort = false
+    /// Whose answer it gets, once that is decided.
+    var release: ReleaseRuntime?
+    /// The whole line of a cookie that keeps the client with its release.
+    var affinityCookie: String?
     /// Where it lies on the line that releases share, once that was drawn.
     var point: Int?
     /// What the target stands for, when it is written otherwise than a URL has it: routes must be compared with what the

@@ -68,16 +68,19 @@ extension HTTPStream: Dispatchable, EventOwner {
         if let port = redirectPort, !exchange.wasRetried, !exchange.wasRerouted, redirect(toPort: port) { return }
         if role == .control || isHostPath { return startLocal(headByteCount) }
         if let limit = node.clientLimit, isRefused(by: [limit]) { return }
-        let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1, scheme: client.scheme) }
-        switch match {
+        switch findRoute() {
         case .worker(let found):
             let route = choose(found)
             exchange.begin(route.meter?.lane(reactor.index))
+            exchange.release = route.release
             if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
                 return serve(answer, of: site)
             }
             dispatch(to: route, headByteCount)
-        case .site(let site): serve(site.rules.answer(assetRequest()), of: site)
+        case .site(let found):
+            let target = choose(found)
+            exchange.release = target.release
+            serve(target.site.rules.answer(assetRequest()), of: target.site)
         case .origin(let origin): forward(to: origin)
         case .unknownHost: answer(.unknownHost)
         case .noRoute: answer(.noRoute)

@@ -104,6 +104,12 @@ extension HTTPStream: BodyConsumer {
 
     /// `X-Accel-*` and `Cloudflare-CDN-Cache-Control` steer this node and are none of the client's business.
     func isInternalName(_ name: RawSpan) -> Bool {
+        // Which release answers, the node knows.
+        if name.byteCount == 12, exchange.release?.headerLine != nil,
+            unsafe name.withUnsafeBytes({ unsafe String(decoding: $0, as: UTF8.self).lowercased() == "edge-release" })
+        {
+            return true
+        }
         if name.byteCount == 28, name.byte(at: 0) | 0x20 == 0x63, name.byte(at: 10) == 0x2D {
             return unsafe name.withUnsafeBytes {
                 unsafe String(decoding: $0, as: UTF8.self).lowercased() == "cloudflare-cdn-cache-control"
@@ -122,6 +128,8 @@ extension HTTPStream: BodyConsumer {
         output.append(0x2D)
         output.append(node.settings.colo)
         output.append("\r\n" as StaticString)
+        if let line = exchange.release?.headerLine { output.append(line) }
+        if let cookie = exchange.affinityCookie { output.append(cookie) }
         let hasNoBody = status == 204 || status == 304 || status < 200
         if hasNoBody {
             responseBody = .dropped

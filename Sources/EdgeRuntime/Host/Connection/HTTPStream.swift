@@ -200,6 +200,9 @@ class HTTPStream: PollTarget {
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
         retainedConsumer = nil
+        // A connection that waits for its next request keeps no release.
+        exchange.route = nil
+        exchange.release = nil
     }
 
     /// Between taking a request and the end of its answer.

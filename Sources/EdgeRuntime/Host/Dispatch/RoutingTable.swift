@@ -22,18 +22,35 @@ package struct RouteTarget: Sendable {
     }
 }
 
+/// Where a request goes that files answer, without a worker behind them.
+package struct SiteTarget: Sendable {
+    package let release: ReleaseRuntime
+    package let name: String
+    package let site: AssetSite
+    /// As a `RouteTarget`'s.
+    package let split: TrafficSplit?
+
+    /// - Parameter name: of one of the release's sites.
+    package init?(release: ReleaseRuntime, name: String, split: TrafficSplit? = nil) {
+        guard let site = release.sites[name] else { return nil }
+        self.release = release
+        self.name = name
+        self.site = site
+        self.split = split
+    }
+}
+
 /// What answers a route.
 package enum RouteDestination: Sendable {
     case worker(RouteTarget)
-    /// Files without a worker behind them.
-    case site(AssetSite)
+    case site(SiteTarget)
     /// No worker, though less particular routes may have one.
     case nothing(tenant: String)
 
     var tenant: String {
         switch self {
         case .worker(let target): target.release.tenant
-        case .site(let site): site.tenant
+        case .site(let target): target.site.tenant
         case .nothing(let tenant): tenant
         }
     }
@@ -59,7 +76,7 @@ package struct OriginTarget: Sendable {
 package final class RoutingTable: Sendable {
     enum Match {
         case worker(RouteTarget)
-        case site(AssetSite)
+        case site(SiteTarget)
         /// No worker has the path; behind the host's workers stands this server.
         case origin(OriginTarget)
         case unknownHost
@@ -82,9 +99,26 @@ package final class RoutingTable: Sendable {
         }
     }
 
-    package init(_ table: RouteTable<RouteDestination>, zones: RouteTable<Zone> = RouteTable(routes: [])) {
+    /// A release that requests may ask for by its number (`Edge-Release-Override`), with its own routes alone.
+    package struct Numbered: Sendable {
+        package let number: Int64
+        package let routes: RoutingTable
+
+        package init(number: Int64, routes: RoutingTable) {
+            self.number = number
+            self.routes = routes
+        }
+    }
+
+    /// Empty while each tenant has one release.
+    let numbered: [Numbered]
+
+    package init(
+        _ table: RouteTable<RouteDestination>, zones: RouteTable<Zone> = RouteTable(routes: []), numbered: [Numbered] = []
+    ) {
         self.table = table
         self.zones = zones
+        self.numbered = numbered
     }
 
     static let empty = RoutingTable(RouteTable(routes: []))
