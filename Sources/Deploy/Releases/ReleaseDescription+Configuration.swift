@@ -72,6 +72,7 @@ extension ReleaseDescription {
         analyticsRetention = configuration.retention.analytics
         simulation = configuration.simulate.map(SimulationSettings.init)
         announcement = configuration.kind == .production ? .none : .header
+        previews = configuration.hasPreviewURLs ? .domain(configuration.domain) : .none
         affinity =
             switch configuration.deploy.affinity {
             case .cookie(let name): .cookie(name)

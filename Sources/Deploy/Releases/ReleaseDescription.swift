@@ -24,6 +24,14 @@ package struct ReleaseDescription: Sendable {
     package var number: Int64 = 0
     /// What keeps a client with one of several releases.
     package var affinity = Affinity.standard
+    /// Where versions can be looked at, `NAME-WORKER.preview.DOMAIN`.
+    package var previews: PreviewHosts
+    package enum PreviewHosts: Equatable, Sendable {
+        case none
+        case domain(String)
+        /// Below the name that workers of the API have their hosts under.
+        case subdomain
+    }
     /// Whether answers name their release.
     package var announcement: ReleaseRuntime.Announcement
 
@@ -31,7 +39,9 @@ package struct ReleaseDescription: Sendable {
         name: String, tenant: String, environment: String, workers: [WorkerDescription],
         migrations: [MigrationSet] = [], queues: [QueueDescription] = []
     ) {
-        announcement = EnvironmentKind(name: environment) == .production ? .none : .header
+        let isProduction = EnvironmentKind(name: environment) == .production
+        announcement = isProduction ? .none : .header
+        previews = isProduction ? .none : .subdomain
         self.name = name
         self.tenant = tenant
         self.environment = environment

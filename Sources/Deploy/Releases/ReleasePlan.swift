@@ -92,6 +92,7 @@ struct ReleasePlan: Sendable {
         var description = configured
         description.name = name
         description.number = stored.generation
+        if description.previews == .subdomain { description.previews = .domain("\(subdomain).localhost".lowercased()) }
         var workers = configured.workers.filter { $0.executable == nil || stored.live[$0.name] != nil }
         for index in workers.indices {
             guard let version = stored.live[workers[index].name]?.primary else { continue }
@@ -133,9 +134,10 @@ struct ReleasePlan: Sendable {
 
     /// The names that a worker of the API answers to by itself.
     private func defaultHosts(_ worker: String) -> [String] {
-        let subdomain = stored.account[Self.subdomainSetting] ?? configured.tenant
-        return ["localhost", "workers.dev"].map { "\(worker).\(subdomain).\($0)".lowercased() }
+        ["localhost", "workers.dev"].map { "\(worker).\(subdomain).\($0)".lowercased() }
     }
+
+    private var subdomain: String { stored.account[Self.subdomainSetting] ?? configured.tenant }
 
     static let subdomainSetting = "subdomain"
 }
@@ -151,7 +153,8 @@ extension TrafficSplit {
             ReleaseRuntime(
                 name: description.name, number: description.number, tenant: description.tenant,
                 workers: workers.compactMap { worker in choose(worker.live).flatMap { worker.runtimes[$0] } }, sites: sites,
-                announcement: description.announcement, meter: meter)
+                meter: meter,
+                announcement: description.announcement)
         }
         let primary = release { $0.primary?.id }
         let split = workers.filter { $0.live.versions.count > 1 }

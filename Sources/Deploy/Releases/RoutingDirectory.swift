@@ -11,6 +11,8 @@ package actor RoutingDirectory {
     private struct Entry {
         var description: ReleaseDescription
         var split: TrafficSplit
+        /// Who knows its versions by name; `nil`: they have no names.
+        var previews: (any PreviewResolver)?
         /// Releases that requests may ask for by their numbers: these two, while there are two.
         var numbered: [(description: ReleaseDescription, split: TrafficSplit)] = []
     }
@@ -42,10 +44,10 @@ package actor RoutingDirectory {
     /// - Parameter candidate: a release beside the one that serves. Its own routes count for those who ask for it by its number;
     ///   all others who get it come by the routes of the one that serves.
     func install(
-        _ description: ReleaseDescription, _ split: TrafficSplit,
+        _ description: ReleaseDescription, _ split: TrafficSplit, previews: (any PreviewResolver)? = nil,
         beside candidate: (description: ReleaseDescription, split: TrafficSplit, percent: Int)? = nil
     ) async {
-        var entry = Entry(description: description, split: split)
+        var entry = Entry(description: description, split: split, previews: previews)
         if let candidate {
             entry.split = split.adding(
                 candidate: candidate.split, percent: candidate.percent, affinity: candidate.description.affinity)
@@ -107,6 +109,16 @@ package actor RoutingDirectory {
                     route.host.isEmpty && origin == nil ? nil : route.wholeHost.map { ($0, zone) }
                 }
             }
+        }
+        var resolvers: [String: [any PreviewResolver]] = [:]
+        for entry in entries {
+            guard case .domain(let domain) = entry.description.previews, let resolver = entry.previews else { continue }
+            resolvers[domain, default: []].append(resolver)
+        }
+        for (domain, resolvers) in resolvers {
+            // A domain that makes no pattern, such as one with a port, can have no hosts below it either.
+            guard let pattern = try? RoutePattern("*.preview.\(domain)/*", for: "previews") else { continue }
+            routes.append((pattern, .previews(resolvers)))
         }
         return RoutingTable(
             RouteTable(routes: routes, domains: domains),

@@ -1,11 +1,11 @@
 internal import ControlPlane
 
-/// `edge versions list|view|deploy`: what has been uploaded of a worker, and which of it gets requests.
+/// `edge versions list|view|upload|deploy`: what has been uploaded of a worker, and which of it gets requests.
 enum VersionsCommand: CommandGroup {
     static let name = "versions"
-    static let summary = "Lists a worker's versions, shows one, and deploys some"
+    static let summary = "Lists a worker's versions, shows one, uploads one, and deploys some"
     static let commands: [any Command.Type] = [
-        VersionsListCommand.self, VersionsViewCommand.self, VersionsDeployCommand.self,
+        VersionsListCommand.self, VersionsViewCommand.self, VersionsUploadCommand.self, VersionsDeployCommand.self,
     ]
 }
 

@@ -30,15 +30,15 @@ struct Exchange {
     /// The two halves of what identifies the request in `CF-Ray` and logs.
     var ray: UInt64 = 0
     var route: RouteTarget?
+    /// Whose answer it gets, once that is decided.
+    var release: ReleaseRuntime?
+    /// The whole line of a cookie that keeps the client with its release.
+    var affinityCookie: String?
     /// Counts for the release that has the request.
     private(set) var meter: MeterLane?
     /// An error of the worker's code was counted, or its answer.
     private var isJudged = false
     private var isCutShort = false
-    /// Whose answer it gets, once that is decided.
-    var release: ReleaseRuntime?
-    /// The whole line of a cookie that keeps the client with its release.
-    var affinityCookie: String?
     /// Where it lies on the line that releases share, once that was drawn.
     var point: Int?
     /// What the target stands for, when it is written otherwise than a URL has it: routes must be compared with what the

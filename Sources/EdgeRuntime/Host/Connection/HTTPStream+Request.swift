@@ -71,16 +71,12 @@ extension HTTPStream: Dispatchable, EventOwner {
         switch findRoute() {
         case .worker(let found):
             let route = choose(found)
-            exchange.begin(route.meter?.lane(reactor.index))
-            exchange.release = route.release
-            if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
-                return serve(answer, of: site)
-            }
-            dispatch(to: route, headByteCount)
+            start(route)
         case .site(let found):
             let target = choose(found)
             exchange.release = target.release
             serve(target.site.rules.answer(assetRequest()), of: target.site)
+        case .previews(let resolvers): preview(by: resolvers)
         case .origin(let origin): forward(to: origin)
         case .unknownHost: answer(.unknownHost)
         case .noRoute: answer(.noRoute)
@@ -123,7 +119,17 @@ extension HTTPStream: Dispatchable, EventOwner {
         }
     }
 
-    private func dispatch(to route: RouteTarget, _ headByteCount: Int) {
+    /// Has the request answered by what was found for it.
+    func start(_ route: RouteTarget) {
+        exchange.release = route.release
+        exchange.begin(route.meter?.lane(reactor.index))
+        if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
+            return serve(answer, of: site)
+        }
+        dispatch(to: route)
+    }
+
+    private func dispatch(to route: RouteTarget) {
         exchange.route = route
         guard !isRefused(by: route.worker.requestLimits) else { return }
         let limits = route.worker.limits

@@ -29,7 +29,7 @@ enum OwnZone {
         case .origin(let origin):
             return .origin(url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")), host: url.host)
         case .noRoute: return .nothing
-        case .unknownHost: return .elsewhere
+        case .unknownHost, .previews: return .elsewhere
         }
     }
 }

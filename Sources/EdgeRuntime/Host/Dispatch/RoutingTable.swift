@@ -40,10 +40,25 @@ package struct SiteTarget: Sendable {
     }
 }
 
+/// Finds versions of workers by host names of their own, also of those that get no other requests.
+package protocol PreviewResolver: Sendable {
+    /// - Parameter name: the host's first label, in small letters.
+    /// - Returns: `nil` when it names nothing.
+    func previewTarget(_ name: String) async -> Result<RouteTarget, PreviewFailure>?
+}
+
+/// Why a version can't be shown, in words for developers.
+package struct PreviewFailure: Error, Sendable {
+    package let reason: String
+    package init(_ reason: String) { self.reason = reason }
+}
+
 /// What answers a route.
 package enum RouteDestination: Sendable {
     case worker(RouteTarget)
     case site(SiteTarget)
+    /// Versions of the workers of these tenants, who share a domain: the first that knows the host's name has it.
+    case previews([any PreviewResolver])
     /// No worker, though less particular routes may have one.
     case nothing(tenant: String)
 
@@ -52,6 +67,8 @@ package enum RouteDestination: Sendable {
         case .worker(let target): target.release.tenant
         case .site(let target): target.site.tenant
         case .nothing(let tenant): tenant
+        // Nobody's: what is behind such a host is no worker's zone.
+        case .previews: ""
         }
     }
 }
@@ -77,6 +94,7 @@ package final class RoutingTable: Sendable {
     enum Match {
         case worker(RouteTarget)
         case site(SiteTarget)
+        case previews([any PreviewResolver])
         /// No worker has the path; behind the host's workers stands this server.
         case origin(OriginTarget)
         case unknownHost
@@ -153,6 +171,7 @@ package final class RoutingTable: Sendable {
         switch destination {
         case .worker(let target): .worker(target)
         case .site(let site): .site(site)
+        case .previews(let resolvers): .previews(resolvers)
         case .nothing: nil
         }
     }

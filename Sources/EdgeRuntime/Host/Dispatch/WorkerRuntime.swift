@@ -13,10 +13,10 @@ package final class ReleaseRuntime: Sendable {
     package let workers: [String: WorkerRuntime]
     /// The files of those that have any, by worker; also of those that are nothing else.
     package let sites: [String: AssetSite]
-    /// Counts what becomes of its requests.
-    package let meter: ReleaseMeter
     /// `Edge-Release: NUMBER`, with its end, for all answers of the release; `nil`: clients aren't told.
     let headerLine: [UInt8]?
+    /// Counts what becomes of its requests.
+    package let meter: ReleaseMeter
 
     /// Whether answers say which release they are of.
     package enum Announcement: Sendable { case header, none }
@@ -24,7 +24,7 @@ package final class ReleaseRuntime: Sendable {
     /// - Parameter meter: Of the release that this one belongs to; `nil`: it has its own.
     package convenience init(
         name: String, number: Int64 = 0, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:],
-        announcement: Announcement = .none, meter: ReleaseMeter? = nil
+        meter: ReleaseMeter? = nil, announcement: Announcement = .none
     ) {
         self.init(
             name: name, number: number, tenant: tenant,
@@ -47,9 +47,10 @@ package final class ReleaseRuntime: Sendable {
     }
 
     /// The same release with other versions of its workers.
-    func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
+    package func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
         ReleaseRuntime(
-            name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine, meter: meter)
+            name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine,
+            meter: meter)
     }
 }
 
