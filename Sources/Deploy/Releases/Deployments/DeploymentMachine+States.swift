@@ -417,7 +417,8 @@ extension DeploymentMachine {
         entry.routing = .init(active: previous, candidate: nil, percent: 0)
         entry.lock = .release
         await commit([entry])
-        if isDead { return }
+        if isDead || strikes(end, .committed) { return }
+        note(entry, run)
         await slots.discardCandidate()
         await run.lingering?.value
         await slots.discardCandidate()
@@ -426,8 +427,6 @@ extension DeploymentMachine {
         }
         await unfreeze(run)
         await keepReport(run, slots)
-        note(entry, run)
-        _ = strikes(end, .committed)
         if present === run { present = nil }
         await slots.setLock(nil)
         ring()
