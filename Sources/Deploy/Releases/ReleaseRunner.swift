@@ -344,12 +344,8 @@ package actor ReleaseRunner {
 
     // MARK: The switch
 
-    /// How long events of a replaced release may go on calling its workers.
-    private static let previousReleaseMax = Duration.seconds(300)
-
     private func switchTo(_ split: TrafficSplit, _ description: ReleaseDescription, _ prepared: Prepared) async {
         let previous = current
-        let now = clock.now()
         current = Running(
             description: description, split: split, runtimes: prepared.runtimes,
             artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
@@ -359,13 +355,7 @@ package actor ReleaseRunner {
         await crons.install(description, split.primary)
         await queues.install(
             QueueDriver.workers(of: split, on: node), from: stores.consumedQueues(stores.simulation(description.simulation)))
-        // Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
-        // those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
-        let node = node
-        for (key, worker) in previous?.runtimes ?? [:] where prepared.runtimes[key] !== worker {
-            let pool = worker.pool
-            _ = clock.schedule(at: now + Self.previousReleaseMax) { node.retire(pool) }
-        }
+        if let previous { drain(previous, keeping: prepared.runtimes) }
         let files = (current?.assets ?? []).union(previous?.assets ?? [])
         do { try assets.prune(keeping: files, of: description.tenant) } catch {
             logger.log(.warning, "assets that nobody uses stay: \(error)")
