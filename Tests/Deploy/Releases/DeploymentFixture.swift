@@ -96,7 +96,7 @@ actor FakeSlots: DeploymentSlots {
         candidate = nil
     }
     func retire(_ release: Int64) { if warm.remove(release) != nil { retired.append(release) } }
-    func openEvents(of release: Int64) -> Int { 0 }
+    func drain(_ release: Int64) -> DrainReport { DrainReport() }
 
     func samples(of new: Int64, _ old: Int64?) -> (new: SlotSample, old: SlotSample) {
         looks += 1

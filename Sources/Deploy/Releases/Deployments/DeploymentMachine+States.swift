@@ -494,15 +494,11 @@ extension DeploymentMachine {
         if run.record.state == .draining {
             let start = clock.now()
             if let previous = run.record.previous {
-                var open = await slots.openEvents(of: previous)
-                while open > 0, clock.now() < start + run.drainMax, !isDead {
-                    try? await clock.sleep(for: .seconds(1))
-                    open = await slots.openEvents(of: previous)
-                }
-                let took = (clock.now() - start).components.seconds
+                let report = await slots.drain(previous)
                 await tell(
-                    run, open > 0 ? .warning : .note,
-                    open > 0 ? "\(open) events go on after the drain of \(took) s" : "drained in \(took) s")
+                    run, report.cut > 0 ? .warning : .note,
+                    "drained: \(report.finished) finished, \(report.cut) cut, the longest after "
+                        + "\(report.longest.wholeMilliseconds) ms")
             }
             while !run.isHastened, !isDead, run.record.previous != nil, clock.now() < start + run.keepWarm {
                 try? await clock.sleep(for: .seconds(1))

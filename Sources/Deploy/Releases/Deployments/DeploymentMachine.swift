@@ -86,7 +86,6 @@ package actor DeploymentMachine {
             isReturn || isUnwatched ? .zero : record.options.monitorSeconds.map { .seconds($0) } ?? input?.settings.monitor ?? .zero
         }
         var keepWarm: Duration { input?.keepWarm ?? .seconds(600) }
-        var drainMax: Duration { input?.settings.drainStreams ?? .seconds(300) }
     }
 
     enum Request {
