@@ -30,7 +30,7 @@ extension ReleaseRunner: DeploymentSlots {
         let content = ReleaseContent(plan.stored)
         let message = last?.annotations["workers/message"] ?? ""
         let release = ReleaseRecord(
-            number: present.2, bundle: "", versions: content.versions, createdAt: now, author: author, message: message,
+            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author, message: message,
             tag: "", revision: "")
         var record = DeploymentRecord(
             number: present.1, release: release.number, previous: present.0?.active, trigger: trigger, author: author,

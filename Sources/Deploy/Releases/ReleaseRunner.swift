@@ -220,8 +220,14 @@ package actor ReleaseRunner {
     ///
     /// - Throws: `ReleaseError`. The present release then serves on as if nothing had been tried; migrations that were
     ///   applied stay (they are expand-only).
+    ///
+    /// - Parameters:
+    ///   - bundle: What it was read from; empty: files that nobody keeps.
+    ///   - mode: `.recorded` when `bundle` is that of the release that serves.
     @discardableResult
-    package func apply(_ description: ReleaseDescription) async throws -> ReleaseRuntime {
+    package func apply(
+        _ description: ReleaseDescription, bundle: String = "", _ mode: ConfigurationMode = .follow
+    ) async throws -> ReleaseRuntime {
         try await begin()
         defer { end() }
         let rows: ReleaseStore.Stored
@@ -235,8 +241,10 @@ package actor ReleaseRunner {
         }
         try await routing.check(description)
         try await stores.checkDatabases(of: description)
-        try await stores.migrate(description.migrations, logger: logger)
-        let plan = try await plan(description, on: rows)
+        // Those of a release that was deployed have run, or wait for its predecessor's end.
+        if mode != .recorded { try await stores.migrate(description.migrations, logger: logger) }
+        var plan = try await plan(description, on: rows, mode)
+        plan.bundle = bundle
         do {
             try await bring(plan)
         } catch ReleaseError.badExecutable(let worker, let path, let reason) {
