@@ -150,10 +150,12 @@ extension TrafficSplit {
         _ description: ReleaseDescription, _ workers: [(live: ReleaseStore.LiveScript, runtimes: [String: WorkerRuntime])],
         sites: [String: AssetSite]
     ) -> TrafficSplit {
+        let meter = ReleaseMeter(workers.flatMap { Array($0.runtimes.values) })
         func release(_ choose: (ReleaseStore.LiveScript) -> String?) -> ReleaseRuntime {
             ReleaseRuntime(
                 name: description.name, number: description.number, tenant: description.tenant,
                 workers: workers.compactMap { worker in choose(worker.live).flatMap { worker.runtimes[$0] } }, sites: sites,
+                meter: meter,
                 announcement: description.announcement)
         }
         let primary = release { $0.primary?.id }

@@ -381,7 +381,39 @@ extension ReleaseRunner: DeploymentSlots {
 
     // MARK: Numbers
 
-    func samples() -> (candidate: SlotSample, active: SlotSample?)? { nil }
+    private func running(_ release: Int64?) -> Running? {
+        guard let release else { return nil }
+        return [current, candidate?.running].compactMap { $0 }.first { $0.release == release } ?? warm[release]
+    }
+
+    func samples(of new: Int64, _ old: Int64?) -> (new: SlotSample, old: SlotSample) {
+        (
+            running(new)?.split.primary.meter.sample() ?? SlotSample(), running(old)?.split.primary.meter.sample() ?? SlotSample()
+        )
+    }
+
+    func baseline() -> SlotSample? {
+        guard let current, !current.split.primary.workers.isEmpty else { return nil }
+        return history.window(until: current.split.primary.meter.sample())
+    }
+
+    /// Notes how the active release does, once a minute, until the runner is gone.
+    func keepHistory() {
+        history = SampleHistory()
+        historyKeeper?.cancel()
+        // Owned by the runner: cancelled by the next release and by stop.
+        historyKeeper = Task { [weak self, clock] in
+            while true {
+                do { try await clock.sleep(for: SampleHistory.interval) } catch { return }
+                guard let self else { return }
+                await self.noteSample()
+            }
+        }
+    }
+
+    private func noteSample() {
+        if let current { history.note(current.split.primary.meter.sample()) }
+    }
 
     func report(_ record: DeploymentRecord) -> String? { nil }
 

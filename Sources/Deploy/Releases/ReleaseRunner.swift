@@ -42,6 +42,9 @@ package actor ReleaseRunner {
     /// What is being started, and how often that was called off.
     var starting: [IsolatePool] = []
     var cancelCount = 0
+    /// How the active release did lately.
+    var history = SampleHistory()
+    var historyKeeper: Task<Void, Never>?
     /// Versions that run because somebody looks at them.
     var previews = RunningPreviews()
     /// What the rows say; `nil` before the first release.
@@ -72,8 +75,6 @@ package actor ReleaseRunner {
         var release: Int64?
         /// What was configured when it was made.
         var configured: ReleaseDescription
-        /// When it came into service.
-        var since: Instant
     }
 
     /// A release that runs and isn't recorded as the active one yet.
@@ -329,7 +330,7 @@ package actor ReleaseRunner {
             description: description, split: split, runtimes: prepared.runtimes,
             artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
             assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) }, release: release,
-            configured: plan.configured, since: clock.now())
+            configured: plan.configured)
     }
 
     func prepare(_ plan: inout ReleasePlan, _ description: ReleaseDescription) async throws -> Prepared {
@@ -454,7 +455,7 @@ package actor ReleaseRunner {
         let previous = current
         let description = next.description
         current = next
-        current?.since = clock.now()
+        keepHistory()
         stores.analytics.keepPoints(for: description.analyticsRetention)
         await routing.install(description, next.split, previews: self)
         await crons.install(description, next.split.primary)
@@ -530,6 +531,7 @@ package actor ReleaseRunner {
 
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
+        historyKeeper?.cancel()
         await crons.stop()
         await queues.stop()
     }

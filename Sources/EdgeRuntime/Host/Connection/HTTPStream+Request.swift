@@ -122,6 +122,7 @@ extension HTTPStream: Dispatchable, EventOwner {
     /// Has the request answered by what was found for it.
     func start(_ route: RouteTarget) {
         exchange.release = route.release
+        exchange.begin(route.meter?.lane(reactor.index))
         if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
             return serve(answer, of: site)
         }
@@ -393,6 +394,7 @@ extension HTTPStream: Dispatchable, EventOwner {
             body?.cancel(.cancelled)
             return answer(.exception)
         }
+        exchange.answered(status: head.status, at: reactor.now)
         if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }
         if try unsafe freshen(head, message, body) { return }
         if replaceByStale(status: head.status, body) { return }
@@ -409,6 +411,7 @@ extension HTTPStream: Dispatchable, EventOwner {
         node.logger.log(
             .error, "uncaught error in fetch: \(failure)",
             event.channel.isolate.logFields + [("ray", rayText)])
+        exchange.failed(.exception)
         if replaceByStale() { return }
         if passThrough, exchange.unconsumedHead > 0, let origin = exchange.route?.worker.origin {
             return forward(to: OriginTarget(url: origin, bodyBytesMax: exchange.bodyBytesMax))
@@ -419,24 +422,29 @@ extension HTTPStream: Dispatchable, EventOwner {
     func event(_ event: EventStream, wasReset reason: StreamReset) {
         guard self.event === event else { return }
         self.event = nil
-        if exchange.isHeadSent { return close() }
+        if exchange.isHeadSent {
+            exchange.cutShort()
+            return close()
+        }
         if reason.code == .internal, exchange.isSafe, exchange.unconsumedHead > 0, !exchange.wasRetried,
             exchange.route != nil
         {
             // Nothing was answered, and asking again does no harm: one more isolate may try, of the release that serves now.
-            exchange.wasRetried = true
+            exchange.retry()
             reactor.counters.retried += 1
             return route(exchange.unconsumedHead)
         }
         node.logger.log(
             .error, "event ended without an answer: \(reason.message)",
             event.channel.isolate.logFields + event.logFields(reason) + [("ray", rayText)])
-        if replaceByStale() { return }
-        switch reason.code {
-        case .exceededCPU, .exceededMemory: answer(.exceededLimits, detail: reason.message)
-        case .overloaded: answer(.noIsolate)
-        case .cancelled, .exception, .hung, .internal: answer(.exception, detail: reason.message)
-        }
+        let error: EdgeError =
+            switch reason.code {
+            case .exceededCPU, .exceededMemory: .exceededLimits
+            case .overloaded: .noIsolate
+            case .cancelled, .exception, .hung, .internal: .exception
+            }
+        exchange.failed(error)
+        if !replaceByStale() { answer(error, detail: error == .noIsolate ? nil : reason.message) }
     }
 }
 

@@ -249,6 +249,7 @@ extension HTTPStream: BodyConsumer {
 
     /// The answer can't be completed. HTTP/2 resets its stream; the only way to say so in HTTP/1.1 is to end the connection.
     func abortResponse() {
+        exchange.cutShort()
         node.logger.log(
             .warning, "an answer was cut short", [("worker", exchange.site?.worker ?? exchange.route?.worker.name ?? "edge")])
         close()
@@ -262,6 +263,7 @@ extension HTTPStream: BodyConsumer {
     func answer(_ error: EdgeError, detail: String? = nil, retryAfter: Duration = .seconds(1)) {
         guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
         phase = .exchanging
+        exchange.failed(error)
         exchange.cacheFill = nil
         if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
         let page = ErrorPage(

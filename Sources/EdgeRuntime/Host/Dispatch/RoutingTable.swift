@@ -10,6 +10,7 @@ package struct RouteTarget: Sendable {
     package let zone: String
     /// Decides which release a request gets; `nil` when there is only this one.
     package let split: TrafficSplit?
+    let meter: WorkerMeter?
 
     package init(release: ReleaseRuntime, worker: WorkerRuntime, zone: String = "", split: TrafficSplit? = nil) {
         self.zone = zone
@@ -17,6 +18,7 @@ package struct RouteTarget: Sendable {
         self.release = release
         self.worker = worker
         site = release.sites[worker.name]
+        meter = release.meter[worker.name]
     }
 }
 

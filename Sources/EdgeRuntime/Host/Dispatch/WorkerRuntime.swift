@@ -15,24 +15,29 @@ package final class ReleaseRuntime: Sendable {
     package let sites: [String: AssetSite]
     /// `Edge-Release: NUMBER`, with its end, for all answers of the release; `nil`: clients aren't told.
     let headerLine: [UInt8]?
+    /// Counts what becomes of its requests.
+    package let meter: ReleaseMeter
 
     /// Whether answers say which release they are of.
     package enum Announcement: Sendable { case header, none }
 
+    /// - Parameter meter: Of the release that this one belongs to; `nil`: it has its own.
     package convenience init(
         name: String, number: Int64 = 0, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:],
-        announcement: Announcement = .none
+        meter: ReleaseMeter? = nil, announcement: Announcement = .none
     ) {
         self.init(
             name: name, number: number, tenant: tenant,
             workers: Dictionary(workers.map { ($0.name, $0) }) { first, _ in first }, sites: sites,
-            headerLine: announcement == .header ? Array("Edge-Release: \(number)\r\n".utf8) : nil)
+            headerLine: announcement == .header ? Array("Edge-Release: \(number)\r\n".utf8) : nil,
+            meter: meter ?? ReleaseMeter(workers))
     }
 
     private init(
         name: String, number: Int64, tenant: String, workers: [String: WorkerRuntime], sites: [String: AssetSite],
-        headerLine: [UInt8]?
+        headerLine: [UInt8]?, meter: ReleaseMeter
     ) {
+        self.meter = meter
         self.name = name
         self.number = number
         self.tenant = tenant
@@ -44,7 +49,8 @@ package final class ReleaseRuntime: Sendable {
     /// The same release with other versions of its workers.
     package func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
         ReleaseRuntime(
-            name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine)
+            name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine,
+            meter: meter)
     }
 }
 
