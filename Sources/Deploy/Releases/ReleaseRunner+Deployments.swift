@@ -284,12 +284,6 @@ extension ReleaseRunner: DeploymentSlots {
             running: running(plan, description, prepared, release: release.record.number), handlers: handlers, release: release)
     }
 
-    /// What `running` alone has ends, once its open events are done.
-    private func end(_ running: Running) {
-        let kept = ([current, candidate?.running].compactMap { $0 } + warm.values).map(\.runtimes)
-        for (key, worker) in running.runtimes where !kept.contains(where: { $0[key] === worker }) { node.retire(worker.pool) }
-    }
-
     func candidateProblem() -> String? {
         guard let candidate else { return "its isolates are gone" }
         for (name, worker) in candidate.running.split.primary.workers.sorted(by: { $0.key < $1.key }) {
@@ -361,6 +355,7 @@ extension ReleaseRunner: DeploymentSlots {
         if let current, let number = current.release { warm[number] = current }
         if candidate?.release.record.number == release.record.number { candidate = nil }
         warm[release.record.number] = nil
+        drains[release.record.number]?.cancel()
         let replaced = current
         await switchTo(next)
         if let replaced, replaced.release == nil { letGo(replaced) }
@@ -373,10 +368,13 @@ extension ReleaseRunner: DeploymentSlots {
         letGo(running)
     }
 
-    func openEvents(of release: Int64) -> Int {
-        guard let running = warm[release] else { return 0 }
-        let kept = current?.runtimes ?? [:]
-        return running.runtimes.filter { kept[$0.key] !== $0.value }.values.reduce(0) { $0 + $1.pool.openEvents }
+    func drain(_ release: Int64) async -> DrainReport {
+        guard let running = warm[release] else { return DrainReport() }
+        // Ended early when the release serves again.
+        let task = Task { await self.drain(running) }
+        drains[release] = task
+        defer { drains[release] = nil }
+        return await task.value
     }
 
     // MARK: Numbers

@@ -417,7 +417,8 @@ extension DeploymentMachine {
         entry.routing = .init(active: previous, candidate: nil, percent: 0)
         entry.lock = .release
         await commit([entry])
-        if isDead { return }
+        if isDead || strikes(end, .committed) { return }
+        note(entry, run)
         await slots.discardCandidate()
         await run.lingering?.value
         await slots.discardCandidate()
@@ -426,8 +427,6 @@ extension DeploymentMachine {
         }
         await unfreeze(run)
         await keepReport(run, slots)
-        note(entry, run)
-        _ = strikes(end, .committed)
         if present === run { present = nil }
         await slots.setLock(nil)
         ring()
@@ -495,15 +494,11 @@ extension DeploymentMachine {
         if run.record.state == .draining {
             let start = clock.now()
             if let previous = run.record.previous {
-                var open = await slots.openEvents(of: previous)
-                while open > 0, clock.now() < start + run.drainMax, !isDead {
-                    try? await clock.sleep(for: .seconds(1))
-                    open = await slots.openEvents(of: previous)
-                }
-                let took = (clock.now() - start).components.seconds
+                let report = await slots.drain(previous)
                 await tell(
-                    run, open > 0 ? .warning : .note,
-                    open > 0 ? "\(open) events go on after the drain of \(took) s" : "drained in \(took) s")
+                    run, report.cut > 0 ? .warning : .note,
+                    "drained: \(report.finished) finished, \(report.cut) cut, the longest after "
+                        + "\(report.longest.wholeMilliseconds) ms")
             }
             while !run.isHastened, !isDead, run.record.previous != nil, clock.now() < start + run.keepWarm {
                 try? await clock.sleep(for: .seconds(1))
