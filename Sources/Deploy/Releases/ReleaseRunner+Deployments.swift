@@ -215,8 +215,7 @@ extension ReleaseRunner: DeploymentSlots {
     func precheck(_ candidate: CandidateRelease, isForced: Bool) async throws(DeploymentFailure) {
         var reasons: [String] = []
         if !isForced {
-            for (name, worker) in (current?.split.primary.workers ?? [:]).sorted(by: { $0.key < $1.key }) {
-                guard worker.pool.readyCount == 0, let failure = worker.pool.lastFailure else { continue }
+            if let current, let (name, failure) = Self.problem(of: current) {
                 reasons.append(
                     "worker \"\(name)\" of the release that serves isn't healthy (\(failure)), so nobody can tell whether the new "
                         + "one does better: --force deploys all the same")
@@ -286,9 +285,16 @@ extension ReleaseRunner: DeploymentSlots {
 
     func candidateProblem() -> String? {
         guard let candidate else { return "its isolates are gone" }
-        for (name, worker) in candidate.running.split.primary.workers.sorted(by: { $0.key < $1.key }) {
-            guard worker.pool.readyCount == 0, let failure = worker.pool.lastFailure else { continue }
-            return "worker \"\(name)\" is not healthy: \(failure)"
+        return Self.problem(of: candidate.running).map { "worker \"\($0.worker)\" is not healthy: \($0.failure)" }
+    }
+
+    /// A worker that should have isolates and has none.
+    private static func problem(of running: Running) -> (worker: String, failure: String)? {
+        for worker in running.description.workers where worker.size.min > 0 {
+            guard let pool = running.split.primary.workers[worker.name]?.pool, pool.readyCount == 0,
+                let failure = pool.lastFailure
+            else { continue }
+            return (worker.name, failure)
         }
         return nil
     }
@@ -420,12 +426,14 @@ extension ReleaseRunner: DeploymentSlots {
         return (current?.release ?? active, candidate?.release.record.number, warm.keys.sorted())
     }
 
+    /// Those that a slot has.
+    var keptReleases: Set<Int64> {
+        Set(warm.keys).union([current?.release, candidate?.release.record.number].compactMap { $0 })
+    }
+
     func collect(keeping count: Int) async {
         guard let stored else { return }
-        var kept = Set(warm.keys)
-        if let release = current?.release { kept.insert(release) }
-        if let release = candidate?.release.record.number { kept.insert(release) }
-        let (store, secrets, numbers, live) = (store, versionSecrets, kept, stored.live)
+        let (store, secrets, numbers, live) = (store, versionSecrets, keptReleases, stored.live)
         let workers = stored.scripts.keys.sorted()
         do {
             try await artifacts.disk.run { () throws -> Void in

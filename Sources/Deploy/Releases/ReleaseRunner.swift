@@ -518,6 +518,8 @@ package actor ReleaseRunner {
 
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
+        // As their rows say, deployments go on when the node starts again.
+        await deployments.stop()
         historyKeeper?.cancel()
         await crons.stop()
         await queues.stop()

@@ -76,7 +76,7 @@ extension DeploymentMachine: DeploymentControl {
         Task { await self.drive(run) }
     }
 
-    /// The tenant goes: whatever is in progress stays as its rows say.
+    /// The node or the tenant goes: whatever is in progress stays as its rows say.
     func stop() {
         isDead = true
         detach()
@@ -206,7 +206,7 @@ extension DeploymentMachine: DeploymentControl {
     // MARK: Parts of it
 
     private func slotsToUse() throws(DeploymentError) -> any DeploymentSlots {
-        guard let slots = slotsIfAttached, !isDead else { throw .notNow("the tenant is being removed") }
+        guard let slots = slotsIfAttached, !isDead else { throw .notNow("the node, or the tenant, comes to its end") }
         return slots
     }
 

@@ -47,7 +47,7 @@ extension DeploymentMachine {
         case .migrated: try await migrate(run)
         case .starting:
             let candidate = run.candidate
-            try await limited(run, limit, "the start of its isolates") { () async throws(DeploymentFailure) in
+            try await limited(run, limit, "the start of its isolates", lingers: true) { () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
             }
             await enter(.healthy, run)
@@ -262,7 +262,7 @@ extension DeploymentMachine {
         if await !slots.hasCandidate {
             // The node has died meanwhile: until the candidate is healthy again, all requests go to the release before.
             let candidate = run.candidate
-            try await limited(run, DeploymentRules.restoreLimit, "starting it again") { [self] () async throws(DeploymentFailure) in
+            try await limited(run, DeploymentRules.restoreLimit, "starting it again", lingers: true) { [self] () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
                 try await proveHealth(slots)
             }

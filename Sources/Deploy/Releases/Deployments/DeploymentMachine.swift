@@ -285,8 +285,10 @@ package actor DeploymentMachine {
     // MARK: Limits
 
     /// Runs `body`, for as long as `limit` says and nobody interrupts.
+    ///
+    /// - Parameter lingers: Whether what it makes in the end, although nobody waits for it any more, has to be undone.
     func limited<Value: Sendable>(
-        _ run: Run, _ limit: Duration?, _ what: String, _ body: @escaping @Sendable () async throws(DeploymentFailure) -> Value
+        _ run: Run, _ limit: Duration?, _ what: String, lingers: Bool = false, _ body: @escaping @Sendable () async throws(DeploymentFailure) -> Value
     ) async throws(DeploymentFailure) -> Value {
         let race = Race<Value>()
         let task = Task {
@@ -299,7 +301,7 @@ package actor DeploymentMachine {
         }
         run.interrupt = { race.finish(.failure($0)) }
         defer { run.interrupt = nil }
-        run.lingering = task
+        if lingers { run.lingering = task }
         let result = await race.result()
         timer?.cancel()
         return try result.get()
