@@ -12,8 +12,12 @@ extension NodeProcess {
     ) -> @Sendable (TenantStores) -> DeploymentEnvironment {
         let (bundles, artifacts, logger) = (bundles, artifacts, logger)
         let (name, options) = (options.environment, loadOptions)
+        let smokeTests = SmokeRunner(node: node, routing: routing, tenant: tenant)
+        let hooks = HookCaller(node: node, environment: name, tenant: tenant, logger: logger.with("tenant", tenant))
         return { stores in
             var environment = DeploymentEnvironment()
+            environment.smokeTests = smokeTests
+            environment.hooks = hooks
             environment.read = { bundle async throws(DeploymentFailure) -> DeploymentInput in
                 try await artifacts.disk.run { () throws(DeploymentFailure) -> DeploymentInput in
                     try bundle.input(

@@ -20,7 +20,7 @@ struct NodeProcess {
     let state: StateDirectory
     let control: ControlPlane.Handler
     private let accounts = Accounts()
-    private let routing: RoutingDirectory
+    let routing: RoutingDirectory
     private let tenants: TenantRegistry
     let artifacts: ArtifactStore
     private let assets: AssetStore

@@ -189,6 +189,7 @@ extension DeploymentMachine {
 
     private func smokeTest(_ run: Run, _ slots: any DeploymentSlots, _ limit: Duration?) async throws(DeploymentFailure) {
         await slots.route(0)
+        await keepReport(run.record, slots)
         let tests = run.input?.smokeTests ?? []
         if !tests.isEmpty, let runner = run.environment.smokeTests {
             let release = run.record.release
@@ -354,7 +355,7 @@ extension DeploymentMachine {
                 await tell(run, .warning, "the deployment goes on, although its hook says no: \(error)")
             }
         }
-        await keepReport(run, slots)
+        await keepReport(run.record, slots)
         await enter(.monitoring, run)
     }
 
@@ -387,9 +388,9 @@ extension DeploymentMachine {
         await migrations.unfreeze(run.journaled.steps.filter(\.isBreaking))
     }
 
-    func keepReport(_ run: Run, _ slots: any DeploymentSlots) async {
-        guard let report = await slots.report(run.record) else { return }
-        let (store, number) = (store, run.record.number)
+    func keepReport(_ record: DeploymentRecord, _ slots: any DeploymentSlots) async {
+        guard let report = await slots.report(record) else { return }
+        let (store, number) = (store, record.number)
         do { try await disk.run { () throws -> Void in try store.setReport(report, of: number) } } catch {
             logger.log(.error, "the report of a deployment can't be kept: \(error)")
         }
@@ -418,6 +419,8 @@ extension DeploymentMachine {
         entry.lock = .release
         await commit([entry])
         if isDead { return }
+        // What the candidate did is told by it alone.
+        await keepReport(entry.record, slots)
         await slots.discardCandidate()
         await run.lingering?.value
         await slots.discardCandidate()
@@ -425,7 +428,6 @@ extension DeploymentMachine {
             await restoreUntouched(run, migrations)
         }
         await unfreeze(run)
-        await keepReport(run, slots)
         note(entry, run)
         _ = strikes(end, .committed)
         if present === run { present = nil }
@@ -472,7 +474,7 @@ extension DeploymentMachine {
             return
         }
         if strikes(.rolledBack, .committed) { return }
-        await keepReport(run, slots)
+        await keepReport(entry.record, slots)
         note(entry, run)
         await slots.retire(run.record.release)
         if present === run { present = nil }
@@ -500,6 +502,7 @@ extension DeploymentMachine {
                     try? await clock.sleep(for: .seconds(1))
                     open = await slots.openEvents(of: previous)
                 }
+                await keepReport(run.record, slots)
                 let took = (clock.now() - start).components.seconds
                 await tell(
                     run, open > 0 ? .warning : .note,
