@@ -385,7 +385,7 @@ extension ReleaseRunner: DeploymentSlots {
 
     // MARK: Numbers
 
-    private func running(_ release: Int64?) -> Running? {
+    func running(_ release: Int64?) -> Running? {
         guard let release else { return nil }
         return [current, candidate?.running].compactMap { $0 }.first { $0.release == release } ?? warm[release]
     }
@@ -418,8 +418,6 @@ extension ReleaseRunner: DeploymentSlots {
     private func noteSample() {
         if let current { history.note(current.split.primary.meter.sample()) }
     }
-
-    func report(_ record: DeploymentRecord) -> String? { nil }
 
     func slots() async -> (active: Int64?, candidate: Int64?, warm: [Int64]) {
         let active = try? await read { try $0.routing()?.active }

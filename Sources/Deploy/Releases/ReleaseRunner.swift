@@ -47,6 +47,7 @@ package actor ReleaseRunner {
     /// How the active release did lately.
     var history = SampleHistory()
     var historyKeeper: Task<Void, Never>?
+    var reporter = DeploymentReporter()
     /// Versions that run because somebody looks at them.
     var previews = RunningPreviews()
     /// What the rows say; `nil` before the first release.

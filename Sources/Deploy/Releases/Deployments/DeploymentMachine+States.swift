@@ -189,6 +189,7 @@ extension DeploymentMachine {
 
     private func smokeTest(_ run: Run, _ slots: any DeploymentSlots, _ limit: Duration?) async throws(DeploymentFailure) {
         await slots.route(0)
+        await keepReport(run.record, slots)
         let tests = run.input?.smokeTests ?? []
         if !tests.isEmpty, let runner = run.environment.smokeTests {
             let release = run.record.release
@@ -354,7 +355,7 @@ extension DeploymentMachine {
                 await tell(run, .warning, "the deployment goes on, although its hook says no: \(error)")
             }
         }
-        await keepReport(run, slots)
+        await keepReport(run.record, slots)
         await enter(.monitoring, run)
     }
 
@@ -387,9 +388,9 @@ extension DeploymentMachine {
         await migrations.unfreeze(run.journaled.steps.filter(\.isBreaking))
     }
 
-    func keepReport(_ run: Run, _ slots: any DeploymentSlots) async {
-        guard let report = await slots.report(run.record) else { return }
-        let (store, number) = (store, run.record.number)
+    func keepReport(_ record: DeploymentRecord, _ slots: any DeploymentSlots) async {
+        guard let report = await slots.report(record) else { return }
+        let (store, number) = (store, record.number)
         do { try await disk.run { () throws -> Void in try store.setReport(report, of: number) } } catch {
             logger.log(.error, "the report of a deployment can't be kept: \(error)")
         }
@@ -419,6 +420,8 @@ extension DeploymentMachine {
         await commit([entry])
         if isDead || strikes(end, .committed) { return }
         note(entry, run)
+        // What the candidate did is told by it alone.
+        await keepReport(entry.record, slots)
         await slots.discardCandidate()
         await run.lingering?.value
         await slots.discardCandidate()
@@ -426,7 +429,6 @@ extension DeploymentMachine {
             await restoreUntouched(run, migrations)
         }
         await unfreeze(run)
-        await keepReport(run, slots)
         if present === run { present = nil }
         await slots.setLock(nil)
         ring()
@@ -471,7 +473,7 @@ extension DeploymentMachine {
             return
         }
         if strikes(.rolledBack, .committed) { return }
-        await keepReport(run, slots)
+        await keepReport(entry.record, slots)
         note(entry, run)
         await slots.retire(run.record.release)
         if present === run { present = nil }
@@ -495,6 +497,7 @@ extension DeploymentMachine {
             let start = clock.now()
             if let previous = run.record.previous {
                 let report = await slots.drain(previous)
+                await keepReport(run.record, slots)
                 await tell(
                     run, report.cut > 0 ? .warning : .note,
                     "drained: \(report.finished) finished, \(report.cut) cut, the longest after "
