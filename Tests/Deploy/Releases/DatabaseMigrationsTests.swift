@@ -97,7 +97,8 @@ import Testing
             #expect(rest.map(\.database) == ["main", "other"] && rest.map(\.file) == ["0002_x.sql", "0001_x.sql"])
             _ = try await deploy(world, [both, other])
             #expect(try await world.migrations.pending([both, other], DeploymentOptions()).isEmpty)
-            #expect(try await world.tables(of: "main") == ["a", "b"] && world.tables(of: "other") == ["c"])
+            #expect(try await world.tables(of: "main") == ["a", "b"])
+            #expect(try await world.tables(of: "other") == ["c"])
             // The same steps again, as after a crash.
             try await world.migrations.migrate([both, other], plan, Self.settings, DeploymentOptions())
         }
@@ -186,10 +187,9 @@ import Testing
             let good = set("a", "CREATE TABLE t(x)")
             let bad = set("b", "CREATE TABLE t(x)", "CREATE TABLE u(x);\n\nINSERT INTO nowhere VALUES (1)")
             let reasons = await reasons { () throws(DeploymentFailure) in _ = try await deploy(world, [good, bad]) }
-            #expect(reasons == ["database \"b\": 0002_x.sql:3:13: no such table: nowhere: SQLITE_ERROR"] || reasons == [
-                "database \"b\": 0002_x.sql:3:1: no such table: nowhere: SQLITE_ERROR"
-            ])
-            #expect(try await world.tables(of: "a") == ["t"] && world.tables(of: "b").isEmpty)
+            #expect(reasons == ["database \"b\": 0002_x.sql:3:1: no such table: nowhere: SQLITE_ERROR"])
+            #expect(try await world.tables(of: "a") == ["t"])
+            #expect(try await world.tables(of: "b").isEmpty)
             // A rehearsal finds it before.
             let fixed = set("b", "CREATE TABLE t(x)", "CREATE TABLE u(x)")
             #expect(try await deploy(world, [good, fixed]).map(\.database) == ["b", "b"])
@@ -220,7 +220,8 @@ import Testing
             let counts = try await world.migrations.commits(since: backups)
             #expect(counts.map(\.count) == [0, 2] && counts.map(\.database) == ["a", "b"])
             #expect(try await world.migrations.restoreUntouched(backups) == ["a"])
-            #expect(try await world.tables(of: "a").isEmpty && world.tables(of: "b") == ["t"])
+            #expect(try await world.tables(of: "a").isEmpty)
+            #expect(try await world.tables(of: "b") == ["t"])
             try await world.migrations.restore(backups)
             #expect(try await world.tables(of: "b").isEmpty)
         }
@@ -283,9 +284,10 @@ import Testing
             // By itself, also when it fails.
             let bad = [set("main", "CREATE TABLE a(x, y)", "ALTER TABLE a DROP COLUMN y", "ALTER TABLE a DROP COLUMN z")]
             let refused = try await world.migrations.pending(bad, options)
-            #expect(await !reasons { () throws(DeploymentFailure) in
+            let reasons = await reasons { () throws(DeploymentFailure) in
                 try await world.migrations.migrate(bad, refused, Self.settings, options)
-            }.isEmpty)
+            }
+            #expect(reasons.count == 1)
             try await world.run("INSERT INTO a(x) VALUES (1)", on: "main")
         }
     }

@@ -186,6 +186,7 @@ package struct D1Migrator: Sendable {
         let copy = database + "/dry-run"
         try await store.delete(copy)
         try await store.branch(database, at: nil, to: copy)
+        // What it names is the copy's, and gone with it.
         let result: Result<D1MigrationReport, D1Failure>
         do {
             result = .success(try await D1Migrator(store: store, database: copy, table: table).apply(migrations, upTo: last))
