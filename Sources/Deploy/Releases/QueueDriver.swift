@@ -69,15 +69,24 @@ actor QueueDriver {
                 var encoder = WireEncoder(capacity: 4096)
                 batch.encode(into: &encoder)
                 let count = batch.items.count
+                let meter = release.meter
                 do {
-                    return try await node.send(.queue, encoder.bytes, to: worker, of: release) { decoder throws(WireError) in
+                    let reply = try await node.send(.queue, encoder.bytes, to: worker, of: release) { decoder throws(WireError) in
                         let reply = try QueueBatchReply(decoding: &decoder)
                         guard reply.decisions.count == count else {
                             throw .invalidValue("number of decisions", offset: decoder.offset)
                         }
                         return reply
                     }
-                } catch Node.EventError.refused(let reason) { throw Refused(reason: reason) }
+                    let retried = reply.decisions.count { if case .retry = $0 { true } else { false } }
+                    meter.noteMessages(count, retried: retried, worker: worker.name)
+                    return reply
+                } catch Node.EventError.refused(let reason) {
+                    throw Refused(reason: reason)
+                } catch {
+                    meter.noteMessages(count, retried: count, worker: worker.name)
+                    throw error
+                }
             }
         }
     }

@@ -71,6 +71,17 @@ extension ReleaseDescription {
             })
         analyticsRetention = configuration.retention.analytics
         simulation = configuration.simulate.map(SimulationSettings.init)
+        announcement = configuration.kind == .production ? .none : .header
+        previews = configuration.hasPreviewURLs ? .domain(configuration.domain) : .none
+        drain.requests = configuration.deploy.drain
+        drain.streams = configuration.deploy.drainStreams
+        drain.jobs = configuration.deploy.drainJobs
+        affinity =
+            switch configuration.deploy.affinity {
+            case .cookie(let name): .cookie(name)
+            case .clientAddress: .clientAddress
+            case .none: .none
+            }
     }
 
     private static func assets(

@@ -20,11 +20,30 @@ package struct ReleaseDescription: Sendable {
     package var analyticsRetention = Duration.seconds(90 * 86_400)
     /// `nil`: stores answer as well as they can.
     package var simulation: SimulationSettings?
+    /// As the journal counts it; 0: it isn't in there.
+    package var number: Int64 = 0
+    /// What keeps a client with one of several releases.
+    package var affinity = Affinity.standard
+    /// How long what it has begun may go on once it is replaced.
+    package var drain = DrainLimits()
+    /// Where versions can be looked at, `NAME-WORKER.preview.DOMAIN`.
+    package var previews: PreviewHosts
+    package enum PreviewHosts: Equatable, Sendable {
+        case none
+        case domain(String)
+        /// Below the name that workers of the API have their hosts under.
+        case subdomain
+    }
+    /// Whether answers name their release.
+    package var announcement: ReleaseRuntime.Announcement
 
     package init(
         name: String, tenant: String, environment: String, workers: [WorkerDescription],
         migrations: [MigrationSet] = [], queues: [QueueDescription] = []
     ) {
+        let isProduction = EnvironmentKind(name: environment) == .production
+        announcement = isProduction ? .none : .header
+        previews = isProduction ? .none : .subdomain
         self.name = name
         self.tenant = tenant
         self.environment = environment

@@ -12,6 +12,8 @@ struct ReleasePlan: Sendable {
     /// What the configuration says: files, queue consumers, and what holds for the whole tenant.
     var configured: ReleaseDescription
     var name: String
+    /// What it was read from; empty: nothing that is kept.
+    var bundle = ""
     /// Of what isn't recorded yet.
     var holds: [ArtifactStore.Hold] = []
 
@@ -91,6 +93,8 @@ struct ReleasePlan: Sendable {
     func description(_ artifacts: ArtifactStore) -> ReleaseDescription {
         var description = configured
         description.name = name
+        description.number = stored.generation
+        if description.previews == .subdomain { description.previews = .domain("\(subdomain).localhost".lowercased()) }
         var workers = configured.workers.filter { $0.executable == nil || stored.live[$0.name] != nil }
         for index in workers.indices {
             guard let version = stored.live[workers[index].name]?.primary else { continue }
@@ -132,9 +136,10 @@ struct ReleasePlan: Sendable {
 
     /// The names that a worker of the API answers to by itself.
     private func defaultHosts(_ worker: String) -> [String] {
-        let subdomain = stored.account[Self.subdomainSetting] ?? configured.tenant
-        return ["localhost", "workers.dev"].map { "\(worker).\(subdomain).\($0)".lowercased() }
+        ["localhost", "workers.dev"].map { "\(worker).\(subdomain).\($0)".lowercased() }
     }
+
+    private var subdomain: String { stored.account[Self.subdomainSetting] ?? configured.tenant }
 
     static let subdomainSetting = "subdomain"
 }
@@ -145,14 +150,21 @@ extension TrafficSplit {
         _ description: ReleaseDescription, _ workers: [(live: ReleaseStore.LiveScript, runtimes: [String: WorkerRuntime])],
         sites: [String: AssetSite]
     ) -> TrafficSplit {
+        let meter = ReleaseMeter(workers.flatMap { Array($0.runtimes.values) })
         func release(_ choose: (ReleaseStore.LiveScript) -> String?) -> ReleaseRuntime {
             ReleaseRuntime(
-                name: description.name, tenant: description.tenant,
-                workers: workers.compactMap { worker in choose(worker.live).flatMap { worker.runtimes[$0] } }, sites: sites)
+                name: description.name, number: description.number, tenant: description.tenant,
+                workers: workers.compactMap { worker in choose(worker.live).flatMap { worker.runtimes[$0] } }, sites: sites,
+                announcement: description.announcement, meter: meter)
         }
         let primary = release { $0.primary?.id }
         let split = workers.filter { $0.live.versions.count > 1 }
-        if split.isEmpty { return TrafficSplit(primary) }
+        let prefix = description.tenant + description.environment
+        let pointOfKey: @Sendable (String) -> Int = { key in
+            let digest = Digest.hash(prefix + key, with: .sha256)
+            return Int(digest.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) } % UInt64(pointCount))
+        }
+        if split.isEmpty { return TrafficSplit(primary, affinity: description.affinity, pointOfKey: pointOfKey) }
         let ends = Set(split.flatMap { $0.live.ends.map(\.end) } + [pointCount]).filter { $0 > 0 }.sorted()
         var parts: [Part] = []
         for end in ends {
@@ -160,13 +172,9 @@ extension TrafficSplit {
             parts.append(Part(end: end, release: release { live in live.ends.first { first < $0.end }?.id }))
         }
         let versions = split.map { worker in (worker.live.deployment.worker, worker.runtimes) }
-        let prefix = description.tenant + description.environment
         return TrafficSplit(
             primary: primary, parts: parts, versions: Dictionary(versions) { first, _ in first },
-            pointOfKey: { key in
-                let digest = Digest.hash(prefix + key, with: .sha256)
-                return Int(digest.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) } % UInt64(pointCount))
-            })
+            affinity: description.affinity, pointOfKey: pointOfKey)
     }
 }
 

@@ -134,6 +134,9 @@ extension ReleaseRunner {
         script.nextNumber += 1
         plan.put(script)
         plan.change.versions = [version]
+        if let alias = draft.annotations["workers/alias"] {
+            plan.change.aliases = [VersionAlias(worker: worker, name: alias, version: version.id)]
+        }
         do {
             switch draft.rollout {
             case .deployed:

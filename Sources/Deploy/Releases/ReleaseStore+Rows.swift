@@ -22,7 +22,8 @@ extension ReleaseStore {
                 script.nextNumber = scripts.integer(6)
                 script.settings = scripts.text(7) ?? "{}"
                 script.hasDefaultHost = scripts.integer(8) != 0
-                script.hasPreviews = scripts.integer(9) != 0
+                // 0 is of a time when nothing came of it.
+                script.hasPreviews = scripts.integer(9) != 2
                 stored.scripts[script.worker] = script
             }
             try loadActive(into: &stored, sqlite)
@@ -129,7 +130,9 @@ extension ReleaseStore {
                             SELECT number FROM script_versions WHERE tenant = ?1 AND worker = ?2 AND source = 'config'
                             ORDER BY number DESC LIMIT ?4))
                     """, [.text(worker), .integer(Self.deployableMax), .integer(configuredMax)], sqlite)
-                let gone = old.filter { !kept.contains($0.id) }
+                // What a release has can be gone back to as long as the release is there.
+                let ofReleases = old.isEmpty ? [] : try versionsOfReleases(worker, sqlite)
+                let gone = old.filter { !kept.contains($0.id) && !ofReleases.contains($0.id) }
                 for version in gone {
                     try run(
                         "DELETE FROM script_versions WHERE tenant = ?1 AND worker = ?2 AND number = ?3",
@@ -140,7 +143,7 @@ extension ReleaseStore {
         }
     }
 
-    private func versions(_ condition: String, _ values: [Value], _ sqlite: SQLiteConnection) throws -> [ScriptVersion] {
+    func versions(_ condition: String, _ values: [Value], _ sqlite: SQLiteConnection) throws -> [ScriptVersion] {
         let rows = try prepare(
             """
             SELECT id, worker, number, artifact, snapshot, fingerprint, annotations, author_id, author_email, source,

@@ -68,7 +68,8 @@ package final class ReleaseStore: Sendable {
                 tenant TEXT NOT NULL, environment TEXT NOT NULL, generation INTEGER NOT NULL, deployments TEXT NOT NULL,
                 modified_at INTEGER NOT NULL, PRIMARY KEY (tenant, environment)
             ) WITHOUT ROWID;
-            """)
+            """ + Self.deploymentTables)
+        try sqlite.execute(Self.aliasTable)
         connection = Mutex(Connection(sqlite: sqlite))
     }
 
@@ -108,11 +109,15 @@ package final class ReleaseStore: Sendable {
         package var forgotten: [String] = []
         package var versions: [ScriptVersion] = []
         package var deployments: [ScriptDeployment] = []
+        /// Names of versions, which may have been others' before.
+        package var aliases: [VersionAlias] = []
         /// All of the tenant's.
         package var triggers: [ScriptTrigger]?
         package var account: [String: String] = [:]
         /// Worker → deployment, of all that serve from now on.
         package var active: [String: String]?
+        /// What goes into the journal with it.
+        var journal: [JournalEntry] = []
 
         package init() {}
     }
@@ -129,6 +134,7 @@ package final class ReleaseStore: Sendable {
                 for script in change.scripts { try write(script, sqlite) }
                 for version in change.versions { try write(version, sqlite) }
                 for deployment in change.deployments { try write(deployment, sqlite) }
+                for alias in change.aliases { try write(alias, sqlite) }
                 if let triggers = change.triggers { try write(triggers, sqlite) }
                 for (name, value) in change.account {
                     try run(
@@ -136,12 +142,13 @@ package final class ReleaseStore: Sendable {
                         [.text(tenant), .text(name), .text(value)], sqlite)
                 }
                 if let active = change.active { try write(active, at: time, sqlite) }
+                for entry in change.journal { try write(entry, at: time, sqlite) }
             }
         }
     }
 
     private func forget(_ worker: String, _ sqlite: SQLiteConnection) throws {
-        for table in ["script_versions", "script_deployments"] {
+        for table in ["script_versions", "script_deployments", "version_aliases"] {
             try run("DELETE FROM \(table) WHERE tenant = ?1 AND worker = ?2", [.text(tenant), .text(worker)], sqlite)
         }
     }
@@ -184,7 +191,7 @@ package final class ReleaseStore: Sendable {
                 .integer(script.modifiedAt.milliseconds), .integer(script.isDeleted ? 1 : 0),
                 script.configuredVersion.map { .text($0) } ?? .null, script.configuredTriggers.map { .text($0) } ?? .null,
                 .integer(script.nextNumber), .text(script.settings), .integer(script.hasDefaultHost ? 1 : 0),
-                .integer(script.hasPreviews ? 1 : 0),
+                .integer(script.hasPreviews ? 1 : 2),
             ], sqlite)
     }
 

@@ -7,9 +7,14 @@ package actor RoutingDirectory {
     private let node: Node
     private var entries: [String: Entry] = [:]
 
+    /// A release, with the routes that are its own.
     private struct Entry {
         var description: ReleaseDescription
         var split: TrafficSplit
+        /// Who knows its versions by name; `nil`: they have no names.
+        var previews: (any PreviewResolver)?
+        /// Releases that requests may ask for by their numbers: these two, while there are two.
+        var numbered: [(description: ReleaseDescription, split: TrafficSplit)] = []
     }
 
     package init(node: Node) { self.node = node }
@@ -35,9 +40,28 @@ package actor RoutingDirectory {
     }
 
     /// Sends new requests for the tenant's routes to the releases of `split`; those of other tenants stay where they are.
-    func install(_ description: ReleaseDescription, _ split: TrafficSplit) async {
-        entries[description.tenant] = Entry(description: description, split: split)
+    ///
+    /// - Parameter candidate: a release beside the one that serves. Its own routes count for those who ask for it by its number;
+    ///   all others who get it come by the routes of the one that serves.
+    func install(
+        _ description: ReleaseDescription, _ split: TrafficSplit, previews: (any PreviewResolver)? = nil,
+        beside candidate: (description: ReleaseDescription, split: TrafficSplit, percent: Int)? = nil
+    ) async {
+        var entry = Entry(description: description, split: split, previews: previews)
+        if let candidate {
+            entry.split = split.adding(
+                candidate: candidate.split, percent: candidate.percent, affinity: candidate.description.affinity)
+            entry.numbered = [(description, split), (candidate.description, candidate.split)]
+        }
+        entries[description.tenant] = entry
         await installAll()
+    }
+
+    /// What the release with this number is, while requests get to it.
+    func description(of release: Int64, tenant: String) -> ReleaseDescription? {
+        guard let entry = entries[tenant] else { return nil }
+        return entry.numbered.first { $0.description.number == release }?.description
+            ?? (entry.description.number == release ? entry.description : nil)
     }
 
     /// Takes the tenant's routes away; its hosts are unknown to the node from now on.
@@ -47,20 +71,31 @@ package actor RoutingDirectory {
     }
 
     private func installAll() async {
+        let sorted = entries.sorted { $0.key < $1.key }.map(\.value)
+        let numbered = sorted.flatMap { entry in
+            entry.numbered.map { description, split in
+                RoutingTable.Numbered(
+                    number: description.number, routes: Self.table([Entry(description: description, split: split)]))
+            }
+        }
+        await node.install(Self.table(sorted, numbered: numbered))
+    }
+
+    private static func table(_ entries: [Entry], numbered: [RoutingTable.Numbered] = []) -> RoutingTable {
         var routes: [(pattern: RoutePattern, payload: RouteDestination)] = []
         var domains: [(domain: CustomDomain, payload: RouteDestination)] = []
         var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []
-        for (_, entry) in entries.sorted(by: { $0.key < $1.key }) {
+        for entry in entries {
             let release = entry.split.primary
+            let split = entry.split.isSplit ? entry.split : nil
             routes += entry.description.bypasses.map { ($0, .nothing(tenant: release.tenant)) }
             for worker in entry.description.workers {
                 let target: (_ host: String) -> RouteDestination
                 if let runtime = release.workers[worker.name] {
-                    let split = entry.split.isSplit ? entry.split : nil
                     target = { host in
                         .worker(RouteTarget(release: release, worker: runtime, zone: ZoneName.of(host: host), split: split))
                     }
-                } else if let site = release.sites[worker.name] {
+                } else if let site = SiteTarget(release: release, name: worker.name, split: split) {
                     target = { _ in .site(site) }
                 } else {
                     continue
@@ -75,12 +110,21 @@ package actor RoutingDirectory {
                 }
             }
         }
-        await node.install(
-            RoutingTable(
-                RouteTable(routes: routes, domains: domains),
-                // Of several workers on one host, one with an origin speaks for it.
-                zones: RouteTable(routes: zones.filter { $0.payload.origin != nil } + zones.filter { $0.payload.origin == nil })
-            ))
+        var resolvers: [String: [any PreviewResolver]] = [:]
+        for entry in entries {
+            guard case .domain(let domain) = entry.description.previews, let resolver = entry.previews else { continue }
+            resolvers[domain, default: []].append(resolver)
+        }
+        for (domain, resolvers) in resolvers {
+            // A domain that makes no pattern, such as one with a port, can have no hosts below it either.
+            guard let pattern = try? RoutePattern("*.preview.\(domain)/*", for: "previews") else { continue }
+            routes.append((pattern, .previews(resolvers)))
+        }
+        return RoutingTable(
+            RouteTable(routes: routes, domains: domains),
+            // Of several workers on one host, one with an origin speaks for it.
+            zones: RouteTable(routes: zones.filter { $0.payload.origin != nil } + zones.filter { $0.payload.origin == nil }),
+            numbered: numbered)
     }
 }
 

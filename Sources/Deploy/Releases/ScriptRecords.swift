@@ -74,7 +74,8 @@ package struct ScriptRecord: Equatable, Sendable {
     package var settings = "{}"
     /// Whether `<worker>.<subdomain>.…` answers.
     package var hasDefaultHost = true
-    package var hasPreviews = false
+    /// Whether its versions have hosts of their own, where the environment has such.
+    package var hasPreviews = true
 
     package init(worker: String, at time: UnixTime) { self.init(worker: worker, createdAt: time, modifiedAt: time) }
 

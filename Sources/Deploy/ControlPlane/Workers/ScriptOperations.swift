@@ -71,11 +71,15 @@ enum ScriptOperations {
             try metadata.checkSettings()
             let annotations = try WorkerOperations.annotations(
                 form.metadata["annotations"], triggeredBy: rollout == .deployed ? "upload" : "version_upload")
+            if let alias = annotations["workers/alias"], let problem = VersionAlias.problem(with: alias, of: name) {
+                throw ScriptError.invalid(problem)
+            }
             let code = try await form.code()
             var draft = VersionDraft(
                 WorkerOperations.author(call, services), annotations: annotations, artifact: code.artifact, rollout
             ) { base in
-                try await metadata.content(of: name, base, mainModule: code.name, isPatch: false, runner)
+                try await metadata.content(
+                    of: name, base, mainModule: code.name, isPatch: call.queryValue("inherit") == "all", runner)
             }
             if rollout == .deployed {
                 let json = form.metadata

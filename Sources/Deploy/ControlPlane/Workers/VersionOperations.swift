@@ -14,12 +14,20 @@ enum VersionOperations {
             APIOperation(
                 "POST", versions, id: "workers.scripts.versions.create", "Uploads a version without deploying it",
                 .account(.workers, .edit),
-                query: [.init("bindings_inherit", .choice(["strict"]), "Refuse what can't be inherited.")],
+                query: [
+                    .init("bindings_inherit", .choice(["strict"]), "Refuse what can't be inherited."),
+                    .init("inherit", .choice(["all"]), "What the metadata doesn't name is as in the newest version."),
+                ],
                 body: .stream(about: "A form: metadata, and the Worker's executable."), result: .json(ScriptJSON.versionSchema)
             ) { call in
                 let state = try await ScriptOperations.upload(call, services, .undeployed)
                 return try await WorkerOperations.on(services, call) { runner in
-                    .result(ScriptJSON.version(state.version, state.script, try await runner.kvNamespaceIDs()))
+                    let json = ScriptJSON.version(state.version, state.script, try await runner.kvNamespaceIDs())
+                    let hosts = await runner.previewHosts(of: state.version, state.script)
+                    let members = zip(["preview_host", "preview_alias_host"], hosts).map { name, host in
+                        JSON.Member(name: name, value: .string(host))
+                    }
+                    return .result(.object((json.members ?? []) + members))
                 }
             },
             APIOperation(

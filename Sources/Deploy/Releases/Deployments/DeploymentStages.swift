@@ -123,27 +123,6 @@ package protocol DeploymentHooks: Sendable {
     func call(_ point: Hook.Point, _ hooks: [Hook], _ record: DeploymentRecord) async throws(DeploymentFailure)
 }
 
-/// What a release has done since it was last looked at, or since it began.
-package struct SlotSample: Equatable, Sendable {
-    package var requestCount: Int64 = 0
-    /// Answers of 5xx, of the host's making or of the handler's.
-    package var errorCount: Int64 = 0
-    /// Handler times in microseconds, as counts by upper bound, rising.
-    package var latencies: [(bound: Int64, count: Int64)] = []
-    package var cpuMicroseconds: Int64 = 0
-    /// Isolates that ended by themselves, and those that never became ready.
-    package var crashCount: Int64 = 0
-    package var failedStartCount: Int64 = 0
-
-    package init() {}
-
-    package static func == (a: SlotSample, b: SlotSample) -> Bool {
-        a.requestCount == b.requestCount && a.errorCount == b.errorCount && a.cpuMicroseconds == b.cpuMicroseconds
-            && a.crashCount == b.crashCount && a.failedStartCount == b.failedStartCount
-            && a.latencies.elementsEqual(b.latencies) { $0 == $1 }
-    }
-}
-
 /// What a check of the candidate against the active release says.
 package enum Verdict: Equatable, Sendable {
     case pass

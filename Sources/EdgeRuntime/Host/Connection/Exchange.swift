@@ -30,6 +30,15 @@ struct Exchange {
     /// The two halves of what identifies the request in `CF-Ray` and logs.
     var ray: UInt64 = 0
     var route: RouteTarget?
+    /// Whose answer it gets, once that is decided.
+    var release: ReleaseRuntime?
+    /// The whole line of a cookie that keeps the client with its release.
+    var affinityCookie: String?
+    /// Counts for the release that has the request.
+    private(set) var meter: MeterLane?
+    /// An error of the worker's code was counted, or its answer.
+    private var isJudged = false
+    private var isCutShort = false
     /// Where it lies on the line that releases share, once that was drawn.
     var point: Int?
     /// What the target stands for, when it is written otherwise than a URL has it: routes must be compared with what the
@@ -67,12 +76,48 @@ struct Exchange {
     /// RFC 9110 §9.2.1: asking twice does no harm.
     var isSafe: Bool { method == .get || method == .head || method == .options }
 
+    // MARK: What the release's meter is told
+
+    /// The request is the worker's that `meter` counts for.
+    mutating func begin(_ meter: MeterLane?) {
+        guard meter !== self.meter else { return }
+        self.meter?.count(.moved)
+        meter?.count(.started)
+        self.meter = meter
+    }
+
+    mutating func retry() {
+        wasRetried = true
+        meter?.count(.retried)
+    }
+
+    /// The handler has begun to answer.
+    mutating func answered(status: Int, at now: Instant) {
+        guard !isJudged else { return }
+        isJudged = true
+        meter?.noteAnswer(status: status, from: waitsSince, to: now)
+    }
+
+    /// The node answers in the worker's place, if only with something older.
+    mutating func failed(_ error: EdgeError) {
+        guard !isJudged, let counter = error.counter else { return }
+        isJudged = true
+        meter?.count(counter)
+    }
+
+    /// The answer can't be completed.
+    mutating func cutShort() { isCutShort = true }
+
     func finish(on connection: HTTPStream) {
+        meter?.noteEnd(status: status)
         connection.reactor.counters.responsesByClass[max(1, min(5, status / 100)) - 1] += 1
         log(on: connection, outcome: "ok")
     }
 
-    func aborted(on connection: HTTPStream) { log(on: connection, outcome: "canceled") }
+    func aborted(on connection: HTTPStream) {
+        meter?.count(isCutShort ? .cutShort : .abandoned)
+        log(on: connection, outcome: "canceled")
+    }
 
     private func log(on connection: HTTPStream, outcome: String) {
         guard !description.isEmpty else { return }

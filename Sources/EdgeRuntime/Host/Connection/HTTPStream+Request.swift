@@ -68,15 +68,15 @@ extension HTTPStream: Dispatchable, EventOwner {
         if let port = redirectPort, !exchange.wasRetried, !exchange.wasRerouted, redirect(toPort: port) { return }
         if role == .control || isHostPath { return startLocal(headByteCount) }
         if let limit = node.clientLimit, isRefused(by: [limit]) { return }
-        let match = unsafe withTarget { unsafe reactor.routes.match(host: $0, pathAndQuery: $1, scheme: client.scheme) }
-        switch match {
+        switch findRoute() {
         case .worker(let found):
             let route = choose(found)
-            if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
-                return serve(answer, of: site)
-            }
-            dispatch(to: route, headByteCount)
-        case .site(let site): serve(site.rules.answer(assetRequest()), of: site)
+            start(route)
+        case .site(let found):
+            let target = choose(found)
+            exchange.release = target.release
+            serve(target.site.rules.answer(assetRequest()), of: target.site)
+        case .previews(let resolvers): preview(by: resolvers)
         case .origin(let origin): forward(to: origin)
         case .unknownHost: answer(.unknownHost)
         case .noRoute: answer(.noRoute)
@@ -119,7 +119,17 @@ extension HTTPStream: Dispatchable, EventOwner {
         }
     }
 
-    private func dispatch(to route: RouteTarget, _ headByteCount: Int) {
+    /// Has the request answered by what was found for it.
+    func start(_ route: RouteTarget) {
+        exchange.release = route.release
+        exchange.begin(route.meter?.lane(reactor.index))
+        if let site = route.site, let answer = site.rules.answerBeforeWorker(assetRequest()) {
+            return serve(answer, of: site)
+        }
+        dispatch(to: route)
+    }
+
+    private func dispatch(to route: RouteTarget) {
         exchange.route = route
         guard !isRefused(by: route.worker.requestLimits) else { return }
         let limits = route.worker.limits
@@ -384,6 +394,7 @@ extension HTTPStream: Dispatchable, EventOwner {
             body?.cancel(.cancelled)
             return answer(.exception)
         }
+        exchange.answered(status: head.status, at: reactor.now)
         if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }
         if try unsafe freshen(head, message, body) { return }
         if replaceByStale(status: head.status, body) { return }
@@ -400,6 +411,7 @@ extension HTTPStream: Dispatchable, EventOwner {
         node.logger.log(
             .error, "uncaught error in fetch: \(failure)",
             event.channel.isolate.logFields + [("ray", rayText)])
+        exchange.failed(.exception)
         if replaceByStale() { return }
         if passThrough, exchange.unconsumedHead > 0, let origin = exchange.route?.worker.origin {
             return forward(to: OriginTarget(url: origin, bodyBytesMax: exchange.bodyBytesMax))
@@ -411,24 +423,29 @@ extension HTTPStream: Dispatchable, EventOwner {
     func event(_ event: EventStream, wasReset reason: StreamReset) {
         guard self.event === event else { return }
         self.event = nil
-        if exchange.isHeadSent { return close() }
+        if exchange.isHeadSent {
+            exchange.cutShort()
+            return close()
+        }
         if reason.code == .internal, exchange.isSafe, exchange.unconsumedHead > 0, !exchange.wasRetried,
             exchange.route != nil
         {
             // Nothing was answered, and asking again does no harm: one more isolate may try, of the release that serves now.
-            exchange.wasRetried = true
+            exchange.retry()
             reactor.counters.retried += 1
             return route(exchange.unconsumedHead)
         }
         node.logger.log(
             .error, "event ended without an answer: \(reason.message)",
             event.channel.isolate.logFields + event.logFields(reason) + [("ray", rayText)])
-        if replaceByStale() { return }
-        switch reason.code {
-        case .exceededCPU, .exceededMemory: answer(.exceededLimits, detail: reason.message)
-        case .overloaded: answer(.noIsolate)
-        case .cancelled, .exception, .hung, .internal: answer(.exception, detail: reason.message)
-        }
+        let error: EdgeError =
+            switch reason.code {
+            case .exceededCPU, .exceededMemory: .exceededLimits
+            case .overloaded: .noIsolate
+            case .cancelled, .exception, .hung, .internal: .exception
+            }
+        exchange.failed(error)
+        if !replaceByStale() { answer(error, detail: error == .noIsolate ? nil : reason.message) }
     }
 }
 

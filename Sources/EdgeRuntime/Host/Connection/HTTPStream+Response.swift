@@ -104,6 +104,12 @@ extension HTTPStream: BodyConsumer {
 
     /// `X-Accel-*` and `Cloudflare-CDN-Cache-Control` steer this node and are none of the client's business.
     func isInternalName(_ name: RawSpan) -> Bool {
+        // Which release answers, the node knows.
+        if name.byteCount == 12, exchange.release?.headerLine != nil,
+            unsafe name.withUnsafeBytes({ unsafe String(decoding: $0, as: UTF8.self).lowercased() == "edge-release" })
+        {
+            return true
+        }
         if name.byteCount == 28, name.byte(at: 0) | 0x20 == 0x63, name.byte(at: 10) == 0x2D {
             return unsafe name.withUnsafeBytes {
                 unsafe String(decoding: $0, as: UTF8.self).lowercased() == "cloudflare-cdn-cache-control"
@@ -122,6 +128,8 @@ extension HTTPStream: BodyConsumer {
         output.append(0x2D)
         output.append(node.settings.colo)
         output.append("\r\n" as StaticString)
+        if let line = exchange.release?.headerLine { output.append(line) }
+        if let cookie = exchange.affinityCookie { output.append(cookie) }
         let hasNoBody = status == 204 || status == 304 || status < 200
         if hasNoBody {
             responseBody = .dropped
@@ -241,6 +249,7 @@ extension HTTPStream: BodyConsumer {
 
     /// The answer can't be completed. HTTP/2 resets its stream; the only way to say so in HTTP/1.1 is to end the connection.
     func abortResponse() {
+        exchange.cutShort()
         node.logger.log(
             .warning, "an answer was cut short", [("worker", exchange.site?.worker ?? exchange.route?.worker.name ?? "edge")])
         close()
@@ -254,6 +263,7 @@ extension HTTPStream: BodyConsumer {
     func answer(_ error: EdgeError, detail: String? = nil, retryAfter: Duration = .seconds(1)) {
         guard phase == .waiting || phase == .exchanging, !exchange.isHeadSent else { return }
         phase = .exchanging
+        exchange.failed(error)
         exchange.cacheFill = nil
         if exchange.unconsumedHead > 0, !exchange.mustClose { consumeHead() }
         let page = ErrorPage(

@@ -178,6 +178,8 @@ class HTTPStream: PollTarget {
 
     // MARK: The end
 
+    override func drain(_ look: DrainLook) { drainExchange(look) }
+
     final func took(bodyBytes count: Int) { ungranted += count }
 
     /// Has the compressor give out what it holds back: the client waits for what was said so far.
@@ -200,6 +202,9 @@ class HTTPStream: PollTarget {
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
         retainedConsumer = nil
+        // A connection that waits for its next request keeps no release.
+        exchange.route = nil
+        exchange.release = nil
     }
 
     /// Between taking a request and the end of its answer.

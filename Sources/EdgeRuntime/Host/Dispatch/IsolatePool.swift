@@ -40,6 +40,25 @@ package final class IsolatePool: Sendable {
         var checks: [IsolateID: HealthCheck] = [:]
         /// When `decide` is due anyway.
         var decidesAt: Instant?
+        // For meters.
+        var crashCount: Int64 = 0
+        var failedStartCount: Int64 = 0
+        /// Failures within `CrashLoopBackoff.window`, the oldest first; no more than tell of a loop.
+        var recentExits: [Instant] = []
+        /// Of isolates that have ended.
+        var endedUsage: (cpu: Duration, events: Int) = (.zero, 0)
+
+        /// Keeps what meters count of an isolate that has ended; before `machine` hears of it.
+        mutating func noteEnd(_ id: IsolateID, isFailure: Bool, cpuTime: Duration, at now: Instant) {
+            if let isolate = members[id] {
+                endedUsage.cpu += max(cpuTime, isolate.usage.cpuTime)
+                endedUsage.events += isolate.servedEvents
+            }
+            guard isFailure else { return }
+            if case .starting? = machine.phase(of: id) { failedStartCount += 1 } else { crashCount += 1 }
+            recentExits.append(now)
+            if recentExits.count > 16 { recentExits.removeFirst() }
+        }
 
         var crashLoopRefusal: Refusal {
             handlers == nil ? .unavailable(lastFailure ?? "its isolates end as they start") : .backingOff
@@ -306,12 +325,13 @@ package final class IsolatePool: Sendable {
             return !state.isStopped
         }
         logger.log(isFailure ? .error : .debug, "isolate \(exit.reason)", isolate.ownFields)
-        ended(isolate.id, failure: isFailure ? exit.reason.description : nil)
+        ended(isolate.id, failure: isFailure ? exit.reason.description : nil, cpuTime: exit.cpuTime)
     }
 
-    private func ended(_ id: IsolateID, failure: String?) {
+    private func ended(_ id: IsolateID, failure: String?, cpuTime: Duration = .zero) {
         let now = environment.clock.now()
         let (report, mustRefuse) = state.withLock { state -> (CrashLoopBackoff.Report?, Bool) in
+            state.noteEnd(id, isFailure: failure != nil, cpuTime: cpuTime, at: now)
             state.members[id] = nil
             state.checks[id] = nil
             if let failure, state.lastFailure == nil { state.lastFailure = failure }
@@ -456,4 +476,33 @@ package final class IsolatePool: Sendable {
         }
         for isolate in silent { isolate.kill(.unresponsive("it has not answered a health event; \(isolate.activity)")) }
     }
+}
+
+extension IsolatePool {
+    /// What its isolates did since the first of them, and how they are.
+    func reading() -> MeterReading {
+        let now = environment.clock.now()
+        let memoryMax = Double(max(1, specification.limits.memoryBytes))
+        return state.withLock { state in
+            var reading = MeterReading()
+            let members = state.members.values
+            reading[.cpuMicroseconds] =
+                members.reduce(state.endedUsage.cpu) { $0 + $1.usage.cpuTime }.wholeNanoseconds / 1000
+            reading[.events] = Int64(members.reduce(state.endedUsage.events) { $0 + $1.servedEvents })
+            reading[.crashes] = state.crashCount
+            reading[.failedStarts] = state.failedStartCount
+            reading.version = configuration.version
+            reading.isolateCount = members.count
+            reading.silentIsolateCount = state.checks.count { id, check in
+                guard let isolate = state.members[id] else { return false }
+                return check.isOverdue(at: now, cpuTime: isolate.usage.cpuTime, silenceMax: Self.silenceNoticed)
+            }
+            reading.recentExitCount = state.recentExits.count { now - $0 < CrashLoopBackoff.window }
+            reading.memoryShare = members.reduce(0) { max($0, Double($1.usage.residentBytes) / memoryMax) }
+            return reading
+        }
+    }
+
+    /// A health event that is answered takes milliseconds, also on a busy machine.
+    private static let silenceNoticed = Duration.seconds(5)
 }

@@ -25,11 +25,11 @@ enum OwnZone {
         switch match {
         // The release of the event that asks, as for all that it calls.
         case .worker(let worker): return .worker(TrafficSplit.target(worker, in: event.release))
-        case .site(let site): return .site(site)
+        case .site(let target): return .site(event.release.sites[target.name] ?? target.site)
         case .origin(let origin):
             return .origin(url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")), host: url.host)
         case .noRoute: return .nothing
-        case .unknownHost: return .elsewhere
+        case .unknownHost, .previews: return .elsewhere
         }
     }
 }

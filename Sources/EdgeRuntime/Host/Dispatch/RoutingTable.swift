@@ -10,6 +10,7 @@ package struct RouteTarget: Sendable {
     package let zone: String
     /// Decides which release a request gets; `nil` when there is only this one.
     package let split: TrafficSplit?
+    let meter: WorkerMeter?
 
     package init(release: ReleaseRuntime, worker: WorkerRuntime, zone: String = "", split: TrafficSplit? = nil) {
         self.zone = zone
@@ -17,22 +18,57 @@ package struct RouteTarget: Sendable {
         self.release = release
         self.worker = worker
         site = release.sites[worker.name]
+        meter = release.meter[worker.name]
     }
+}
+
+/// Where a request goes that files answer, without a worker behind them.
+package struct SiteTarget: Sendable {
+    package let release: ReleaseRuntime
+    package let name: String
+    package let site: AssetSite
+    /// As a `RouteTarget`'s.
+    package let split: TrafficSplit?
+
+    /// - Parameter name: of one of the release's sites.
+    package init?(release: ReleaseRuntime, name: String, split: TrafficSplit? = nil) {
+        guard let site = release.sites[name] else { return nil }
+        self.release = release
+        self.name = name
+        self.site = site
+        self.split = split
+    }
+}
+
+/// Finds versions of workers by host names of their own, also of those that get no other requests.
+package protocol PreviewResolver: Sendable {
+    /// - Parameter name: the host's first label, in small letters.
+    /// - Returns: `nil` when it names nothing.
+    func previewTarget(_ name: String) async -> Result<RouteTarget, PreviewFailure>?
+}
+
+/// Why a version can't be shown, in words for developers.
+package struct PreviewFailure: Error, Sendable {
+    package let reason: String
+    package init(_ reason: String) { self.reason = reason }
 }
 
 /// What answers a route.
 package enum RouteDestination: Sendable {
     case worker(RouteTarget)
-    /// Files without a worker behind them.
-    case site(AssetSite)
+    case site(SiteTarget)
+    /// Versions of the workers of these tenants, who share a domain: the first that knows the host's name has it.
+    case previews([any PreviewResolver])
     /// No worker, though less particular routes may have one.
     case nothing(tenant: String)
 
     var tenant: String {
         switch self {
         case .worker(let target): target.release.tenant
-        case .site(let site): site.tenant
+        case .site(let target): target.site.tenant
         case .nothing(let tenant): tenant
+        // Nobody's: what is behind such a host is no worker's zone.
+        case .previews: ""
         }
     }
 }
@@ -57,7 +93,8 @@ package struct OriginTarget: Sendable {
 package final class RoutingTable: Sendable {
     enum Match {
         case worker(RouteTarget)
-        case site(AssetSite)
+        case site(SiteTarget)
+        case previews([any PreviewResolver])
         /// No worker has the path; behind the host's workers stands this server.
         case origin(OriginTarget)
         case unknownHost
@@ -80,9 +117,26 @@ package final class RoutingTable: Sendable {
         }
     }
 
-    package init(_ table: RouteTable<RouteDestination>, zones: RouteTable<Zone> = RouteTable(routes: [])) {
+    /// A release that requests may ask for by its number (`Edge-Release-Override`), with its own routes alone.
+    package struct Numbered: Sendable {
+        package let number: Int64
+        package let routes: RoutingTable
+
+        package init(number: Int64, routes: RoutingTable) {
+            self.number = number
+            self.routes = routes
+        }
+    }
+
+    /// Empty while each tenant has one release.
+    let numbered: [Numbered]
+
+    package init(
+        _ table: RouteTable<RouteDestination>, zones: RouteTable<Zone> = RouteTable(routes: []), numbered: [Numbered] = []
+    ) {
         self.table = table
         self.zones = zones
+        self.numbered = numbered
     }
 
     static let empty = RoutingTable(RouteTable(routes: []))
@@ -117,6 +171,7 @@ package final class RoutingTable: Sendable {
         switch destination {
         case .worker(let target): .worker(target)
         case .site(let site): .site(site)
+        case .previews(let resolvers): .previews(resolvers)
         case .nothing: nil
         }
     }

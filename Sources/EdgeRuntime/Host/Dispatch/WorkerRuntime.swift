@@ -5,18 +5,60 @@ internal import Wire
 
 /// A consistent set of workers in service: what a request that was routed here may reach. Immutable.
 package final class ReleaseRuntime: Sendable {
-    /// Names the release in logs and headers.
+    /// Names the release in logs.
     package let name: String
+    /// As the journal of releases counts them, from 1; 0: it isn't in there.
+    package let number: Int64
     package let tenant: String
     package let workers: [String: WorkerRuntime]
     /// The files of those that have any, by worker; also of those that are nothing else.
     package let sites: [String: AssetSite]
+    /// `Edge-Release: NUMBER`, with its end, for all answers of the release; `nil`: clients aren't told.
+    let headerLine: [UInt8]?
+    /// Counts what becomes of its requests. Runtimes of one release, with other versions of some workers, share it.
+    package let meter: ReleaseMeter
 
-    package init(name: String, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:]) {
-        self.sites = sites
+    /// Whether answers say which release they are of.
+    package enum Announcement: Sendable { case header, none }
+
+    /// - Parameter meter: Of the release that this one belongs to; `nil`: it has its own.
+    package convenience init(
+        name: String, number: Int64 = 0, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:],
+        announcement: Announcement = .none, meter: ReleaseMeter? = nil
+    ) {
+        self.init(
+            name: name, number: number, tenant: tenant,
+            workers: Dictionary(workers.map { ($0.name, $0) }) { first, _ in first }, sites: sites,
+            headerLine: announcement == .header ? Array("Edge-Release: \(number)\r\n".utf8) : nil,
+            meter: meter ?? ReleaseMeter(workers))
+    }
+
+    private init(
+        name: String, number: Int64, tenant: String, workers: [String: WorkerRuntime], sites: [String: AssetSite],
+        headerLine: [UInt8]?, meter: ReleaseMeter
+    ) {
+        self.meter = meter
         self.name = name
+        self.number = number
         self.tenant = tenant
-        self.workers = Dictionary(workers.map { ($0.name, $0) }) { first, _ in first }
+        self.workers = workers
+        self.sites = sites
+        self.headerLine = headerLine
+    }
+
+    /// The same release with other versions of its workers.
+    func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
+        ReleaseRuntime(
+            name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine, meter: meter)
+    }
+
+    /// The release with another version of a worker, to be looked at: what becomes of that counts for nobody else.
+    package func preview(of worker: WorkerRuntime) -> ReleaseRuntime {
+        var workers = workers
+        workers[worker.name] = worker
+        return ReleaseRuntime(
+            name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine,
+            meter: ReleaseMeter(Array(workers.values)))
     }
 }
 

@@ -36,6 +36,8 @@ final class EventStream: ChannelStream {
     /// For the watchdog: open as long as the event or its background work.
     private var ledgerEntry: EventLedger.Entry?
     private var isLingering = false
+    /// Its client, if there is one, waits no more.
+    var hasBackgroundWork: Bool { isLingering && !isOpen }
     /// `nil`: nobody watches the event.
     var trace: EventTrace?
 

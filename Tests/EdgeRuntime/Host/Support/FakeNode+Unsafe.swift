@@ -50,14 +50,14 @@ final class FakeNode: Sendable {
     /// A worker of its own, to which all requests go from now on.
     func addWorker(
         limits: WorkerLimits = WorkerLimits(), bindings: [BindingTarget] = [], size: PoolSize? = nil,
-        services: [WorkerRuntime] = [], cache: WorkerCache? = nil, bindingNames: [String] = []
+        services: [WorkerRuntime] = [], cache: WorkerCache? = nil, bindingNames: [String] = [], version: String = "1"
     ) throws -> FakeWorker {
         let directory = IsolateDirectory()
         let spawner = FakeSpawner(directory)
         let pool = IsolatePool(
             slot: nextSlot.wrappingAdd(1, ordering: .relaxed).oldValue,
             configuration: IsolateConfiguration(
-                tenant: "t", worker: "worker", version: "1", environment: "dev",
+                tenant: "t", worker: "worker", version: version, environment: "dev",
                 bindings: bindingNames.map { .init($0, .kv) }),
             specification: IsolateSpecification(
                 image: try IsolateImage(path: "/bin/true"), workerName: "worker", channelCount: 1),

@@ -1,0 +1,219 @@
+"""Requests between versions and releases: splits, affinity, overrides, previews, drains."""
+
+import json
+import os
+import re
+import threading
+import time
+import unittest
+
+from harness import Node, edge, is_alive, product, wait_until
+from rest import Rest
+from test_scripts_api import code, form
+
+KEY = "Cloudflare-Workers-Version-Key"
+OVERRIDES = "Cloudflare-Workers-Version-Overrides"
+
+
+class Case(unittest.TestCase):
+    """Workers of the API, whose versions differ in the variable X."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.node = cls.enterClassContext(Node("run", product("HelloWorker"), "--no-log-requests", *cls.options))
+        cls.rest = Rest(cls.node)
+
+    options = ()
+
+    def upload(self, name, value, *bindings, deploys=True, alias=None, status=200):
+        metadata = {"main_module": "worker",
+                    "bindings": [{"type": "plain_text", "name": "X", "text": value}, *bindings],
+                    "annotations": {"workers/alias": alias} if alias else {}}
+        body, content_type = form(metadata, ("worker", code()))
+        path = f"workers/scripts/{name}" + ("" if deploys else "/versions")
+        answer = self.rest.ask("PUT" if deploys else "POST", path, body, Content_Type=content_type)
+        self.assertEqual(answer.status, status, answer.text)
+        if status != 200:
+            return answer.json()["errors"][0]["message"]
+        versions = self.rest.result("GET", f"workers/scripts/{name}/versions")["items"]
+        return versions[0]["id"]
+
+    def deploy(self, name, **shares):
+        """Shares by version, as keyword arguments can't have them: with underscores for dashes."""
+        self.rest.result("POST", f"workers/scripts/{name}/deployments", {
+            "strategy": "percentage",
+            "versions": [{"version_id": id.replace("_", "-"), "percentage": share} for id, share in shares.items()]})
+
+    def shares(self, name, pairs):
+        self.rest.result("POST", f"workers/scripts/{name}/deployments", {
+            "strategy": "percentage",
+            "versions": [{"version_id": id, "percentage": share} for id, share in pairs]})
+
+    def get(self, name, path="/variable/X", **headers):
+        return self.node.get(path, host=f"{name}.local.localhost",
+                             headers={key.replace("_", "-"): value for key, value in headers.items()})
+
+    def served(self, name, **headers):
+        answer = self.get(name, **headers)
+        self.assertEqual(answer.status, 200, answer.text)
+        return answer.text
+
+
+class Splits(Case):
+    def setUp(self):
+        self.name = re.sub("[^a-z]", "", self.id().rsplit(".", 1)[1].lower())[-40:]
+        self.old = self.upload(self.name, "old")
+        self.new = self.upload(self.name, "new", deploys=False)
+
+    def test_a_cookie_keeps_a_client_where_it_is(self):
+        answer = self.get(self.name)
+        self.assertIsNone(answer.header("Set-Cookie"))
+        self.shares(self.name, [(self.old, 50), (self.new, 50)])
+        first = self.get(self.name)
+        cookie = first.header("Set-Cookie")
+        self.assertRegex(cookie, r"^__edge_slot=[0-9a-f]{32}; Path=/; HttpOnly; SameSite=Lax$")
+        seen = set()
+        for _ in range(12):
+            answer = self.get(self.name)
+            name = answer.header("Set-Cookie").split(";")[0]
+            seen.add(answer.text)
+            for _ in range(10):
+                again = self.get(self.name, Cookie=f"a=b; {name}; c=d")
+                self.assertEqual(again.text, answer.text)
+                self.assertIsNone(again.header("Set-Cookie"))
+            # The key comes before the cookie, and a request with one gets none.
+            keyed = self.get(self.name, Cookie=name, Cloudflare_Workers_Version_Key="user-1")
+            self.assertEqual(keyed.text, self.served(self.name, Cloudflare_Workers_Version_Key="user-1"))
+            self.assertIsNone(self.get(self.name, Cloudflare_Workers_Version_Key="user-1").header("Set-Cookie"))
+        self.assertEqual(seen, {"old", "new"})
+        self.shares(self.name, [(self.new, 100)])
+        self.assertIsNone(self.get(self.name).header("Set-Cookie"))
+
+    def test_probe_4_an_override_reaches_a_version_without_a_share(self):
+        self.shares(self.name, [(self.old, 100), (self.new, 0)])
+        self.assertEqual(self.served(self.name), "old")
+        self.assertIsNone(self.get(self.name).header("Set-Cookie"))
+        self.assertEqual(self.served(self.name, **{OVERRIDES: f'{self.name}="{self.new}"'}), "new")
+        self.assertEqual(self.served(self.name, **{OVERRIDES: f'other="{self.old}", {self.name}="{self.new}"'}), "new")
+        for text in [f'{self.name}="00000000-0000-4000-8000-000000000000"', f"{self.name}={self.new}", f'{self.name}="',
+                     f'"{self.new}"', ",", "", f'{self.name}="{self.new}" x']:
+            self.assertEqual(self.served(self.name, **{OVERRIDES: text}), "old", text)
+        # Which isn't deployed any more.
+        self.shares(self.name, [(self.old, 100)])
+        self.assertEqual(self.served(self.name, **{OVERRIDES: f'{self.name}="{self.new}"'}), "old")
+
+    def test_probe_5_the_share_of_keys_on_the_new_version_only_grows(self):
+        keys = [f"client-{number}" for number in range(1000)]
+        before = set()
+        for percent in (10, 25, 50):
+            self.shares(self.name, [(self.old, 100 - percent), (self.new, percent)])
+            now = {key for key in keys if self.served(self.name, **{KEY: key}) == "new"}
+            self.assertLessEqual(before, now)
+            self.assertLess(abs(len(now) / 10 - percent), 3, (len(now), percent))
+            before = now
+
+    def test_answers_name_their_release(self):
+        first = self.get(self.name).header("Edge-Release")
+        self.assertRegex(first, r"^[1-9][0-9]*$")
+        self.assertEqual(self.get(self.name, path="/nothing").header("Edge-Release"), first)
+        self.shares(self.name, [(self.new, 100)])
+        self.assertGreater(int(self.get(self.name).header("Edge-Release")), int(first))
+
+
+class SkewProtection(Case):
+    seconds = 60
+
+    def test_probe_2_a_request_and_what_it_calls_are_of_one_release(self):
+        """Both workers get a second version at once; a request that is in the new half calls the new version."""
+        callee = [self.upload("callee", "old")]
+        service = {"type": "service", "name": "SERVICE", "service": "callee"}
+        caller = [self.upload("caller", "old", service)]
+        callee.append(self.upload("callee", "new", deploys=False))
+        caller.append(self.upload("caller", "new", service, deploys=False))
+        self.shares("callee", [(callee[0], 50), (callee[1], 50)])
+        self.shares("caller", [(caller[0], 50), (caller[1], 50)])
+        keys = [f"k{number}" for number in range(40)]
+        own = {key: self.served("caller", **{KEY: key}) for key in keys}
+        self.assertEqual(set(own.values()), {"old", "new"})
+        import http.client
+        connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=60)
+        self.addCleanup(connection.close)
+        seen = {"old": 0, "new": 0}
+        for number in range(10_000):
+            key = keys[number % len(keys)]
+            connection.request("GET", "/service/variable/X", headers={"Host": "caller.local.localhost", KEY: key})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            self.assertEqual((answer.status, text), (200, own[key]), key)
+            seen[text] += 1
+        self.assertGreater(min(seen.values()), 1000)
+
+
+class Previews(Case):
+    def preview(self, label, path="/variable/X"):
+        return self.node.get(path, host=f"{label}.preview.local.localhost")
+
+    def test_probe_27_an_alias_serves_a_version_without_traffic(self):
+        self.upload("shown", "live")
+        self.assertIn("Fix_1", self.upload("shown", "x", deploys=False, alias="Fix_1", status=400))
+        self.assertIn("63", self.upload("shown", "x", deploys=False, alias="a" * 58, status=400))
+        for alias in ["1a", "-a", "ä"]:
+            self.upload("shown", "x", deploys=False, alias=alias, status=400)
+        version = self.upload("shown", "preview", deploys=False, alias="fix-1")
+        self.assertEqual(self.preview("fix-1-shown").text, "preview")
+        self.assertEqual(self.preview(f"{version[:8]}-shown").text, "preview")
+        self.assertEqual(self.served("shown"), "live")
+        for label in ["fix-2-shown", "00000000-shown", "shown", "fix-1", "fix-1-unheard"]:
+            self.assertEqual(self.preview(label).status, 404, label)
+        # The alias moves with an upload; the version's own name stays.
+        self.upload("shown", "second", deploys=False, alias="fix-1")
+        self.assertEqual(self.preview("fix-1-shown").text, "second")
+        self.assertEqual(self.preview(f"{version[:8]}-shown").text, "preview")
+        self.assertEqual(self.preview("FIX-1-Shown").text, "second")
+
+    def test_a_preview_calls_the_release_in_service(self):
+        self.upload("behind", "behind")
+        service = {"type": "service", "name": "SERVICE", "service": "behind"}
+        self.upload("front", "live", service)
+        self.upload("front", "new", service, deploys=False, alias="next")
+        self.assertEqual(self.preview("next-front", "/service/variable/X").text, "behind")
+        self.upload("behind", "later")
+        self.assertEqual(self.preview("next-front", "/service/variable/X").text, "later")
+        # Many come at once while nothing runs.
+        self.upload("front", "burst", service, deploys=False, alias="burst")
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.preview("burst-front").text)) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, ["burst"] * 16)
+
+    def test_previews_can_be_switched_off(self):
+        self.upload("hidden", "live")
+        self.upload("hidden", "new", deploys=False, alias="next")
+        self.assertEqual(self.preview("next-hidden").text, "new")
+        path = "workers/scripts/hidden/subdomain"
+        self.rest.result("POST", path, {"enabled": True, "previews_enabled": False})
+        self.assertEqual(self.preview("next-hidden").status, 404)
+        self.rest.result("POST", path, {"enabled": True, "previews_enabled": True})
+        self.assertEqual(self.preview("next-hidden").text, "new")
+
+    def test_the_command_says_where_to_look(self):
+        self.upload("told", "live")
+        done = edge("versions", "upload", product("HelloWorker"), "--name", "told", "--preview-alias", "from-cli", "--tag", "t1",
+                    "--state", self.node.state)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("preview host: from-cli-told.preview.local.localhost", done.stdout)
+        # All but the code is as before.
+        self.assertEqual(self.preview("from-cli-told").text, "live")
+        id = re.search(r"preview host: ([0-9a-f]{8})-told", done.stdout)[1]
+        self.assertEqual(self.preview(f"{id}-told").text, "live")
+        done = edge("versions", "upload", product("HelloWorker"), "--name", "told", "--preview-alias", "Fix_1", "--state",
+                    self.node.state)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("small letters", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
