@@ -89,7 +89,9 @@ import Testing
             let both = set("main", "CREATE TABLE a(x)", "CREATE TABLE b(x)")
             let other = set("other", "CREATE TABLE c(x)")
             let plan = try await world.migrations.pending([both, other], DeploymentOptions())
-            #expect(plan.map(\.file) == ["0001_x.sql", "0002_x.sql", "0001_x.sql"] && plan.map(\.database) == ["main", "main", "other"])
+            #expect(
+                plan.map(\.file) == ["0001_x.sql", "0002_x.sql", "0001_x.sql"]
+                    && plan.map(\.database) == ["main", "main", "other"])
             #expect(plan.allSatisfy { $0.checksum.count == 64 && $0.kind == .expand && !$0.isBreaking })
             #expect(try await world.databases.list(nameContaining: "", page: 1, count: 10).entries.isEmpty)
             #expect(try await deploy(world, [first]).count == 1)
@@ -108,7 +110,10 @@ import Testing
         try await withWorld { world in
             let bad = MigrationSet(
                 database: "main",
-                files: [("0001_a.sql", ""), ("0003_b.sql", ""), ("0003_c.sql", ""), ("x.sql", "DROP TABLE t"), ("0001_a.down.sql", "")])
+                files: [
+                    ("0001_a.sql", ""), ("0003_b.sql", ""), ("0003_c.sql", ""), ("x.sql", "DROP TABLE t"),
+                    ("0001_a.down.sql", ""),
+                ])
             let reasons = await reasons { () throws(DeploymentFailure) in
                 _ = try await world.migrations.pending([bad], DeploymentOptions())
             }
@@ -180,7 +185,8 @@ import Testing
         }
     }
 
-    @Test func `probe 13: of several databases, those before the one that fails stay expanded, and the next deployment goes on`()
+    @Test
+    func `probe 13: of several databases, those before the one that fails stay expanded, and the next deployment goes on`()
         async throws
     {
         try await withWorld { world in
@@ -208,7 +214,9 @@ import Testing
         }
     }
 
-    @Test func `probe 15: what a restore would lose is counted, and only an untouched database goes back by itself`() async throws {
+    @Test func `probe 15: what a restore would lose is counted, and only an untouched database goes back by itself`()
+        async throws
+    {
         try await withWorld { world in
             let sets = [set("a", "CREATE TABLE t(x)"), set("b", "CREATE TABLE t(x)")]
             let steps = try await world.migrations.pending(sets, DeploymentOptions())
@@ -261,7 +269,8 @@ import Testing
             #expect(backups.first?.copy != nil)
             try await world.migrations.migrate(sets, steps, Self.settings, DeploymentOptions())
             #expect(try await world.migrations.restoreUntouched(backups).isEmpty)
-            let reasons = await reasons { () throws(DeploymentFailure) in _ = try await world.migrations.commits(since: backups) }
+            let reasons = await reasons { () throws(DeploymentFailure) in _ = try await world.migrations.commits(since: backups)
+            }
             #expect(reasons.first?.contains("keeps no history") == true)
             try await world.migrations.restore(backups)
             #expect(try await world.tables(of: "main").isEmpty)
@@ -298,7 +307,9 @@ import Testing
             try await world.run(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO t SELECT i FROM n",
                 on: "main")
-            let sets = [set("main", "CREATE TABLE t(x)", "UPDATE t SET x = 1; CREATE INDEX i ON t(x); CREATE TABLE u AS SELECT 1")]
+            let sets = [
+                set("main", "CREATE TABLE t(x)", "UPDATE t SET x = 1; CREATE INDEX i ON t(x); CREATE TABLE u AS SELECT 1")
+            ]
             let steps = try await world.migrations.pending(sets, DeploymentOptions())
             let notes = try await world.migrations.notes(sets, steps)
             #expect(notes.count == 2)

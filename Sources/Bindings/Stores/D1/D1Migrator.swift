@@ -330,7 +330,9 @@ package struct D1Migrator: Sendable {
 
     /// How many rows a table has; `nil` when there is none.
     package func rowCount(of name: String) async throws(D1Failure) -> Int64? {
-        let known = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = \(SQLText.quoted(text: name)) COLLATE NOCASE"
+        let known = """
+            SELECT name FROM sqlite_schema WHERE type = 'table' AND name = \(SQLText.quoted(text: name)) COLLATE NOCASE
+            """
         guard try await !rows(known).isEmpty else { return nil }
         return try await rows("SELECT count(*) AS n FROM \(SQLText.quoted(identifier: name))").first?["n"]?.integer
     }

@@ -92,7 +92,8 @@ enum D1MigrationsApplyCommand: Command {
     static let options =
         [
             Option.flag("atomic", "all of them or none"),
-            .flag("dry-run", "applies them to a copy of the database, which is gone afterwards"), D1MigrationsCommand.tableOption,
+            .flag("dry-run", "applies them to a copy of the database, which is gone afterwards"),
+            D1MigrationsCommand.tableOption,
         ] + D1MigrationsCommand.fileOptions
         + APIClient.tenantOptions
 

@@ -71,7 +71,9 @@ enum D1MigrationOperations {
         let report = try await d1.stored { () throws(D1Failure) in
             if isDryRun {
                 let recorded = try await migrator.recorded()
-                for file in files { if let known = recorded[file.name] ?? nil, known != file.digest { throw changed(file.name) } }
+                for file in files {
+                    if let known = recorded[file.name] ?? nil, known != file.digest { throw changed(file.name) }
+                }
                 return try await migrator.dryRun(files, upTo: body["up_to"]?.text)
             }
             if let file = try await migrator.changed(files).first {
