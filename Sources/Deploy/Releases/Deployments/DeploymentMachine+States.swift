@@ -527,7 +527,7 @@ extension DeploymentMachine {
 
     private func retire(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
         if let previous = run.record.previous { await slots.retire(previous) }
-        let steps = run.pendingContracts
+        let steps = try await dueContracts(run)
         if !steps.isEmpty, let migrations = run.environment.migrations, let input = run.input {
             try await migrations.contract(input.description.migrations, steps)
             var entry = JournalEntry(run.record)
@@ -541,6 +541,21 @@ extension DeploymentMachine {
         }
         await slots.collect(keeping: run.input?.settings.keepReleases ?? Int(ReleaseStore.deployableMax))
         await run.environment.collectBundles?()
+    }
+
+    /// Contract migrations take away what code from before uses: they run only while the release that asked for them serves, not
+    /// when somebody has gone back meanwhile. They are pending then for the next deployment that asks.
+    private func dueContracts(_ run: Run) async throws(DeploymentFailure) -> [MigrationStep] {
+        let steps = run.pendingContracts
+        guard !steps.isEmpty else { return [] }
+        let active: Int64?
+        do { active = try await read { try $0.routing()?.active } } catch { throw DeploymentFailure("\(error)") }
+        if active == run.record.release { return steps }
+        for step in steps {
+            await tell(
+                run, .warning, "\(step.database): \(step.file) stays pending: release \(run.record.release) serves no more")
+        }
+        return []
     }
 }
 
