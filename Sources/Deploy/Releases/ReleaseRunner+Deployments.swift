@@ -30,7 +30,8 @@ extension ReleaseRunner: DeploymentSlots {
         let content = ReleaseContent(plan.stored)
         let message = last?.annotations["workers/message"] ?? ""
         let release = ReleaseRecord(
-            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author, message: message,
+            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author,
+            message: message,
             tag: "", revision: "")
         var record = DeploymentRecord(
             number: present.1, release: release.number, previous: present.0?.active, trigger: trigger, author: author,
@@ -114,7 +115,8 @@ extension ReleaseRunner: DeploymentSlots {
                 for share in wanted.shares {
                     guard let version = try await read({ try $0.version(share.versionID, of: worker) }) else {
                         throw DeploymentFailure(
-                            "release \(candidate.record.number) has version \(share.versionID) of worker \"\(worker)\", which is gone")
+                            "release \(candidate.record.number) has version \(share.versionID) of worker \"\(worker)\", which is gone"
+                        )
                     }
                     versions.append((version, share.basisPoints))
                 }
@@ -198,7 +200,8 @@ extension ReleaseRunner: DeploymentSlots {
                     default: break
                     }
                     if let missing {
-                        reasons.append("worker \"\(worker)\" binds the \(missing) as \(binding.name), which does not exist any more")
+                        reasons.append(
+                            "worker \"\(worker)\" binds the \(missing) as \(binding.name), which does not exist any more")
                     }
                 }
             }
@@ -224,7 +227,8 @@ extension ReleaseRunner: DeploymentSlots {
         let needed = await bytesOfArtifacts(candidate)
         let free = DiskSpace.freeBytes(at: artifacts.path(""))
         if let free, free < 2 * needed {
-            reasons.append("the state directory has \(free) bytes left; the release's executables take \(needed), twice that is needed")
+            reasons.append(
+                "the state directory has \(free) bytes left; the release's executables take \(needed), twice that is needed")
         }
         guard reasons.isEmpty else { throw DeploymentFailure(reasons) }
     }
@@ -233,7 +237,9 @@ extension ReleaseRunner: DeploymentSlots {
         var hashes: Set<String> = []
         for (worker, item) in candidate.content.workers {
             for share in item.shares {
-                if let version = try? await read({ try $0.version(share.versionID, of: worker) }) { hashes.insert(version.artifact) }
+                if let version = try? await read({ try $0.version(share.versionID, of: worker) }) {
+                    hashes.insert(version.artifact)
+                }
             }
         }
         return hashes.reduce(0) { sum, hash in sum + ((try? artifacts.open(hash).byteCount).map(Int64.init) ?? 0) }
@@ -392,7 +398,8 @@ extension ReleaseRunner: DeploymentSlots {
 
     func samples(of new: Int64, _ old: Int64?) -> (new: SlotSample, old: SlotSample) {
         (
-            running(new)?.split.primary.meter.sample() ?? SlotSample(), running(old)?.split.primary.meter.sample() ?? SlotSample()
+            running(new)?.split.primary.meter.sample() ?? SlotSample(),
+            running(old)?.split.primary.meter.sample() ?? SlotSample()
         )
     }
 

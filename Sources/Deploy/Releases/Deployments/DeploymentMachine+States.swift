@@ -119,7 +119,8 @@ extension DeploymentMachine {
         let (candidate, options) = (run.candidate, run.record.options)
         let sets = run.input?.description.migrations ?? []
         let migrations = run.environment.migrations
-        let steps = try await limited(run, limit, "the checks of the node") { () async throws(DeploymentFailure) -> [MigrationStep] in
+        let steps = try await limited(run, limit, "the checks of the node") {
+            () async throws(DeploymentFailure) -> [MigrationStep] in
             try await slots.precheck(candidate, isForced: options.isForced)
             guard let migrations, !sets.isEmpty else { return [] }
             return try await migrations.pending(sets, options)
@@ -193,7 +194,8 @@ extension DeploymentMachine {
         let tests = run.input?.smokeTests ?? []
         if !tests.isEmpty, let runner = run.environment.smokeTests {
             let release = run.record.release
-            let results = try await limited(run, limit, "the smoke tests") { () async throws(DeploymentFailure) -> [SmokeResult] in
+            let results = try await limited(run, limit, "the smoke tests") {
+                () async throws(DeploymentFailure) -> [SmokeResult] in
                 await runner.run(tests, release: release)
             }
             for result in results {
@@ -263,7 +265,8 @@ extension DeploymentMachine {
         if await !slots.hasCandidate {
             // The node has died meanwhile: until the candidate is healthy again, all requests go to the release before.
             let candidate = run.candidate
-            try await limited(run, DeploymentRules.restoreLimit, "starting it again", lingers: true) { [self] () async throws(DeploymentFailure) in
+            try await limited(run, DeploymentRules.restoreLimit, "starting it again", lingers: true) {
+                [self] () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
                 try await proveHealth(slots)
             }
