@@ -16,7 +16,11 @@ extension ReleaseRunner: DeploymentSlots {
 
     /// What the journal says of a change that takes effect at once: a release, and a deployment that has come to its end.
     func journal(of plan: ReleasePlan, at now: UnixTime) async throws -> [JournalEntry] {
-        let present = try await read { (try $0.routing(), try $0.nextDeployment(), try $0.nextRelease()) }
+        let present = try await read { store in
+            let routing = try store.routing()
+            let bundle = try routing?.active.flatMap { try store.release($0)?.record.bundle }
+            return (routing, try store.nextDeployment(), try store.nextRelease(), bundle ?? "")
+        }
         guard plan.change.active != nil || plan.change.triggers != nil || present.0?.active == nil else { return [] }
         let last = plan.change.deployments.last
         let author = last?.author ?? .configuration
@@ -25,12 +29,13 @@ extension ReleaseRunner: DeploymentSlots {
             case "secret": .secret
             case "rollback": .rollback
             case "promotion": .promotion
-            default: author.source == ScriptAuthor.configuration.source ? .configuration : .deploy
+            default: plan.isConfigured ? .configuration : .deploy
             }
         let content = ReleaseContent(plan.stored)
         let message = last?.annotations["workers/message"] ?? ""
         let release = ReleaseRecord(
-            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author,
+            number: present.2, bundle: plan.isConfigured ? plan.bundle : present.3, versions: content.versions, createdAt: now,
+            author: author,
             message: message,
             tag: "", revision: "")
         var record = DeploymentRecord(

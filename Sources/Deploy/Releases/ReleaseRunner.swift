@@ -246,6 +246,7 @@ package actor ReleaseRunner {
         if mode != .recorded { try await stores.migrate(description.migrations, logger: logger) }
         var plan = try await plan(description, on: rows, mode)
         plan.bundle = bundle
+        plan.isConfigured = true
         do {
             try await bring(plan)
         } catch ReleaseError.badExecutable(let worker, let path, let reason) {

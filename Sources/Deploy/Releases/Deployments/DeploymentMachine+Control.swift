@@ -72,8 +72,7 @@ extension DeploymentMachine: DeploymentControl {
         ring()
         await slots.setLock(Self.reason(run.record))
         if strikes(run.record.state, .committed) { return }
-        // Owned by `present`: ends with the deployment, or with the node.
-        Task { await self.drive(run) }
+        start(run)
     }
 
     /// The node or the tenant goes: whatever is in progress stays as its rows say.
@@ -91,61 +90,66 @@ extension DeploymentMachine: DeploymentControl {
     ) async throws(DeploymentError) -> DeploymentRecord {
         let slots = try slotsToUse()
         // One that is only watched gives way.
-        let watched = present.flatMap { $0.record.state == .monitoring ? $0 : nil }
+        var watched = present.flatMap { $0.record.state == .monitoring ? $0 : nil }
         try await claim(over: watched?.record.number)
         defer { unclaim() }
+        if let run = watched {
+            // Nothing more comes of it from now on, unless it has just gone on.
+            if present === run { present = nil }
+            rouse()
+            await run.task?.value
+            if run.record.state != .monitoring { watched = nil }
+        }
+        do throws(DeploymentError) { return try await rollBack(to: release, options, by: author, over: watched, slots) } catch {
+            if let watched { start(watched) } else { await slots.setLock(nil) }
+            throw error
+        }
+    }
+
+    private func rollBack(
+        to release: Int64?, _ options: DeploymentOptions, by author: ScriptAuthor, over watched: Run?,
+        _ slots: any DeploymentSlots
+    ) async throws(DeploymentError) -> DeploymentRecord {
         let (target, active) = try await target(release)
         let environment = makeEnvironment()
         do throws(DeploymentFailure) { if watched == nil { try await slots.lock("a rollback is being prepared") } } catch {
             throw .failed(error)
         }
-        do throws(DeploymentError) {
-            let backups = options.restoresData ? try await backups(since: target.record.number) : []
-            var input: DeploymentInput?
-            if !target.record.bundle.isEmpty {
-                do throws(DeploymentFailure) { input = try await readInput(target.record, environment) } catch {
-                    // What runs needs no file of the bundle but its assets, which it has.
-                    guard await slots.isWarm(target.record.number) else { throw .failed(error) }
-                }
+        let backups = options.restoresData ? try await backups(since: target.record.number) : []
+        var input: DeploymentInput?
+        if !target.record.bundle.isEmpty {
+            do throws(DeploymentFailure) { input = try await readInput(target.record, environment) } catch {
+                // What runs needs no file of the bundle but its assets, which it has.
+                guard await slots.isWarm(target.record.number) else { throw .failed(error) }
             }
-            let candidate = CandidateRelease(record: target.record, content: target.content, input: input)
-            do throws(DeploymentFailure) { try await slots.check(candidate, isReturn: true) } catch { throw .failed(error) }
-            if let watched, present !== watched || watched.record.state != .monitoring {
-                if let present { throw .locked(present.record) }
-            }
-            var record = DeploymentRecord(
-                number: try await read { try $0.nextDeployment() }, release: target.record.number, previous: active,
-                trigger: .rollback, author: author, options: options, createdAt: clock.wallTime(), state: .created)
-            var entries = watched.map { [Self.superseded($0.record, by: record.number, at: clock.wallTime())] } ?? []
-            let isInstant = await slots.isWarm(target.record.number) && !options.restoresData
-            if isInstant { record.state = .active; record.percent = 100 }
-            var entry = JournalEntry(record)
-            entry.lock = .take(owner: boot)
-            entry.backups = backups
-            entry.events = [(.entered, Self.text(of: record))]
-            if isInstant { entry.routing = .init(active: record.release, candidate: nil, percent: 100) }
-            entries.append(entry)
-            if isInstant {
-                do { try await slots.goBack(to: record.release, entries, at: record) } catch let error as DeploymentError {
-                    throw error
-                } catch { throw .failed(DeploymentFailure("\(error)")) }
-            } else {
-                try await self.record(ReleaseComposition(content: target.content), entries, slots)
-            }
-            if let watched, let old = entries.first {
-                note(old, watched)
-                present = nil
-                rouse()
-            }
-            for other in finishing.values { other.isHastened = true }
-            let run = Run(
-                JournaledDeployment(record: record, backups: backups), target.record, target.content, input, environment)
-            await begin(run, slots)
-            return record
-        } catch {
-            if watched == nil { await slots.setLock(nil) }
-            throw error
         }
+        let candidate = CandidateRelease(record: target.record, content: target.content, input: input)
+        do throws(DeploymentFailure) { try await slots.check(candidate, isReturn: true) } catch { throw .failed(error) }
+        var record = DeploymentRecord(
+            number: try await read { try $0.nextDeployment() }, release: target.record.number, previous: active,
+            trigger: .rollback, author: author, options: options, createdAt: clock.wallTime(), state: .created)
+        var entries = watched.map { [Self.superseded($0.record, by: record.number, at: clock.wallTime())] } ?? []
+        let isInstant = await slots.isWarm(target.record.number) && !options.restoresData
+        if isInstant { record.state = .active; record.percent = 100 }
+        var entry = JournalEntry(record)
+        entry.lock = .take(owner: boot)
+        entry.backups = backups
+        entry.events = [(.entered, Self.text(of: record))]
+        if isInstant { entry.routing = .init(active: record.release, candidate: nil, percent: 100) }
+        entries.append(entry)
+        if isInstant {
+            do { try await slots.goBack(to: record.release, entries, at: record) } catch let error as DeploymentError {
+                throw error
+            } catch { throw .failed(DeploymentFailure("\(error)")) }
+        } else {
+            try await self.record(ReleaseComposition(content: target.content), entries, slots)
+        }
+        if let watched, let old = entries.first { note(old, watched) }
+        for other in finishing.values { other.isHastened = true }
+        let run = Run(
+            JournaledDeployment(record: record, backups: backups), target.record, target.content, input, environment)
+        await begin(run, slots)
+        return record
     }
 
     private static func superseded(_ record: DeploymentRecord, by number: Int64, at time: UnixTime) -> JournalEntry {

@@ -50,6 +50,8 @@ package actor DeploymentMachine {
         var isPromoting = false
         /// It has passed smoke tests.
         var isTested = false
+        /// What carries it on.
+        var task: Task<Void, Never>?
         /// Ends what is under way, when somebody wants it to.
         var interrupt: (@Sendable (DeploymentFailure) -> Void)?
         /// What goes on although nobody waits for it any more.
@@ -133,6 +135,12 @@ package actor DeploymentMachine {
     /// Whether a deployment has the lock, and whether one waits for its previous release to go.
     var isBusy: Bool { present != nil }
     var isFinishing: Bool { !finishing.isEmpty }
+
+    /// Carries a deployment on, which is in the journal. Owned by it: ends with it, or with the node.
+    func start(_ run: Run) {
+        present = run
+        run.task = Task { await self.drive(run) }
+    }
 
     // MARK: One at a time
 
