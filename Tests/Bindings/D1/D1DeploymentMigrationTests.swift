@@ -21,8 +21,10 @@ import Testing
 
     /// All of the schema.
     private func schema(_ fixture: Fixture) async throws -> [String] {
-        try await fixture.database.prepare("SELECT type || ' ' || name || ' ' || coalesce(sql, '') AS t FROM sqlite_schema ORDER BY 1")
-            .all().results.compactMap { $0["t"]?.text }
+        try await fixture.database.prepare(
+            "SELECT type || ' ' || name || ' ' || coalesce(sql, '') AS t FROM sqlite_schema ORDER BY 1"
+        )
+        .all().results.compactMap { $0["t"]?.text }
     }
 
     private func count(_ fixture: Fixture, _ table: String) async throws -> Int64? {
@@ -100,14 +102,17 @@ import Testing
     @Test func `foreign keys are checked when all files have run`() async throws {
         try await withDatabase { (database, fixture) async throws in
             let children = migration(
-                "1.sql", "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(p REFERENCES p(id)); INSERT INTO c VALUES (7);")
+                "1.sql", "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(p REFERENCES p(id)); INSERT INTO c VALUES (7);"
+            )
             let failure = await failure(of: D1MigrationRun([children]), fixture)
             #expect(failure?.reason.contains("row 1 of table c refers to no row of p") == true, "\(failure as Any)")
             #expect(try await schema(fixture).isEmpty)
             let parents = migration("2.sql", "INSERT INTO p VALUES (7)")
             #expect(try await fixture.store.migrate("main", D1MigrationRun([children, parents])).applied.count == 2)
             // And are enforced at once afterwards.
-            #expect(await StoreTests.failure { _ = try await database.exec("INSERT INTO c VALUES (8)") }?.contains("FOREIGN KEY") == true)
+            #expect(
+                await StoreTests.failure { _ = try await database.exec("INSERT INTO c VALUES (8)") }?.contains("FOREIGN KEY")
+                    == true)
         }
     }
 
@@ -159,10 +164,12 @@ import Testing
         let isInside = Mutex(false)
         let mayGoOn = EventCounter()
         let faults = D1Faults { operation in
-            if operation == .migrationCommit, isInside.withLock({ state in
-                defer { state = true }
-                return !state
-            }) {
+            if operation == .migrationCommit,
+                isInside.withLock({ state in
+                    defer { state = true }
+                    return !state
+                })
+            {
                 mayGoOn.wait(upTo: .seconds(60))
             }
             return nil
@@ -213,7 +220,9 @@ import Testing
             #expect(try await fixture.store.freeze("main"))
             #expect(try await !fixture.store.freeze("main"))
             let refused = D1Failure.frozen.text
-            #expect(await StoreTests.failure { _ = try await database.exec("INSERT INTO t VALUES (1)") } == "D1_EXEC_ERROR: \(refused)")
+            #expect(
+                await StoreTests.failure { _ = try await database.exec("INSERT INTO t VALUES (1)") }
+                    == "D1_EXEC_ERROR: \(refused)")
             // One that looks like reading.
             let insert = database.prepare("WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x")
             #expect(await StoreTests.failure { _ = try await insert.run() } == "D1_ERROR: \(refused)")
@@ -232,7 +241,8 @@ import Testing
         }
     }
 
-    @Test func `probe 15: commits of others are counted, those of migrations aren't, and a restore that would lose one isn't made`()
+    @Test
+    func `probe 15: commits of others are counted, those of migrations aren't, and a restore that would lose one isn't made`()
         async throws
     {
         try await withDatabase(limits: Self.history) { (database, fixture) async throws in
@@ -245,7 +255,8 @@ import Testing
             _ = try await store.migrate("main", D1MigrationRun(run.files + [migration("2.sql", "CREATE TABLE c(x)")]))
             #expect(try await store.foreignCommitCount(of: "main", since: bookmark) == 0)
             #expect(try await store.restoreIfUntouched("main", to: bookmark))
-            #expect(try await schema(fixture).count == 1 && count(fixture, "t") == 0)
+            #expect(try await schema(fixture).count == 1)
+            #expect(try await count(fixture, "t") == 0)
 
             // Anew, with writes in between, before and after the node ends.
             let second = try await store.checkup("main")
@@ -262,7 +273,8 @@ import Testing
             #expect(try await count(later, "t") == 5)
             // Whoever asks for it gets it.
             _ = try await later.store.restoreEvenFrozen("main", to: .bookmark(second))
-            #expect(try await schema(later).count == 1 && count(later, "t") == 0)
+            #expect(try await schema(later).count == 1)
+            #expect(try await count(later, "t") == 0)
             await #expect(throws: D1Failure.self) { _ = try await later.store.foreignCommitCount(of: "main", since: "x") }
             await later.store.close()
         }
@@ -283,7 +295,10 @@ import Testing
             let backup = try await store.backUp("main", to: path)
             #expect(backup.rowCounts["t"] == 2 && backup.rowCounts["u"] == 0 && backup.byteCount > 0)
             #expect(try await backup.bookmark == store.bookmark(of: "main"))
-            #expect(try FileManager.default.contentsOfDirectory(atPath: fixture.directory).filter { $0.hasPrefix("copy") } == ["copy"])
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: fixture.directory).filter { $0.hasPrefix("copy") } == [
+                    "copy"
+                ])
             _ = try await database.exec("DELETE FROM t; DROP TABLE u")
             try await store.restore("main", copy: path)
             #expect(try await count(fixture, "t") == 2)
@@ -313,7 +328,9 @@ import Testing
 
     /// What a process leaves that ends at that point: the files as they are then.
     @Test(arguments: [D1Faults.Operation.migrationBegin, .migrationCommit, .migrationEnd])
-    func `D3: killed at any point, all is applied or nothing, and asking again finishes it`(_ operation: D1Faults.Operation) async throws {
+    func `D3: killed at any point, all is applied or nothing, and asking again finishes it`(_ operation: D1Faults.Operation)
+        async throws
+    {
         let copy = FileManager.default.temporaryDirectory.path + "/edge-d1-killed-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: copy) }
         let directory = Mutex("")

@@ -78,7 +78,8 @@ import Testing
         Case("UPDATE users SET name = ''", "(unbounded-update)"), Case("UPDATE OR IGNORE users SET name = '' WHERE 1"),
         Case("UPDATE users SET name = (SELECT 1 WHERE 1)", "(unbounded-update)"),
         Case("WITH x AS (SELECT 1 WHERE 1) DELETE FROM users", "(unbounded-delete)"),
-        Case("CREATE TABLE t(a); DELETE FROM t; UPDATE t SET a = 1"), Case("INSERT INTO users(name) VALUES ('DELETE FROM users')"),
+        Case("CREATE TABLE t(a); DELETE FROM t; UPDATE t SET a = 1"),
+        Case("INSERT INTO users(name) VALUES ('DELETE FROM users')"),
         // Triggers.
         Case("CREATE TRIGGER g AFTER INSERT ON users BEGIN DELETE FROM users; DROP TABLE users; END"),
         Case("CREATE TRIGGER g BEFORE INSERT ON users BEGIN SELECT RAISE(ABORT, 'no'); END", "(raising-trigger)"),
@@ -90,7 +91,8 @@ import Testing
         Case("-- DROP TABLE users\n/* DROP TABLE users; */ SELECT 'DROP TABLE users'"),
         Case("CREATE TABLE \"drop table\"(\"DROP TABLE users;\" TEXT)"), Case("/* never closed DROP TABLE users"),
         Case("SELECT 1;;; ; DROP TABLE users;", "drop-table"), Case("\u{FEFF}DROP TABLE users", "drop-table"),
-        Case(""), Case("';"), Case("ALTER TABLE"), Case("DROP"), Case("CREATE UNIQUE INDEX"), Case("]"), Case("x'"), Case("1e+"),
+        Case(""), Case("';"), Case("ALTER TABLE"), Case("DROP"), Case("CREATE UNIQUE INDEX"), Case("]"), Case("x'"),
+        Case("1e+"),
         // Wrong in any file.
         Case("PRAGMA foreign_keys = OFF; SELECT 1; pragma main.foreign_keys(1)", "foreign-keys", "foreign-keys"),
         Case("PRAGMA defer_foreign_keys = ON; PRAGMA foreign_keys"),
@@ -104,7 +106,8 @@ import Testing
         Case("-- edge: contract\nPRAGMA foreign_keys = 0", "foreign-keys"),
         Case("-- edge: contrakt\nDROP TABLE users", "header", "drop-table"),
         Case("SELECT 1;\n-- edge: contract\nDROP TABLE users", "header", "drop-table"),
-        Case("-- edge: expand\n-- edge: contract\n", "header"), Case("-- on the edge: contract\nDROP TABLE users", "drop-table"),
+        Case("-- edge: expand\n-- edge: contract\n", "header"),
+        Case("-- on the edge: contract\nDROP TABLE users", "drop-table"),
     ])
     func `says`(_ example: Case) {
         let found = findings(example.sql).map { $0.severity == .error ? $0.rule.rawValue : "(\($0.rule.rawValue))" }
@@ -120,7 +123,8 @@ import Testing
             ])
         #expect(found[0].isBreaking)
         #expect(findings("PRAGMA foreign_keys=0").allSatisfy { !$0.isBreaking })
-        let long = findings("DELETE FROM users -- \(String(repeating: "x", count: 500))\n RETURNING \(String(repeating: "y", count: 500))")
+        let long = findings(
+            "DELETE FROM users -- \(String(repeating: "x", count: 500))\n RETURNING \(String(repeating: "y", count: 500))")
         #expect(long.map(\.statement.count) == [80])
     }
 
@@ -139,12 +143,15 @@ import Testing
     @Test func `any text is read to its end`() {
         var generator = SeededGenerator(seed: 12)
         let pieces = [
-            "CREATE", " TABLE", " t", "(", ")", ";", "'", "\"", "`", "[", "]", "--", "\n", "/*", "*/", "TRIGGER ", " BEGIN ", "END", "é",
-            "x'", "?", "1", ".", "e+", "\0", " ALTER TABLE t ", "ADD ", "DROP ", "RENAME ", "TO ", "NOT NULL ", "DEFAULT ", ",", "$",
+            "CREATE", " TABLE", " t", "(", ")", ";", "'", "\"", "`", "[", "]", "--", "\n", "/*", "*/", "TRIGGER ", " BEGIN ",
+            "END", "é",
+            "x'", "?", "1", ".", "e+", "\0", " ALTER TABLE t ", "ADD ", "DROP ", "RENAME ", "TO ", "NOT NULL ", "DEFAULT ", ",",
+            "$",
         ]
         for _ in 0..<3000 {
-            let text = (0..<Int.random(in: 0...30, using: &generator)).map { _ in pieces.randomElement(using: &generator) ?? "" }
-                .joined()
+            let text = (0..<Int.random(in: 0...30, using: &generator)).map { _ in pieces.randomElement(using: &generator) ?? ""
+            }
+            .joined()
             for finding in findings(text) { #expect(finding.line >= 1 && finding.column >= 1) }
             let script = SQLScript(text)
             let tokens = script.statements.flatMap(\.tokens)
@@ -159,8 +166,9 @@ import Testing
             INSERT INTO t VALUES (x'3b', 1.5e+3), ([b;], `a`); -- the end;
             EXPLAIN QUERY PLAN SELECT 1; /* ; */ SELECT 2
             """
-        #expect(SQLScript(text).statements.map { String($0.text.prefix(14)) } == [
-            "CREATE TABLE t", "CREATE TRIGGER", "INSERT INTO t ", "EXPLAIN QUERY ", "SELECT 2",
-        ])
+        #expect(
+            SQLScript(text).statements.map { String($0.text.prefix(14)) } == [
+                "CREATE TABLE t", "CREATE TRIGGER", "INSERT INTO t ", "EXPLAIN QUERY ", "SELECT 2",
+            ])
     }
 }

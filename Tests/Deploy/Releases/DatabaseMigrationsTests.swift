@@ -89,7 +89,9 @@ import Testing
             let both = set("main", "CREATE TABLE a(x)", "CREATE TABLE b(x)")
             let other = set("other", "CREATE TABLE c(x)")
             let plan = try await world.migrations.pending([both, other], DeploymentOptions())
-            #expect(plan.map(\.file) == ["0001_x.sql", "0002_x.sql", "0001_x.sql"] && plan.map(\.database) == ["main", "main", "other"])
+            #expect(
+                plan.map(\.file) == ["0001_x.sql", "0002_x.sql", "0001_x.sql"]
+                    && plan.map(\.database) == ["main", "main", "other"])
             #expect(plan.allSatisfy { $0.checksum.count == 64 && $0.kind == .expand && !$0.isBreaking })
             #expect(try await world.databases.list(nameContaining: "", page: 1, count: 10).entries.isEmpty)
             #expect(try await deploy(world, [first]).count == 1)
@@ -97,7 +99,8 @@ import Testing
             #expect(rest.map(\.database) == ["main", "other"] && rest.map(\.file) == ["0002_x.sql", "0001_x.sql"])
             _ = try await deploy(world, [both, other])
             #expect(try await world.migrations.pending([both, other], DeploymentOptions()).isEmpty)
-            #expect(try await world.tables(of: "main") == ["a", "b"] && world.tables(of: "other") == ["c"])
+            #expect(try await world.tables(of: "main") == ["a", "b"])
+            #expect(try await world.tables(of: "other") == ["c"])
             // The same steps again, as after a crash.
             try await world.migrations.migrate([both, other], plan, Self.settings, DeploymentOptions())
         }
@@ -107,7 +110,10 @@ import Testing
         try await withWorld { world in
             let bad = MigrationSet(
                 database: "main",
-                files: [("0001_a.sql", ""), ("0003_b.sql", ""), ("0003_c.sql", ""), ("x.sql", "DROP TABLE t"), ("0001_a.down.sql", "")])
+                files: [
+                    ("0001_a.sql", ""), ("0003_b.sql", ""), ("0003_c.sql", ""), ("x.sql", "DROP TABLE t"),
+                    ("0001_a.down.sql", ""),
+                ])
             let reasons = await reasons { () throws(DeploymentFailure) in
                 _ = try await world.migrations.pending([bad], DeploymentOptions())
             }
@@ -179,17 +185,17 @@ import Testing
         }
     }
 
-    @Test func `probe 13: of several databases, those before the one that fails stay expanded, and the next deployment goes on`()
+    @Test
+    func `probe 13: of several databases, those before the one that fails stay expanded, and the next deployment goes on`()
         async throws
     {
         try await withWorld { world in
             let good = set("a", "CREATE TABLE t(x)")
             let bad = set("b", "CREATE TABLE t(x)", "CREATE TABLE u(x);\n\nINSERT INTO nowhere VALUES (1)")
             let reasons = await reasons { () throws(DeploymentFailure) in _ = try await deploy(world, [good, bad]) }
-            #expect(reasons == ["database \"b\": 0002_x.sql:3:13: no such table: nowhere: SQLITE_ERROR"] || reasons == [
-                "database \"b\": 0002_x.sql:3:1: no such table: nowhere: SQLITE_ERROR"
-            ])
-            #expect(try await world.tables(of: "a") == ["t"] && world.tables(of: "b").isEmpty)
+            #expect(reasons == ["database \"b\": 0002_x.sql:3:1: no such table: nowhere: SQLITE_ERROR"])
+            #expect(try await world.tables(of: "a") == ["t"])
+            #expect(try await world.tables(of: "b").isEmpty)
             // A rehearsal finds it before.
             let fixed = set("b", "CREATE TABLE t(x)", "CREATE TABLE u(x)")
             #expect(try await deploy(world, [good, fixed]).map(\.database) == ["b", "b"])
@@ -208,7 +214,9 @@ import Testing
         }
     }
 
-    @Test func `probe 15: what a restore would lose is counted, and only an untouched database goes back by itself`() async throws {
+    @Test func `probe 15: what a restore would lose is counted, and only an untouched database goes back by itself`()
+        async throws
+    {
         try await withWorld { world in
             let sets = [set("a", "CREATE TABLE t(x)"), set("b", "CREATE TABLE t(x)")]
             let steps = try await world.migrations.pending(sets, DeploymentOptions())
@@ -220,7 +228,8 @@ import Testing
             let counts = try await world.migrations.commits(since: backups)
             #expect(counts.map(\.count) == [0, 2] && counts.map(\.database) == ["a", "b"])
             #expect(try await world.migrations.restoreUntouched(backups) == ["a"])
-            #expect(try await world.tables(of: "a").isEmpty && world.tables(of: "b") == ["t"])
+            #expect(try await world.tables(of: "a").isEmpty)
+            #expect(try await world.tables(of: "b") == ["t"])
             try await world.migrations.restore(backups)
             #expect(try await world.tables(of: "b").isEmpty)
         }
@@ -260,7 +269,8 @@ import Testing
             #expect(backups.first?.copy != nil)
             try await world.migrations.migrate(sets, steps, Self.settings, DeploymentOptions())
             #expect(try await world.migrations.restoreUntouched(backups).isEmpty)
-            let reasons = await reasons { () throws(DeploymentFailure) in _ = try await world.migrations.commits(since: backups) }
+            let reasons = await reasons { () throws(DeploymentFailure) in _ = try await world.migrations.commits(since: backups)
+            }
             #expect(reasons.first?.contains("keeps no history") == true)
             try await world.migrations.restore(backups)
             #expect(try await world.tables(of: "main").isEmpty)
@@ -283,9 +293,10 @@ import Testing
             // By itself, also when it fails.
             let bad = [set("main", "CREATE TABLE a(x, y)", "ALTER TABLE a DROP COLUMN y", "ALTER TABLE a DROP COLUMN z")]
             let refused = try await world.migrations.pending(bad, options)
-            #expect(await !reasons { () throws(DeploymentFailure) in
+            let reasons = await reasons { () throws(DeploymentFailure) in
                 try await world.migrations.migrate(bad, refused, Self.settings, options)
-            }.isEmpty)
+            }
+            #expect(reasons.count == 1)
             try await world.run("INSERT INTO a(x) VALUES (1)", on: "main")
         }
     }
@@ -296,7 +307,9 @@ import Testing
             try await world.run(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO t SELECT i FROM n",
                 on: "main")
-            let sets = [set("main", "CREATE TABLE t(x)", "UPDATE t SET x = 1; CREATE INDEX i ON t(x); CREATE TABLE u AS SELECT 1")]
+            let sets = [
+                set("main", "CREATE TABLE t(x)", "UPDATE t SET x = 1; CREATE INDEX i ON t(x); CREATE TABLE u AS SELECT 1")
+            ]
             let steps = try await world.migrations.pending(sets, DeploymentOptions())
             let notes = try await world.migrations.notes(sets, steps)
             #expect(notes.count == 2)

@@ -1,9 +1,9 @@
 /// Tells which migrations the code that serves can't live with (spec: deploys, part D).
 ///
-/// While a release is brought into service, the old code and the new run on one schema, so a migration that runs before the switch
-/// may only add. What takes something away, or asks more of what the old code writes, belongs into a `contract` file, which runs
-/// when the old code is gone. Tables, columns and indexes that pending files make themselves are nobody's yet: with them anything
-/// goes.
+/// While a release is brought into service, the old code and the new run on one schema, so a migration that runs before
+/// the switch may only add. What takes something away, or asks more of what the old code writes, belongs into a `contract`
+/// file, which runs when the old code is gone. Tables, columns and indexes that pending files make themselves are nobody's
+/// yet: with them anything goes.
 ///
 /// It reads statements, not minds: that old code counts columns (`INSERT INTO t VALUES (…)`) it can't see.
 package struct D1MigrationLinter {
@@ -91,7 +91,8 @@ package struct D1MigrationLinter {
                 cursor.advance()
                 guard cursor.takeName() == "foreign_keys", cursor.next != nil else { return nil }
                 return finding(
-                    migration, script, start, statement, .foreignKeys, "has no effect inside of a transaction, which a migration is",
+                    migration, script, start, statement, .foreignKeys,
+                    "has no effect inside of a transaction, which a migration is",
                     advice: "use PRAGMA defer_foreign_keys = ON: then foreign keys are checked when all files have run")
             case "BEGIN" where !hasBegin:
                 hasBegin = true
@@ -126,7 +127,8 @@ package struct D1MigrationLinter {
             raises && !schema.isNew(table: table)
                 ? Verdict(
                     rule: .raisingTrigger, reason: "refuses writes to \(table) that the code in service may make",
-                    advice: "see that it lets through what that code writes, or put it into \(Self.contract)", severity: .warning)
+                    advice: "see that it lets through what that code writes, or put it into \(Self.contract)",
+                    severity: .warning)
                 : nil
         case .createIndex(let name, let table, let isUnique, let terms):
             verdict(onUnique: isUnique, name, table, terms)
@@ -184,7 +186,8 @@ package struct D1MigrationLinter {
         let known = schema.tables[table].flatMap(\.columns).map { others.intersection($0) }
         if column.hasCheck, let first = (known ?? []).min() {
             return Verdict(
-                rule: .addCheck, reason: "the CHECK also concerns \(table).\(first), which the code in service writes without knowing it",
+                rule: .addCheck,
+                reason: "the CHECK also concerns \(table).\(first), which the code in service writes without knowing it",
                 advice: "check in the code, and add the CHECK by rebuilding the table in \(Self.contract)")
         }
         return nil
@@ -215,7 +218,9 @@ package struct D1MigrationLinter {
         guard !isThereAgain else { return nil }
         return Verdict(
             rule: .dropUniqueIndex,
-            reason: "the code in service relies on index \(name) to keep rows of \(index.table) unique, or names its columns in ON CONFLICT",
+            reason:
+                "the code in service relies on index \(name) to keep rows of \(index.table) unique, or names its columns in "
+                + "ON CONFLICT",
             advice: "drop it in \(Self.contract)")
     }
 
@@ -245,8 +250,9 @@ package struct D1MigrationLinter {
     private static func verdict(on rebuild: SQLTableRebuild.Step) -> Verdict {
         Verdict(
             rule: .rebuildTable,
-            reason: "rebuilds table \(rebuild.table) (a new one is made and filled, the old one dropped, the new one renamed), which the "
-                + "code in service uses meanwhile and afterwards",
+            reason:
+                "rebuilds table \(rebuild.table) (a new one is made and filled, the old one dropped, the new one renamed), which "
+                + "the code in service uses meanwhile and afterwards",
             advice: "add what is new beside it now, and rebuild the table in \(contract)")
     }
 
@@ -281,7 +287,9 @@ enum SQLDataChange: Equatable {
             if token.kind == .sign, token.text == "(" { depth += 1 }
             if token.kind == .sign, token.text == ")" { depth -= 1 }
             guard depth == 0, token.kind == .word else { continue }
-            if verb == nil, ["SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE"].contains(token.keyword) { verb = index }
+            if verb == nil, ["SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE"].contains(token.keyword) {
+                verb = index
+            }
             if token.keyword == "WHERE" { hasCondition = true }
         }
         guard let verb, verb == 0 || statement.tokens[0].keyword == "WITH" else { return }

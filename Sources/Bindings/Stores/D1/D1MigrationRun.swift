@@ -72,8 +72,8 @@ struct D1MigrationTables {
 
     var creation: String {
         """
-        CREATE TABLE IF NOT EXISTS \(SQLText.quoted(identifier: names))(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, \
-        applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL);
+        CREATE TABLE IF NOT EXISTS \(SQLText.quoted(identifier: names))(id INTEGER PRIMARY KEY AUTOINCREMENT, \
+        name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL);
         CREATE TABLE IF NOT EXISTS \(SQLText.quoted(identifier: digests))(name TEXT PRIMARY KEY, digest TEXT NOT NULL);
         """
     }

@@ -1,7 +1,7 @@
 /// What of a database a migration's statements have to go over, for those who say how long it may take.
 package enum D1MigrationScope {
-    /// Tables whose rows a text reads or writes all of, or may: those that it makes itself left out. Each once, as SQLite compares
-    /// names.
+    /// Tables whose rows a text reads or writes all of, or may: those that it makes itself left out. Each once, as SQLite
+    /// compares names.
     package static func tablesGoneOver(by text: String) -> [String] {
         var made: Set<String> = []
         var seen: Set<String> = []

@@ -186,6 +186,7 @@ package struct D1Migrator: Sendable {
         let copy = database + "/dry-run"
         try await store.delete(copy)
         try await store.branch(database, at: nil, to: copy)
+        // What it names is the copy's, and gone with it.
         let result: Result<D1MigrationReport, D1Failure>
         do {
             result = .success(try await D1Migrator(store: store, database: copy, table: table).apply(migrations, upTo: last))
@@ -329,7 +330,9 @@ package struct D1Migrator: Sendable {
 
     /// How many rows a table has; `nil` when there is none.
     package func rowCount(of name: String) async throws(D1Failure) -> Int64? {
-        let known = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = \(SQLText.quoted(text: name)) COLLATE NOCASE"
+        let known = """
+            SELECT name FROM sqlite_schema WHERE type = 'table' AND name = \(SQLText.quoted(text: name)) COLLATE NOCASE
+            """
         guard try await !rows(known).isEmpty else { return nil }
         return try await rows("SELECT count(*) AS n FROM \(SQLText.quoted(identifier: name))").first?["n"]?.integer
     }

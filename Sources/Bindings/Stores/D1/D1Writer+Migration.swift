@@ -66,7 +66,9 @@ extension D1Writer {
 
     static func isLocked(_ timeout: Duration) -> D1MigrationFailure {
         D1MigrationFailure(
-            "database is locked: its writer was busy for \(timeout.wholeMilliseconds) ms (deploy.lock_timeout); nothing was changed")
+            "database is locked: its writer was busy for \(timeout.wholeMilliseconds) ms (deploy.lock_timeout); "
+                + "nothing was changed"
+        )
     }
 
     private func failure(_ error: any Error, allowing duration: Duration? = nil) -> D1MigrationFailure {
@@ -144,8 +146,8 @@ extension D1Writer {
         let statement = try connection.sqlite.prepare("PRAGMA foreign_key_check")
         guard try statement.step() else {
             return D1MigrationFailure(
-                "\(D1Failure.foreignKey.text); a table was dropped that rows of others refer to, which counts as deleting its rows: "
-                    + "drop or rebuild the others first")
+                "\(D1Failure.foreignKey.text); a table was dropped that rows of others refer to, which counts as deleting its "
+                    + "rows: drop or rebuild the others first")
         }
         let (table, parent) = (statement.text(0) ?? "", statement.text(2) ?? "")
         return D1MigrationFailure(
@@ -157,7 +159,7 @@ extension D1MigrationFailure {
     /// A file that was applied and has another text now.
     package static func changed(_ file: String, applied: String, now: String) -> D1MigrationFailure {
         D1MigrationFailure(
-            "\(file) has been applied, and its text is another one now (checksum \(applied) when it was applied, \(now) now): put the "
-                + "old text back, and change the schema in a new file")
+            "\(file) has been applied, and its text is another one now (checksum \(applied) when it was applied, \(now) now): "
+                + "put the old text back, and change the schema in a new file")
     }
 }

@@ -71,7 +71,9 @@ extension D1Writer {
         else { return [] }
         let statement = try connection.sqlite.prepare("SELECT DISTINCT previous_bookmark FROM \(table)")
         var found: [D1Bookmark] = []
-        while try statement.step() { if let bookmark = statement.text(0).flatMap({ D1Bookmark($0) }) { found.append(bookmark) } }
+        while try statement.step() {
+            if let bookmark = statement.text(0).flatMap({ D1Bookmark($0) }) { found.append(bookmark) }
+        }
         return found
     }
 

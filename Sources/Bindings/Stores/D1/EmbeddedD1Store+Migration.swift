@@ -61,8 +61,8 @@ extension EmbeddedD1Store {
 
     // MARK: Backups
 
-    /// Writes a database as it is now to the file `path`, and looks whether the copy is whole: SQLite finds nothing wrong with it,
-    /// and all tables have as many rows as in the database. Calls go on meanwhile.
+    /// Writes a database as it is now to the file `path`, and looks whether the copy is whole: SQLite finds nothing wrong with
+    /// it, and all tables have as many rows as in the database. Calls go on meanwhile.
     ///
     /// The file has its name when it is durable and verified, never before.
     package func backUp(_ database: String, to path: String) async throws(D1Failure) -> D1Backup {
@@ -93,8 +93,8 @@ extension EmbeddedD1Store {
         }
     }
 
-    /// Looks for what is wrong with a database as it is now, and whether its history leads back to it; names that state. Calls go on
-    /// meanwhile.
+    /// Looks for what is wrong with a database as it is now, and whether its history leads back to it; names that state. Calls
+    /// go on meanwhile.
     ///
     /// - Throws: when something is wrong.
     package func checkup(_ database: String) async throws(D1Failure) -> String {
@@ -135,8 +135,8 @@ extension EmbeddedD1Store {
         return try await engine(for: database).perform { try $0.foreignCommitCount(since: mark) }
     }
 
-    /// Makes the state of `bookmark` the newest if nothing but migrations was written since. A write comes before it or after it,
-    /// and is lost in neither case.
+    /// Makes the state of `bookmark` the newest if nothing but migrations was written since. A write comes before it or after
+    /// it, and is lost in neither case.
     ///
     /// - Returns: whether it did.
     package func restoreIfUntouched(_ database: String, to bookmark: String) async throws(D1Failure) -> Bool {

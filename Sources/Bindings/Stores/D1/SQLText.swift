@@ -72,9 +72,11 @@ enum SQLText {
         var hasCommit = false
         let parts = statements(Array(text.utf8)).map { statement in
             let words = words(statement)
-            let isBegin = words.first == "BEGIN" && words.count <= 3 && words.dropFirst().allSatisfy {
-                ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0)
-            }
+            let isBegin =
+                words.first == "BEGIN" && words.count <= 3
+                && words.dropFirst().allSatisfy {
+                    ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0)
+                }
             let isCommit = words == ["COMMIT"] || words == ["COMMIT", "TRANSACTION"]
             let isLeftOut = !hasBegin && isBegin || hasBegin && !hasCommit && isCommit
             if isLeftOut { if isBegin { hasBegin = true } else { hasCommit = true } }

@@ -49,7 +49,8 @@ struct SQLScript {
             guard let first = tokens.first, let last = tokens.last else { return }
             statements.append(
                 SQLStatementText(
-                    tokens: tokens, text: String(decoding: bytes[first.range.lowerBound..<last.range.upperBound], as: UTF8.self)))
+                    tokens: tokens, text: String(decoding: bytes[first.range.lowerBound..<last.range.upperBound], as: UTF8.self)
+                ))
             tokens = []
         }
         while let item = lexer.next() {
@@ -171,7 +172,9 @@ struct SQLScript {
                 case 0xEF where peek(1) == 0xBB && peek(2) == 0xBF: index += 3
                 case UInt8(ascii: "/") where peek(1) == UInt8(ascii: "*"):
                     index += 2
-                    while index < bytes.count, !(bytes[index] == UInt8(ascii: "*") && peek(1) == UInt8(ascii: "/")) { index += 1 }
+                    while index < bytes.count, !(bytes[index] == UInt8(ascii: "*") && peek(1) == UInt8(ascii: "/")) {
+                        index += 1
+                    }
                     index = min(index + 2, bytes.count)
                 default: return
                 }
@@ -183,7 +186,9 @@ struct SQLScript {
         }
 
         private func token(_ kind: SQLToken.Kind, _ start: Int, inner: Range<Int>? = nil) -> Item {
-            .token(SQLToken(kind: kind, text: String(decoding: bytes[inner ?? start..<index], as: UTF8.self), range: start..<index))
+            .token(
+                SQLToken(kind: kind, text: String(decoding: bytes[inner ?? start..<index], as: UTF8.self), range: start..<index)
+            )
         }
 
         /// A quote that is doubled stands for itself; one that is missing at the end is what SQLite complains about.

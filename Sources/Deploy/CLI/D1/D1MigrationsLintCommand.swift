@@ -8,9 +8,9 @@ enum D1MigrationsLintCommand: Command {
     static let name = "lint"
     static let summary = "Finds what the code in service couldn't live with"
     static let discussion = """
-        \(summary): a deployment runs migrations while the old code serves, so they may only add. What takes something away belongs
-        into a file that begins with `-- edge: contract`, which runs when the old code is gone. Each file is judged as if all before
-        it had been deployed. Without DIRECTORY, all folders that the configuration names.
+        \(summary): a deployment runs migrations while the old code serves, so they may only add. What takes something away
+        belongs into a file that begins with `-- edge: contract`, which runs when the old code is gone. Each file is judged as if
+        all before it had been deployed. Without DIRECTORY, all folders that the configuration names.
 
         Exit code 1 when there is an error; warnings alone are none. docs/migrations.md has the rules.
 

@@ -47,7 +47,7 @@ extension DeploymentMachine {
         case .migrated: try await migrate(run)
         case .starting:
             let candidate = run.candidate
-            try await limited(run, limit, "the start of its isolates") { () async throws(DeploymentFailure) in
+            try await limited(run, limit, "the start of its isolates", lingers: true) { () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
             }
             await enter(.healthy, run)
@@ -119,7 +119,8 @@ extension DeploymentMachine {
         let (candidate, options) = (run.candidate, run.record.options)
         let sets = run.input?.description.migrations ?? []
         let migrations = run.environment.migrations
-        let steps = try await limited(run, limit, "the checks of the node") { () async throws(DeploymentFailure) -> [MigrationStep] in
+        let steps = try await limited(run, limit, "the checks of the node") {
+            () async throws(DeploymentFailure) -> [MigrationStep] in
             try await slots.precheck(candidate, isForced: options.isForced)
             guard let migrations, !sets.isEmpty else { return [] }
             return try await migrations.pending(sets, options)
@@ -189,10 +190,12 @@ extension DeploymentMachine {
 
     private func smokeTest(_ run: Run, _ slots: any DeploymentSlots, _ limit: Duration?) async throws(DeploymentFailure) {
         await slots.route(0)
+        await keepReport(run.record, slots)
         let tests = run.input?.smokeTests ?? []
         if !tests.isEmpty, let runner = run.environment.smokeTests {
             let release = run.record.release
-            let results = try await limited(run, limit, "the smoke tests") { () async throws(DeploymentFailure) -> [SmokeResult] in
+            let results = try await limited(run, limit, "the smoke tests") {
+                () async throws(DeploymentFailure) -> [SmokeResult] in
                 await runner.run(tests, release: release)
             }
             for result in results {
@@ -262,7 +265,8 @@ extension DeploymentMachine {
         if await !slots.hasCandidate {
             // The node has died meanwhile: until the candidate is healthy again, all requests go to the release before.
             let candidate = run.candidate
-            try await limited(run, DeploymentRules.restoreLimit, "starting it again") { [self] () async throws(DeploymentFailure) in
+            try await limited(run, DeploymentRules.restoreLimit, "starting it again", lingers: true) {
+                [self] () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
                 try await proveHealth(slots)
             }
@@ -354,7 +358,7 @@ extension DeploymentMachine {
                 await tell(run, .warning, "the deployment goes on, although its hook says no: \(error)")
             }
         }
-        await keepReport(run, slots)
+        await keepReport(run.record, slots)
         await enter(.monitoring, run)
     }
 
@@ -387,9 +391,9 @@ extension DeploymentMachine {
         await migrations.unfreeze(run.journaled.steps.filter(\.isBreaking))
     }
 
-    func keepReport(_ run: Run, _ slots: any DeploymentSlots) async {
-        guard let report = await slots.report(run.record) else { return }
-        let (store, number) = (store, run.record.number)
+    func keepReport(_ record: DeploymentRecord, _ slots: any DeploymentSlots) async {
+        guard let report = await slots.report(record) else { return }
+        let (store, number) = (store, record.number)
         do { try await disk.run { () throws -> Void in try store.setReport(report, of: number) } } catch {
             logger.log(.error, "the report of a deployment can't be kept: \(error)")
         }
@@ -419,6 +423,8 @@ extension DeploymentMachine {
         await commit([entry])
         if isDead || strikes(end, .committed) { return }
         note(entry, run)
+        // What the candidate did is told by it alone.
+        await keepReport(entry.record, slots)
         await slots.discardCandidate()
         await run.lingering?.value
         await slots.discardCandidate()
@@ -426,7 +432,6 @@ extension DeploymentMachine {
             await restoreUntouched(run, migrations)
         }
         await unfreeze(run)
-        await keepReport(run, slots)
         if present === run { present = nil }
         await slots.setLock(nil)
         ring()
@@ -471,7 +476,7 @@ extension DeploymentMachine {
             return
         }
         if strikes(.rolledBack, .committed) { return }
-        await keepReport(run, slots)
+        await keepReport(entry.record, slots)
         note(entry, run)
         await slots.retire(run.record.release)
         if present === run { present = nil }
@@ -495,6 +500,7 @@ extension DeploymentMachine {
             let start = clock.now()
             if let previous = run.record.previous {
                 let report = await slots.drain(previous)
+                await keepReport(run.record, slots)
                 await tell(
                     run, report.cut > 0 ? .warning : .note,
                     "drained: \(report.finished) finished, \(report.cut) cut, the longest after "
@@ -524,7 +530,7 @@ extension DeploymentMachine {
 
     private func retire(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
         if let previous = run.record.previous { await slots.retire(previous) }
-        let steps = run.pendingContracts
+        let steps = try await dueContracts(run)
         if !steps.isEmpty, let migrations = run.environment.migrations, let input = run.input {
             try await migrations.contract(input.description.migrations, steps)
             var entry = JournalEntry(run.record)
@@ -538,6 +544,21 @@ extension DeploymentMachine {
         }
         await slots.collect(keeping: run.input?.settings.keepReleases ?? Int(ReleaseStore.deployableMax))
         await run.environment.collectBundles?()
+    }
+
+    /// Contract migrations take away what code from before uses: they run only while the release that asked for them serves, not
+    /// when somebody has gone back meanwhile. They are pending then for the next deployment that asks.
+    private func dueContracts(_ run: Run) async throws(DeploymentFailure) -> [MigrationStep] {
+        let steps = run.pendingContracts
+        guard !steps.isEmpty else { return [] }
+        let active: Int64?
+        do { active = try await read { try $0.routing()?.active } } catch { throw DeploymentFailure("\(error)") }
+        if active == run.record.release { return steps }
+        for step in steps {
+            await tell(
+                run, .warning, "\(step.database): \(step.file) stays pending: release \(run.record.release) serves no more")
+        }
+        return []
     }
 }
 

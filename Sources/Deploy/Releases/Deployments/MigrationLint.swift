@@ -30,7 +30,8 @@ package enum MigrationLint {
 
     /// - Parameter files: In any order.
     package static func check(_ files: [(name: String, text: String)]) -> [Finding] {
-        let migrations = D1Migration.paired(files.map { D1Migration(name: $0.name, text: $0.text) }).sorted(by: D1Migration.precedes)
+        let migrations = D1Migration.paired(files.map { D1Migration(name: $0.name, text: $0.text) }).sorted(
+            by: D1Migration.precedes)
         var findings = MigrationNumbers.problems(migrations.map(\.name)).map { problem in
             Finding(isError: true, rule: "numbers", place: nil, statement: "", reason: problem, advice: "")
         }
