@@ -14,6 +14,8 @@ struct ReleasePlan: Sendable {
     var name: String
     /// What it was read from; empty: nothing that is kept.
     var bundle = ""
+    /// Whether the configuration asks for it, and not the API, which leaves the rest as it was deployed.
+    var isConfigured = false
     /// Of what isn't recorded yet.
     var holds: [ArtifactStore.Hold] = []
 

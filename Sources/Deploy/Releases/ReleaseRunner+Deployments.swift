@@ -16,7 +16,11 @@ extension ReleaseRunner: DeploymentSlots {
 
     /// What the journal says of a change that takes effect at once: a release, and a deployment that has come to its end.
     func journal(of plan: ReleasePlan, at now: UnixTime) async throws -> [JournalEntry] {
-        let present = try await read { (try $0.routing(), try $0.nextDeployment(), try $0.nextRelease()) }
+        let present = try await read { store in
+            let routing = try store.routing()
+            let bundle = try routing?.active.flatMap { try store.release($0)?.record.bundle }
+            return (routing, try store.nextDeployment(), try store.nextRelease(), bundle ?? "")
+        }
         guard plan.change.active != nil || plan.change.triggers != nil || present.0?.active == nil else { return [] }
         let last = plan.change.deployments.last
         let author = last?.author ?? .configuration
@@ -25,12 +29,14 @@ extension ReleaseRunner: DeploymentSlots {
             case "secret": .secret
             case "rollback": .rollback
             case "promotion": .promotion
-            default: author.source == ScriptAuthor.configuration.source ? .configuration : .deploy
+            default: plan.isConfigured ? .configuration : .deploy
             }
         let content = ReleaseContent(plan.stored)
         let message = last?.annotations["workers/message"] ?? ""
         let release = ReleaseRecord(
-            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author, message: message,
+            number: present.2, bundle: plan.isConfigured ? plan.bundle : present.3, versions: content.versions, createdAt: now,
+            author: author,
+            message: message,
             tag: "", revision: "")
         var record = DeploymentRecord(
             number: present.1, release: release.number, previous: present.0?.active, trigger: trigger, author: author,
@@ -114,7 +120,8 @@ extension ReleaseRunner: DeploymentSlots {
                 for share in wanted.shares {
                     guard let version = try await read({ try $0.version(share.versionID, of: worker) }) else {
                         throw DeploymentFailure(
-                            "release \(candidate.record.number) has version \(share.versionID) of worker \"\(worker)\", which is gone")
+                            "release \(candidate.record.number) has version \(share.versionID) of worker \"\(worker)\", which is gone"
+                        )
                     }
                     versions.append((version, share.basisPoints))
                 }
@@ -198,7 +205,8 @@ extension ReleaseRunner: DeploymentSlots {
                     default: break
                     }
                     if let missing {
-                        reasons.append("worker \"\(worker)\" binds the \(missing) as \(binding.name), which does not exist any more")
+                        reasons.append(
+                            "worker \"\(worker)\" binds the \(missing) as \(binding.name), which does not exist any more")
                     }
                 }
             }
@@ -215,8 +223,7 @@ extension ReleaseRunner: DeploymentSlots {
     func precheck(_ candidate: CandidateRelease, isForced: Bool) async throws(DeploymentFailure) {
         var reasons: [String] = []
         if !isForced {
-            for (name, worker) in (current?.split.primary.workers ?? [:]).sorted(by: { $0.key < $1.key }) {
-                guard worker.pool.readyCount == 0, let failure = worker.pool.lastFailure else { continue }
+            if let current, let (name, failure) = Self.problem(of: current) {
                 reasons.append(
                     "worker \"\(name)\" of the release that serves isn't healthy (\(failure)), so nobody can tell whether the new "
                         + "one does better: --force deploys all the same")
@@ -225,7 +232,8 @@ extension ReleaseRunner: DeploymentSlots {
         let needed = await bytesOfArtifacts(candidate)
         let free = DiskSpace.freeBytes(at: artifacts.path(""))
         if let free, free < 2 * needed {
-            reasons.append("the state directory has \(free) bytes left; the release's executables take \(needed), twice that is needed")
+            reasons.append(
+                "the state directory has \(free) bytes left; the release's executables take \(needed), twice that is needed")
         }
         guard reasons.isEmpty else { throw DeploymentFailure(reasons) }
     }
@@ -234,7 +242,9 @@ extension ReleaseRunner: DeploymentSlots {
         var hashes: Set<String> = []
         for (worker, item) in candidate.content.workers {
             for share in item.shares {
-                if let version = try? await read({ try $0.version(share.versionID, of: worker) }) { hashes.insert(version.artifact) }
+                if let version = try? await read({ try $0.version(share.versionID, of: worker) }) {
+                    hashes.insert(version.artifact)
+                }
             }
         }
         return hashes.reduce(0) { sum, hash in sum + ((try? artifacts.open(hash).byteCount).map(Int64.init) ?? 0) }
@@ -286,9 +296,16 @@ extension ReleaseRunner: DeploymentSlots {
 
     func candidateProblem() -> String? {
         guard let candidate else { return "its isolates are gone" }
-        for (name, worker) in candidate.running.split.primary.workers.sorted(by: { $0.key < $1.key }) {
-            guard worker.pool.readyCount == 0, let failure = worker.pool.lastFailure else { continue }
-            return "worker \"\(name)\" is not healthy: \(failure)"
+        return Self.problem(of: candidate.running).map { "worker \"\($0.worker)\" is not healthy: \($0.failure)" }
+    }
+
+    /// A worker that should have isolates and has none.
+    private static func problem(of running: Running) -> (worker: String, failure: String)? {
+        for worker in running.description.workers where worker.size.min > 0 {
+            guard let pool = running.split.primary.workers[worker.name]?.pool, pool.readyCount == 0,
+                let failure = pool.lastFailure
+            else { continue }
+            return (worker.name, failure)
         }
         return nil
     }
@@ -379,14 +396,15 @@ extension ReleaseRunner: DeploymentSlots {
 
     // MARK: Numbers
 
-    private func running(_ release: Int64?) -> Running? {
+    func running(_ release: Int64?) -> Running? {
         guard let release else { return nil }
         return [current, candidate?.running].compactMap { $0 }.first { $0.release == release } ?? warm[release]
     }
 
     func samples(of new: Int64, _ old: Int64?) -> (new: SlotSample, old: SlotSample) {
         (
-            running(new)?.split.primary.meter.sample() ?? SlotSample(), running(old)?.split.primary.meter.sample() ?? SlotSample()
+            running(new)?.split.primary.meter.sample() ?? SlotSample(),
+            running(old)?.split.primary.meter.sample() ?? SlotSample()
         )
     }
 
@@ -413,19 +431,19 @@ extension ReleaseRunner: DeploymentSlots {
         if let current { history.note(current.split.primary.meter.sample()) }
     }
 
-    func report(_ record: DeploymentRecord) -> String? { nil }
-
     func slots() async -> (active: Int64?, candidate: Int64?, warm: [Int64]) {
         let active = try? await read { try $0.routing()?.active }
         return (current?.release ?? active, candidate?.release.record.number, warm.keys.sorted())
     }
 
+    /// Those that a slot has.
+    var keptReleases: Set<Int64> {
+        Set(warm.keys).union([current?.release, candidate?.release.record.number].compactMap { $0 })
+    }
+
     func collect(keeping count: Int) async {
         guard let stored else { return }
-        var kept = Set(warm.keys)
-        if let release = current?.release { kept.insert(release) }
-        if let release = candidate?.release.record.number { kept.insert(release) }
-        let (store, secrets, numbers, live) = (store, versionSecrets, kept, stored.live)
+        let (store, secrets, numbers, live) = (store, versionSecrets, keptReleases, stored.live)
         let workers = stored.scripts.keys.sorted()
         do {
             try await artifacts.disk.run { () throws -> Void in

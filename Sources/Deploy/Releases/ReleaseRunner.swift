@@ -47,6 +47,7 @@ package actor ReleaseRunner {
     /// How the active release did lately.
     var history = SampleHistory()
     var historyKeeper: Task<Void, Never>?
+    var reporter = DeploymentReporter()
     /// Versions that run because somebody looks at them.
     var previews = RunningPreviews()
     /// What the rows say; `nil` before the first release.
@@ -245,6 +246,7 @@ package actor ReleaseRunner {
         if mode != .recorded { try await stores.migrate(description.migrations, logger: logger) }
         var plan = try await plan(description, on: rows, mode)
         plan.bundle = bundle
+        plan.isConfigured = true
         do {
             try await bring(plan)
         } catch ReleaseError.badExecutable(let worker, let path, let reason) {
@@ -518,6 +520,8 @@ package actor ReleaseRunner {
 
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
+        // As their rows say, deployments go on when the node starts again.
+        await deployments.stop()
         historyKeeper?.cancel()
         await crons.stop()
         await queues.stop()

@@ -134,7 +134,9 @@ struct FakeStages: SmokeTests, DeploymentHooks, DeploymentMigrations {
     func call(_ point: Hook.Point, _ hooks: [Hook], _ record: DeploymentRecord) async throws(DeploymentFailure) {
         if point == refusingHook { throw DeploymentFailure("\(point.rawValue) says no") }
     }
-    func pending(_ sets: [MigrationSet], _ options: DeploymentOptions) async throws(DeploymentFailure) -> [MigrationStep] { steps }
+    func pending(_ sets: [MigrationSet], _ options: DeploymentOptions) async throws(DeploymentFailure) -> [MigrationStep] {
+        steps
+    }
     func backUp(
         _ steps: [MigrationStep], _ backup: DeploySettings.Backup
     ) async throws(DeploymentFailure) -> [DatabaseBackup] {
@@ -192,7 +194,10 @@ final class DeploymentNode {
         }
     }
 
-    init(_ directory: String, _ shape: Shape = Shape(), boot: String = "b", dying: (DeploymentState, DeploymentFault.Moment)? = nil)
+    init(
+        _ directory: String, _ shape: Shape = Shape(), boot: String = "b",
+        dying: (DeploymentState, DeploymentFault.Moment)? = nil
+    )
         throws
     {
         self.directory = directory
@@ -260,7 +265,8 @@ final class DeploymentNode {
 
     private func news() async throws -> String {
         let records = try store.deploymentRecords(max: 5)
-        return records.map { "\($0.number) \($0.state) \($0.percent) \($0.pause ?? "") \($0.reason ?? "")" }.joined(separator: "; ")
+        return records.map { "\($0.number) \($0.state) \($0.percent) \($0.pause ?? "") \($0.reason ?? "")" }.joined(
+            separator: "; ")
     }
 
     func state(_ number: Int64) throws -> DeploymentState? { try store.journaledDeployment(number)?.record.state }

@@ -34,7 +34,8 @@ import Testing
         #expect(end.state == .retired)
         #expect(
             try entered(node, 2) == [
-                .created, .validated, .prechecked, .backedUp, .migrated, .starting, .healthy, .smokeTested, .shifting, .shifting,
+                .created, .validated, .prechecked, .backedUp, .migrated, .starting, .healthy, .smokeTested, .shifting,
+                .shifting,
                 .active, .monitoring, .draining, .retired,
             ])
         #expect(await node.slots.percents == [0, 10, 100])
@@ -86,7 +87,7 @@ import Testing
         #expect(record.percent == 0)
         #expect(record.reason?.isEmpty == false)
         #expect(record.exitCode == (end == .refused ? 2 : 1))
-        try await node.run("the slot's end") { 
+        try await node.run("the slot's end") {
             let isBusy = await node.machine.isBusy
             return await node.slots.candidate == nil && !isBusy
         }
@@ -203,7 +204,9 @@ import Testing
 
     @Test func `options that make no sense are refused by name`() async throws {
         let node = try await node()
-        for (steps, pause) in [([10, 50], nil), ([50, 10, 100], nil), ([], nil), ([0, 100], nil), ([100], 50)] as [([Int], Int?)] {
+        for (steps, pause) in [([10, 50], nil), ([50, 10, 100], nil), ([], nil), ([0, 100], nil), ([100], 50)]
+            as [([Int], Int?)]
+        {
             var options = DeploymentOptions()
             options.steps = steps
             options.pauseAt = pause
@@ -326,7 +329,9 @@ import Testing
         + DeploymentState.allCases.filter { !$0.isEnd }.map { ($0, .done) }
 
     @Test(arguments: deaths)
-    func probe_11_a_node_that_dies_in_a_state_is_as_table_C5_says(state: DeploymentState, moment: DeploymentFault.Moment) async throws {
+    func probe_11_a_node_that_dies_in_a_state_is_as_table_C5_says(state: DeploymentState, moment: DeploymentFault.Moment)
+        async throws
+    {
         let place = DeploymentNode.place()
         _ = try await node(at: place)
         var shape = Shape()
@@ -366,7 +371,7 @@ import Testing
         case .starting, .healthy, .smokeTested, .shifting, .active, .monitoring, .draining, .retired:
             #expect(end.state == .retired)
         }
-        try await next.run("quiet") { 
+        try await next.run("quiet") {
             let isFinishing = await next.machine.isFinishing
             return await !next.machine.isBusy && !isFinishing
         }

@@ -1,5 +1,3 @@
-package import Host
-
 /// What a tenant's deployments are made with. What is `nil` this node doesn't have: a deployment that asks for it is refused.
 package struct DeploymentEnvironment: Sendable {
     package var migrations: (any DeploymentMigrations)?
@@ -12,8 +10,6 @@ package struct DeploymentEnvironment: Sendable {
     package var findBundle: (@Sendable (_ hash: String) -> ReleaseBundle?)?
     /// Deletes bundles that no release has any more.
     package var collectBundles: (@Sendable () async -> Void)?
-    /// What became of requests, as JSON, for the deployment's report; asked at the switch and at the end.
-    package var report: (@Sendable (_ record: DeploymentRecord, _ new: ReleaseRuntime?, _ old: ReleaseRuntime?) async -> String?)?
 
     package init() {}
 }

@@ -72,11 +72,10 @@ extension DeploymentMachine: DeploymentControl {
         ring()
         await slots.setLock(Self.reason(run.record))
         if strikes(run.record.state, .committed) { return }
-        // Owned by `present`: ends with the deployment, or with the node.
-        Task { await self.drive(run) }
+        start(run)
     }
 
-    /// The tenant goes: whatever is in progress stays as its rows say.
+    /// The node or the tenant goes: whatever is in progress stays as its rows say.
     func stop() {
         isDead = true
         detach()
@@ -91,61 +90,66 @@ extension DeploymentMachine: DeploymentControl {
     ) async throws(DeploymentError) -> DeploymentRecord {
         let slots = try slotsToUse()
         // One that is only watched gives way.
-        let watched = present.flatMap { $0.record.state == .monitoring ? $0 : nil }
+        var watched = present.flatMap { $0.record.state == .monitoring ? $0 : nil }
         try await claim(over: watched?.record.number)
         defer { unclaim() }
+        if let run = watched {
+            // Nothing more comes of it from now on, unless it has just gone on.
+            if present === run { present = nil }
+            rouse()
+            await run.task?.value
+            if run.record.state != .monitoring { watched = nil }
+        }
+        do throws(DeploymentError) { return try await rollBack(to: release, options, by: author, over: watched, slots) } catch {
+            if let watched { start(watched) } else { await slots.setLock(nil) }
+            throw error
+        }
+    }
+
+    private func rollBack(
+        to release: Int64?, _ options: DeploymentOptions, by author: ScriptAuthor, over watched: Run?,
+        _ slots: any DeploymentSlots
+    ) async throws(DeploymentError) -> DeploymentRecord {
         let (target, active) = try await target(release)
         let environment = makeEnvironment()
         do throws(DeploymentFailure) { if watched == nil { try await slots.lock("a rollback is being prepared") } } catch {
             throw .failed(error)
         }
-        do throws(DeploymentError) {
-            let backups = options.restoresData ? try await backups(since: target.record.number) : []
-            var input: DeploymentInput?
-            if !target.record.bundle.isEmpty {
-                do throws(DeploymentFailure) { input = try await readInput(target.record, environment) } catch {
-                    // What runs needs no file of the bundle but its assets, which it has.
-                    guard await slots.isWarm(target.record.number) else { throw .failed(error) }
-                }
+        let backups = options.restoresData ? try await backups(since: target.record.number) : []
+        var input: DeploymentInput?
+        if !target.record.bundle.isEmpty {
+            do throws(DeploymentFailure) { input = try await readInput(target.record, environment) } catch {
+                // What runs needs no file of the bundle but its assets, which it has.
+                guard await slots.isWarm(target.record.number) else { throw .failed(error) }
             }
-            let candidate = CandidateRelease(record: target.record, content: target.content, input: input)
-            do throws(DeploymentFailure) { try await slots.check(candidate, isReturn: true) } catch { throw .failed(error) }
-            if let watched, present !== watched || watched.record.state != .monitoring {
-                if let present { throw .locked(present.record) }
-            }
-            var record = DeploymentRecord(
-                number: try await read { try $0.nextDeployment() }, release: target.record.number, previous: active,
-                trigger: .rollback, author: author, options: options, createdAt: clock.wallTime(), state: .created)
-            var entries = watched.map { [Self.superseded($0.record, by: record.number, at: clock.wallTime())] } ?? []
-            let isInstant = await slots.isWarm(target.record.number) && !options.restoresData
-            if isInstant { record.state = .active; record.percent = 100 }
-            var entry = JournalEntry(record)
-            entry.lock = .take(owner: boot)
-            entry.backups = backups
-            entry.events = [(.entered, Self.text(of: record))]
-            if isInstant { entry.routing = .init(active: record.release, candidate: nil, percent: 100) }
-            entries.append(entry)
-            if isInstant {
-                do { try await slots.goBack(to: record.release, entries, at: record) } catch let error as DeploymentError {
-                    throw error
-                } catch { throw .failed(DeploymentFailure("\(error)")) }
-            } else {
-                try await self.record(ReleaseComposition(content: target.content), entries, slots)
-            }
-            if let watched, let old = entries.first {
-                note(old, watched)
-                present = nil
-                rouse()
-            }
-            for other in finishing.values { other.isHastened = true }
-            let run = Run(
-                JournaledDeployment(record: record, backups: backups), target.record, target.content, input, environment)
-            await begin(run, slots)
-            return record
-        } catch {
-            if watched == nil { await slots.setLock(nil) }
-            throw error
         }
+        let candidate = CandidateRelease(record: target.record, content: target.content, input: input)
+        do throws(DeploymentFailure) { try await slots.check(candidate, isReturn: true) } catch { throw .failed(error) }
+        var record = DeploymentRecord(
+            number: try await read { try $0.nextDeployment() }, release: target.record.number, previous: active,
+            trigger: .rollback, author: author, options: options, createdAt: clock.wallTime(), state: .created)
+        var entries = watched.map { [Self.superseded($0.record, by: record.number, at: clock.wallTime())] } ?? []
+        let isInstant = await slots.isWarm(target.record.number) && !options.restoresData
+        if isInstant { record.state = .active; record.percent = 100 }
+        var entry = JournalEntry(record)
+        entry.lock = .take(owner: boot)
+        entry.backups = backups
+        entry.events = [(.entered, Self.text(of: record))]
+        if isInstant { entry.routing = .init(active: record.release, candidate: nil, percent: 100) }
+        entries.append(entry)
+        if isInstant {
+            do { try await slots.goBack(to: record.release, entries, at: record) } catch let error as DeploymentError {
+                throw error
+            } catch { throw .failed(DeploymentFailure("\(error)")) }
+        } else {
+            try await self.record(ReleaseComposition(content: target.content), entries, slots)
+        }
+        if let watched, let old = entries.first { note(old, watched) }
+        for other in finishing.values { other.isHastened = true }
+        let run = Run(
+            JournaledDeployment(record: record, backups: backups), target.record, target.content, input, environment)
+        await begin(run, slots)
+        return record
     }
 
     private static func superseded(_ record: DeploymentRecord, by number: Int64, at time: UnixTime) -> JournalEntry {
@@ -206,7 +210,7 @@ extension DeploymentMachine: DeploymentControl {
     // MARK: Parts of it
 
     private func slotsToUse() throws(DeploymentError) -> any DeploymentSlots {
-        guard let slots = slotsIfAttached, !isDead else { throw .notNow("the tenant is being removed") }
+        guard let slots = slotsIfAttached, !isDead else { throw .notNow("the node, or the tenant, comes to its end") }
         return slots
     }
 
@@ -229,7 +233,9 @@ extension DeploymentMachine: DeploymentControl {
     private func compose(
         _ input: DeploymentInput, _ slots: any DeploymentSlots, isDryRun: Bool
     ) async throws(DeploymentError) -> ReleaseComposition {
-        do throws(DeploymentFailure) { return try await slots.compose(input, isDryRun: isDryRun) } catch { throw .failed(error) }
+        do throws(DeploymentFailure) { return try await slots.compose(input, isDryRun: isDryRun) } catch {
+            throw .failed(error)
+        }
     }
 
     private func pending(
@@ -259,7 +265,8 @@ extension DeploymentMachine: DeploymentControl {
             if let value, !(0...86_400).contains(value) { reasons.append("\(name) is 0 to 86400 seconds, not \(value)") }
         }
         if let pause = options.pauseAt, pause != 0, !steps.contains(pause) {
-            reasons.append("the deployment can't pause at \(pause) %: its steps are \(steps.map(String.init).joined(separator: ", "))")
+            reasons.append(
+                "the deployment can't pause at \(pause) %: its steps are \(steps.map(String.init).joined(separator: ", "))")
         }
         guard reasons.isEmpty else { throw .failed(DeploymentFailure(reasons)) }
     }
@@ -287,7 +294,8 @@ extension DeploymentMachine: DeploymentControl {
         let deadline = clock.now() + Self.waitMax
         while clock.now() < deadline {
             let count = ringCount
-            guard let events = try? await read({ try $0.deploymentEvents(of: deployment, after: sequence) }), events.isEmpty else {
+            guard let events = try? await read({ try $0.deploymentEvents(of: deployment, after: sequence) }), events.isEmpty
+            else {
                 return
             }
             // What was written meanwhile has rung.
@@ -328,7 +336,9 @@ extension DeploymentMachine: DeploymentControl {
 
     package func resume(_ deployment: Int64, by author: ScriptAuthor) async throws(DeploymentError) {
         let run = try await inProgress(deployment)
-        guard run.record.pause != nil else { throw .notNow("deployment \(deployment) is not paused: it is \(run.record.state)") }
+        guard run.record.pause != nil else {
+            throw .notNow("deployment \(deployment) is not paused: it is \(run.record.state)")
+        }
         run.request = .resume(author)
         rouse()
         while present === run, run.record.pause != nil, !isDead { await nextChange(until: nil) }
@@ -338,7 +348,8 @@ extension DeploymentMachine: DeploymentControl {
         let run = try await inProgress(deployment)
         guard !run.record.state.isPastSwitch else { throw .notNow("deployment \(deployment) is \(run.record.state) already") }
         guard [.smokeTested, .shifting].contains(run.record.state) else {
-            throw .notNow("deployment \(deployment) is \(run.record.state): it can be promoted once its release has proved itself")
+            throw .notNow(
+                "deployment \(deployment) is \(run.record.state): it can be promoted once its release has proved itself")
         }
         run.request = .promote(author)
         rouse()

@@ -104,7 +104,6 @@ extension DeploymentMachine {
             let active = run.record.previous
             await enter(state, run, percent: 0) { $0.routing = .init(active: active, candidate: nil, percent: 0) }
         }
-        // Owned by `present`.
-        Task { await self.drive(run) }
+        start(run)
     }
 }

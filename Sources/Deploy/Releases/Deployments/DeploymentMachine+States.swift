@@ -47,7 +47,7 @@ extension DeploymentMachine {
         case .migrated: try await migrate(run)
         case .starting:
             let candidate = run.candidate
-            try await limited(run, limit, "the start of its isolates") { () async throws(DeploymentFailure) in
+            try await limited(run, limit, "the start of its isolates", lingers: true) { () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
             }
             await enter(.healthy, run)
@@ -119,7 +119,8 @@ extension DeploymentMachine {
         let (candidate, options) = (run.candidate, run.record.options)
         let sets = run.input?.description.migrations ?? []
         let migrations = run.environment.migrations
-        let steps = try await limited(run, limit, "the checks of the node") { () async throws(DeploymentFailure) -> [MigrationStep] in
+        let steps = try await limited(run, limit, "the checks of the node") {
+            () async throws(DeploymentFailure) -> [MigrationStep] in
             try await slots.precheck(candidate, isForced: options.isForced)
             guard let migrations, !sets.isEmpty else { return [] }
             return try await migrations.pending(sets, options)
@@ -189,10 +190,12 @@ extension DeploymentMachine {
 
     private func smokeTest(_ run: Run, _ slots: any DeploymentSlots, _ limit: Duration?) async throws(DeploymentFailure) {
         await slots.route(0)
+        await keepReport(run.record, slots)
         let tests = run.input?.smokeTests ?? []
         if !tests.isEmpty, let runner = run.environment.smokeTests {
             let release = run.record.release
-            let results = try await limited(run, limit, "the smoke tests") { () async throws(DeploymentFailure) -> [SmokeResult] in
+            let results = try await limited(run, limit, "the smoke tests") {
+                () async throws(DeploymentFailure) -> [SmokeResult] in
                 await runner.run(tests, release: release)
             }
             for result in results {
@@ -262,7 +265,8 @@ extension DeploymentMachine {
         if await !slots.hasCandidate {
             // The node has died meanwhile: until the candidate is healthy again, all requests go to the release before.
             let candidate = run.candidate
-            try await limited(run, DeploymentRules.restoreLimit, "starting it again") { [self] () async throws(DeploymentFailure) in
+            try await limited(run, DeploymentRules.restoreLimit, "starting it again", lingers: true) {
+                [self] () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
                 try await proveHealth(slots)
             }
@@ -354,7 +358,7 @@ extension DeploymentMachine {
                 await tell(run, .warning, "the deployment goes on, although its hook says no: \(error)")
             }
         }
-        await keepReport(run, slots)
+        await keepReport(run.record, slots)
         await enter(.monitoring, run)
     }
 
@@ -387,9 +391,9 @@ extension DeploymentMachine {
         await migrations.unfreeze(run.journaled.steps.filter(\.isBreaking))
     }
 
-    func keepReport(_ run: Run, _ slots: any DeploymentSlots) async {
-        guard let report = await slots.report(run.record) else { return }
-        let (store, number) = (store, run.record.number)
+    func keepReport(_ record: DeploymentRecord, _ slots: any DeploymentSlots) async {
+        guard let report = await slots.report(record) else { return }
+        let (store, number) = (store, record.number)
         do { try await disk.run { () throws -> Void in try store.setReport(report, of: number) } } catch {
             logger.log(.error, "the report of a deployment can't be kept: \(error)")
         }
@@ -419,6 +423,8 @@ extension DeploymentMachine {
         await commit([entry])
         if isDead || strikes(end, .committed) { return }
         note(entry, run)
+        // What the candidate did is told by it alone.
+        await keepReport(entry.record, slots)
         await slots.discardCandidate()
         await run.lingering?.value
         await slots.discardCandidate()
@@ -426,7 +432,6 @@ extension DeploymentMachine {
             await restoreUntouched(run, migrations)
         }
         await unfreeze(run)
-        await keepReport(run, slots)
         if present === run { present = nil }
         await slots.setLock(nil)
         ring()
@@ -471,7 +476,7 @@ extension DeploymentMachine {
             return
         }
         if strikes(.rolledBack, .committed) { return }
-        await keepReport(run, slots)
+        await keepReport(entry.record, slots)
         note(entry, run)
         await slots.retire(run.record.release)
         if present === run { present = nil }
@@ -495,6 +500,7 @@ extension DeploymentMachine {
             let start = clock.now()
             if let previous = run.record.previous {
                 let report = await slots.drain(previous)
+                await keepReport(run.record, slots)
                 await tell(
                     run, report.cut > 0 ? .warning : .note,
                     "drained: \(report.finished) finished, \(report.cut) cut, the longest after "

@@ -1,4 +1,4 @@
-package import FoundationEssentials
+internal import FoundationEssentials
 internal import Host
 package import System
 
@@ -62,7 +62,9 @@ package struct DeploymentReport: Codable, Equatable, Sendable {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) }
     }
+}
 
+extension DeploymentReport {
     package init?(json: String) {
         guard let report = try? JSONDecoder().decode(DeploymentReport.self, from: Data(json.utf8)) else { return nil }
         self = report
@@ -146,10 +148,13 @@ extension DeploymentReport.Phase {
 package struct DeploymentReporter: Sendable {
     private struct Notes {
         let number: Int64
-        var baseline: SlotSample
+        let baseline: SlotSample
         /// Of both, when the deployment was first noted.
         let newStart: SlotSample
         let oldStart: SlotSample
+        /// When they were last there.
+        var new: SlotSample
+        var old: SlotSample
         /// As of the switch.
         var newAtSwitch: SlotSample?
         var oldAtSwitch: SlotSample?
@@ -162,32 +167,34 @@ package struct DeploymentReporter: Sendable {
     package init() {}
 
     /// - Parameters:
-    ///   - new: What the record's release did until now.
-    ///   - old: What the one before did; `nil`: nothing served, or it is gone.
+    ///   - new: What the record's release did until now; `nil`: it is gone.
+    ///   - old: The same of the one before.
     ///   - baseline: What it did in the ten minutes before.
     package mutating func report(
-        _ record: DeploymentRecord, new: SlotSample, old: SlotSample?, baseline: SlotSample?, migrations: [MigrationStep],
+        _ record: DeploymentRecord, new: SlotSample?, old: SlotSample?, baseline: SlotSample?, migrations: [MigrationStep],
         at now: UnixTime
     ) -> DeploymentReport {
         let index = note(record, new, old, baseline, now)
         let note = notes[index]
-        // What is gone has done what it had done when it was last seen.
-        let old = old ?? note.oldAtSwitch ?? note.oldStart
+        let (new, old) = (note.new, note.old)
         let (newAtSwitch, oldAtSwitch) = (note.newAtSwitch ?? new, note.oldAtSwitch ?? old)
+        let newSlot = DeploymentReport.Slot(release: record.release, new - note.newStart)
+        var oldSlot: DeploymentReport.Slot?
+        if let previous = record.previous { oldSlot = DeploymentReport.Slot(release: previous, old - note.oldStart) }
+        let during = DeploymentReport.Phase([newAtSwitch - note.newStart, oldAtSwitch - note.oldStart])
+        var after: DeploymentReport.Phase?
+        if note.newAtSwitch != nil { after = DeploymentReport.Phase([new - newAtSwitch, old - oldAtSwitch]) }
+        var drain: Int64?
+        if let start = note.switchedAt, let end = note.drainedAt { drain = max(0, end.milliseconds - start.milliseconds) }
         return DeploymentReport(
             deployment: record.number, release: record.release, previous: record.previous, trigger: record.trigger.rawValue,
             outcome: record.state.rawValue, reason: record.reason, createdAt: record.createdAt.milliseconds,
-            reportedAt: now.milliseconds, new: .init(release: record.release, new - note.newStart),
-            old: record.previous.map { .init(release: $0, old - note.oldStart) }, before: .init([note.baseline]),
-            during: .init([newAtSwitch - note.newStart, oldAtSwitch - note.oldStart]),
-            after: note.newAtSwitch == nil ? nil : .init([new - newAtSwitch, old - oldAtSwitch]),
-            drainMilliseconds: note.switchedAt.flatMap { start in
-                note.drainedAt.map { max(0, $0.milliseconds - start.milliseconds) }
-            }, socketsMoved: 0, migrations: migrations)
+            reportedAt: now.milliseconds, new: newSlot, old: oldSlot, before: DeploymentReport.Phase([note.baseline]),
+            during: during, after: after, drainMilliseconds: drain, socketsMoved: 0, migrations: migrations)
     }
 
     private mutating func note(
-        _ record: DeploymentRecord, _ new: SlotSample, _ old: SlotSample?, _ baseline: SlotSample?, _ now: UnixTime
+        _ record: DeploymentRecord, _ new: SlotSample?, _ old: SlotSample?, _ baseline: SlotSample?, _ now: UnixTime
     ) -> Int {
         let index: Int
         if let found = notes.firstIndex(where: { $0.number == record.number }) {
@@ -197,14 +204,20 @@ package struct DeploymentReporter: Sendable {
             index = notes.count
             notes.append(
                 Notes(
-                    number: record.number, baseline: baseline ?? SlotSample(), newStart: new, oldStart: old ?? SlotSample()))
+                    number: record.number, baseline: baseline ?? SlotSample(), newStart: new ?? SlotSample(),
+                    oldStart: old ?? SlotSample(), new: new ?? SlotSample(), old: old ?? SlotSample()))
         }
+        // What is gone has done what it had done when it was last there.
+        if let new { notes[index].new = new }
+        if let old { notes[index].old = old }
         if record.state.isPastSwitch, notes[index].newAtSwitch == nil {
-            notes[index].newAtSwitch = new
-            notes[index].oldAtSwitch = old ?? notes[index].oldStart
+            notes[index].newAtSwitch = notes[index].new
+            notes[index].oldAtSwitch = notes[index].old
             notes[index].switchedAt = now
         }
-        if notes[index].switchedAt != nil, notes[index].drainedAt == nil, old.map({ $0.total.openCount == 0 }) ?? true {
+        if notes[index].switchedAt != nil, notes[index].drainedAt == nil,
+            notes[index].old.total.openCount == 0
+        {
             notes[index].drainedAt = now
         }
         return index

@@ -1,5 +1,4 @@
 package import Configuration
-internal import Foundation
 internal import HTTP
 package import Host
 package import Observability
@@ -112,7 +111,8 @@ package struct HookCaller: DeploymentHooks {
             var headers = Headers()
             try headers.set("content-type", "application/json")
             try headers.set("user-agent", "edge")
-            let request = OutboundRequest(method: "POST", url: url, headers: headers, body: .bytes(body))
+            let request = OutboundRequest(
+                method: "POST", url: url, headers: headers, body: .bytes(body), redirect: .manual)
             // Its configuration names the address: whatever it is, it is meant.
             let response = try await client.fetch(
                 request, policy: OutboundPolicy(privateAddresses: .allowed) { _, _ in true })

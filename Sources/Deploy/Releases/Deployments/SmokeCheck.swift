@@ -1,5 +1,5 @@
 internal import Configuration
-internal import Foundation
+internal import FoundationEssentials
 
 /// Whether an answer is what a smoke test expects. Pure.
 enum SmokeCheck {
@@ -40,12 +40,12 @@ enum SmokeCheck {
     /// Of what came, as much as a line of a report bears.
     private static func excerpt(_ body: [UInt8]) -> String {
         let text = String(decoding: body.prefix(200), as: UTF8.self)
-        return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 ? " " : $0 }))
-            .trimmingCharacters(in: .whitespaces)
+        let line = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 ? " " : $0 }))
+        return line.split(separator: " ").joined(separator: " ")
     }
 
     private static func contains(_ body: [UInt8], _ part: [UInt8]) -> Bool {
-        part.isEmpty || Data(body).range(of: Data(part)) != nil
+        part.isEmpty || !body.ranges(of: part).isEmpty
     }
 }
 

@@ -38,7 +38,8 @@ package struct SmokeRunner: SmokeTests {
             }
             results.append(
                 SmokeResult(
-                    worker: worker, request: "\(test.method) \(test.path)", failure: failure, duration: ContinuousClock.now - start
+                    worker: worker, request: "\(test.method) \(test.path)", failure: failure,
+                    duration: ContinuousClock.now - start
                 ))
         }
         return results

@@ -63,7 +63,9 @@ extension Node {
     package func connectToItself() async throws(SystemError) -> LoopbackSocket {
         var pair: [Int32] = [0, 0]
         // SAFETY: socketpair fills the two integers.
-        guard unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0
+        guard
+            unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair)
+                == 0
         else { throw SystemError("socketpair", errno: errno) }
         let socket = LoopbackSocket(Descriptor(owning: pair[0]))
         let (reactor, context, number) = (reactors[0], self.context, pair[1])

@@ -70,7 +70,8 @@ final class MeterLane: Sendable {
     }
 
     init() {
-        precondition(counts.count == MeterCounter.allCases.count && LatencyDistribution.bucketCount == 704, "one place for each")
+        precondition(
+            counts.count == MeterCounter.allCases.count && LatencyDistribution.bucketCount == 704, "one place for each")
     }
 
     /// Reactor thread only.
@@ -122,8 +123,8 @@ extension EdgeError {
         case .noIsolate: .noIsolate
         case .wallTime: .timedOut
         case .origin: .otherErrors
-        case .rateLimited, .dailyLimit, .unknownHost, .noRoute, .shuttingDown, .releaseEnded, .badRequest, .bodyTooLarge,
-            .requestTimeout, .loop:
+        case .rateLimited, .dailyLimit, .unknownHost, .noRoute, .shuttingDown, .releaseEnded, .storesHeld, .badRequest,
+            .bodyTooLarge, .requestTimeout, .loop:
             nil
         }
     }

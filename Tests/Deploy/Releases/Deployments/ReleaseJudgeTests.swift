@@ -134,14 +134,17 @@ private func canary(
         #expect(canary(.slower(1.05), seed: seed).ruling == .proceed(remark: nil), "seed \(seed)")
     }
 
-    @Test(arguments: 1...50 as ClosedRange<UInt64>) func `test_probe_8 a fifth of errors ends it within three checks`(seed: UInt64) {
+    @Test(arguments: 1...50 as ClosedRange<UInt64>) func `test_probe_8 a fifth of errors ends it within three checks`(
+        seed: UInt64
+    ) {
         let outcome = canary(Behaviour(errors: 0.2), rate: (100, 300), seed: seed)
         #expect(isRollBack(outcome.ruling) && outcome.checks == 3, "\(outcome), seed \(seed)")
     }
 
     @Test func `test_probe_10 without traffic it waits three times as long, then does as it is told`() {
         for (policy, percent, wanted) in [
-            (DeploySettings.NoTraffic.pause, 5, "pause"), (.pause, 100, "proceed"), (.promote, 5, "proceed"), (.rollback, 5, "rollBack"),
+            (DeploySettings.NoTraffic.pause, 5, "pause"), (.pause, 100, "proceed"), (.promote, 5, "proceed"),
+            (.rollback, 5, "rollBack"),
         ] {
             let outcome = canary(
                 Behaviour(), rate: (1, 1), checks: 12, noTraffic: policy, percent: percent, seed: 1)
@@ -152,7 +155,8 @@ private func canary(
 
     @Test func `a blue-green cutover that no smoke test has tried is not promoted blindly`() {
         var series = JudgeSeries(
-            .shifting(percent: 100), duration: .seconds(10), noTraffic: .pause, passedSmokeTests: false, candidate: SlotSample(),
+            .shifting(percent: 100), duration: .seconds(10), noTraffic: .pause, passedSmokeTests: false,
+            candidate: SlotSample(),
             active: SlotSample())
         guard case .pause = series.check(candidate: SlotSample(), active: SlotSample(), elapsed: .seconds(30)) else {
             Issue.record("it went on")
