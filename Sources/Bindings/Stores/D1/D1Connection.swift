@@ -221,9 +221,9 @@ final class D1Connection {
     /// - Throws: in D1's words.
     func prepare(_ script: inout SQLiteScript, persistent: Bool) throws(D1Failure) -> D1Statement? {
         // The library checks VACUUM only when it runs, and then says something else.
+        lastPreparationOffset = nil
         guard script.nextKeyword != "VACUUM" else { throw .notAuthorized }
         authorizer.notes = D1Authorizer.Notes()
-        lastPreparationOffset = nil
         do {
             guard let statement = try sqlite.prepare(&script, persistent: persistent) else {
                 throw D1Failure("SQL code did not contain a statement.")
