@@ -14,10 +14,12 @@ extension NodeProcess {
         let (name, options) = (options.environment, loadOptions)
         let smokeTests = SmokeRunner(node: node, routing: routing, tenant: tenant)
         let hooks = HookCaller(node: node, environment: name, tenant: tenant, logger: logger.with("tenant", tenant))
+        let clock = clock
         return { stores in
             var environment = DeploymentEnvironment()
             environment.smokeTests = smokeTests
             environment.hooks = hooks
+            environment.migrations = DatabaseMigrations(stores.databases, clock: clock, logger: logger.with("tenant", tenant))
             environment.read = { bundle async throws(DeploymentFailure) -> DeploymentInput in
                 try await artifacts.disk.run { () throws(DeploymentFailure) -> DeploymentInput in
                     try bundle.input(

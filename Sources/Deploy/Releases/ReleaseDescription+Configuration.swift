@@ -73,6 +73,9 @@ extension ReleaseDescription {
         simulation = configuration.simulate.map(SimulationSettings.init)
         announcement = configuration.kind == .production ? .none : .header
         previews = configuration.hasPreviewURLs ? .domain(configuration.domain) : .none
+        drain.requests = configuration.deploy.drain
+        drain.streams = configuration.deploy.drainStreams
+        drain.jobs = configuration.deploy.drainJobs
         affinity =
             switch configuration.deploy.affinity {
             case .cookie(let name): .cookie(name)

@@ -24,6 +24,8 @@ package struct ReleaseDescription: Sendable {
     package var number: Int64 = 0
     /// What keeps a client with one of several releases.
     package var affinity = Affinity.standard
+    /// How long what it has begun may go on once it is replaced.
+    package var drain = DrainLimits()
     /// Where versions can be looked at, `NAME-WORKER.preview.DOMAIN`.
     package var previews: PreviewHosts
     package enum PreviewHosts: Equatable, Sendable {

@@ -155,8 +155,7 @@ extension TrafficSplit {
             ReleaseRuntime(
                 name: description.name, number: description.number, tenant: description.tenant,
                 workers: workers.compactMap { worker in choose(worker.live).flatMap { worker.runtimes[$0] } }, sites: sites,
-                meter: meter,
-                announcement: description.announcement)
+                announcement: description.announcement, meter: meter)
         }
         let primary = release { $0.primary?.id }
         let split = workers.filter { $0.live.versions.count > 1 }

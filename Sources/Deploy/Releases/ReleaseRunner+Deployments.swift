@@ -30,7 +30,8 @@ extension ReleaseRunner: DeploymentSlots {
         let content = ReleaseContent(plan.stored)
         let message = last?.annotations["workers/message"] ?? ""
         let release = ReleaseRecord(
-            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author, message: message,
+            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author,
+            message: message,
             tag: "", revision: "")
         var record = DeploymentRecord(
             number: present.1, release: release.number, previous: present.0?.active, trigger: trigger, author: author,
@@ -114,7 +115,8 @@ extension ReleaseRunner: DeploymentSlots {
                 for share in wanted.shares {
                     guard let version = try await read({ try $0.version(share.versionID, of: worker) }) else {
                         throw DeploymentFailure(
-                            "release \(candidate.record.number) has version \(share.versionID) of worker \"\(worker)\", which is gone")
+                            "release \(candidate.record.number) has version \(share.versionID) of worker \"\(worker)\", which is gone"
+                        )
                     }
                     versions.append((version, share.basisPoints))
                 }
@@ -198,7 +200,8 @@ extension ReleaseRunner: DeploymentSlots {
                     default: break
                     }
                     if let missing {
-                        reasons.append("worker \"\(worker)\" binds the \(missing) as \(binding.name), which does not exist any more")
+                        reasons.append(
+                            "worker \"\(worker)\" binds the \(missing) as \(binding.name), which does not exist any more")
                     }
                 }
             }
@@ -215,8 +218,7 @@ extension ReleaseRunner: DeploymentSlots {
     func precheck(_ candidate: CandidateRelease, isForced: Bool) async throws(DeploymentFailure) {
         var reasons: [String] = []
         if !isForced {
-            for (name, worker) in (current?.split.primary.workers ?? [:]).sorted(by: { $0.key < $1.key }) {
-                guard worker.pool.readyCount == 0, let failure = worker.pool.lastFailure else { continue }
+            if let current, let (name, failure) = Self.problem(of: current) {
                 reasons.append(
                     "worker \"\(name)\" of the release that serves isn't healthy (\(failure)), so nobody can tell whether the new "
                         + "one does better: --force deploys all the same")
@@ -225,7 +227,8 @@ extension ReleaseRunner: DeploymentSlots {
         let needed = await bytesOfArtifacts(candidate)
         let free = DiskSpace.freeBytes(at: artifacts.path(""))
         if let free, free < 2 * needed {
-            reasons.append("the state directory has \(free) bytes left; the release's executables take \(needed), twice that is needed")
+            reasons.append(
+                "the state directory has \(free) bytes left; the release's executables take \(needed), twice that is needed")
         }
         guard reasons.isEmpty else { throw DeploymentFailure(reasons) }
     }
@@ -234,7 +237,9 @@ extension ReleaseRunner: DeploymentSlots {
         var hashes: Set<String> = []
         for (worker, item) in candidate.content.workers {
             for share in item.shares {
-                if let version = try? await read({ try $0.version(share.versionID, of: worker) }) { hashes.insert(version.artifact) }
+                if let version = try? await read({ try $0.version(share.versionID, of: worker) }) {
+                    hashes.insert(version.artifact)
+                }
             }
         }
         return hashes.reduce(0) { sum, hash in sum + ((try? artifacts.open(hash).byteCount).map(Int64.init) ?? 0) }
@@ -284,17 +289,18 @@ extension ReleaseRunner: DeploymentSlots {
             running: running(plan, description, prepared, release: release.record.number), handlers: handlers, release: release)
     }
 
-    /// What `running` alone has ends, once its open events are done.
-    private func end(_ running: Running) {
-        let kept = ([current, candidate?.running].compactMap { $0 } + warm.values).map(\.runtimes)
-        for (key, worker) in running.runtimes where !kept.contains(where: { $0[key] === worker }) { node.retire(worker.pool) }
-    }
-
     func candidateProblem() -> String? {
         guard let candidate else { return "its isolates are gone" }
-        for (name, worker) in candidate.running.split.primary.workers.sorted(by: { $0.key < $1.key }) {
-            guard worker.pool.readyCount == 0, let failure = worker.pool.lastFailure else { continue }
-            return "worker \"\(name)\" is not healthy: \(failure)"
+        return Self.problem(of: candidate.running).map { "worker \"\($0.worker)\" is not healthy: \($0.failure)" }
+    }
+
+    /// A worker that should have isolates and has none.
+    private static func problem(of running: Running) -> (worker: String, failure: String)? {
+        for worker in running.description.workers where worker.size.min > 0 {
+            guard let pool = running.split.primary.workers[worker.name]?.pool, pool.readyCount == 0,
+                let failure = pool.lastFailure
+            else { continue }
+            return (worker.name, failure)
         }
         return nil
     }
@@ -361,6 +367,7 @@ extension ReleaseRunner: DeploymentSlots {
         if let current, let number = current.release { warm[number] = current }
         if candidate?.release.record.number == release.record.number { candidate = nil }
         warm[release.record.number] = nil
+        drains[release.record.number]?.cancel()
         let replaced = current
         await switchTo(next)
         if let replaced, replaced.release == nil { letGo(replaced) }
@@ -373,10 +380,13 @@ extension ReleaseRunner: DeploymentSlots {
         letGo(running)
     }
 
-    func openEvents(of release: Int64) -> Int {
-        guard let running = warm[release] else { return 0 }
-        let kept = current?.runtimes ?? [:]
-        return running.runtimes.filter { kept[$0.key] !== $0.value }.values.reduce(0) { $0 + $1.pool.openEvents }
+    func drain(_ release: Int64) async -> DrainReport {
+        guard let running = warm[release] else { return DrainReport() }
+        // Ended early when the release serves again.
+        let task = Task { await self.drain(running) }
+        drains[release] = task
+        defer { drains[release] = nil }
+        return await task.value
     }
 
     // MARK: Numbers
@@ -388,7 +398,8 @@ extension ReleaseRunner: DeploymentSlots {
 
     func samples(of new: Int64, _ old: Int64?) -> (new: SlotSample, old: SlotSample) {
         (
-            running(new)?.split.primary.meter.sample() ?? SlotSample(), running(old)?.split.primary.meter.sample() ?? SlotSample()
+            running(new)?.split.primary.meter.sample() ?? SlotSample(),
+            running(old)?.split.primary.meter.sample() ?? SlotSample()
         )
     }
 
@@ -420,12 +431,14 @@ extension ReleaseRunner: DeploymentSlots {
         return (current?.release ?? active, candidate?.release.record.number, warm.keys.sorted())
     }
 
+    /// Those that a slot has.
+    var keptReleases: Set<Int64> {
+        Set(warm.keys).union([current?.release, candidate?.release.record.number].compactMap { $0 })
+    }
+
     func collect(keeping count: Int) async {
         guard let stored else { return }
-        var kept = Set(warm.keys)
-        if let release = current?.release { kept.insert(release) }
-        if let release = candidate?.release.record.number { kept.insert(release) }
-        let (store, secrets, numbers, live) = (store, versionSecrets, kept, stored.live)
+        let (store, secrets, numbers, live) = (store, versionSecrets, keptReleases, stored.live)
         let workers = stored.scripts.keys.sorted()
         do {
             try await artifacts.disk.run { () throws -> Void in

@@ -6,6 +6,8 @@ struct RunningPreviews {
     private struct Entry {
         let runtime: WorkerRuntime
         var lastUse: Instant
+        /// Made for the release that served then.
+        var target: (release: ReleaseRuntime, target: RouteTarget)?
     }
     private var entries: [String: Entry] = [:]
     /// Versions that are being made ready, for all who wait for the same one.
@@ -19,6 +21,14 @@ struct RunningPreviews {
     mutating func use(_ key: String, at now: Instant) -> WorkerRuntime? {
         entries[key]?.lastUse = now
         return entries[key]?.runtime
+    }
+
+    /// What `make` made for this release, once.
+    mutating func target(_ key: String, beside release: ReleaseRuntime, _ make: () -> RouteTarget) -> RouteTarget {
+        if let (known, target) = entries[key]?.target, known === release { return target }
+        let target = make()
+        entries[key]?.target = (release, target)
+        return target
     }
 
     mutating func add(_ key: String, _ runtime: WorkerRuntime, at now: Instant) {
@@ -52,11 +62,11 @@ extension ReleaseRunner: PreviewResolver {
             guard let version = try await previewedVersion(name) else { return nil }
             let runtime = try await previewRuntime(of: version)
             guard let current else { return nil }
-            var workers = current.split.primary.workers
-            workers[version.worker] = runtime
-            let release = current.split.primary.replacing(workers: workers)
-            let zone = current.description.workers.first { $0.name == version.worker }?.homeZone ?? ""
-            return .success(RouteTarget(release: release, worker: runtime, zone: zone))
+            let target = previews.target(previewKey(version), beside: current.split.primary) {
+                let zone = current.description.workers.first { $0.name == version.worker }?.homeZone ?? ""
+                return RouteTarget(release: current.split.primary.preview(of: runtime), worker: runtime, zone: zone)
+            }
+            return .success(target)
         } catch {
             logger.log(.warning, "a version can't be shown: \(error)", [("preview", name)])
             return .failure(PreviewFailure("\(error)"))
@@ -85,7 +95,7 @@ extension ReleaseRunner: PreviewResolver {
 
     private func previewRuntime(of version: ScriptVersion) async throws -> WorkerRuntime {
         guard let current else { throw ReleaseError.notReady }
-        let key = version.id + (current.description.simulation.map { " \($0)" } ?? "")
+        let key = previewKey(version)
         if let serving = current.runtimes[key] { return serving }
         if let running = previews.use(key, at: clock.now()) { return running }
         if let starting = previews.starting[key] { return try await starting.value }
@@ -106,6 +116,11 @@ extension ReleaseRunner: PreviewResolver {
         previews.add(key, runtime, at: clock.now())
         if wasEmpty { schedulePreviewEnd() }
         return runtime
+    }
+
+    /// As running versions are known: what wraps a version's stores is made with it.
+    private func previewKey(_ version: ScriptVersion) -> String {
+        version.id + (current?.description.simulation.map { " \($0)" } ?? "")
     }
 
     private func schedulePreviewEnd() {

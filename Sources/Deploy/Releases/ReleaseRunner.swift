@@ -42,6 +42,8 @@ package actor ReleaseRunner {
     /// What is being started, and how often that was called off.
     var starting: [IsolatePool] = []
     var cancelCount = 0
+    /// Warm releases that finish what they began.
+    var drains: [Int64: Task<DrainReport, Never>] = [:]
     /// How the active release did lately.
     var history = SampleHistory()
     var historyKeeper: Task<Void, Never>?
@@ -448,9 +450,6 @@ package actor ReleaseRunner {
 
     // MARK: The switch
 
-    /// How long events of a replaced release may go on calling its workers.
-    private static let previousReleaseMax = Duration.seconds(300)
-
     /// Sends new requests to `next`; who keeps what served before, or lets it go, is the caller's matter.
     func switchTo(_ next: Running) async {
         let previous = current
@@ -470,18 +469,6 @@ package actor ReleaseRunner {
                 ("release", description.name), ("workers", "\(next.split.primary.workers.count)"),
                 ("previous", previous?.description.name ?? "-"),
             ])
-    }
-
-    /// Replaced workers end by themselves with the last event of the previous release: those that wait for a place, and
-    /// those that call one replaced worker from another, are served as if nothing had happened. Not for ever.
-    func letGo(_ previous: Running) {
-        let kept = ([current, candidate?.running].compactMap { $0 } + warm.values).map(\.runtimes)
-        let node = node
-        let end = clock.now() + Self.previousReleaseMax
-        for (key, worker) in previous.runtimes where !kept.contains(where: { $0[key] === worker }) {
-            let pool = worker.pool
-            _ = clock.schedule(at: end) { node.retire(pool) }
-        }
     }
 
     /// Forgets files that no slot uses, nor `previous`.
@@ -532,6 +519,8 @@ package actor ReleaseRunner {
 
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
+        // As their rows say, deployments go on when the node starts again.
+        await deployments.stop()
         historyKeeper?.cancel()
         await crons.stop()
         await queues.stop()

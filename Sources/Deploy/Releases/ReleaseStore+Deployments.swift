@@ -120,7 +120,8 @@ extension ReleaseStore {
         _ kind: DeploymentEvent.Kind, _ text: String, _ record: DeploymentRecord, at time: UnixTime,
         _ sqlite: SQLiteConnection
     ) throws {
-        let bounded = text.utf8.count <= Self.eventBytesMax ? text : String(decoding: text.utf8.prefix(Self.eventBytesMax), as: UTF8.self)
+        let bounded =
+            text.utf8.count <= Self.eventBytesMax ? text : String(decoding: text.utf8.prefix(Self.eventBytesMax), as: UTF8.self)
         try run(
             """
             INSERT INTO deployment_events (tenant, environment, deployment, sequence, time, state, kind, text)
@@ -135,7 +136,8 @@ extension ReleaseStore {
 
     /// - Throws: `DeploymentError.locked` when another deployment has it.
     private func take(_ owner: String, _ record: DeploymentRecord, at time: UnixTime, _ sqlite: SQLiteConnection) throws {
-        if let other = try lock(sqlite), other.deployment != record.number, let holder = try journaled(other.deployment, sqlite) {
+        if let other = try lock(sqlite), other.deployment != record.number, let holder = try journaled(other.deployment, sqlite)
+        {
             throw DeploymentError.locked(holder.record)
         }
         try run(

@@ -405,6 +405,9 @@ final class Channel: PollTarget {
     /// Keeps `event` for the calls of its background work, or until its handler has ended.
     func linger(_ event: EventStream) { lingering[event.number] = event }
     func stopLingering(_ event: EventStream) { lingering[event.number] = nil }
+    func noteBackgroundWork(_ look: DrainLook) {
+        for event in lingering.values where event.hasBackgroundWork && look.means(event.release) { look.noteOpen() }
+    }
 
     /// Notes an event for the watchdog.
     func openLedger(_ number: UInt32, _ allowance: EventLedger.Allowance) -> EventLedger.Entry {

@@ -278,7 +278,7 @@ package final class Node: Sendable {
 }
 
 /// An event that no client waits for. Reactor thread only; it keeps itself alive until it has its answer.
-private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
+private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, DrainableEvent {
     private var reactor: Reactor?
     private let kind: CallKind
     private let message: [UInt8]
@@ -331,6 +331,16 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, Ticker {
             },
             { $0.append(message) })
         event?.watch { $0.append(message) }
+    }
+
+    func drain(_ look: DrainLook) {
+        guard let event, completion != nil, look.means(release) else { return }
+        let limit = kind == .queue ? look.limits.batches : look.limits.jobs
+        guard look.mustEnd(after: limit, begunAt: event.started) else { return }
+        event.abandon(.cancelled)
+        // A batch counts as one that no handler has seen, so that its messages have lost no attempt.
+        let reason = "its release was replaced, and it took longer than \(limit) after that"
+        complete(.failure(kind == .queue ? .refused(reason) : .lost(reason)))
     }
 
     func refuse(_ reason: Refusal) { complete(.failure(.refused("\(reason)"))) }

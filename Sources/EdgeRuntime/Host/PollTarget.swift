@@ -10,4 +10,7 @@ class PollTarget {
 
     /// Looks at deadlines, a few times a second.
     func tick(_ now: Instant) {}
+
+    /// Says what it has of a release that ends, and ends what has been going on for too long.
+    func drain(_ look: DrainLook) {}
 }

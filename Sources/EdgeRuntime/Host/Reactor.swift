@@ -212,6 +212,17 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
         flush()
     }
 
+    /// Shows `look` all that may have something of a release.
+    func drainTargets(_ look: DrainLook) {
+        // By index: what is ended may close its target.
+        var slot = 0
+        while slot < targets.count {
+            targets[slot]?.drain(look)
+            slot += 1
+        }
+        for ticker in Array(tickers.values) { (ticker as? any DrainableEvent)?.drain(look) }
+    }
+
     // MARK: What the reactor watches (reactor thread only)
 
     func watch(_ target: PollTarget, _ descriptor: Int32, _ interest: Epoll.Interest) throws(SystemError) {

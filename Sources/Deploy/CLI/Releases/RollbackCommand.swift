@@ -40,6 +40,9 @@ enum RollbackCommand: Command {
                 let preview = try await node.client.result(
                     "GET", "\(node.account)/edge/rollback", query: [("release", release.map { "\($0)" })])
                 if arguments.has("dry-run") { return show(preview, arguments) }
+                if preview["restorable"] != true {
+                    throw APIFailure("the data can't be restored: \(preview["reason"]?.text ?? "")")
+                }
                 try Confirmation.ask(
                     "Roll back to release \(preview["release"]?.integer ?? 0), and lose \(loss(preview))?", arguments)
             }
@@ -56,6 +59,9 @@ enum RollbackCommand: Command {
             return ExitCode.success
         }
         print("would roll back to release \(preview["release"]?.integer ?? 0)")
+        if preview["restorable"] != true {
+            print("--restore-data would be refused: \(Terminal.printable(preview["reason"]?.text ?? ""))")
+        }
         for line in losses(preview) { print("with --restore-data, \(Terminal.printable(line)) would be lost") }
         return ExitCode.success
     }

@@ -111,20 +111,34 @@ enum ReleaseDeploymentOperations {
     // MARK: Beginning
 
     private static func create(_ call: APICall, _ services: APIServices) async throws -> APIReply {
+        let outcome: Result<APIReply, any Error>
+        do { outcome = .success(try await begin(call, services)) } catch { outcome = .failure(error) }
+        // What was sent and isn't of any release goes at once: nobody holds it any more.
+        let (runner, bundles) = (try services.accounts.runner(call), try services.releaseServices().bundles)
+        do { try await runner.collect(bundles) } catch {
+            services.logger.log(.warning, "what no release has stays: \(error)")
+        }
+        return try outcome.get()
+    }
+
+    private static func begin(_ call: APICall, _ services: APIServices) async throws -> APIReply {
         try await services.onDeployments(call) { control in
             let runner = try services.accounts.runner(call)
             let form = try await DeploymentForm.read(call, services)
-            let author = WorkerOperations.author(call, services)
-            // A dry run says what it would do without having got the executables.
-            guard !form.options.isDryRun else {
-                let plan = try await dryRun(form, control, runner, services)
-                return reply(changed: !plan.isEmpty, nil, plan)
-            }
             let artifacts = try await hold(form.bundle, runner, services)
+            if form.options.isDryRun {
+                // It leaves nothing that was brought for it.
+                defer { leases(services)?.drop(Set(artifacts.map(\.hash)), of: runner.tenant) }
+                let plan = try await control.plan(form.bundle.bundle, form.options)
+                return withExtendedLifetime((artifacts, form.bundle)) { reply(changed: !plan.isEmpty, nil, plan) }
+            }
+            let author = WorkerOperations.author(call, services)
             let record = try await control.deploy(form.bundle.bundle, form.options, form.trigger, by: author)
             return withExtendedLifetime((artifacts, form.bundle)) { reply(changed: record != nil, record, nil) }
         }
     }
+
+    private static func leases(_ services: APIServices) -> ArtifactLeases? { services.releases?.leases }
 
     private static func reply(changed: Bool, _ record: DeploymentRecord?, _ plan: DeploymentPlan?) -> APIReply {
         .result(
@@ -150,30 +164,6 @@ enum ReleaseDeploymentOperations {
         }
         guard missing.isEmpty else { throw BundleError.missingArtifacts(missing) }
         return holds
-    }
-
-    /// What a deployment would do. Nothing of what was sent for it stays.
-    private static func dryRun(
-        _ form: DeploymentForm, _ control: any DeploymentControl, _ runner: ReleaseRunner, _ services: APIServices
-    ) async throws -> DeploymentPlan {
-        let held = Held(bundle: form.bundle, artifacts: try await hold(form.bundle, runner, services))
-        do {
-            let plan = try await control.plan(form.bundle.bundle, form.options)
-            try await held.leave(runner, services)
-            return plan
-        } catch {
-            try await held.leave(runner, services)
-            throw error
-        }
-    }
-
-    private struct Held {
-        let bundle: BundleStore.Hold
-        let artifacts: [ArtifactStore.Hold]
-
-        func leave(_ runner: ReleaseRunner, _ services: APIServices) async throws {
-            try services.releaseServices().leases.drop(Set(artifacts.map(\.hash)), of: runner.tenant)
-        }
     }
 
     // MARK: Events

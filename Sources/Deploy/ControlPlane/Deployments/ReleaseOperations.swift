@@ -15,7 +15,8 @@ enum ReleaseOperations {
             .required("deployment", .nullable(DeploymentJSON.deploymentSchema)),
         ])
         let preview = APISchema.object([
-            .required("release", DeploymentJSON.number),
+            .required("release", DeploymentJSON.number), .required("restorable", .bool),
+            .required("reason", .nullable(.string())),
             .required(
                 "lost_commits",
                 .array(.object([.required("database", .string()), .required("commits", .integer(0...Int64.max))]))),
@@ -108,15 +109,23 @@ enum ReleaseOperations {
 
     /// The release that a rollback leads to: the one that is asked for, else the one that was active before.
     private static func previewed(_ wanted: Int64?, _ control: any DeploymentControl) async throws -> JSON {
-        let lost = try await control.lostCommits(rollingBackTo: wanted)
+        let active = await control.slots().active
         var release = wanted
         if release == nil {
-            let active = await control.slots().active
             release = try await control.deployments(max: 1000).first { $0.release == active && $0.state.isPastSwitch }?.previous
         }
-        guard let release else { throw DeploymentError.notNow("there is no release to roll back to") }
+        guard let release else { throw DeploymentError.notNow("there is no release to go back to: none was active before") }
+        guard release != active else { throw DeploymentError.notNow("release \(release) is the one that serves") }
+        _ = try await control.release(release)
+        var lost: [(database: String, count: Int)] = []
+        var reason: String?
+        do throws(DeploymentError) { lost = try await control.lostCommits(rollingBackTo: release) } catch {
+            // That the data can't go back doesn't keep the code from it.
+            guard case .failed(let failure) = error else { throw error }
+            reason = failure.description
+        }
         return .object([
-            "release": .integer(release),
+            "release": .integer(release), "restorable": .bool(reason == nil), "reason": reason.map { .string($0) } ?? .null,
             "lost_commits": .array(
                 lost.map { .object(["database": .string($0.database), "commits": .integer(Int64($0.count))]) }),
         ])

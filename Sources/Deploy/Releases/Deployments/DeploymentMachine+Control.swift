@@ -76,7 +76,7 @@ extension DeploymentMachine: DeploymentControl {
         Task { await self.drive(run) }
     }
 
-    /// The tenant goes: whatever is in progress stays as its rows say.
+    /// The node or the tenant goes: whatever is in progress stays as its rows say.
     func stop() {
         isDead = true
         detach()
@@ -206,7 +206,7 @@ extension DeploymentMachine: DeploymentControl {
     // MARK: Parts of it
 
     private func slotsToUse() throws(DeploymentError) -> any DeploymentSlots {
-        guard let slots = slotsIfAttached, !isDead else { throw .notNow("the tenant is being removed") }
+        guard let slots = slotsIfAttached, !isDead else { throw .notNow("the node, or the tenant, comes to its end") }
         return slots
     }
 
@@ -229,7 +229,9 @@ extension DeploymentMachine: DeploymentControl {
     private func compose(
         _ input: DeploymentInput, _ slots: any DeploymentSlots, isDryRun: Bool
     ) async throws(DeploymentError) -> ReleaseComposition {
-        do throws(DeploymentFailure) { return try await slots.compose(input, isDryRun: isDryRun) } catch { throw .failed(error) }
+        do throws(DeploymentFailure) { return try await slots.compose(input, isDryRun: isDryRun) } catch {
+            throw .failed(error)
+        }
     }
 
     private func pending(
@@ -259,7 +261,8 @@ extension DeploymentMachine: DeploymentControl {
             if let value, !(0...86_400).contains(value) { reasons.append("\(name) is 0 to 86400 seconds, not \(value)") }
         }
         if let pause = options.pauseAt, pause != 0, !steps.contains(pause) {
-            reasons.append("the deployment can't pause at \(pause) %: its steps are \(steps.map(String.init).joined(separator: ", "))")
+            reasons.append(
+                "the deployment can't pause at \(pause) %: its steps are \(steps.map(String.init).joined(separator: ", "))")
         }
         guard reasons.isEmpty else { throw .failed(DeploymentFailure(reasons)) }
     }
@@ -286,10 +289,13 @@ extension DeploymentMachine: DeploymentControl {
     package func wait(for deployment: Int64, after sequence: Int64) async {
         let deadline = clock.now() + Self.waitMax
         while clock.now() < deadline {
-            // Asked for before the look: what is written meanwhile rings.
-            guard let events = try? await read({ try $0.deploymentEvents(of: deployment, after: sequence) }), events.isEmpty else {
+            let count = ringCount
+            guard let events = try? await read({ try $0.deploymentEvents(of: deployment, after: sequence) }), events.isEmpty
+            else {
                 return
             }
+            // What was written meanwhile has rung.
+            guard count == ringCount else { continue }
             await nextChange(until: min(deadline, clock.now() + .milliseconds(500)))
         }
     }
@@ -326,7 +332,9 @@ extension DeploymentMachine: DeploymentControl {
 
     package func resume(_ deployment: Int64, by author: ScriptAuthor) async throws(DeploymentError) {
         let run = try await inProgress(deployment)
-        guard run.record.pause != nil else { throw .notNow("deployment \(deployment) is not paused: it is \(run.record.state)") }
+        guard run.record.pause != nil else {
+            throw .notNow("deployment \(deployment) is not paused: it is \(run.record.state)")
+        }
         run.request = .resume(author)
         rouse()
         while present === run, run.record.pause != nil, !isDead { await nextChange(until: nil) }
@@ -336,7 +344,8 @@ extension DeploymentMachine: DeploymentControl {
         let run = try await inProgress(deployment)
         guard !run.record.state.isPastSwitch else { throw .notNow("deployment \(deployment) is \(run.record.state) already") }
         guard [.smokeTested, .shifting].contains(run.record.state) else {
-            throw .notNow("deployment \(deployment) is \(run.record.state): it can be promoted once its release has proved itself")
+            throw .notNow(
+                "deployment \(deployment) is \(run.record.state): it can be promoted once its release has proved itself")
         }
         run.request = .promote(author)
         rouse()

@@ -80,11 +80,24 @@ extension DeploymentMachine {
         note(entry, run)
     }
 
+    /// Between a breaking migration and the switch, what serves must not write: that was forgotten with the node.
+    private func freezeAgain(_ run: Run, _ state: DeploymentState) async {
+        let breaking = run.journaled.steps.filter { $0.kind == .expand && $0.isBreaking }
+        guard [.starting, .healthy, .smokeTested, .shifting].contains(state), !run.isReturn, !breaking.isEmpty,
+            let migrations = run.environment.migrations
+        else { return }
+        do throws(DeploymentFailure) {
+            try await migrations.freeze(breaking)
+            run.isFrozen = true
+        } catch { await tell(run, .warning, "writes can't be held: \(error)") }
+    }
+
     private func goOn(_ run: Run, from state: DeploymentState, _ slots: any DeploymentSlots) async {
         do throws(DeploymentFailure) { try await slots.lock("deployment \(run.record.number) is in progress") } catch {
             logger.log(.error, "a deployment doesn't go on: \(error)")
             return
         }
+        await freezeAgain(run, state)
         present = run
         await tell(run, .note, "the node ended while it was \(run.record.state); it goes on")
         if state != run.record.state {

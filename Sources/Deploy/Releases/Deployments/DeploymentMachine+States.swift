@@ -47,7 +47,7 @@ extension DeploymentMachine {
         case .migrated: try await migrate(run)
         case .starting:
             let candidate = run.candidate
-            try await limited(run, limit, "the start of its isolates") { () async throws(DeploymentFailure) in
+            try await limited(run, limit, "the start of its isolates", lingers: true) { () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
             }
             await enter(.healthy, run)
@@ -119,7 +119,8 @@ extension DeploymentMachine {
         let (candidate, options) = (run.candidate, run.record.options)
         let sets = run.input?.description.migrations ?? []
         let migrations = run.environment.migrations
-        let steps = try await limited(run, limit, "the checks of the node") { () async throws(DeploymentFailure) -> [MigrationStep] in
+        let steps = try await limited(run, limit, "the checks of the node") {
+            () async throws(DeploymentFailure) -> [MigrationStep] in
             try await slots.precheck(candidate, isForced: options.isForced)
             guard let migrations, !sets.isEmpty else { return [] }
             return try await migrations.pending(sets, options)
@@ -193,7 +194,8 @@ extension DeploymentMachine {
         let tests = run.input?.smokeTests ?? []
         if !tests.isEmpty, let runner = run.environment.smokeTests {
             let release = run.record.release
-            let results = try await limited(run, limit, "the smoke tests") { () async throws(DeploymentFailure) -> [SmokeResult] in
+            let results = try await limited(run, limit, "the smoke tests") {
+                () async throws(DeploymentFailure) -> [SmokeResult] in
                 await runner.run(tests, release: release)
             }
             for result in results {
@@ -263,7 +265,8 @@ extension DeploymentMachine {
         if await !slots.hasCandidate {
             // The node has died meanwhile: until the candidate is healthy again, all requests go to the release before.
             let candidate = run.candidate
-            try await limited(run, DeploymentRules.restoreLimit, "starting it again") { [self] () async throws(DeploymentFailure) in
+            try await limited(run, DeploymentRules.restoreLimit, "starting it again", lingers: true) {
+                [self] () async throws(DeploymentFailure) in
                 try await slots.stage(candidate)
                 try await proveHealth(slots)
             }
@@ -418,7 +421,8 @@ extension DeploymentMachine {
         entry.routing = .init(active: previous, candidate: nil, percent: 0)
         entry.lock = .release
         await commit([entry])
-        if isDead { return }
+        if isDead || strikes(end, .committed) { return }
+        note(entry, run)
         // What the candidate did is told by it alone.
         await keepReport(entry.record, slots)
         await slots.discardCandidate()
@@ -428,8 +432,6 @@ extension DeploymentMachine {
             await restoreUntouched(run, migrations)
         }
         await unfreeze(run)
-        note(entry, run)
-        _ = strikes(end, .committed)
         if present === run { present = nil }
         await slots.setLock(nil)
         ring()
@@ -497,16 +499,12 @@ extension DeploymentMachine {
         if run.record.state == .draining {
             let start = clock.now()
             if let previous = run.record.previous {
-                var open = await slots.openEvents(of: previous)
-                while open > 0, clock.now() < start + run.drainMax, !isDead {
-                    try? await clock.sleep(for: .seconds(1))
-                    open = await slots.openEvents(of: previous)
-                }
+                let report = await slots.drain(previous)
                 await keepReport(run.record, slots)
-                let took = (clock.now() - start).components.seconds
                 await tell(
-                    run, open > 0 ? .warning : .note,
-                    open > 0 ? "\(open) events go on after the drain of \(took) s" : "drained in \(took) s")
+                    run, report.cut > 0 ? .warning : .note,
+                    "drained: \(report.finished) finished, \(report.cut) cut, the longest after "
+                        + "\(report.longest.wholeMilliseconds) ms")
             }
             while !run.isHastened, !isDead, run.record.previous != nil, clock.now() < start + run.keepWarm {
                 try? await clock.sleep(for: .seconds(1))
@@ -532,7 +530,7 @@ extension DeploymentMachine {
 
     private func retire(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
         if let previous = run.record.previous { await slots.retire(previous) }
-        let steps = run.pendingContracts
+        let steps = try await dueContracts(run)
         if !steps.isEmpty, let migrations = run.environment.migrations, let input = run.input {
             try await migrations.contract(input.description.migrations, steps)
             var entry = JournalEntry(run.record)
@@ -546,6 +544,21 @@ extension DeploymentMachine {
         }
         await slots.collect(keeping: run.input?.settings.keepReleases ?? Int(ReleaseStore.deployableMax))
         await run.environment.collectBundles?()
+    }
+
+    /// Contract migrations take away what code from before uses: they run only while the release that asked for them serves, not
+    /// when somebody has gone back meanwhile. They are pending then for the next deployment that asks.
+    private func dueContracts(_ run: Run) async throws(DeploymentFailure) -> [MigrationStep] {
+        let steps = run.pendingContracts
+        guard !steps.isEmpty else { return [] }
+        let active: Int64?
+        do { active = try await read { try $0.routing()?.active } } catch { throw DeploymentFailure("\(error)") }
+        if active == run.record.release { return steps }
+        for step in steps {
+            await tell(
+                run, .warning, "\(step.database): \(step.file) stays pending: release \(run.record.release) serves no more")
+        }
+        return []
     }
 }
 

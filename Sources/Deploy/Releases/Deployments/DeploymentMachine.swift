@@ -33,6 +33,8 @@ package actor DeploymentMachine {
     var isDead = false
     private var bells: [Int: CheckedContinuation<Void, Never>] = [:]
     private var nextBell = 0
+    /// How often there were news.
+    private(set) var ringCount = 0
     private var sleeper: (number: Int, continuation: CheckedContinuation<Void, Never>)?
 
     /// A deployment under way; owned by the machine's actor.
@@ -79,12 +81,14 @@ package actor DeploymentMachine {
         /// A return to a release that served before: nothing is migrated or tried, all requests move at once.
         var isReturn: Bool { record.trigger == .rollback }
         var steps: [Int] { isReturn ? [100] : record.options.steps ?? input?.settings.steps ?? [100] }
-        var bake: Duration { isReturn ? .zero : record.options.bakeSeconds.map { .seconds($0) } ?? input?.settings.bake ?? .zero }
+        var bake: Duration {
+            isReturn ? .zero : record.options.bakeSeconds.map { .seconds($0) } ?? input?.settings.bake ?? .zero
+        }
         var monitor: Duration {
-            isReturn || isUnwatched ? .zero : record.options.monitorSeconds.map { .seconds($0) } ?? input?.settings.monitor ?? .zero
+            isReturn || isUnwatched
+                ? .zero : record.options.monitorSeconds.map { .seconds($0) } ?? input?.settings.monitor ?? .zero
         }
         var keepWarm: Duration { input?.keepWarm ?? .seconds(600) }
-        var drainMax: Duration { input?.settings.drainStreams ?? .seconds(300) }
     }
 
     enum Request {
@@ -117,12 +121,18 @@ package actor DeploymentMachine {
 
     nonisolated var slotsIfAttached: (any DeploymentSlots)? { attached.withLock { $0 } }
 
-    func read<Value: Sendable>(_ body: @escaping @Sendable (ReleaseStore) throws -> Value) async throws(DeploymentError) -> Value {
+    func read<Value: Sendable>(_ body: @escaping @Sendable (ReleaseStore) throws -> Value) async throws(DeploymentError)
+        -> Value
+    {
         let store = store
         do { return try await disk.run { () throws -> Value in try body(store) } } catch {
             throw .failed(DeploymentFailure("\(error)"))
         }
     }
+
+    /// Whether a deployment has the lock, and whether one waits for its previous release to go.
+    var isBusy: Bool { present != nil }
+    var isFinishing: Bool { !finishing.isEmpty }
 
     // MARK: One at a time
 
@@ -147,6 +157,7 @@ package actor DeploymentMachine {
 
     /// Wakes all who wait for news.
     func ring() {
+        ringCount += 1
         let woken = bells.values
         bells = [:]
         for bell in woken { bell.resume() }
@@ -236,7 +247,10 @@ package actor DeploymentMachine {
         if let contracted = entry.contracted { run.journaled.contracted = contracted }
         logger.log(
             .info, "deployment \(entry.record.state)",
-            [("deployment", "\(entry.record.number)"), ("release", "\(entry.record.release)"), ("percent", "\(entry.record.percent)")])
+            [
+                ("deployment", "\(entry.record.number)"), ("release", "\(entry.record.release)"),
+                ("percent", "\(entry.record.percent)"),
+            ])
         ring()
     }
 
@@ -269,7 +283,8 @@ package actor DeploymentMachine {
     func tell(_ run: Run, _ kind: DeploymentEvent.Kind, _ text: String) async {
         let (store, time, record) = (store, clock.wallTime(), run.record)
         logger.log(
-            kind == .warning || kind == .failure ? .warning : .info, "deployment: \(text)", [("deployment", "\(record.number)")])
+            kind == .warning || kind == .failure ? .warning : .info, "deployment: \(text)", [("deployment", "\(record.number)")]
+        )
         do { try await disk.run { () throws -> Void in try store.note([(kind, text)], record, at: time) } } catch {
             logger.log(.error, "a deployment's event can't be written down: \(error)")
         }
@@ -279,8 +294,11 @@ package actor DeploymentMachine {
     // MARK: Limits
 
     /// Runs `body`, for as long as `limit` says and nobody interrupts.
+    ///
+    /// - Parameter lingers: Whether what it makes in the end, although nobody waits for it any more, has to be undone.
     func limited<Value: Sendable>(
-        _ run: Run, _ limit: Duration?, _ what: String, _ body: @escaping @Sendable () async throws(DeploymentFailure) -> Value
+        _ run: Run, _ limit: Duration?, _ what: String, lingers: Bool = false,
+        _ body: @escaping @Sendable () async throws(DeploymentFailure) -> Value
     ) async throws(DeploymentFailure) -> Value {
         let race = Race<Value>()
         let task = Task {
@@ -293,7 +311,7 @@ package actor DeploymentMachine {
         }
         run.interrupt = { race.finish(.failure($0)) }
         defer { run.interrupt = nil }
-        run.lingering = task
+        if lingers { run.lingering = task }
         let result = await race.result()
         timer?.cancel()
         return try result.get()

@@ -73,8 +73,8 @@ package protocol DeploymentMigrations: Sendable {
     /// Runs the expand steps on copies of the databases, which are gone afterwards.
     func rehearse(_ sets: [MigrationSet], _ steps: [MigrationStep]) async throws(DeploymentFailure)
     /// Refuses writes to the databases of `steps` (503 with Retry-After) until `unfreeze`; returns when none is under way.
-    /// `migrate` does so by itself while it runs where `freeze` is set or a step is breaking; a breaking deployment holds them from
-    /// before `migrate` until the switch. Forgotten when the node ends.
+    /// `migrate` does so by itself while it runs where `freeze` is set or a step is breaking; a breaking deployment holds them
+    /// from before `migrate` until the switch. Forgotten when the node ends.
     func freeze(_ steps: [MigrationStep]) async throws(DeploymentFailure)
     func unfreeze(_ steps: [MigrationStep]) async
     /// As `restore`, of those databases that nobody has written to since but the deployment itself. Never loses a write.

@@ -178,6 +178,8 @@ class HTTPStream: PollTarget {
 
     // MARK: The end
 
+    override func drain(_ look: DrainLook) { drainExchange(look) }
+
     final func took(bodyBytes count: Int) { ungranted += count }
 
     /// Has the compressor give out what it holds back: the client waits for what was said so far.

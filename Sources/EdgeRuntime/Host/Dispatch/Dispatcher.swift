@@ -203,6 +203,11 @@ final class Dispatcher: Ticker {
         if existingLane(pool) != nil { lanes[pool.slot] = nil }
     }
 
+    /// Shows `look` what events of a release have left to be done behind their answers.
+    func noteBackgroundWork(_ look: DrainLook) {
+        for channel in channels.values { channel.noteBackgroundWork(look) }
+    }
+
     /// Streams that are open on all channels.
     var openStreamCount: Int { channels.values.reduce(0) { $0 + $1.openStreamCount } }
     /// Bytes that wait for isolates to read them.

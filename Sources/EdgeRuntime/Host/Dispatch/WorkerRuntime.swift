@@ -15,7 +15,7 @@ package final class ReleaseRuntime: Sendable {
     package let sites: [String: AssetSite]
     /// `Edge-Release: NUMBER`, with its end, for all answers of the release; `nil`: clients aren't told.
     let headerLine: [UInt8]?
-    /// Counts what becomes of its requests.
+    /// Counts what becomes of its requests. Runtimes of one release, with other versions of some workers, share it.
     package let meter: ReleaseMeter
 
     /// Whether answers say which release they are of.
@@ -24,7 +24,7 @@ package final class ReleaseRuntime: Sendable {
     /// - Parameter meter: Of the release that this one belongs to; `nil`: it has its own.
     package convenience init(
         name: String, number: Int64 = 0, tenant: String, workers: [WorkerRuntime], sites: [String: AssetSite] = [:],
-        meter: ReleaseMeter? = nil, announcement: Announcement = .none
+        announcement: Announcement = .none, meter: ReleaseMeter? = nil
     ) {
         self.init(
             name: name, number: number, tenant: tenant,
@@ -47,10 +47,18 @@ package final class ReleaseRuntime: Sendable {
     }
 
     /// The same release with other versions of its workers.
-    package func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
+    func replacing(workers: [String: WorkerRuntime]) -> ReleaseRuntime {
         ReleaseRuntime(
+            name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine, meter: meter)
+    }
+
+    /// The release with another version of a worker, to be looked at: what becomes of that counts for nobody else.
+    package func preview(of worker: WorkerRuntime) -> ReleaseRuntime {
+        var workers = workers
+        workers[worker.name] = worker
+        return ReleaseRuntime(
             name: name, number: number, tenant: tenant, workers: workers, sites: sites, headerLine: headerLine,
-            meter: meter)
+            meter: ReleaseMeter(Array(workers.values)))
     }
 }
 

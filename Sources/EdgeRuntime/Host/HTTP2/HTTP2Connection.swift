@@ -328,6 +328,10 @@ final class HTTP2Connection: PollTarget {
 
     // MARK: Deadlines
 
+    override func drain(_ look: DrainLook) {
+        for stream in streams.all where phase == .open { stream.drain(look) }
+    }
+
     override func tick(_ now: Instant) {
         patience.tick()
         switch phase {

@@ -123,8 +123,8 @@ extension EdgeError {
         case .noIsolate: .noIsolate
         case .wallTime: .timedOut
         case .origin: .otherErrors
-        case .rateLimited, .dailyLimit, .unknownHost, .noRoute, .shuttingDown, .badRequest, .bodyTooLarge, .requestTimeout,
-            .loop:
+        case .rateLimited, .dailyLimit, .unknownHost, .noRoute, .shuttingDown, .releaseEnded, .storesHeld, .badRequest,
+            .bodyTooLarge, .requestTimeout, .loop:
             nil
         }
     }

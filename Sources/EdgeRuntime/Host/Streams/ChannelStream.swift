@@ -174,6 +174,12 @@ class ChannelStream: BodyConsumer, RedirectableProducer {
         consumer.finish()
     }
 
+    /// Its consumer is to hear no more of it.
+    final func detachConsumer() {
+        consumer = nil
+        hasConsumer = true
+    }
+
     func cancel(_ reason: StreamReset) {
         consumer = nil
         hasConsumer = true

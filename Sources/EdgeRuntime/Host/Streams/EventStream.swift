@@ -36,6 +36,8 @@ final class EventStream: ChannelStream {
     /// For the watchdog: open as long as the event or its background work.
     private var ledgerEntry: EventLedger.Entry?
     private var isLingering = false
+    /// Its client, if there is one, waits no more.
+    var hasBackgroundWork: Bool { isLingering && !isOpen }
     /// `nil`: nobody watches the event.
     var trace: EventTrace?
 
@@ -43,6 +45,8 @@ final class EventStream: ChannelStream {
         /// Product limit: 32 invocations per incoming request.
         static let max = 32
         var count = 1
+        /// One of them was refused by a store that takes no writes while a release is deployed.
+        var metHeldStore = false
         /// How often the request has left this edge and come back: see `EdgeHeaders.onTheWayOut`.
         var hops = 0
     }

@@ -1,0 +1,35 @@
+internal import Host
+internal import Observability
+internal import System
+
+/// The end of a replaced release.
+extension ReleaseRunner {
+    /// Lets open requests and events of `previous`, which nobody may go back to, finish within the limits of its description;
+    /// then the isolates end that no slot has.
+    func letGo(_ previous: Running) {
+        // It ends by itself: each limit comes.
+        Task {
+            _ = await self.drain(previous)
+            self.end(previous)
+        }
+    }
+
+    /// Lets open requests and events of a release that was replaced finish, within the limits of its description. Its isolates
+    /// stay.
+    func drain(_ previous: Running) async -> DrainReport {
+        let report = await node.drain(previous.split.primary, previous.description.drain)
+        logger.log(
+            report.cut > 0 ? .warning : .info, "release has drained",
+            [
+                ("release", previous.description.name), ("finished", "\(report.finished)"), ("cut", "\(report.cut)"),
+                ("longestMilliseconds", "\(report.longest.wholeNanoseconds / 1_000_000)"),
+            ])
+        return report
+    }
+
+    /// What `running` alone has ends, once its open events are done.
+    func end(_ running: Running) {
+        let kept = ([current, candidate?.running].compactMap { $0 } + warm.values).map(\.runtimes)
+        for (key, worker) in running.runtimes where !kept.contains(where: { $0[key] === worker }) { node.retire(worker.pool) }
+    }
+}
