@@ -105,8 +105,8 @@ enum ReleasesViewCommand: Command {
             print("\nreport of deployment \(record["number"]?.integer ?? 0):")
             let text = DeploymentReport(json: String(decoding: report.bytes, as: UTF8.self))?.text
             // A node of another version may tell other things.
-            let lines = text?.split(separator: "\n").map(String.init) ?? lines(of: report, below: "")
-            for line in lines { print("  " + Terminal.printable(line)) }
+            let shown = text?.split(separator: "\n").map(String.init) ?? lines(of: report, below: "")
+            for line in shown { print("  " + Terminal.printable(line)) }
         }
     }
 
