@@ -4,14 +4,17 @@ import http.server
 import json
 import os
 import re
+import shutil
+import tempfile
 import threading
 import time
 import unittest
 
-from harness import wait_until
+from harness import Node, edge, wait_until
 from projects import Project
-from test_deploy_cli import HOST, Platform, environment
+from rest import Rest
 
+HOST = "staging.example"
 HEAD = 'format = 1\ntenant = "t"\ncompatibility_date = "2026-08-01"\n'
 SHAPE = HEAD + """[workers.hello]
 product = "HelloWorker"
@@ -30,6 +33,50 @@ SMOKE = """smoke = [
 def deploy(steps="[100]", bake="0s", monitor="0s", smoke="optional", no_traffic="promote", affinity="none"):
     return (f'[deploy]\nsteps = {steps}\nbake = "{bake}"\nmonitor = "{monitor}"\nsmoke = "{smoke}"\n'
             f'no_traffic = "{no_traffic}"\naffinity = "{affinity}"\n')
+
+
+class Platform:
+    """A node of a project's staging environment. A context manager."""
+
+    def __init__(self, project):
+        self.project = project
+        self.state = tempfile.mkdtemp(prefix="edge-judge-")
+        self.products = project.path(".build/debug")
+
+    def __enter__(self):
+        self.running = Node("serve", "--environment", "staging", "--products", self.products,
+                            "--key-file", os.path.join(self.state + "-key", "key"), cwd=self.project.directory, state=self.state)
+        try:
+            self.running.__enter__()
+        except BaseException:
+            self.clean()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        self.running.__exit__(*error)
+        self.clean()
+
+    def clean(self):
+        for folder in (self.state, self.state + "-key"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def edge(self, *words, code=0):
+        done = edge(*words, "--state", self.state, cwd=self.project.directory, timeout=200)
+        assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr, self.running.log_text()[-3000:])
+        return done.stdout + done.stderr
+
+    def deploy(self, *words, code=0):
+        return self.edge("deploy", "--environment", "staging", "--products", self.products, *words, code=code)
+
+    def served(self, path):
+        return self.running.get(path, host=HOST).text
+
+    def status(self):
+        return json.loads(self.edge("deploy", "status", "--json"))
+
+    def rest(self):
+        return Rest(self.running, "t")
 
 
 class Load:
@@ -73,10 +120,11 @@ class Load:
 
 
 class Judged(unittest.TestCase):
-    def start(self, deploy_table, shape=SHAPE, **keywords):
-        project = Project(shape, {"staging": environment(deploy=deploy_table)}, products=["HelloWorker"])
-        self.addCleanup(project.__exit__)
-        return self.enterContext(Platform(project=project, **keywords))
+    def start(self, deploy_table, shape=SHAPE):
+        environment = f'format = 1\ndomain = "{HOST}"\nlisten = ["127.0.0.1:0"]\nkeep_warm = "1m"\n{deploy_table}'
+        project = Project(shape, {"staging": environment}, products=["HelloWorker"])
+        self.addCleanup(shutil.rmtree, project.directory, ignore_errors=True)
+        return self.enterContext(Platform(project))
 
     def change(self, platform, **variables):
         text = platform.project.read("wrangler-like.toml")
@@ -227,7 +275,7 @@ class Judging(Judged):
         with Load(platform.running) as load:
             load.wait(200)
             self.change(platform, X="two", FAIL_EVERY="3")
-            platform.edge("deploy", "--environment", "staging", "--products", platform.project.path(".build/debug"), code=0)
+            platform.deploy()
             wait_until(lambda: platform.status()["deployment"]["state"] == "rolled-back", 120, what="the way back")
             count = load.count()
             load.wait(200)

@@ -1,4 +1,5 @@
 internal import ControlPlane
+internal import Releases
 
 /// `edge releases list|view|deploy`: what was in service, and what it was made from.
 enum ReleasesCommand: CommandGroup {
@@ -102,7 +103,10 @@ enum ReleasesViewCommand: Command {
         table.print(orSay: "it was never deployed")
         for (record, report) in deployments where report != .null {
             print("\nreport of deployment \(record["number"]?.integer ?? 0):")
-            for line in lines(of: report, below: "") { print("  " + Terminal.printable(line)) }
+            let text = DeploymentReport(json: String(decoding: report.bytes, as: UTF8.self))?.text
+            // A node of another version may tell other things.
+            let shown = text?.split(separator: "\n").map(String.init) ?? lines(of: report, below: "")
+            for line in shown { print("  " + Terminal.printable(line)) }
         }
     }
 

@@ -72,14 +72,15 @@ extension DeploymentReport {
 }
 
 extension DeploymentReport.Slot {
-    init(release: Int64, _ window: SlotSample) {
+    /// - Parameter all: What it did until now, also before the window.
+    init(release: Int64, _ window: SlotSample, of all: SlotSample) {
         let total = window.total
         let counters: [MeterCounter] = [
             .exceptions, .exceededLimits, .noIsolate, .timedOut, .otherErrors, .handlerErrors, .cutShort,
         ]
         self.init(
             release: release, started: total[.started], finished: total[.finished], retried: total[.retried],
-            moved: total[.moved], failed: total.errorCount, abandonedByClient: total[.abandoned], open: total.openCount,
+            moved: total[.moved], failed: total.errorCount, abandonedByClient: total[.abandoned], open: all.total.openCount,
             sockets: 0,
             errors: Dictionary(
                 uniqueKeysWithValues: counters.compactMap { total[$0] > 0 ? ($0.name, total[$0]) : nil }),
@@ -178,9 +179,9 @@ package struct DeploymentReporter: Sendable {
         let note = notes[index]
         let (new, old) = (note.new, note.old)
         let (newAtSwitch, oldAtSwitch) = (note.newAtSwitch ?? new, note.oldAtSwitch ?? old)
-        let newSlot = DeploymentReport.Slot(release: record.release, new - note.newStart)
+        let newSlot = DeploymentReport.Slot(release: record.release, new - note.newStart, of: new)
         var oldSlot: DeploymentReport.Slot?
-        if let previous = record.previous { oldSlot = DeploymentReport.Slot(release: previous, old - note.oldStart) }
+        if let previous = record.previous { oldSlot = DeploymentReport.Slot(release: previous, old - note.oldStart, of: old) }
         let during = DeploymentReport.Phase([newAtSwitch - note.newStart, oldAtSwitch - note.oldStart])
         var after: DeploymentReport.Phase?
         if note.newAtSwitch != nil { after = DeploymentReport.Phase([new - newAtSwitch, old - oldAtSwitch]) }

@@ -42,6 +42,8 @@ package struct ReleaseJudge: Equatable, Sendable {
     static let rateRise = 0.01
     /// One chance in a hundred.
     static let significance = 2.33
+    /// One chance in a thousand: times have long tails, and each worker is looked at.
+    static let latencySignificance = 3.1
     /// For what bears out a suspicion: one chance in ten.
     static let confirmation = 1.28
     static let latencyFactor = 1.5
@@ -145,7 +147,7 @@ package struct ReleaseJudge: Equatable, Sendable {
             let p99 = new.latencies.percentile(0.99), let before = old.latencies.percentile(0.99)
         else { return nil }
         let bound = Self.latencyBound(before)
-        guard p99 > bound, Rate(above: bound, new).zScore(against: Rate(above: bound, old)) > Self.significance else {
+        guard p99 > bound, Rate(above: bound, new).zScore(against: Rate(above: bound, old)) > Self.latencySignificance else {
             return nil
         }
         return "p99 of \(worker) \(Self.time(p99)) (\(new.latencies.count) requests) against \(Self.time(before)) "

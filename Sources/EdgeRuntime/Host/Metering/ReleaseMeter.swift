@@ -61,7 +61,9 @@ final class WorkerMeter: Sendable {
 /// What one reactor has counted of one worker. Only that reactor's thread writes, so that nothing has to be locked or to be
 /// added atomically; any thread reads.
 final class MeterLane: Sendable {
-    private let counts = InlineArray<24, Atomic<Int64>> { _ in Atomic(0) }
+    /// With a cache line's room at both ends: what other reactors count lies beside it.
+    private let counts = InlineArray<40, Atomic<Int64>> { _ in Atomic(0) }
+    private static let room = 8
     /// Made with the first time that is counted: most releases of most tenants have none on most reactors.
     private let buckets = AtomicLazyReference<Buckets>()
 
@@ -71,11 +73,12 @@ final class MeterLane: Sendable {
 
     init() {
         precondition(
-            counts.count == MeterCounter.allCases.count && LatencyDistribution.bucketCount == 704, "one place for each")
+            counts.count == MeterCounter.allCases.count + 2 * Self.room && LatencyDistribution.bucketCount == 704,
+            "one place for each")
     }
 
     /// Reactor thread only.
-    func count(_ counter: MeterCounter) { Self.increment(counts[counter.rawValue]) }
+    func count(_ counter: MeterCounter) { Self.increment(counts[Self.room + counter.rawValue]) }
 
     /// A handler has begun to answer. Reactor thread only.
     func noteAnswer(status: Int, from start: Instant, to end: Instant) {
@@ -105,7 +108,7 @@ final class MeterLane: Sendable {
     func add(to reading: inout MeterReading) {
         // Backwards: what has ended was counted as started before.
         for counter in MeterCounter.allCases.reversed() {
-            reading[counter] += counts[counter.rawValue].load(ordering: .acquiring)
+            reading[counter] += counts[Self.room + counter.rawValue].load(ordering: .acquiring)
         }
         guard let buckets = buckets.load() else { return }
         for index in 0..<LatencyDistribution.bucketCount {

@@ -87,7 +87,7 @@ private func canary(
     private func isRollBack(_ ruling: JudgeSeries.Ruling) -> Bool { if case .rollBack = ruling { true } else { false } }
 
     @Test(arguments: 1...50 as ClosedRange<UInt64>) func `catches two percent of errors`(seed: UInt64) {
-        let outcome = canary(Behaviour(errors: 0.02), seed: seed)
+        let outcome = canary(Behaviour(errors: 0.02), rate: (200, 600), seed: seed)
         guard case .rollBack(let reason) = outcome.ruling else {
             Issue.record("\(outcome), seed \(seed)")
             return
