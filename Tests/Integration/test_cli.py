@@ -584,7 +584,7 @@ class Reloading(unittest.TestCase):
             project.write("environments/staging.toml", changed.replace('"error"', '"debug"').replace('"text"', '"json"'))
             self.reload(node)
             self.assertIn('"setting":"workers.hello.isolates.max"', node.log_text())
-            self.assertIn("waits for the next start of the node", node.log_text())
+            self.assertIn("needs deploy", node.log_text())
             project.write("environments/staging.toml", "domain = 5\n")
             node.process.send_signal(signal.SIGHUP)
             node.wait_for_log("nothing of it is applied")

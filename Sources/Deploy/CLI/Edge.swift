@@ -92,7 +92,8 @@ enum ExitCode {
     /// The code that says what kind of failure `error` is.
     static func of(_ error: any Error) -> Int32 {
         switch error {
-        case is UnsupportedBinding, is ReleaseError, is SecretMistake, is TLSError, is BundleError, is DeploymentFailure: refused
+        case is UnsupportedBinding, is ReleaseError, is SecretMistake, is TLSError, is BundleError, is DeploymentFailure:
+            refused
         case StateError.inUse: busy
         case let error as SystemError where error.errno == EADDRINUSE: busy
         default: failure

@@ -5,7 +5,7 @@ internal import System
 internal import TLS
 
 /// What a running node takes over of its changed configuration: where it listens, with which certificates, whom it trusts, what it logs. All else
-/// needs a node that is started anew; it is named in the log and left as it is.
+/// needs a deployment; it is named in the log and left as it is.
 actor HostReload {
     /// A configuration that was read again.
     struct Fresh: Sendable {
@@ -61,7 +61,7 @@ actor HostReload {
         options.settings.trustedProxies = fresh.options.settings.trustedProxies
         await listen(fresh.options)
         for path in fresh.pending {
-            logger.log(.warning, "a changed setting waits for the next start of the node", [("setting", path)])
+            logger.log(.warning, "a changed setting needs deploy: `edge deploy` brings it into service", [("setting", path)])
         }
         logger.log(.notice, "the configuration was read again")
     }

@@ -149,7 +149,8 @@ struct NodeProcess {
                 await control.attach(node: node, runner: runner)
                 do {
                     _ = try await runner.apply(
-                        tenancy.description, bundle: tenancy.bundle?.bundle.hash ?? "", tenancy.isRecorded ? .recorded : .follow)
+                        tenancy.description, bundle: tenancy.bundle?.bundle.hash ?? "", tenancy.isRecorded ? .recorded : .follow
+                    )
                 } catch {
                     _ = await node.drain(until: clock.now())
                     log.flush()

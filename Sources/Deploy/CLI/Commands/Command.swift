@@ -32,7 +32,9 @@ protocol CommandGroup: Command {
 
 extension CommandGroup {
     static var isCommand: Bool { false }
-    static var usage: String { isCommand ? (operands.map(\.usage) + ["[OPTION...]"]).joined(separator: " ") : "COMMAND [OPTION...]" }
+    static var usage: String {
+        isCommand ? (operands.map(\.usage) + ["[OPTION...]"]).joined(separator: " ") : "COMMAND [OPTION...]"
+    }
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 { throw missingCommand() }
 
     static func missingCommand(before word: String? = nil) -> UsageError {

@@ -22,7 +22,8 @@ enum DeployCommand: CommandGroup {
     ]
 
     static let environment = Option.value(
-        "environment", "ENVIRONMENT", "which environment; the node's own where one is named (dev)", aliases: ["env"], .environments)
+        "environment", "ENVIRONMENT", "which environment; the node's own where one is named (dev)", aliases: ["env"],
+        .environments)
 
     /// How a release is brought into service; what isn't given is as the environment's [deploy] says.
     static let rollout: [Option] = [
@@ -90,7 +91,8 @@ struct DeploymentRequest {
             let steps = text.split(separator: ",", omittingEmptySubsequences: false).map { Int64($0) ?? -1 }
             let isRising = zip(steps, steps.dropFirst()).allSatisfy { $0 < $1 }
             guard steps.last == 100, isRising, steps.allSatisfy({ (1...100).contains($0) }) else {
-                throw .invalidValue(option: "--steps", value: text, expected: "percentages that rise and end in 100, as 10,50,100")
+                throw .invalidValue(
+                    option: "--steps", value: text, expected: "percentages that rise and end in 100, as 10,50,100")
             }
             add("steps", .array(steps.map { .integer($0) }))
         }

@@ -4,7 +4,8 @@ internal import ControlPlane
 enum DeployStatusCommand: Command {
     static let name = "status"
     static let summary = "Shows the releases in service and the newest deployment; --watch follows it"
-    static let options = [DeployCommand.environment, .flag("watch", "shows what it does until it has ended")] + APIClient.tenantOptions
+    static let options =
+        [DeployCommand.environment, .flag("watch", "shows what it does until it has ended")] + APIClient.tenantOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let client = try APIClient(arguments)

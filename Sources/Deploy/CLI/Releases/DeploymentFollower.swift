@@ -81,7 +81,9 @@ struct DeploymentFollower: Sendable {
 
     // MARK: The outcome
 
-    private enum Outcome { case active, ended, rolledBack, refused, paused
+    private enum Outcome {
+        case active, ended, rolledBack, refused, paused
+
         /// `nil`: not yet.
         init?(_ record: JSON, _ goal: Goal) {
             let isPaused = record["pause"].map { $0 != .null } ?? false

@@ -67,7 +67,7 @@ struct PromotionSource {
         let found = try await client.result("GET", "\(node.account)/edge/releases/\(active)")
         guard let hash = found["bundle"]?.text else {
             throw APIFailure(
-                "release \(active) of \(environment) was made by changes of single workers: deploy it there with `edge deploy` first")
+                "release \(active) of \(environment) was made by changes of single workers: `edge deploy` it there first")
         }
         bundle = hash
         let known = try await client.result("GET", "\(node.account)/edge/bundles/\(hash)")
@@ -106,10 +106,11 @@ enum PromotionProof {
     ///
     /// - Throws: when that can't be found, or is something else.
     static func check(
-        _ products: [BundleArchive.Product], wanted: Set<String>, against environment: String, _ arguments: CommandLineArguments,
-        tenant: String?
+        _ products: [BundleArchive.Product], wanted: Set<String>, against environment: String,
+        _ arguments: CommandLineArguments, tenant: String?
     ) async throws {
-        let way = "`edge promote \(environment) TARGET` deploys what is active there, and --allow-unpromoted asks for none of it"
+        let way =
+            "`edge promote \(environment) TARGET` deploys what is active there, and --allow-unpromoted asks for none of it"
         let source: PromotionSource
         do { source = try await PromotionSource(arguments, environment: environment, tenant: tenant) } catch {
             throw DeploymentFailure("promote_from = \"\(environment)\", and that node can't be asked: \(error); \(way)")

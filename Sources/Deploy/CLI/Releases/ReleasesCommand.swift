@@ -55,7 +55,10 @@ enum ReleasesViewCommand: Command {
     static let summary = "Shows a release: its versions, its deployments, and what became of requests"
     static let operands: [Operand] = [.one("RELEASE")]
     static let options =
-        [DeployCommand.environment, .flag("config", "prints the configuration that it was made from, each value with its origin")]
+        [
+            DeployCommand.environment,
+            .flag("config", "prints the configuration that it was made from, each value with its origin"),
+        ]
         + APIClient.tenantOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
@@ -64,13 +67,15 @@ enum ReleasesViewCommand: Command {
         if arguments.has("config") { return try await showConfiguration(number, node, arguments) }
         let release = try await node.client.result("GET", "\(node.account)/edge/releases/\(number)")
         var deployments: [(record: JSON, report: JSON)] = []
-        for record in try await node.client.list("\(node.account)/edge/deployments") where record["release"]?.integer == number {
-            guard let deployment = record["number"]?.integer else { continue }
+        for record in try await node.client.list("\(node.account)/edge/deployments") {
+            guard record["release"]?.integer == number, let deployment = record["number"]?.integer else { continue }
             let report = try await node.client.result("GET", "\(node.account)/edge/deployments/\(deployment)/report")
             deployments.append((record, report))
         }
         if arguments.has("json") {
-            let shown = deployments.map { JSON.object(($0.record.members ?? []) + [JSON.Member(name: "report", value: $0.report)]) }
+            let shown = deployments.map { record, report in
+                JSON.object((record.members ?? []) + [JSON.Member(name: "report", value: report)])
+            }
             Output.json(.object((release.members ?? []) + [JSON.Member(name: "deployments", value: .array(shown))]))
             return ExitCode.success
         }
@@ -133,7 +138,8 @@ enum ReleasesViewCommand: Command {
         for setting in found["settings"]?.items ?? [] {
             var origin = setting["file"]?.text ?? "built-in"
             if let line = setting["line"]?.integer, let column = setting["column"]?.integer { origin += ":\(line):\(column)" }
-            print(Terminal.printable("\(setting["path"]?.text ?? "") = \(ReleaseDifference.text(setting["value"])) (\(origin))"))
+            let value = ReleaseDifference.text(setting["value"])
+            print(Terminal.printable("\(setting["path"]?.text ?? "") = \(value) (\(origin))"))
         }
         return ExitCode.success
     }

@@ -3,7 +3,7 @@ internal import ControlPlane
 /// `edge rollback`: back to a release that served before; with `--name`, back to a version of that worker.
 enum RollbackCommand: Command {
     static let name = "rollback"
-    static let summary = "Goes back to the release that was active before, or one that is named; with --name, to a worker's version"
+    static let summary = "Goes back to the release that was active before, or one that is named; with --name, one worker"
     static let discussion = """
         Makes a new deployment. A release that is still warm serves at once; another one is started and tried first. Data
         stay as they are, unless --restore-data takes databases back to what they were at the switch: what has been written

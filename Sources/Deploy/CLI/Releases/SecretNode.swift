@@ -44,7 +44,9 @@ enum SecretNode {
 
     private static func deploy(_ client: APIClient, _ arguments: CommandLineArguments) async throws -> Int32 {
         let node = try await NodeReleases(client)
-        guard let active = node.active else { throw APIFailure("nothing is active in \(node.ownEnvironment): `edge deploy` first") }
+        guard let active = node.active else {
+            throw APIFailure("nothing is active in \(node.ownEnvironment): `edge deploy` first")
+        }
         let release = try await client.result("GET", "\(node.account)/edge/releases/\(active)")
         guard let bundle = release["bundle"]?.text else {
             throw APIFailure(

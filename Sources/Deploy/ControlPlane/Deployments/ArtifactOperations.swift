@@ -45,7 +45,8 @@ enum ArtifactOperations {
                     .object(["sha256": .string(hold.bundle.hash), "artifacts": try await artifacts(hold, services)]))
             },
             APIOperation(
-                "GET", bundle + "/archive", id: "edge.bundles.archive", "A bundle, as a tape archive", .account(.workers, .read),
+                "GET", bundle + "/archive", id: "edge.bundles.archive", "A bundle, as a tape archive",
+                .account(.workers, .read),
                 result: .raw(about: "A tar archive, as a deployment takes it.")
             ) { call in
                 let hold = try await ownBundle(call, services)

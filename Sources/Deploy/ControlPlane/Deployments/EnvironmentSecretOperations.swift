@@ -31,8 +31,8 @@ enum EnvironmentSecretOperations {
                 return .result(json(name, owner))
             },
             APIOperation(
-                "PATCH", secrets, id: "edge.secrets.bulk_update", "Sets and deletes secrets for the next deployment, all or none",
-                .account(.workers, .edit),
+                "PATCH", secrets, id: "edge.secrets.bulk_update",
+                "Sets and deletes secrets for the next deployment, all or none", .account(.workers, .edit),
                 body: .json(
                     .object([
                         .required("secrets", .map(.nullable(.string(1...(5 * 1024))))),

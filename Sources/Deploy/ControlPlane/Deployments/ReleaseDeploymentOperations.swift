@@ -50,7 +50,8 @@ enum ReleaseDeploymentOperations {
             ) { call in try await events(call, services) },
             APIOperation(
                 "GET", one + "/events/stream", id: "edge.deployments.events_stream",
-                "The same, a line of JSON for each event as it comes, until the deployment has ended", .account(.workers, .read),
+                "The same, a line of JSON for each event as it comes, until the deployment has ended",
+                .account(.workers, .read),
                 result: .raw(about: "Lines of JSON.")
             ) { call in
                 try await services.onDeployments(call) { control in
@@ -94,7 +95,7 @@ enum ReleaseDeploymentOperations {
         ) { call in
             try await services.onDeployments(call) { control in
                 let number = try number(call)
-                try await body(control, number, WorkerOperations.author(call, services))
+                try await body(control, number, services.deployer(call))
                 return .result(DeploymentJSON.json(try await control.deployment(number)))
             }
         }
@@ -125,6 +126,7 @@ enum ReleaseDeploymentOperations {
         try await services.onDeployments(call) { control in
             let runner = try services.accounts.runner(call)
             let form = try await DeploymentForm.read(call, services)
+            try await checkPromotion(form, services)
             let artifacts = try await hold(form.bundle, runner, services)
             if form.options.isDryRun {
                 // It leaves nothing that was brought for it.
@@ -133,10 +135,24 @@ enum ReleaseDeploymentOperations {
                 return withExtendedLifetime((artifacts, form.bundle)) { reply(changed: !plan.isEmpty, nil, plan) }
             }
             try services.releaseServices().keys.check(form.options.signature ?? "", of: form.bundle.bundle.hash)
-            let author = WorkerOperations.author(call, services)
+            let author = services.deployer(call)
             let record = try await control.deploy(form.bundle.bundle, form.options, form.trigger, by: author)
             return withExtendedLifetime((artifacts, form.bundle)) { reply(changed: record != nil, record, nil) }
         }
+    }
+
+    /// Where only what serves elsewhere may be deployed, who asks has to have seen to it, as `edge promote` does.
+    private static func checkPromotion(_ form: DeploymentForm, _ services: APIServices) async throws {
+        guard form.trigger == .deploy, !form.options.allowsUnpromoted else { return }
+        let environment = try services.releaseServices().environment
+        let bundle = form.bundle.bundle
+        let source = try await services.disk.run { () throws(DeploymentFailure) -> String? in
+            try bundle.promotionSource(of: environment)
+        }
+        guard let source else { return }
+        throw DeploymentFailure(
+            "promote_from = \"\(source)\": only what is active there may be deployed to \(environment); `edge promote \(source) "
+                + "\(environment)` does that, and --allow-unpromoted asks for none of it")
     }
 
     private static func leases(_ services: APIServices) -> ArtifactLeases? { services.releases?.leases }

@@ -74,7 +74,7 @@ enum ReleaseOperations {
                 try await services.onDeployments(call) { control in
                     let record = try await control.rollBack(
                         to: call.json["release"]?.integer, DeploymentJSON.options(call.json),
-                        by: WorkerOperations.author(call, services))
+                        by: services.deployer(call))
                     return .result(DeploymentJSON.json(record))
                 }
             },
@@ -137,7 +137,8 @@ enum ReleaseOperations {
             let kept = try services.releaseServices()
             guard !release.bundle.isEmpty, let hold = kept.bundles.find(release.bundle) else {
                 throw APIError(
-                    404, ReleaseFailure.unknown, "Release \(release.number) was made by changes of single workers: it has no files")
+                    404, ReleaseFailure.unknown,
+                    "Release \(release.number) was made by changes of single workers: it has no files")
             }
             let environment = kept.environment
             return .result(

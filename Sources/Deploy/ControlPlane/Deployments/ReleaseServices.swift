@@ -67,6 +67,12 @@ extension APIServices {
         return releases
     }
 
+    /// Who asks for a deployment: where the token has no address, by its name.
+    func deployer(_ call: APICall) -> ScriptAuthor {
+        let author = WorkerOperations.author(call, self)
+        return ScriptAuthor(id: author.id, email: tokens.email(of: author.id) ?? call.principal.name, source: author.source)
+    }
+
     /// Runs `body` with the account's deployments, and gives what it throws the numbers that clients know.
     func onDeployments<Result>(
         _ call: APICall, _ body: (any DeploymentControl) async throws -> Result

@@ -48,7 +48,8 @@ package struct BundleArchive: Sendable {
     ) throws -> [Product] {
         var found: [String: Product] = [:]
         for configuration in [wanted] + others {
-            for worker in configuration.workers where worker.isEnabled && !worker.product.isEmpty && found[worker.product] == nil {
+            for worker in configuration.workers
+            where worker.isEnabled && !worker.product.isEmpty && found[worker.product] == nil {
                 let path = executable(worker.product)
                 guard FileTree.status(path)?.kind == .file else {
                     guard configuration.environment == wanted.environment else { continue }
@@ -148,7 +149,8 @@ package enum BundleError: Error, Equatable, Sendable, CustomStringConvertible {
         case .tooManyFiles(let limit): "the bundle has more than \(limit) files; leave assets out in .assetsignore"
         case .tooLarge(let limit): "the bundle has more than \(limit) bytes; leave assets out in .assetsignore"
         case .noShape: "the bundle has no wrangler-like.toml"
-        case .badProducts(let line): "the bundle's list of executables has a line that is no \"<sha256>  <product>\": \(line.prefix(200))"
+        case .badProducts(let line):
+            "the bundle's list of executables has a line that is no \"<sha256>  <product>\": \(line.prefix(200))"
         case .migrationsOutside(let directory):
             "the migrations in \(directory) lie outside of the project, and a release keeps what it is made from: move them into "
                 + "it"

@@ -56,6 +56,11 @@ extension ReleaseBundle {
         return found
     }
 
+    /// The environment whose active executables alone may be deployed; `nil`: any.
+    package func promotionSource(of environment: String) throws(DeploymentFailure) -> String? {
+        try configuration(of: environment).deploy.promoteFrom
+    }
+
     /// The hash of each executable, by product.
     package func artifacts() throws(DeploymentFailure) -> [String: String] {
         do {
