@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import unittest
 import zlib
 
@@ -301,6 +302,29 @@ class Requests(Case):
             self.refused(
                 self.ask("POST", "/photos", "delete=", headers={name: wrong}, body=body), 400, "BadDigest")
 
+    def test_an_upload_without_checksums_promises_none(self):
+        begun = self.ask("POST", "/photos/plain", "uploads=")
+        self.assertEqual(begun.status, 200)
+        query = "uploadId=" + re.search("<UploadId>([^<]+)<", begun.body.decode())[1]
+        part = self.ask("PUT", "/photos/plain", "partNumber=1&" + query, body=b"value")
+        body = ("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + part.headers["ETag"]
+                + "</ETag></Part></CompleteMultipartUpload>").encode()
+
+        def complete(**headers):
+            return self.ask("POST", "/photos/plain", query, {name.replace("_", "-"): text for name, text in headers.items()}, body)
+
+        self.refused(complete(x_amz_checksum_crc32="AAAAAA=="), 400, "InvalidRequest",
+                     "Checksum Type mismatch occurred, expected checksum Type: null, actual checksum Type: crc32")
+        self.refused(complete(x_amz_checksum_crc32="AAAAAA==-0"), 400, "InvalidRequest")
+        self.refused(complete(x_amz_checksum_crc32="AAAAAA==", x_amz_checksum_sha1="A" * 27 + "="), 400, "InvalidRequest")
+        self.refused(complete(x_amz_checksum_type="SOME"), 400, "InvalidRequest")
+        self.refused(complete(x_amz_mp_object_size="-1"), 400, "InvalidRequest")
+        self.refused(complete(x_amz_mp_object_size="6"), 400, "InvalidRequest",
+                     "The provided &apos;x-amz-mp-object-size&apos; header value 6 does not match what was computed: 5")
+        done = complete(x_amz_mp_object_size="5")
+        self.assertEqual(done.status, 200, done.body)
+        self.assertNotIn(b"Checksum", done.body)
+
     def test_a_token_of_one_bucket_from_the_command_line(self):
         made = edge("token", "create", "one", "--allow", "r2:edit@local/photos", "--control", self.node.control, "--state",
                     self.node.state)
@@ -577,6 +601,32 @@ class Configured(unittest.TestCase):
         node.wait_for_log("the configuration was read again")
         self.assertNotEqual(presented(), first)
         self.assertEqual(self.ask(node, "GET", "/")[0], 200)
+
+    def test_http_2_with_and_without_tls(self):
+        """curl signs by itself; 1 MiB and a bit is more than a stream's window."""
+        data = os.urandom(MIB + 1234)
+        for options, flags in ((["--https"], ["--http2", "--cacert"]), ([], ["--http2-prior-knowledge"])):
+            with Node("run", product("HelloWorker"), "--s3", "127.0.0.1:0", *options) as node:
+                pair = operator_pair(node)
+                if "--cacert" in flags:
+                    flags = [*flags, os.path.join(node.state, "localhost.pem")]
+
+                def curl(method, path, *more, input=None):
+                    done = subprocess.run(
+                        ["curl", "--silent", "--show-error", *flags, "--request", method, "--aws-sigv4", "aws:amz:auto:s3",
+                         "--user", ":".join(pair), "--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--output", "-",
+                         "--write-out", "%{stderr}%{http_code} %{http_version}", *more, node.s3 + path],
+                        input=input, capture_output=True, timeout=60)
+                    return done.stderr.decode(), done.stdout
+
+                self.assertEqual(curl("PUT", "/photos")[0], "200 2")
+                self.assertEqual(curl("PUT", "/photos/a%20b", "--data-binary", "@-", input=data)[0], "200 2")
+                self.assertEqual(curl("GET", "/photos/a%20b"), ("200 2", data))
+                self.assertEqual(curl("GET", "/photos/a%20b", "--header", "range: bytes=5-9"), ("206 2", data[5:10]))
+                said, body = curl("GET", "/photos/none")
+                self.assertEqual(said, "404 2")
+                self.assertIn(b"<Code>NoSuchKey</Code>", body)
+                self.assertEqual(curl("DELETE", "/photos/a%20b")[0], "204 2")
 
     def test_nowhere_unless_asked_for(self):
         with Node("run", product("HelloWorker")) as node:

@@ -136,8 +136,8 @@ struct APIClient {
         _ body: UploadBody? = nil, progress: ProgressBar? = nil
     ) async throws -> NodeClient.Answer {
         try await node.send(
-            method, "/client/v4" + path.target(query), headers: [("authorization", "Bearer \(token)")] + self.headers + headers, body: body,
-            progress: progress)
+            method, "/client/v4" + path.target(query),
+            headers: [("authorization", "Bearer \(token)")] + self.headers + headers, body: body, progress: progress)
     }
 
     private func envelope(_ answer: NodeClient.Answer) async throws -> JSON {
