@@ -26,6 +26,9 @@ package struct EffectiveConfiguration: Sendable {
     package var r2 = R2Settings()
     package var kv = KVSettings()
     package var cache = CacheStoreSettings()
+    package var monitoring = Monitoring.full
+    /// Beside `clientRateLimit`; `nil` is off.
+    package var clientRateLimitOverTime: ClientRateLimit?
     package var hooks: [Hook]
     /// `nil`, and always in production: stores answer as well as they can.
     package var simulate: SimulateSettings?
