@@ -85,6 +85,8 @@ class Load:
 
 
 class Following(unittest.TestCase):
+    seconds = 40
+
     def setUp(self):
         self.project = Project(
             SHAPE, {"dev": "format = 1\n"}, dev_vars="KEY=12345\n", products=["HelloWorker", "StoreWorker"])
@@ -517,6 +519,8 @@ class Building(unittest.TestCase):
 
 class Compiling(unittest.TestCase):
     """The whole way: a copy of this package, `edge dev`, the compiler, a change of a source."""
+
+    seconds = 99
 
     def test_a_changed_source_is_compiled_and_takes_over(self):
         self.assertIsNotNone(shutil.which("swift"))

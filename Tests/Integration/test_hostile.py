@@ -17,6 +17,8 @@ NEIGHBOUR = "neighbour.localhost"
 
 
 class Attacks(unittest.TestCase):
+    seconds = 40
+
     @classmethod
     def setUpClass(cls):
         cls.node = Node(
@@ -262,6 +264,8 @@ class StartFailures(unittest.TestCase):
 
 class Orphans(unittest.TestCase):
     """Isolates end with their node, whatever ends it."""
+
+    seconds = 29
 
     def processes_of(self, state):
         """All processes below a node: those whose parent it is."""

@@ -60,6 +60,7 @@ class Configured(unittest.TestCase):
 class KillTheConsumer(unittest.TestCase):
     """The node dies while batches are with the worker and while messages become dead letters."""
 
+    seconds = 60
     rounds = 10
 
     def test_each_acknowledged_message_is_delivered_at_least_once(self):
