@@ -1,6 +1,7 @@
 """The platform's environments: the matrix that the files hold, and that what they say has its effect."""
 
 import json
+import re
 import unittest
 
 from harness import edge, wait_until
@@ -49,6 +50,21 @@ class Matrix(unittest.TestCase):
         self.assertGreaterEqual(len(lists[0]), 8)
         self.assertEqual(lists[0], lists[1])
         self.assertEqual(lists[1], lists[2])
+
+
+class SmokeTests(unittest.TestCase):
+    def test_the_platform_answers_what_its_smoke_tests_ask(self):
+        settings = json.loads(edge("config", "show", "dev", "--json").stdout)
+        tests = {}
+        for item in settings:
+            if found := re.match(r"workers\.([\w-]+)\.smoke\[(\d+)\]\.(\w+)$", item["path"]):
+                tests.setdefault((found[1], int(found[2])), {})[found[3]] = item["value"]
+        self.assertGreaterEqual(len(tests), 4)
+        with Project(dev_vars=f"JWT_KEY={'k' * 40}\n") as project, project.dev("--no-watch") as node:
+            for place, test in tests.items():
+                answer = node.get(test["get"], host="localhost")
+                self.assertEqual(answer.status, test.get("status", 200), place)
+                self.assertIn(test.get("contains", ""), answer.text, place)
 
 
 class Effects(unittest.TestCase):

@@ -118,6 +118,7 @@ import Testing
     @Test(arguments: [
         ("tls = { certificate = \"c\", key = \"k\" }", nil), ("ratelimit_global = 10", nil),
         ("s3 = { listen = [\"127.0.0.1:9000\"], domain = \"s3.test\", strict = true }", nil),
+        ("ratelimit_client = { limit = 10, period = \"1h\" }", nil), ("monitoring = \"basic\"", nil),
         ("r2 = { write_rate_limit = true }", nil), ("cache = { disk = \"2MiB\", memory = \"1MiB\" }", nil),
         ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
         ("kv = { write_rate_limit = true, bytes_max = \"1GiB\", puts_per_day = 1000 }", nil),
@@ -158,7 +159,7 @@ import Testing
         try project(["wrangler-like.toml": shape, "environments/staging.toml": Example.staging]) { loader in
             #expect(
                 loader.checkAll().map { "\($0.location?.line ?? 0) \($0.severity) \($0.path)" } == [
-                    "8 warning workers.a.smoke", "9 warning workers.a.tail", "10 error workers.a.AI", "14 error workers.b.A",
+                    "9 warning workers.a.tail", "10 error workers.a.AI", "14 error workers.b.A",
                 ])
         }
     }

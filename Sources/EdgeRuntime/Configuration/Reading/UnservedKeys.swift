@@ -7,7 +7,7 @@ enum UnservedKeys {
         "observability", "tail_consumers", "migrations",
     ]
     private static let ignoredOfWorkers: Set<String> = [
-        "observability", "smoke", "tail", "migrations", "compatibility_flags",
+        "observability", "tail", "migrations", "compatibility_flags",
     ]
 
     static func check(_ configuration: EffectiveConfiguration, _ collector: DiagnosticCollector) {
