@@ -179,6 +179,8 @@ class Buckets(Case):
 
 
 class Objects(Case):
+    seconds = 25
+
     def test_probe_15_a_key_of_all_sorts(self):
         key = "dir/ü +?#%.txt"
         self.put(key, Metadata={"Foo": "bar"}, ContentType="text/plain", CacheControl="no-cache")
