@@ -58,6 +58,7 @@ import Testing
     }
 
     @Test func `counts deliveries that the node's end cut, in the queue and among its dead letters`() async throws {
+        let fixture = try QueueFixture()
         let queue = try await fixture.queue()
         try await fixture.store.openQueue("dead", settings: nil)
         try await queue.send("body", contentType: .text)
