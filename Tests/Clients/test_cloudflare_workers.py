@@ -75,6 +75,8 @@ class Case(unittest.TestCase):
 class Workers(Case):
     """One node for all; each test has workers of its own names."""
 
+    seconds = 90
+
     @classmethod
     def setUpClass(cls):
         cls.node = cls.enterClassContext(
@@ -431,6 +433,8 @@ class Workers(Case):
 
 class Restarts(Case):
     """What outlives the node."""
+
+    seconds = 24
 
     @classmethod
     def setUpClass(cls):

@@ -14,6 +14,8 @@ CHECKS = "not_a_server_error,response_schema_conformance,content_type_conformanc
 
 
 class Fuzz(unittest.TestCase):
+    seconds = 90
+
     def fuzz(self, paths):
         # A node of its own: a token may ask 1,200 times in five minutes.
         with Node("run", product("StoreWorker"), "--kv", "KV=bound", "--r2", "R2=bound", "--consume", "changes") as node, \

@@ -17,6 +17,8 @@ USUAL = [(":method", "GET"), (":scheme", "http"), (":authority", "localhost"), (
 
 
 class Abuse(unittest.TestCase):
+    seconds = 60
+
     @classmethod
     def setUpClass(cls):
         cls.node = cls.enterClassContext(Node("run", product("HelloWorker"), "--no-log-requests", "--reactors", "1"))

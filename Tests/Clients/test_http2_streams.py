@@ -17,6 +17,8 @@ MIB = 1 << 20
 
 
 class Streams(unittest.TestCase):
+    seconds = 22
+
     @classmethod
     def setUpClass(cls):
         cls.node = cls.enterClassContext(Node("run", product("HelloWorker"), "--no-log-requests", "--reactors", "1"))

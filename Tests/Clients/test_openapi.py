@@ -71,6 +71,8 @@ class Known:
 
 
 class OpenAPI(unittest.TestCase):
+    seconds = 70
+
     @classmethod
     def setUpClass(cls):
         warnings.simplefilter("ignore")

@@ -14,6 +14,8 @@ MIB = 1 << 20
 
 
 class Commands(unittest.TestCase):
+    seconds = 80
+
     @classmethod
     def setUpClass(cls):
         cls.node = cls.enterClassContext(Node("run", product("HelloWorker"), "--s3", "127.0.0.1:0"))

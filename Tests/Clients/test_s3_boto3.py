@@ -20,6 +20,15 @@ from harness import Node, product
 
 MIB = 1 << 20
 
+
+def crc64_entry(value):
+    for _ in range(8):
+        value = value >> 1 ^ (0x9A6C9329AC4BC9B5 if value & 1 else 0)
+    return value
+
+
+CRC64_TABLE = [crc64_entry(value) for value in range(256)]
+
 # The node's own certificate is known to nobody here.
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -95,8 +104,19 @@ class Buckets(Case):
             "ObjectLockConfigurationNotFoundError", 404, self.s3.get_object_lock_configuration, Bucket="photos")
         self.refused("ReplicationConfigurationNotFoundError", 404, self.s3.get_bucket_replication, Bucket="photos")
         for call in [self.s3.get_bucket_policy, self.s3.get_bucket_website, self.s3.get_bucket_logging,
-                     self.s3.list_object_versions]:
+                     self.s3.list_object_versions, self.s3.get_bucket_notification_configuration,
+                     self.s3.get_bucket_accelerate_configuration, self.s3.get_bucket_request_payment,
+                     self.s3.get_public_access_block, self.s3.get_bucket_ownership_controls, self.s3.delete_bucket_policy]:
             self.refused("NotImplemented", 501, call, Bucket="photos")
+        for call, more in [
+                (self.s3.get_object_attributes, {"ObjectAttributes": ["ETag"]}), (self.s3.get_object_acl, {}),
+                (self.s3.put_object_acl, {"ACL": "private"}), (self.s3.get_object_torrent, {}),
+                (self.s3.get_object_retention, {}), (self.s3.get_object_legal_hold, {}), (self.s3.delete_object_tagging, {}),
+                (self.s3.put_object_tagging, {"Tagging": {"TagSet": []}}),
+                (self.s3.restore_object, {"RestoreRequest": {"Days": 1}})]:
+            answer = self.refused("NotImplemented", 501, call, Bucket="photos", Key="tagged", **more)
+            name = "".join(part.title() for part in call.__name__.split("_"))
+            self.assertEqual(answer["Error"]["Message"], f"{name} not implemented")
         answer = self.refused(
             "NotImplemented", 501, self.s3.put_object, Bucket="photos", Key="k", Body=b"", Tagging="a=b")
         self.assertEqual(answer["Error"]["Message"], "Header 'x-amz-tagging' with value 'a=b' not implemented")
@@ -159,6 +179,8 @@ class Buckets(Case):
 
 
 class Objects(Case):
+    seconds = 25
+
     def test_probe_15_a_key_of_all_sorts(self):
         key = "dir/ü +?#%.txt"
         self.put(key, Metadata={"Foo": "bar"}, ContentType="text/plain", CacheControl="no-cache")
@@ -453,6 +475,73 @@ class Uploads(Case):
         head = self.s3.head_object(Bucket="photos", Key="summed", ChecksumMode="ENABLED")
         self.assertEqual((head["ChecksumSHA256"], head["ChecksumType"]), (done["ChecksumSHA256"], "COMPOSITE"))
 
+    def completed(self, key, algorithm, digest, **sent):
+        """Completes two parts, with the checksums that `sent` makes of them and their combination."""
+        pieces = [os.urandom(5 * MIB), b"end"]
+        upload = self.begin(key, ChecksumAlgorithm=algorithm)
+        parts = []
+        for number, piece in enumerate(pieces, 1):
+            answer = self.s3.upload_part(
+                Bucket="photos", Key=key, UploadId=upload, PartNumber=number, Body=piece, ChecksumAlgorithm=algorithm)
+            self.assertEqual(answer["Checksum" + algorithm], base64.b64encode(digest(piece)).decode())
+            parts.append({"PartNumber": number, "ETag": answer["ETag"], "Checksum" + algorithm: answer["Checksum" + algorithm]})
+        listed = self.s3.list_parts(Bucket="photos", Key=key, UploadId=upload)
+        self.assertEqual([part["Checksum" + algorithm] for part in listed["Parts"]],
+                         [part["Checksum" + algorithm] for part in parts])
+        self.assertEqual(listed["ChecksumAlgorithm"], algorithm)
+        return pieces, upload, parts, digest(b"".join(digest(piece) for piece in pieces))
+
+    def test_a_composite_checksum_is_compared(self):
+        for algorithm, digest in (("SHA256", lambda data: hashlib.sha256(data).digest()),
+                                  ("SHA1", lambda data: hashlib.sha1(data).digest()),
+                                  ("CRC32", lambda data: zlib.crc32(data).to_bytes(4, "big"))):
+            with self.subTest(algorithm):
+                key, name = "composite-" + algorithm.lower(), "Checksum" + algorithm
+                pieces, upload, parts, combined = self.completed(key, algorithm, digest)
+                text = base64.b64encode(combined).decode()
+                wrong = base64.b64encode(bytes(len(combined))).decode()
+                refused = lambda code, **more: self.refused(  # noqa: E731
+                    code, 400, self.complete, **{"key": key, "upload": upload, "parts": parts, **more})
+                message = refused("BadDigest", **{name: wrong})["Error"]["Message"]
+                self.assertEqual(message, f"The {algorithm.lower()} you specified did not match the calculated checksum.")
+                refused("BadDigest", **{name: text + "-3"})
+                refused("InvalidRequest", **{name: "short"})
+                refused("InvalidRequest", ChecksumType="FULL_OBJECT")
+                refused("InvalidPart", parts=[{**parts[0], name: wrong}, parts[1]])
+                other = "ChecksumCRC32C" if algorithm != "CRC32C" else "ChecksumCRC32"
+                refused("InvalidRequest", parts=[
+                    {"PartNumber": 1, "ETag": parts[0]["ETag"], other: base64.b64encode(bytes(4)).decode()}, parts[1]])
+                refused("InvalidRequest", MpuObjectSize=5 * MIB)
+                done = self.complete(key, upload, parts, ChecksumType="COMPOSITE", MpuObjectSize=5 * MIB + 3, **{name: text + "-2"})
+                self.assertEqual((done[name], done["ChecksumType"]), (text + "-2", "COMPOSITE"))
+                self.assertEqual(self.read(key), b"".join(pieces))
+
+    def test_a_checksum_of_the_full_object_is_compared(self):
+        def digest(data):
+            value = 0xFFFFFFFFFFFFFFFF
+            for byte in data:
+                value = CRC64_TABLE[(value ^ byte) & 0xFF] ^ (value >> 8)
+            return (value ^ 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big")
+
+        data = os.urandom(1000) * 5250 + b"end"
+        pieces = [data[:5 * MIB], data[5 * MIB:]]
+        upload = self.begin("full", ChecksumAlgorithm="CRC64NVME")
+        parts = []
+        for number, piece in enumerate(pieces, 1):
+            answer = self.s3.upload_part(
+                Bucket="photos", Key="full", UploadId=upload, PartNumber=number, Body=piece,
+                ChecksumCRC64NVME=base64.b64encode(digest(piece)).decode())
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        text = base64.b64encode(digest(data)).decode()
+        wrong = base64.b64encode(bytes(8)).decode()
+        self.refused("BadDigest", 400, self.complete, key="full", upload=upload, parts=parts, ChecksumCRC64NVME=wrong)
+        answer = self.refused(
+            "InvalidRequest", 400, self.complete, key="full", upload=upload, parts=parts, ChecksumType="COMPOSITE")
+        self.assertIn("using the FULL_OBJECT checksum mode", answer["Error"]["Message"])
+        done = self.complete("full", upload, parts, ChecksumType="FULL_OBJECT", ChecksumCRC64NVME=text)
+        self.assertEqual((done["ChecksumCRC64NVME"], done["ChecksumType"]), (text, "FULL_OBJECT"))
+        self.refused("NotImplemented", 501, self.begin, key="full", ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
+
     def test_acknowledged_parts_survive_kill_9(self):
         data = os.urandom(5 * MIB)
         upload = self.begin("killed")
@@ -592,6 +681,14 @@ class Secure(Case):
         cls.node = cls.enterClassContext(Node("run", product("HelloWorker"), "--s3", "127.0.0.1:0", "--https"))
         cls.s3 = s3_keys.client(cls.node, verify=False)
         cls.s3.create_bucket(Bucket="photos")
+
+    def test_its_certificate_is_verified(self):
+        trusting = s3_keys.client(self.node, verify=os.path.join(self.node.state, "localhost.pem"))
+        data = os.urandom(20 * MIB)
+        trusting.upload_fileobj(io.BytesIO(data), "photos", "verified")
+        self.assertEqual(trusting.get_object(Bucket="photos", Key="verified")["Body"].read(), data)
+        with self.assertRaises(botocore.exceptions.SSLError):
+            s3_keys.client(self.node).list_buckets()
 
     def test_probe_17_bodies_with_a_trailer(self):
         self.assertTrue(self.node.s3.startswith("https:"))

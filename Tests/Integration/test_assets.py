@@ -277,6 +277,8 @@ assets = { directory = "public" }
 
 
 class Releases(unittest.TestCase):
+    seconds = 29
+
     def test_a_changed_file_is_a_new_release_and_the_old_one_keeps_its_own(self):
         with site(files=FILES) as project, project.dev() as node:
             before = node.get("/script.js", host="localhost").header("ETag")
@@ -408,6 +410,8 @@ class Releases(unittest.TestCase):
 
 class Compression(unittest.TestCase):
     """Bodies of workers, compressed by the node (spec: runtime, section 1)."""
+
+    seconds = 51
 
     def setUp(self):
         self.project = site(

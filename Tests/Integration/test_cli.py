@@ -711,7 +711,7 @@ class Running(unittest.TestCase):
 
     def is_closed(self, port):
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
             return False
         except TimeoutError:
             # On its way to being closed: handshakes are answered no more, so that none is begun that would be reset.

@@ -64,6 +64,8 @@ class Client:
 
 
 class D1API(unittest.TestCase):
+    seconds = 38
+
     @classmethod
     def setUpClass(cls):
         cls.node = cls.enterClassContext(Node("run", product("StoreWorker"), "--d1", "DB=main"))

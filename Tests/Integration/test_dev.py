@@ -85,6 +85,8 @@ class Load:
 
 
 class Following(unittest.TestCase):
+    seconds = 40
+
     def setUp(self):
         self.project = Project(
             SHAPE, {"dev": "format = 1\n"}, dev_vars="KEY=12345\n", products=["HelloWorker", "StoreWorker"])
@@ -369,10 +371,9 @@ class Following(unittest.TestCase):
             pids = sum(self.pids(node).values(), [])
             node.process.send_signal(signal.SIGINT)
             node.wait_for_log("draining")
-            started = time.monotonic()
             node.process.send_signal(signal.SIGINT)
-            self.assertEqual(node.process.wait(5), 130)
-            self.assertLess(time.monotonic() - started, 5)
+            # Had it waited for the request, it would have ended with 0.
+            self.assertEqual(node.process.wait(60), 130)
         wait_until(lambda: not any(map(is_alive, pids)), what="no orphans")
 
     def test_what_can_not_start_at_all_is_told_at_once(self):
@@ -517,6 +518,8 @@ class Building(unittest.TestCase):
 
 class Compiling(unittest.TestCase):
     """The whole way: a copy of this package, `edge dev`, the compiler, a change of a source."""
+
+    seconds = 99
 
     def test_a_changed_source_is_compiled_and_takes_over(self):
         self.assertIsNotNone(shutil.which("swift"))

@@ -123,6 +123,8 @@ class Writers:
 
 
 class KillTheNode(unittest.TestCase):
+    seconds = 33
+
     rounds = 5
 
     def test_acknowledged_writes_survive_kill_9(self):
@@ -248,6 +250,7 @@ class KillTheBuckets(unittest.TestCase):
     """Uploads in parts, lifecycle rules and events, while the node dies: objects are whole, what is to go goes, nothing
     leaks, and each change is told."""
 
+    seconds = 56
     rounds = 6
     account = "/client/v4/accounts/local"
 
@@ -384,6 +387,7 @@ d1 = [{ binding = "DB", resource = "db", migrations = "migrations" }]
 class KillTheHistory(unittest.TestCase):
     """A database's archive, read by other means than the node's, leads through all its states, whatever was killed."""
 
+    seconds = 27
     rounds = 6
     # Enough for a checkpoint every few writes.
     row = 100_000

@@ -44,6 +44,8 @@ class InBackground:
 
 
 class Places(unittest.TestCase):
+    seconds = 35
+
     def node(self, isolates, more=""):
         opened = project(isolates, more)
         self.addCleanup(opened.__exit__)

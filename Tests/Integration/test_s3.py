@@ -12,7 +12,9 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import unittest
+import urllib.parse
 import zlib
 
 import certificates
@@ -301,6 +303,29 @@ class Requests(Case):
             self.refused(
                 self.ask("POST", "/photos", "delete=", headers={name: wrong}, body=body), 400, "BadDigest")
 
+    def test_an_upload_without_checksums_promises_none(self):
+        begun = self.ask("POST", "/photos/plain", "uploads=")
+        self.assertEqual(begun.status, 200)
+        query = "uploadId=" + re.search("<UploadId>([^<]+)<", begun.body.decode())[1]
+        part = self.ask("PUT", "/photos/plain", "partNumber=1&" + query, body=b"value")
+        body = ("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + part.headers["ETag"]
+                + "</ETag></Part></CompleteMultipartUpload>").encode()
+
+        def complete(**headers):
+            return self.ask("POST", "/photos/plain", query, {name.replace("_", "-"): text for name, text in headers.items()}, body)
+
+        self.refused(complete(x_amz_checksum_crc32="AAAAAA=="), 400, "InvalidRequest",
+                     "Checksum Type mismatch occurred, expected checksum Type: null, actual checksum Type: crc32")
+        self.refused(complete(x_amz_checksum_crc32="AAAAAA==-0"), 400, "InvalidRequest")
+        self.refused(complete(x_amz_checksum_crc32="AAAAAA==", x_amz_checksum_sha1="A" * 27 + "="), 400, "InvalidRequest")
+        self.refused(complete(x_amz_checksum_type="SOME"), 400, "InvalidRequest")
+        self.refused(complete(x_amz_mp_object_size="-1"), 400, "InvalidRequest")
+        self.refused(complete(x_amz_mp_object_size="6"), 400, "InvalidRequest",
+                     "The provided &apos;x-amz-mp-object-size&apos; header value 6 does not match what was computed: 5")
+        done = complete(x_amz_mp_object_size="5")
+        self.assertEqual(done.status, 200, done.body)
+        self.assertNotIn(b"Checksum", done.body)
+
     def test_a_token_of_one_bucket_from_the_command_line(self):
         made = edge("token", "create", "one", "--allow", "r2:edit@local/photos", "--control", self.node.control, "--state",
                     self.node.state)
@@ -421,6 +446,83 @@ class Requests(Case):
             self.assertLess(answer.status, 502, (seed, method, path, query, some, payload))
             self.assertNotEqual(answer.status, 500, (seed, method, path, query, some, payload, answer.body))
         self.assertIsNone(self.node.process.poll(), seed)
+
+    def test_what_reads_may_ask_for(self):
+        self.ask("PUT", "/photos/ten", body=b"0123456789")
+
+        def get(method="GET", query="", **headers):
+            return self.ask(method, "/photos/ten", query, {name.replace("_", "-"): text for name, text in headers.items()})
+
+        form = "range must be in format &apos;bytes=start-end&apos;, &apos;bytes=start-&apos; or &apos;bytes=-suffix&apos;.&apos;"
+        for text in ["bytes=a-b", "bytes=-", "lines=0-1", "bytes=0-1,3-4"]:
+            self.refused(get(range=text), 400, "InvalidArgument", form)
+        self.refused(get(range="bytes=5-2"), 400, "InvalidArgument", "range must be positive.")
+        for text in ["bytes=10-", "bytes=-0"]:
+            self.refused(get(range=text), 416, "InvalidRange", "The requested range is not satisfiable")
+        for text, span, body in [("bytes=3-", "3-9", b"3456789"), ("bytes=-3", "7-9", b"789"), ("bytes=8-100", "8-9", b"89")]:
+            whole, head = get(range=text), get("HEAD", range=text)
+            self.assertEqual((whole.status, whole.headers["Content-Range"], whole.body), (206, f"bytes {span}/10", body))
+            self.assertEqual((head.status, head.headers["Content-Range"], head.headers["Content-Length"]),
+                             (206, f"bytes {span}/10", str(len(body))))
+        for number in ["0", "10001", "x"]:
+            self.refused(get(query="partNumber=" + number), 400, "InvalidArgument",
+                         "Part number must be an integer between 1 and 10000, inclusive.")
+        first = get(query="partNumber=1")
+        self.assertEqual((first.status, first.headers["x-amz-mp-parts-count"]), (206, None), first.headers)
+        etag = get().headers["ETag"]
+        later, earlier = "Fri, 01 Jan 2100 00:00:00 GMT", "Sat, 01 Jan 2000 00:00:00 GMT"
+        for condition, status in [
+                ({"if_match": etag}, 200), ({"if_match": '"x"'}, 412), ({"if_none_match": etag}, 304),
+                ({"if_none_match": '"x"'}, 200), ({"if_modified_since": later}, 304), ({"if_modified_since": earlier}, 200),
+                ({"if_unmodified_since": earlier}, 412), ({"if_unmodified_since": later}, 200),
+                ({"if_match": etag, "if_unmodified_since": earlier}, 200),
+                ({"if_none_match": '"x"', "if_modified_since": later}, 200)]:
+            self.assertEqual((get(**condition).status, get("HEAD", **condition).status), (status, status), condition)
+        self.assertEqual(get().headers["Content-Type"], "application/octet-stream")
+        wanted = {"content-type": "text/x", "content-language": "de", "expires": earlier, "cache-control": "no-store",
+                  "content-disposition": "inline", "content-encoding": "identity"}
+        query = urllib.parse.urlencode({"response-" + name: wanted[name] for name in sorted(wanted)}, quote_via=urllib.parse.quote)
+        answer = get(query=query)
+        self.assertEqual({name: answer.headers[name] for name in wanted}, wanted)
+
+    def test_what_writes_may_not_say(self):
+        for name, value in [("x-amz-tagging", "a=b"), ("x-amz-grant-read", "id=1"), ("x-amz-object-lock-mode", "GOVERNANCE"),
+                            ("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", "k")]:
+            self.refused(self.ask("PUT", "/photos/k", body=b"v", headers={name: value}), 501, "NotImplemented",
+                         f"Header &apos;{name}&apos; with value &apos;{value}&apos; not implemented")
+        self.assertEqual(self.ask("PUT", "/photos/k", body=b"v", headers={
+            "x-amz-acl": "public-read", "x-amz-server-side-encryption": "AES256"}).status, 200)
+        self.refused(self.ask("PUT", "/photos/c", headers={
+            "x-amz-copy-source": "/photos/k", "x-amz-metadata-directive": "ADD"}), 400, "InvalidArgument", "metadata directive ADD.")
+        for source in ["photos", "/photos", "/", "photos/"]:
+            self.refused(self.ask("PUT", "/photos/c", headers={"x-amz-copy-source": source}), 400, "InvalidArgument",
+                         "copy source bucket name")
+        for condition in ["if-match", "if-unmodified-since"]:
+            value = '"x"' if condition == "if-match" else "Sat, 01 Jan 2000 00:00:00 GMT"
+            self.refused(self.ask("PUT", "/photos/c", headers={
+                "x-amz-copy-source": "/photos/k", "x-amz-copy-source-" + condition: value}), 412, "PreconditionFailed")
+        self.assertEqual(self.ask("HEAD", "/photos/c").status, 404)
+        self.refused(self.ask("PUT", "/photos"), 409, "BucketAlreadyOwnedByYou")
+        self.assertEqual(self.ask("HEAD", "/photos").headers["x-amz-bucket-region"], "auto")
+        self.refused(self.ask("DELETE", "/photos"), 409, "BucketNotEmpty", "The bucket you tried to delete is not empty.")
+        self.refused(self.ask("GET", "/photos", "cors="), 404, "NoSuchCORSConfiguration")
+        self.assertEqual(self.send("OPTIONS", "/photos/k", {
+            "host": self.host, "origin": "http://a.test", "access-control-request-method": "GET"}).status, 403)
+        too_many = "".join(f"<Object><Key>{number}</Key></Object>" for number in range(1001))
+        self.refused(self.ask("POST", "/photos", "delete=", body=f"<Delete>{too_many}</Delete>".encode()), 400, "MalformedXML")
+        quiet = self.ask("POST", "/photos", "delete=", body=b"<Delete><Quiet>true</Quiet><Object><Key>k</Key></Object></Delete>")
+        self.assertEqual((quiet.status, b"Deleted" in quiet.body, b"Error" in quiet.body), (200, False, False), quiet.body)
+
+    def test_lists_of_none_and_of_more_than_may_be(self):
+        self.ask("PUT", "/counted")
+        self.ask("PUT", "/counted/a", body=b"")
+        none = self.ask("GET", "/counted", "list-type=2&max-keys=0").body.decode()
+        self.assertIn("<KeyCount>0</KeyCount>", none)
+        self.assertIn("<IsTruncated>false</IsTruncated>", none)
+        self.assertIn("<MaxKeys>1000</MaxKeys>", self.ask("GET", "/counted", "list-type=2&max-keys=5000").body.decode())
+        self.assertIn("<StartAfter>a</StartAfter>", self.ask("GET", "/counted", "list-type=2&start-after=a").body.decode())
+        self.refused(self.ask("GET", "/counted", "continuation-token=%21&list-type=2"), 400, "InvalidArgument")
+        self.refused(self.ask("GET", "/counted", "encoding-type=hex"), 400, "InvalidArgument")
 
     def test_r2_has_some_of_its_own(self):
         self.refused(self.ask("PUT", "/made/k", body=b"v"), 404, "NoSuchBucket")
@@ -577,6 +679,32 @@ class Configured(unittest.TestCase):
         node.wait_for_log("the configuration was read again")
         self.assertNotEqual(presented(), first)
         self.assertEqual(self.ask(node, "GET", "/")[0], 200)
+
+    def test_http_2_with_and_without_tls(self):
+        """curl signs by itself; 1 MiB and a bit is more than a stream's window."""
+        data = os.urandom(MIB + 1234)
+        for options, flags in ((["--https"], ["--http2", "--cacert"]), ([], ["--http2-prior-knowledge"])):
+            with Node("run", product("HelloWorker"), "--s3", "127.0.0.1:0", *options) as node:
+                pair = operator_pair(node)
+                if "--cacert" in flags:
+                    flags = [*flags, os.path.join(node.state, "localhost.pem")]
+
+                def curl(method, path, *more, input=None):
+                    done = subprocess.run(
+                        ["curl", "--silent", "--show-error", *flags, "--request", method, "--aws-sigv4", "aws:amz:auto:s3",
+                         "--user", ":".join(pair), "--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--output", "-",
+                         "--write-out", "%{stderr}%{http_code} %{http_version}", *more, node.s3 + path],
+                        input=input, capture_output=True, timeout=60)
+                    return done.stderr.decode(), done.stdout
+
+                self.assertEqual(curl("PUT", "/photos")[0], "200 2")
+                self.assertEqual(curl("PUT", "/photos/a%20b", "--data-binary", "@-", input=data)[0], "200 2")
+                self.assertEqual(curl("GET", "/photos/a%20b"), ("200 2", data))
+                self.assertEqual(curl("GET", "/photos/a%20b", "--header", "range: bytes=5-9"), ("206 2", data[5:10]))
+                said, body = curl("GET", "/photos/none")
+                self.assertEqual(said, "404 2")
+                self.assertIn(b"<Code>NoSuchKey</Code>", body)
+                self.assertEqual(curl("DELETE", "/photos/a%20b")[0], "204 2")
 
     def test_nowhere_unless_asked_for(self):
         with Node("run", product("HelloWorker")) as node:

@@ -92,9 +92,8 @@ class Outbound(unittest.TestCase):
         self.assertGreaterEqual(int(milliseconds), 1950)
 
     def test_probe_10_background_work_goes_on_behind_the_answer(self):
-        started = time.monotonic()
+        # Two seconds of it: had the answer waited, the key would be there.
         self.assertEqual(self.node.get("/later-put/2000/background").text, "later")
-        self.assertLess(time.monotonic() - started, 1.5)
         self.assertEqual(self.node.get("/kv/background").status, 404)
         wait_until(lambda: self.node.get("/kv/background").status == 200, what="the key")
 

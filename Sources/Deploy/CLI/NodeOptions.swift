@@ -43,6 +43,8 @@ struct NodeOptions {
     var settings = EdgeSettings()
     /// Requests per second and client; 0 is off.
     var clientRateLimit: Int
+    var clientRateLimitOverTime: ClientRateLimit?
+    var monitoring: Monitoring
 
     /// - Parameters:
     ///   - configuration: what the environment's file says; the command line wins over it.
@@ -59,6 +61,8 @@ struct NodeOptions {
         }
         self.environment = environment
         clientRateLimit = configuration?.clientRateLimit ?? 0
+        clientRateLimitOverTime = configuration?.clientRateLimitOverTime
+        monitoring = configuration?.monitoring ?? .full
         var listen: [Host.ListenAddress] = []
         for text in arguments.all("listen") { listen.append(try address("listen", text)) }
         if listen.isEmpty {

@@ -44,12 +44,13 @@ struct NodeProcess {
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
         control = ControlPlane.Handler(
             environment: options.environment, accounts: accounts, clock: clock,
-            isExposed: !options.control.isLoopback)
+            isExposed: !options.control.isLoopback, metricsDetail: options.monitoring == .full ? .full : .totals)
         node = try await Node(
             settings: options.settings, clock: clock, logger: logger, reactorCount: options.reactorCount,
             local: control,
-            clientLimit: options.clientRateLimit > 0
-                ? ClientRequestLimit(perSecond: options.clientRateLimit, clock: clock) : nil)
+            clientLimit: ClientRequestLimit(
+                perSecond: options.clientRateLimit,
+                overTime: options.clientRateLimitOverTime.map { ($0.limit, Int($0.period.components.seconds)) }, clock: clock))
         routing = RoutingDirectory(node: node)
         tenants = try TenantRegistry(state: state)
         artifacts = try ArtifactStore(directory: state.artifacts)

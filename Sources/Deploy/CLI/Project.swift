@@ -67,6 +67,9 @@ struct Project: Sendable {
         }
     }
 
+    /// Whether this folder, or one above it, is one.
+    static var isHere: Bool { ConfigurationLoader.findFromHere() != nil }
+
     /// Refuses `--env` where no file has environments of its own.
     func refuseEnvironment(_ arguments: CommandLineArguments) throws(UsageError) {
         guard isWrangler || arguments.value("env") == nil else {
@@ -90,6 +93,16 @@ struct Project: Sendable {
     func load(_ environment: String, _ arguments: CommandLineArguments) -> EffectiveConfiguration? {
         let (configuration, diagnostics) = read(environment, arguments)
         if !diagnostics.isEmpty { Edge.complain(diagnostics.rendered) }
+        return configuration
+    }
+
+    /// That of dev, for commands that do without one where there is none, or a broken one.
+    func loadIfValid(_ arguments: CommandLineArguments) -> EffectiveConfiguration? { read("dev", arguments).configuration }
+
+    /// As `load`, for commands that only look names up: warnings aren't theirs to tell.
+    func loadWithoutWarnings(_ environment: String, _ arguments: CommandLineArguments) -> EffectiveConfiguration? {
+        let (configuration, diagnostics) = read(environment, arguments)
+        if configuration == nil { Edge.complain(diagnostics.rendered) }
         return configuration
     }
 

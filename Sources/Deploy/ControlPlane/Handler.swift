@@ -19,13 +19,26 @@ package final class Handler: LocalHandler {
     /// Whether other machines reach the control listener.
     private let isExposed: Bool
     private let accounts: Accounts
+    private let metricsDetail: MetricsDetail
     private let clock: any NodeClock
     private let started: Instant
     private let state = Mutex(State())
 
+    /// What `/metrics` has.
+    package enum MetricsDetail: Sendable {
+        /// Of the node as a whole.
+        case totals
+        /// Of each tenant, worker and zone as well.
+        case full
+    }
+
     /// - Parameter isExposed: whether other machines reach the control listener: then nothing there is answered without a
     ///   token but whether the node lives.
-    package init(environment: String, accounts: Accounts, clock: any NodeClock, isExposed: Bool = false) {
+    package init(
+        environment: String, accounts: Accounts, clock: any NodeClock, isExposed: Bool = false,
+        metricsDetail: MetricsDetail = .full
+    ) {
+        self.metricsDetail = metricsDetail
         self.environment = environment
         self.isExposed = isExposed
         self.accounts = accounts
@@ -243,6 +256,7 @@ package final class Handler: LocalHandler {
             [("", counters.http2Floods)])
         family("edge_connections", "gauge", "Connections open.", [("", snapshot.connections)])
         family("edge_events_waiting", "gauge", "Events waiting for an isolate.", [("", snapshot.waitingEvents)])
+        if metricsDetail == .totals { return Self.metrics(text) }
         let caches = runners.flatMap { runner in
             runner.cache.statistics.map { ("{tenant=\"\(runner.tenant)\",zone=\"\($0.zone)\"", $0) }
         }
@@ -297,7 +311,11 @@ package final class Handler: LocalHandler {
         family(
             "edge_release_handler_microseconds", "gauge", "Handler times of a release since it was started, waiting included.",
             times)
-        return LocalResponse(
+        return Self.metrics(text)
+    }
+
+    private static func metrics(_ text: String) -> LocalResponse {
+        LocalResponse(
             status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
             body: .bytes(Array(text.utf8)))
     }

@@ -15,19 +15,31 @@ struct WorkerRequestLimit: RequestLimit {
     }
 }
 
-/// `ratelimit_global`: how many requests per second one client may send to the node, whichever tenant they are for.
+/// `ratelimit_global` and `ratelimit_client`: how many requests one client may send to the node in a second, and in a longer
+/// stretch of time, whichever tenant they are for.
 package struct ClientRequestLimit: RequestLimit {
     private let limiter: RateLimiter
-    private let perSecond: Int
+    /// Shortest first: what one of them refuses doesn't count for those behind it.
+    private let windows: [(limit: Int, periodSeconds: Int)]
 
-    package init(perSecond: Int, clock: any NodeClock) {
+    /// `nil` where nothing is limited.
+    ///
+    /// - Parameters:
+    ///   - perSecond: 0 is off.
+    ///   - overTime: A number of requests and a period of whole seconds.
+    package init?(perSecond: Int, overTime: (limit: Int, periodSeconds: Int)? = nil, clock: any NodeClock) {
+        let second = perSecond > 0 ? (limit: perSecond, periodSeconds: 1) : nil
+        windows = [second, overTime].compactMap { $0 }
+        guard !windows.isEmpty else { return nil }
         limiter = RateLimiter(clock: clock)
-        self.perSecond = perSecond
     }
 
     package func refuse(_ client: String) -> Duration? {
-        let outcome = limiter.take(client, in: "", limit: perSecond, periodSeconds: 1)
-        return outcome.success ? nil : outcome.retryAfter
+        for window in windows {
+            let outcome = limiter.take(client, in: "", limit: window.limit, periodSeconds: window.periodSeconds)
+            if !outcome.success { return outcome.retryAfter }
+        }
+        return nil
     }
 }
 

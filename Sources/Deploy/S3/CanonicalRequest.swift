@@ -7,33 +7,102 @@ struct CanonicalRequest {
     ///   - signedHeaders: Names in lower case, in the order that the client gives them.
     ///   - payloadHash: What stands for the body: its digest, or one of the names of a body that isn't hashed before.
     init(_ request: S3Request, signedHeaders: [String], payloadHash: String) {
-        var text = request.method + "\n" + Self.path(request.path) + "\n" + Self.query(request.query) + "\n"
-        for name in signedHeaders {
-            let values = request.headers.lazy.filter { $0.name == name }.map { Self.collapse($0.value) }
-            text += name + ":" + values.joined(separator: ",") + "\n"
+        var text = ""
+        text.reserveCapacity(request.path.utf8.count + request.query.utf8.count + 512)
+        func add(_ part: String) {
+            text += part
+            text += "\n"
         }
-        text += "\n" + signedHeaders.joined(separator: ";") + "\n" + payloadHash
+        add(request.method)
+        add(Self.path(request.path))
+        Self.appendQuery(request.query, to: &text)
+        text += "\n"
+        for name in signedHeaders {
+            text += name
+            text += ":"
+            var isFirst = true
+            for header in request.headers where header.name == name {
+                if !isFirst { text += "," }
+                text += Self.collapse(header.value)
+                isFirst = false
+            }
+            text += "\n"
+        }
+        text += "\n"
+        add(signedHeaders.joined(separator: ";"))
+        text += payloadHash
         self.text = text
     }
 
     /// Each segment decoded once and encoded again. Dots and double slashes are parts of keys: nothing is normalised.
     static func path(_ raw: String) -> String {
         if raw.isEmpty { return "/" }
+        if isCanonical(Array(raw.utf8)[...], separator: UInt8(ascii: "/")) { return raw }
         return raw.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
             .map { encode(decode($0, plus: UInt8(ascii: "+"))) }.joined(separator: "/")
     }
 
     /// Sorted by encoded name, then by encoded value; the signature itself is no part of what is signed.
     static func query(_ raw: String) -> String {
+        var text = ""
+        appendQuery(raw, to: &text)
+        return text
+    }
+
+    private static func appendQuery(_ raw: String, to text: inout String) {
         var pairs: [(name: String, value: String)] = []
-        for pair in raw.utf8.split(separator: UInt8(ascii: "&")) {
-            let halves = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            let name = encode(decode(halves[0], plus: 0x20))
+        for pair in Array(raw.utf8).split(separator: UInt8(ascii: "&")) {
+            let mark = pair.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
+            let name = canonical(pair[..<mark])
             if name == "X-Amz-Signature" { continue }
-            pairs.append((name, halves.count == 2 ? encode(decode(halves[1], plus: 0x20)) : ""))
+            pairs.append((name, mark < pair.endIndex ? canonical(pair[(mark + 1)...]) : ""))
         }
         pairs.sort { ($0.name, $0.value) < ($1.name, $1.value) }
-        return pairs.map { "\($0.name)=\($0.value)" }.joined(separator: "&")
+        for (index, pair) in pairs.enumerated() {
+            if index > 0 { text += "&" }
+            text += pair.name
+            text += "="
+            text += pair.value
+        }
+    }
+
+    /// One name or value of a query, decoded once and encoded again.
+    private static func canonical(_ text: ArraySlice<UInt8>) -> String {
+        isCanonical(text, separator: nil) ? String(decoding: text, as: UTF8.self) : encode(decode(text, plus: 0x20))
+    }
+
+    /// Whether decoding and encoding would change nothing, as with most of what clients send.
+    private static func isCanonical(_ text: ArraySlice<UInt8>, separator: UInt8?) -> Bool {
+        var index = text.startIndex
+        while index < text.endIndex {
+            let byte = text[index]
+            index += 1
+            if isUnreserved(byte) || byte == separator { continue }
+            guard byte == UInt8(ascii: "%"), index + 1 < text.endIndex, let high = upperCaseValue(text[index]),
+                let low = upperCaseValue(text[index + 1]), !isUnreserved(high << 4 | low)
+            else { return false }
+            index += 2
+        }
+        return true
+    }
+
+    /// RFC 3986 §2.3.
+    private static func isUnreserved(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"):
+            true
+        default: false
+        }
+    }
+
+    private static func upperCaseValue(_ digit: UInt8) -> UInt8? {
+        switch digit {
+        case 0x30...0x39: digit - 0x30
+        case 0x41...0x46: digit - 0x37
+        default: nil
+        }
     }
 
     /// Without the blanks around it, and each run of blanks inside as one.
@@ -51,12 +120,12 @@ struct CanonicalRequest {
         var encoded: [UInt8] = []
         encoded.reserveCapacity(bytes.count)
         for byte in bytes {
-            switch byte {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
+            if isUnreserved(byte) {
                 encoded.append(byte)
-            default: encoded += [UInt8(ascii: "%"), digit(byte >> 4), digit(byte & 15)]
+            } else {
+                encoded.append(UInt8(ascii: "%"))
+                encoded.append(digit(byte >> 4))
+                encoded.append(digit(byte & 15))
             }
         }
         return String(decoding: encoded, as: UTF8.self)

@@ -236,12 +236,20 @@ struct Lists {
                         for role in ["Initiator", "Owner"] { xml.element(role) { Self.owner(call, &$0) } }
                         xml.element("StorageClass", ObjectHeaders.name(of: upload.storageClass))
                         xml.element("Initiated", InternetTimestamp.text(milliseconds: upload.initiated))
+                        describe(upload.checksumAlgorithm, &xml)
                     }
                 }
                 for prefix in found.delimitedPrefixes {
                     xml.element("CommonPrefixes") { $0.element("Prefix", encode(prefix)) }
                 }
             })
+    }
+
+    /// The checksums of an upload that was begun with some.
+    private func describe(_ algorithm: R2Checksum.Algorithm?, _ xml: inout XMLDocument) {
+        guard let algorithm else { return }
+        xml.element("ChecksumAlgorithm", algorithm.s3Name)
+        xml.element("ChecksumType", algorithm.typeOfUploads)
     }
 
     func parts() async throws(S3Error) -> LocalResponse {
@@ -266,12 +274,16 @@ struct Lists {
                 if found.truncated, let last = found.parts.last { xml.element("NextPartNumberMarker", last.partNumber) }
                 xml.element("MaxParts", limit)
                 xml.element("IsTruncated", found.truncated)
+                describe(found.checksumAlgorithm, &xml)
                 for part in found.parts {
                     xml.element("Part") { xml in
                         xml.element("PartNumber", part.partNumber)
                         xml.element("LastModified", InternetTimestamp.text(milliseconds: part.uploaded))
                         xml.element("ETag", "\"\(part.etag)\"")
                         xml.element("Size", part.size)
+                        if let algorithm = found.checksumAlgorithm, let checksum = part.checksum {
+                            xml.element(algorithm.elementName, Base64.text(checksum))
+                        }
                     }
                 }
             })

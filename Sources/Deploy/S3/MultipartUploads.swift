@@ -28,7 +28,7 @@ struct MultipartUploads {
             })
         if let algorithm {
             response.headers.append(("x-amz-checksum-algorithm", algorithm.s3Name))
-            response.headers.append(("x-amz-checksum-type", algorithm == .crc64nvme ? "FULL_OBJECT" : "COMPOSITE"))
+            response.headers.append(("x-amz-checksum-type", algorithm.typeOfUploads))
         }
         response.headers += ObjectHeaders.encryption(key)
         return response
@@ -108,6 +108,7 @@ struct MultipartUploads {
     func complete(_ reader: DocumentReader) async throws -> LocalResponse {
         let root = try await reader.read("CompleteMultipartUpload", of: call)
         var parts: [R2UploadedPart] = []
+        var checks = try ObjectHeaders.completionChecks(call.request)
         for part in root.children("Part") {
             guard let number = part.child("PartNumber").flatMap({ Int($0.trimmedText) }), let etag = part.child("ETag") else {
                 throw S3Error.malformedXML
@@ -116,14 +117,17 @@ struct MultipartUploads {
             let text = etag.trimmedText
             let isQuoted = text.utf8.count >= 2 && text.hasPrefix("\"") && text.hasSuffix("\"")
             parts.append(R2UploadedPart(partNumber: number, etag: isQuoted ? String(text.dropFirst().dropLast()) : text))
+            checks.parts[number] = try Self.checksum(of: part)
         }
         guard !parts.isEmpty else { throw S3Error.malformedXML }
         // Amazon wants them in order; R2 takes them as they come.
         parts.sort { $0.partNumber < $1.partNumber }
-        let message = R2CompleteMultipartMessage(
+        var message = R2CompleteMultipartMessage(
             key: call.key, uploadId: uploadId, parts: parts, onlyIf: try ObjectHeaders.conditional(call.request))
+        message.checks = checks
+        let request = message
         let object = try await inStore { () throws(R2Failure) in
-            try await call.store.completeMultipart(message, in: call.bucket)
+            try await call.store.completeMultipart(request, in: call.bucket)
         }
         return .document(
             XMLDocument("CompleteMultipartUploadResult") { xml in
@@ -138,6 +142,16 @@ struct MultipartUploads {
                     xml.element(element, value)
                 }
             })
+    }
+
+    /// The checksum that a completion names beside a part's ETag.
+    private static func checksum(of part: XMLElement) throws(S3Error) -> R2CompletionChecks.Checksum? {
+        for algorithm in R2Checksum.Algorithm.ofS3 {
+            guard let text = part.child(algorithm.elementName)?.trimmedText, !text.isEmpty else { continue }
+            guard let bytes = Base64.bytes(text), bytes.count == algorithm.byteCount else { throw .malformedXML }
+            return .init(algorithm, bytes)
+        }
+        return nil
     }
 
     func abort() async throws(S3Error) -> LocalResponse {

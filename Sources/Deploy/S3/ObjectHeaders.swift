@@ -152,11 +152,41 @@ enum ObjectHeaders {
                 "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
                     + "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
         }
-        let kind = algorithm == .crc64nvme ? "FULL_OBJECT" : "COMPOSITE"
-        if let type = request.header("x-amz-checksum-type"), type.uppercased() != kind {
+        if let type = request.header("x-amz-checksum-type"), type.uppercased() != algorithm.typeOfUploads {
             throw .notImplemented("Header 'x-amz-checksum-type' with value '\(type)'")
         }
         return algorithm
+    }
+
+    /// What the headers of a completion say of the object that the parts become.
+    static func completionChecks(_ request: S3Request) throws(S3Error) -> R2CompletionChecks {
+        var checks = R2CompletionChecks()
+        if let text = request.header("x-amz-mp-object-size") {
+            guard let size = Int64(text), size >= 0 else {
+                throw .invalidRequest("Value for x-amz-mp-object-size header is invalid.")
+            }
+            checks.size = size
+        }
+        switch request.header("x-amz-checksum-type")?.uppercased() {
+        case nil: break
+        case "COMPOSITE": checks.kind = .composite
+        case "FULL_OBJECT": checks.kind = .fullObject
+        case _?: throw .invalidRequest("Value for x-amz-checksum-type header is invalid.")
+        }
+        for algorithm in R2Checksum.Algorithm.ofS3 {
+            guard let text = request.header(algorithm.headerName) else { continue }
+            guard checks.object == nil else {
+                throw .invalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+            }
+            // One of the parts' checksums may end in their number.
+            let halves = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let bytes = Base64.bytes(String(halves[0])), bytes.count == algorithm.byteCount,
+                halves.count == 1 || Int(halves[1]).map({ $0 > 0 }) ?? false
+            else { throw .invalidRequest("Value for \(algorithm.headerName) header is invalid.") }
+            checks.object = .init(algorithm, bytes)
+            checks.partCount = halves.count == 2 ? Int(halves[1]) : nil
+        }
+        return checks
     }
 
     // MARK: Keys of the customer (SSE-C)
@@ -216,4 +246,10 @@ extension R2Checksum.Algorithm {
     }
 
     var headerName: String { "x-amz-checksum-" + s3Name.lowercased() }
+
+    /// In documents.
+    var elementName: String { "Checksum" + s3Name }
+
+    /// What the checksum of an object is taken over that came in parts.
+    var typeOfUploads: String { self == .crc64nvme ? "FULL_OBJECT" : "COMPOSITE" }
 }

@@ -221,7 +221,7 @@ struct ObjectReads {
     }
 
     private static let rangeForm = S3Error.invalidArgument(
-        "range must be in format 'bytes=start-end', 'bytes=start-' or 'bytes=-suffix'.")
+        "range must be in format 'bytes=start-end', 'bytes=start-' or 'bytes=-suffix'.'")
 
     /// One range of bytes.
     static func range(_ text: String) throws(S3Error) -> R2Range {

@@ -23,6 +23,10 @@ extension S3Error {
         case .invalidObjectName: self = S3Error("KeyTooLongError", 400, "Your key is too long")
         case .encryption(.keyMismatch): self = .accessDenied
         case .encryption(let failure): self = .invalidRequest(failure.message)
+        case .partChecksumAlgorithm(let part, let upload):
+            self = .invalidRequest(R2CompletionFailure.algorithm(part, upload: upload).message)
+        case .completion(.digest): self = S3Error("BadDigest", 400, failure.message)
+        case .completion(let failure): self = .invalidRequest(failure.message)
         case .storageLimitExceeded: self = S3Error("QuotaExceeded", 403, failure.message)
         case .incompleteBody: self = .incompleteBody
         default:

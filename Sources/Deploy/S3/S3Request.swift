@@ -17,9 +17,9 @@ package struct S3Request: Sendable {
         query = mark.map { String(target[target.index(after: $0)...]) } ?? ""
         self.headers = headers
         // By bytes, here and where requests are brought into their canonical form: every request passes there.
-        parameters = query.utf8.split(separator: UInt8(ascii: "&")).map { pair in
-            let halves = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            return (Self.decode(halves[0]), halves.count == 2 ? Self.decode(halves[1]) : "")
+        parameters = Array(query.utf8).split(separator: UInt8(ascii: "&")).map { pair in
+            let mark = pair.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
+            return (Self.decode(pair[..<mark]), mark < pair.endIndex ? Self.decode(pair[(mark + 1)...]) : "")
         }
     }
 
@@ -27,7 +27,11 @@ package struct S3Request: Sendable {
 
     package func parameter(_ name: String) -> String? { parameters.first { $0.name == name }?.value }
 
-    private static func decode(_ text: Substring.UTF8View) -> String {
-        String(decoding: CanonicalRequest.decode(text, plus: 0x20), as: UTF8.self)
+    private static func decode(_ text: ArraySlice<UInt8>) -> String {
+        // What has no escapes is what it says.
+        if !text.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) {
+            return String(decoding: text, as: UTF8.self)
+        }
+        return String(decoding: CanonicalRequest.decode(text, plus: 0x20), as: UTF8.self)
     }
 }

@@ -48,7 +48,10 @@ enum Hex {
     static func text(_ bytes: [UInt8]) -> String {
         var text: [UInt8] = []
         text.reserveCapacity(2 * bytes.count)
-        for byte in bytes { text += [digit(byte >> 4), digit(byte & 15)] }
+        for byte in bytes {
+            text.append(digit(byte >> 4))
+            text.append(digit(byte & 15))
+        }
         return String(decoding: text, as: UTF8.self)
     }
 

@@ -57,6 +57,27 @@ import Testing
         #expect(second.number != first.number)
     }
 
+    @Test func `counts deliveries that the node's end cut, in the queue and among its dead letters`() async throws {
+        let fixture = try QueueFixture()
+        let queue = try await fixture.queue()
+        try await fixture.store.openQueue("dead", settings: nil)
+        try await queue.send("body", contentType: .text)
+        let consumer = QueueConsumerSettings(retriesMax: 3, deadLetterQueue: "dead")
+        for (name, settings) in [("events", consumer), ("dead", QueueConsumerSettings(retriesMax: 3))] {
+            for attempt in 1...4 {
+                #expect(try await fixture.lease(name, settings)?.messages.map(\.item.attempts) == [UInt32(attempt)])
+                try await fixture.crash()
+            }
+            // Four were all that it had.
+            #expect(try fixture.count(name) == 1)
+            #expect(try await fixture.lease(name, settings) == nil)
+            #expect(try fixture.count(name) == 0)
+        }
+        #expect(fixture.log.messages.contains("messages moved to the dead letter queue"))
+        // It is told when it is gone for good.
+        #expect(fixture.log.messages.contains("messages dropped after their last attempt"))
+    }
+
     @Test func `ends a pull's lease by time, and takes its late settlement until the next delivery`()
         async throws
     {

@@ -105,6 +105,27 @@ private func error(_ body: () throws -> Void) -> S3Error? {
         _ = try SignedRequest(example.request, now: now).verify(example.request, secret: secret)
     }
 
+    @Test(arguments: [
+        ("/", "/"), ("", "/"), ("/a/b.c~_-", "/a/b.c~_-"), ("/a%2Fb//./..", "/a%2Fb//./.."),
+        ("/a%2fb", "/a%2Fb"), ("/%41%7E+c", "/A~%2Bc"), ("/%/%4/%zz", "/%25/%254/%25zz"), ("/ä %C3%A4", "/%C3%A4%20%C3%A4"),
+    ])
+    func `are of paths that are decoded once and encoded again`(_ raw: String, _ canonical: String) {
+        #expect(CanonicalRequest.path(raw) == canonical)
+        #expect(CanonicalRequest.path(canonical) == canonical)
+    }
+
+    @Test func `are of queries in one order and one form`() {
+        let raw = "b=2&a=%2f&a=%2F&c=%41&d=a+b&e=%&f=%zz&g&=h&&X-Amz-Signature=1&i=j=k&%58-Amz-Signature=2"
+        let canonical = "=h&a=%2F&a=%2F&b=2&c=A&d=a%20b&e=%25&f=%25zz&g=&i=j%3Dk"
+        #expect(CanonicalRequest.query(raw) == canonical)
+        #expect(CanonicalRequest.query(canonical) == canonical)
+        #expect(CanonicalRequest.query("") == "")
+        let parameters = S3Request(method: "GET", target: "/k?" + raw + "?x", headers: []).parameters
+        let names = ["b", "a", "a", "c", "d", "e", "f", "g", "", "X-Amz-Signature", "i", "X-Amz-Signature"]
+        #expect(parameters.map(\.name) == names)
+        #expect(parameters.map(\.value) == ["2", "/", "/", "A", "a b", "%", "%zz", "", "h", "1", "j=k", "2?x"])
+    }
+
     @Test func `that leave the host out are nobody's`() throws {
         var example = Self.examples[2]
         example.names = "x-amz-content-sha256;x-amz-date"

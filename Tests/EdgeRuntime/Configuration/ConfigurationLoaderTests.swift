@@ -118,6 +118,7 @@ import Testing
     @Test(arguments: [
         ("tls = { certificate = \"c\", key = \"k\" }", nil), ("ratelimit_global = 10", nil),
         ("s3 = { listen = [\"127.0.0.1:9000\"], domain = \"s3.test\", strict = true }", nil),
+        ("ratelimit_client = { limit = 10, period = \"1h\" }", nil), ("monitoring = \"basic\"", nil),
         ("r2 = { write_rate_limit = true }", nil), ("cache = { disk = \"2MiB\", memory = \"1MiB\" }", nil),
         ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
         ("kv = { write_rate_limit = true, bytes_max = \"1GiB\", puts_per_day = 1000 }", nil),

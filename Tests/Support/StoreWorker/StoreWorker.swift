@@ -40,8 +40,8 @@ import Workers
         return try await context.fetch(copy)
     }
 
-    /// Notes each message in KV under `seen/<body>`, with the number of deliveries. A body that starts with `fail` is
-    /// retried until it is dead; `slow` takes a second first.
+    /// Notes each message in KV under `seen/<queue>/<body>`, with the number of deliveries. A body that starts with `fail` is
+    /// retried until it is dead, or dead again (`dead-2`); `slow` takes a second first.
     func queue(_ batch: MessageBatch, env: Env, context: ExecutionContext) async throws {
         let kv = try env.kv("KV")
         for message in batch.messages {
@@ -50,7 +50,7 @@ import Workers
                 Self.counts.consumed += 1
                 continue
             }
-            if text.hasPrefix("fail"), batch.queue != "dead" {
+            if text.hasPrefix("fail"), !batch.queue.hasPrefix("dead") {
                 message.retry(delaySeconds: 0)
                 continue
             }

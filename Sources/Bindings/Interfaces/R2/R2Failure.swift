@@ -35,6 +35,7 @@ package enum R2Failure: Error, Equatable, Sendable {
     /// A part's checksum is another one than the upload was begun with.
     case partChecksumAlgorithm(R2Checksum.Algorithm, upload: R2Checksum.Algorithm)
     case encryption(R2EncryptionFailure)
+    case completion(R2CompletionFailure)
     /// More waits for the disk than the store lets wait; nothing was done.
     case unavailable
     /// A lock rule keeps the object.
@@ -71,7 +72,8 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .tooManyRequests: 10058
         case .invalidStorageClass: 10062
         case .encryption(let failure): failure.code
-        case .badDigest: 10037
+        case .badDigest, .completion(.digest): 10037
+        case .completion: 10029
         case .invalidRange: 10039
         case .unavailable: 10043
         case .badUpload: 10048
@@ -120,6 +122,7 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .partChecksumAlgorithm(let part, let upload):
             "The upload was begun with \(upload.title) checksums; the part has a \(part.title) checksum."
         case .encryption(let failure): failure.message
+        case .completion(let failure): failure.message
         case .invalidRange: "The requested range is not satisfiable"
         case .badUpload: "There was a problem with the multipart upload."
         case .entityTooLarge: "Your proposed upload exceeds the maximum allowed object size."

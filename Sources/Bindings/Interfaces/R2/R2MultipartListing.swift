@@ -7,6 +7,8 @@ public struct R2UploadInProgress: Equatable, Sendable {
     /// Milliseconds since 1970.
     public var initiated: Int64
     public var storageClass: R2StorageClass
+    /// Of the S3 API alone: isolates don't see it.
+    package var checksumAlgorithm: R2Checksum.Algorithm?
 
     package init(key: String, uploadId: String, initiated: Int64, storageClass: R2StorageClass) {
         self.key = key
@@ -92,6 +94,8 @@ public struct R2ListedPart: Equatable, Sendable {
     public var size: Int64
     /// Milliseconds since 1970.
     public var uploaded: Int64
+    /// Of the S3 API alone: isolates don't see it.
+    package var checksum: [UInt8]?
 
     /// As `complete` wants it.
     public var uploadedPart: R2UploadedPart { R2UploadedPart(partNumber: partNumber, etag: etag) }
@@ -108,6 +112,8 @@ public struct R2ListedPart: Equatable, Sendable {
 public struct R2Parts: Equatable, Sendable {
     public var parts: [R2ListedPart]
     public var truncated: Bool
+    /// What the parts' checksums are; as these, of the S3 API alone.
+    package var checksumAlgorithm: R2Checksum.Algorithm?
 
     package init(parts: [R2ListedPart] = [], truncated: Bool = false) {
         self.parts = parts

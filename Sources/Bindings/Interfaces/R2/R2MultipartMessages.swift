@@ -86,6 +86,8 @@ package struct R2CompleteMultipartMessage: Equatable, Sendable {
     package var parts: [R2UploadedPart]
     /// Of the object that stands under the key until now.
     package var onlyIf: R2Conditional?
+    /// Of the S3 API alone: isolates can't say it.
+    package var checks = R2CompletionChecks()
 
     package init(key: String, uploadId: String, parts: [R2UploadedPart], onlyIf: R2Conditional? = nil) {
         self.key = key

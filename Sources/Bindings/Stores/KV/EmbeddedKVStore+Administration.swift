@@ -123,6 +123,7 @@ extension KVNamespaceDescription {
     init(_ entry: KVCatalog.Entry, _ usage: KVUsage) {
         id = entry.id
         title = entry.title
+        firstTitle = entry.firstTitle
         createdAt = UnixTime(milliseconds: entry.createdAt)
         self.usage = usage
     }

@@ -61,6 +61,8 @@ package struct KVNamespaceDescription: Equatable, Sendable {
     /// 32 lowercase hex digits; never changes.
     package let id: String
     package let title: String
+    /// The title that it was made with: configurations go on calling it so.
+    package let firstTitle: String
     package let createdAt: UnixTime
     package let usage: KVUsage
 }

@@ -105,6 +105,7 @@ extension EmbeddedR2Store {
                 object.supplied = (algorithm, combined.bytes)
                 object.checksumKind = combined.kind
             }
+            try Self.compare(request, parts, with: object, upload.checksumAlgorithm)
             let pieces = parts.map { StoredPiece(blob: $0.blob, size: $0.size) }
             let unused = try index.removeUpload(id, keeping: Set(pieces.map(\.blob)), transaction)
             let leftovers = try index.put(
@@ -114,6 +115,31 @@ extension EmbeddedR2Store {
         discard(outcome.1)
         discard(ObjectIndex.Leftovers(version: id, blobs: outcome.unused))
         return outcome.0.object(key: request.key)
+    }
+
+    /// - Parameter parts: In order of their numbers.
+    private static func compare(
+        _ request: R2CompleteMultipartMessage, _ parts: [StoredPart], with object: StoredObject,
+        _ algorithm: R2Checksum.Algorithm?
+    ) throws(R2Failure) {
+        let checks = request.checks
+        if let size = checks.size, size != object.size { throw .completion(.size(given: size, actual: object.size)) }
+        // Without an algorithm of the upload, parts were compared when they came, and their ETags are their digests.
+        if let algorithm {
+            for (part, number) in zip(parts, request.parts.map(\.partNumber).sorted()) {
+                guard let given = checks.parts[number] else { continue }
+                guard given.algorithm == algorithm else {
+                    throw .completion(.algorithm(given.algorithm, upload: algorithm))
+                }
+                guard given.bytes == part.checksum else { throw .invalidPart }
+            }
+            if let kind = checks.kind, kind != object.checksumKind { throw .completion(.kind(object.checksumKind)) }
+        }
+        guard let given = checks.object else { return }
+        guard given.algorithm == algorithm else { throw .completion(.algorithm(given.algorithm, upload: algorithm)) }
+        guard given.bytes == object.supplied?.bytes, checks.partCount ?? parts.count == parts.count else {
+            throw .completion(.digest(given.algorithm))
+        }
     }
 
     package func abortMultipart(

@@ -32,7 +32,7 @@ extension EmbeddedR2Store {
         guard (1...Int64(R2Limits.listedMax)).contains(request.limit) else { throw .invalidMaxKeys }
         guard let id = Identifier(hexadecimal: request.uploadId) else { throw .noSuchUpload }
         return try await threads.run { () throws(R2Failure) in
-            guard try self.upload(id, of: request.key, in: bucket, "listParts") != nil else {
+            guard let upload = try self.upload(id, of: request.key, in: bucket, "listParts") else {
                 throw R2Failure.noSuchUpload
             }
             let first = Int(min(max(0, request.afterPartNumber), Int64(R2Limits.partsMax))) + 1
@@ -41,11 +41,15 @@ extension EmbeddedR2Store {
                 try self.index.parts(of: id, from: first, limit: limit + 1, transaction)
             }
             let parts = found.prefix(limit).map { number, part in
-                R2ListedPart(
+                var listed = R2ListedPart(
                     partNumber: number, etag: R2Hex.encode(part.md5), size: part.size,
                     uploaded: part.blob.milliseconds)
+                listed.checksum = part.checksum
+                return listed
             }
-            return R2Parts(parts: parts, truncated: found.count > limit)
+            var page = R2Parts(parts: parts, truncated: found.count > limit)
+            page.checksumAlgorithm = upload.checksumAlgorithm
+            return page
         }
     }
 }
@@ -107,10 +111,11 @@ private struct UploadsPage {
         var page = R2Uploads()
         for entry in entries.prefix(limit) {
             if let (id, upload) = entry.upload {
-                page.uploads.append(
-                    R2UploadInProgress(
-                        key: upload.key, uploadId: id.hexadecimal, initiated: upload.created,
-                        storageClass: upload.attributes.storageClass))
+                var open = R2UploadInProgress(
+                    key: upload.key, uploadId: id.hexadecimal, initiated: upload.created,
+                    storageClass: upload.attributes.storageClass)
+                open.checksumAlgorithm = upload.checksumAlgorithm
+                page.uploads.append(open)
             } else {
                 page.delimitedPrefixes.append(String(decoding: entry.text, as: UTF8.self))
             }

@@ -54,6 +54,11 @@ struct CommandLineArguments: Sendable {
         throw .unexpectedArgument(positional[operands.count])
     }
 
+    /// Gives an option a value that the command line leaves out.
+    mutating func fill(_ name: String, _ value: String) {
+        if values[name] == nil { values[name] = [value] }
+    }
+
     func has(_ name: String) -> Bool { values[name] != nil }
     func value(_ name: String) -> String? { values[name]?.last }
     func all(_ name: String) -> [String] { values[name] ?? [] }

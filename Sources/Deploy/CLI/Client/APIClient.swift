@@ -14,12 +14,24 @@ struct APIClient {
     static let tenantOptions: [Option] =
         [.value("tenant", "TENANT", "whose (the only one that there is)", .tenants)] + options
 
+    /// Of commands that wrangler has too. Without `--remote`, they speak to the node on this machine in any case.
+    static let storeOptions: [Option] = [.flag("local", "the node on this machine, as without --remote")] + tenantOptions
+
     let node: NodeClient
     private let token: String
     private let tenant: String?
+    /// Sent with each call.
+    private let headers: [(name: String, value: String)]
 
-    /// - Parameter patience: How long an answer may take to begin.
-    init(_ arguments: CommandLineArguments, patience: Duration = .seconds(3600)) throws {
+    /// - Parameters:
+    ///   - headers: Sent with each call.
+    ///   - patience: How long an answer may take to begin.
+    init(
+        _ arguments: CommandLineArguments, headers: [(name: String, value: String)] = [],
+        patience: Duration = .seconds(3600)
+    ) throws {
+        if arguments.has("local"), arguments.has("remote") { throw UsageError.unexpectedArgument("--local beside --remote") }
+        self.headers = headers
         let address = try NodeAddress.find(arguments)
         token = try Self.token(for: address, arguments)
         node = NodeClient(address, patience: patience)
@@ -178,8 +190,8 @@ struct APIClient {
         _ body: UploadBody? = nil, progress: ProgressBar? = nil
     ) async throws -> NodeClient.Answer {
         try await node.send(
-            method, "/client/v4" + path.target(query), headers: [("authorization", "Bearer \(token)")] + headers, body: body,
-            progress: progress)
+            method, "/client/v4" + path.target(query),
+            headers: [("authorization", "Bearer \(token)")] + self.headers + headers, body: body, progress: progress)
     }
 
     private func envelope(_ answer: NodeClient.Answer) async throws -> JSON {

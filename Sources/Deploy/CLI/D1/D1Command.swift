@@ -18,11 +18,33 @@ struct D1Target {
     /// `/accounts/ID/d1/database/DATABASE`
     let path: APIPath
 
-    /// - Parameter database: Its name or id; the command's operand where none is given.
+    static let options = BoundStore.options + APIClient.storeOptions
+
+    /// - Parameter database: Its name or id. Without, it is the command's operand, which may be the name of a binding too.
     init(_ arguments: CommandLineArguments, _ database: String? = nil) async throws {
-        let name = try database ?? arguments.required("DATABASE")
+        var arguments = arguments
+        let asked = try database ?? arguments.required("DATABASE")
+        let bound = database == nil ? try Self.bound(asked, &arguments) : nil
         api = try APIClient(arguments)
-        path = "\(try await api.account())/d1/database/\(name)"
+        let all: APIPath = "\(try await api.account())/d1/database"
+        guard let bound, bound != asked else {
+            path = "\(all)/\(asked)"
+            return
+        }
+        // Whoever has a database of that very name means it.
+        let isName: Bool
+        do {
+            _ = try await api.result("GET", "\(all)/\(asked)")
+            isName = true
+        } catch let failure as APIFailure where failure.status == 404 || failure.status == 400 { isName = false }
+        path = "\(all)/\(isName ? asked : bound)"
+    }
+
+    /// The database that the configuration, if there is one, binds under this name.
+    private static func bound(_ name: String, _ arguments: inout CommandLineArguments) throws -> String? {
+        let isAsked = ["environment", "worker", "config", "project"].contains { arguments.has($0) }
+        guard isAsked || Project.isHere else { return nil }
+        return try BoundStore.findDatabase(name, isAsked: isAsked, &arguments)
     }
 
     func result(_ method: String, _ verb: APIPath, query: APIClient.Query = [], _ body: JSON? = nil) async throws -> JSON {

@@ -8,7 +8,7 @@ enum D1CreateCommand: Command {
         [
             .value("location", "HINT", "where it is wanted: wnam, enam, weur, eeur, apac, oc", .choices(D1CreateCommand.hints)),
             .value("jurisdiction", "NAME", "eu or fedramp", .choices(["eu", "fedramp"])),
-        ] + APIClient.tenantOptions
+        ] + APIClient.storeOptions
 
     private static let hints = ["wnam", "enam", "weur", "eeur", "apac", "oc"]
 
@@ -29,7 +29,7 @@ enum D1CreateCommand: Command {
 enum D1ListCommand: Command {
     static let name = "list"
     static let summary = "Shows the databases: those of configurations and those made here"
-    static let options = APIClient.tenantOptions
+    static let options = APIClient.storeOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let api = try APIClient(arguments)
@@ -53,7 +53,7 @@ enum D1InfoCommand: Command {
     static let name = "info"
     static let summary = "Shows a database"
     static let operands = [D1Command.database]
-    static let options = APIClient.tenantOptions
+    static let options = D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let database = try await D1Target(arguments).result("GET", "")
@@ -80,7 +80,7 @@ enum D1DeleteCommand: Command {
     static let summary = "Deletes a database with its history"
     static let discussion = "Deletes a database with its history. Workers that it is bound to get an error from then on."
     static let operands = [D1Command.database]
-    static let options = [Confirmation.option] + APIClient.tenantOptions
+    static let options = [Confirmation.option] + D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let name = try arguments.required("DATABASE")

@@ -15,7 +15,8 @@ enum D1ExecuteCommand: Command {
         [
             .value("command", "SQL", "the statements, with semicolons between"),
             .value("file", "FILE", "a file of SQL, or - for standard input", .files),
-        ] + APIClient.tenantOptions
+            .flag("yes", "as wrangler has it: nothing is asked in any case", short: "y"),
+        ] + D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         switch (arguments.value("command"), arguments.value("file")) {

@@ -21,6 +21,9 @@ enum D1MigrationsCommand: CommandGroup {
             "project", "DIRECTORY", "the folder with the configuration (this one, or the next above that has one)", .directories
         ),
         .value("config", "FILE", "a wrangler.toml, wrangler.json or wrangler.jsonc in its place", short: "c", .files),
+        .value(
+            "environment", "NAME", "whose configuration, in wrangler's format too (dev, or its top level)", short: "e",
+            aliases: ["env"], .environments),
     ]
     static let tableOption = Option.value(
         "table", "TABLE", "where the names of applied files are kept (that of the configuration, else d1_migrations)")
@@ -56,7 +59,7 @@ enum D1MigrationsListCommand: Command {
     static let summary = "Shows which files haven't been applied yet"
     static let discussion = "\(summary).\n\n\(D1MigrationsCommand.about)"
     static let operands = [D1Command.database]
-    static let options = [D1MigrationsCommand.tableOption] + D1MigrationsCommand.fileOptions + APIClient.tenantOptions
+    static let options = [D1MigrationsCommand.tableOption] + D1MigrationsCommand.fileOptions + APIClient.storeOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let folder = try MigrationFolder(arguments)
@@ -95,7 +98,7 @@ enum D1MigrationsApplyCommand: Command {
             .flag("dry-run", "applies them to a copy of the database, which is gone afterwards"),
             D1MigrationsCommand.tableOption,
         ] + D1MigrationsCommand.fileOptions
-        + APIClient.tenantOptions
+        + APIClient.storeOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let folder = try MigrationFolder(arguments)

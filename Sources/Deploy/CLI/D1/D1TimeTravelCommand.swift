@@ -22,7 +22,7 @@ enum D1TimeTravelInfoCommand: Command {
     static let name = "info"
     static let summary = "Shows the bookmark of the newest state, or of the state at a time"
     static let operands = [D1Command.database]
-    static let options = [D1TimeTravelCommand.timestamp] + APIClient.tenantOptions
+    static let options = [D1TimeTravelCommand.timestamp] + D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let found = try await D1Target(arguments).result(
@@ -44,7 +44,7 @@ enum D1TimeTravelRestoreCommand: Command {
     static let operands = [D1Command.database]
     static let options =
         [.value("bookmark", "BOOKMARK", "the state with this bookmark"), D1TimeTravelCommand.timestamp, Confirmation.option]
-        + APIClient.tenantOptions
+        + D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let (bookmark, time) = (arguments.value("bookmark"), D1TimeTravelCommand.time(arguments))

@@ -13,7 +13,9 @@ enum D1ExportCommand: Command {
             .values("table", "TABLE", "only this one; may be repeated"),
             .flag("no-schema", "only rows"),
             .flag("no-data", "only tables, indexes, triggers and views"),
-        ] + APIClient.tenantOptions
+            .flag(
+                "yes", "as wrangler has it: nothing is asked in any case", short: "y", aliases: ["skip-confirmation"]),
+        ] + D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let path = try arguments.requiredValue("output", "FILE")
@@ -41,7 +43,7 @@ enum D1ImportCommand: Command {
     static let name = "import"
     static let summary = "Runs a file of SQL of any length: all of it or nothing"
     static let operands: [Operand] = [D1Command.database, .one("FILE", .files)]
-    static let options = APIClient.tenantOptions
+    static let options = D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         try await load(try arguments.required("FILE"), arguments)

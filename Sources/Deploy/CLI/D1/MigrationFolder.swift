@@ -13,7 +13,7 @@ struct MigrationFolder {
     /// What the command line names, else what the project's configuration does, else `migrations/`.
     init(_ arguments: CommandLineArguments) throws {
         let asked = try arguments.required("DATABASE")
-        let project = try Project(arguments)
+        let project = try Project(arguments, environment: arguments.value("environment"))
         let found = Self.configured(asked, project, arguments)
         database = found?.resource ?? asked
         if let directory = arguments.value("dir") {
@@ -74,8 +74,10 @@ struct MigrationFolder {
         let options = Project.loadOptions(arguments)
         let configuration =
             project.isWrangler
-            ? project.loader.loadWrangler(file: project.file, .init(environment: nil, today: options.today)).configuration
-            : project.loader.load(environment: "dev", options).configuration
+            ? project.loader.loadWrangler(
+                file: project.file, .init(environment: project.wranglerEnvironment, today: options.today)
+            ).configuration
+            : project.loader.load(environment: arguments.value("environment") ?? "dev", options).configuration
         return (configuration?.workers.flatMap(\.bindings) ?? []).compactMap { binding in
             guard case .d1(let resource, let migrations) = binding.target else { return nil }
             return (binding.name, resource, migrations)

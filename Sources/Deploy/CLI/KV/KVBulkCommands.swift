@@ -83,8 +83,7 @@ enum KVBulkPutCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let file = try InputFile(try arguments.required("FILE"))
-        let client = try APIClient(arguments)
-        let namespace = try await KVTarget.find(client, arguments)
+        let (client, namespace, _) = try await KVTarget.find(arguments)
         let outcome = try await KVPortions.send(file, client, "PUT", "\(namespace)/bulk", title: file.name)
         return KVPortions.report(outcome, "stored", arguments)
     }
@@ -98,8 +97,7 @@ enum KVBulkGetCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let keys = try KVPortions.keys(try InputFile(try arguments.required("FILE")))
-        let client = try APIClient(arguments)
-        let namespace = try await KVTarget.find(client, arguments)
+        let (client, namespace, _) = try await KVTarget.find(arguments)
         var members: [JSON.Member] = []
         for start in stride(from: 0, to: keys.count, by: 100) {
             let some = keys[start..<min(keys.count, start + 100)]
@@ -130,8 +128,7 @@ enum KVBulkDeleteCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let keys = try KVPortions.keys(try InputFile(try arguments.required("FILE")))
-        let client = try APIClient(arguments)
-        let namespace = try await KVTarget.find(client, arguments)
+        let (client, namespace, _) = try await KVTarget.find(arguments)
         try Confirmation.ask("Delete \(HumanText.count(keys.count, "key"))?", arguments)
         var (count, refused): (Int64, [JSON]) = (0, [])
         for start in stride(from: 0, to: keys.count, by: KVPortions.countMax) {

@@ -24,8 +24,7 @@ enum KVKeyPutCommand: Command {
         let (word, path) = (arguments.operand("VALUE"), arguments.value("path"))
         guard (word == nil) != (path == nil) else { throw UsageError.missingArgument("either VALUE or --path FILE") }
         let file = try path.map { path in try InputFile(path) }
-        let client = try APIClient(arguments)
-        let namespace = try await KVTarget.find(client, arguments)
+        let (client, namespace, _) = try await KVTarget.find(arguments)
         let answer = try await client.upload(
             "PUT", "\(namespace)/values/\(key)",
             query: [("expiration_ttl", arguments.value("ttl")), ("expiration", arguments.value("expiration"))],
@@ -55,8 +54,7 @@ enum KVKeyGetCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let key = try arguments.required("KEY")
-        let client = try APIClient(arguments)
-        let namespace = try await KVTarget.find(client, arguments)
+        let (client, namespace, _) = try await KVTarget.find(arguments)
         let path = arguments.value("path") ?? "-"
         let target = try OutputFile(path)
         try await client.download("\(namespace)/values/\(key)", to: target, title: path == "-" ? nil : key)
@@ -71,8 +69,7 @@ enum KVKeyListCommand: Command {
         [.value("prefix", "TEXT", "only keys that begin with it (all)")] + KVTarget.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let client = try APIClient(arguments)
-        let namespace = try await KVTarget.find(client, arguments)
+        let (client, namespace, _) = try await KVTarget.find(arguments)
         var (keys, cursor): ([JSON], String?) = ([], nil)
         repeat {
             let page = try await client.call(
@@ -103,8 +100,7 @@ enum KVKeyDeleteCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let key = try arguments.required("KEY")
-        let client = try APIClient(arguments)
-        let namespace = try await KVTarget.find(client, arguments)
+        let (client, namespace, _) = try await KVTarget.find(arguments)
         try Confirmation.ask("Delete the key \"\(key)\"?", arguments)
         let answer = try await client.result("DELETE", "\(namespace)/values/\(key)")
         if arguments.has("json") { Output.json(answer) } else { print("deleted \(key)") }

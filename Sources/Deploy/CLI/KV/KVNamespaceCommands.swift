@@ -4,10 +4,12 @@ enum KVNamespaceCreateCommand: Command {
     static let name = "create"
     static let summary = "Makes a namespace and prints its id"
     static let operands: [Operand] = [.one("TITLE")]
-    static let options = APIClient.tenantOptions
+    static let options =
+        [.flag("preview", "with _preview behind the title, as wrangler calls a preview_id's namespace")]
+        + APIClient.storeOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let title = try arguments.required("TITLE")
+        let title = try arguments.required("TITLE") + (arguments.has("preview") ? "_preview" : "")
         let client = try APIClient(arguments)
         let made = try await client.result(
             "POST", "\(try await client.account())/storage/kv/namespaces", .object(["title": .string(title)]))
@@ -19,7 +21,7 @@ enum KVNamespaceCreateCommand: Command {
 enum KVNamespaceListCommand: Command {
     static let name = "list"
     static let summary = "Shows ids and titles"
-    static let options = APIClient.tenantOptions
+    static let options = APIClient.storeOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let client = try APIClient(arguments)
@@ -44,8 +46,7 @@ enum KVNamespaceRenameCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let title = try arguments.requiredValue("new-name", "TITLE")
-        let client = try APIClient(arguments)
-        let path = try await KVTarget.find(try KVTarget.name(arguments), client)
+        let (client, path, _) = try await KVTarget.find(arguments, operand: "NAMESPACE")
         let renamed = try await client.result("PUT", path, .object(["title": .string(title)]))
         if arguments.has("json") { Output.json(renamed) } else { print("renamed to \(title)") }
         return ExitCode.success
@@ -59,9 +60,7 @@ enum KVNamespaceDeleteCommand: Command {
     static let options = [KVTarget.confirmation] + KVTarget.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let name = try KVTarget.name(arguments)
-        let client = try APIClient(arguments)
-        let path = try await KVTarget.find(name, client)
+        let (client, path, name) = try await KVTarget.find(arguments, operand: "NAMESPACE")
         try Confirmation.ask("Delete the namespace \"\(name)\" with all its keys?", arguments)
         let answer = try await client.result("DELETE", path)
         if arguments.has("json") { Output.json(answer) } else { print("deleted \(name)") }

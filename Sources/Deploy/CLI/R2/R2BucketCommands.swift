@@ -10,11 +10,11 @@ enum R2BucketCreateCommand: Command {
     static let operands: [Operand] = [.one("NAME")]
     static let options =
         [storageClass, .value("location", "HINT", "where it should be: weur, eeur, enam, wnam, apac or oc (anywhere)")]
-        + APIClient.tenantOptions
+        + R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let name = try arguments.required("NAME")
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let made = try await client.result(
             "POST", try await R2Target.buckets(client),
             .object([
@@ -29,10 +29,10 @@ enum R2BucketCreateCommand: Command {
 enum R2BucketListCommand: Command {
     static let name = "list"
     static let summary = "Shows buckets"
-    static let options = APIClient.tenantOptions
+    static let options = R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let path = try await R2Target.buckets(client)
         var (buckets, cursor): ([JSON], String?) = ([], nil)
         repeat {
@@ -59,11 +59,11 @@ enum R2BucketInfoCommand: Command {
     static let name = "info"
     static let summary = "Shows a bucket and what it holds"
     static let operands: [Operand] = [.one("BUCKET", .buckets)]
-    static let options = APIClient.tenantOptions
+    static let options = R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let name = try arguments.required("BUCKET")
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let path = try await R2Target.bucket(name, client)
         let bucket = try await client.result("GET", path)
         let usage = try await client.result("GET", "\(path)/usage")
@@ -96,12 +96,12 @@ enum R2BucketStorageClassCommand: Command {
     static let name = "storage-class"
     static let summary = "Sets the class of what is stored from now on"
     static let operands: [Operand] = [.one("BUCKET", .buckets)]
-    static let options = [storageClass] + APIClient.tenantOptions
+    static let options = [storageClass] + R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let name = try arguments.required("BUCKET")
         let wanted = try arguments.requiredValue("storage-class", "CLASS")
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let answer = try await client.upload(
             "PATCH", try await R2Target.bucket(name, client), headers: [("cf-r2-storage-class", wanted)], .json([]), title: nil)
         if arguments.has("json") { Output.json(answer["result"] ?? .null) } else { print("new objects are \(wanted)") }
@@ -113,11 +113,11 @@ enum R2BucketDeleteCommand: Command {
     static let name = "delete"
     static let summary = "Deletes an empty bucket"
     static let operands: [Operand] = [.one("BUCKET", .buckets)]
-    static let options = [Confirmation.option] + APIClient.tenantOptions
+    static let options = [Confirmation.option] + R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let name = try arguments.required("BUCKET")
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let path = try await R2Target.bucket(name, client)
         try Confirmation.ask("Delete the bucket \"\(name)\" and what is set for it?", arguments)
         let answer = try await client.result("DELETE", path)

@@ -27,6 +27,15 @@ enum R2ObjectCommand: CommandGroup {
 
 /// Paths of buckets.
 enum R2Target {
+    static let options: [Option] =
+        [.value("jurisdiction", "NAME", "the place where the bucket is: default, eu, us, fedramp … (default)", short: "J")]
+        + APIClient.storeOptions
+
+    /// A node whose buckets are those of the jurisdiction.
+    static func client(_ arguments: CommandLineArguments) throws -> APIClient {
+        try APIClient(arguments, headers: arguments.value("jurisdiction").map { [("cf-r2-jurisdiction", $0)] } ?? [])
+    }
+
     static func buckets(_ client: APIClient) async throws -> APIPath { "\(try await client.account())/r2/buckets" }
 
     static func bucket(_ name: String, _ client: APIClient) async throws -> APIPath {

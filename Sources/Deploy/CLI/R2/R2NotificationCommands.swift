@@ -23,10 +23,10 @@ enum R2NotificationCommand: CommandGroup {
         static let name = "list"
         static let summary = "Shows the rules"
         static let operands = bucket
-        static let options = APIClient.tenantOptions
+        static let options = R2Target.options
 
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-            let client = try APIClient(arguments)
+            let client = try R2Target.client(arguments)
             let found = try await client.result("GET", try await path(client, arguments))
             if arguments.has("json") {
                 Output.json(found)
@@ -59,7 +59,7 @@ enum R2NotificationCommand: CommandGroup {
                 .value("prefix", "TEXT", "only keys that begin with it (all)"),
                 .value("suffix", "TEXT", "only keys that end with it (all)"),
                 .value("description", "TEXT", "what the rule is for"),
-            ] + APIClient.tenantOptions
+            ] + R2Target.options
 
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             let types = arguments.all("event-types").flatMap { $0.split(separator: ",").map { String($0) } }
@@ -72,7 +72,7 @@ enum R2NotificationCommand: CommandGroup {
                 return actions
             }
             let name = try arguments.requiredValue("queue", "QUEUE")
-            let client = try APIClient(arguments)
+            let client = try R2Target.client(arguments)
             let rule = JSON.object([
                 "actions": .strings(actions), "prefix": arguments.value("prefix").map { .string($0) },
                 "suffix": arguments.value("suffix").map { .string($0) },
@@ -90,11 +90,11 @@ enum R2NotificationCommand: CommandGroup {
         static let summary = "Removes a queue's rules, or one of them"
         static let operands = bucket
         static let options =
-            [queue, .value("rule", "ID", "only this rule (all of the queue)"), Confirmation.option] + APIClient.tenantOptions
+            [queue, .value("rule", "ID", "only this rule (all of the queue)"), Confirmation.option] + R2Target.options
 
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             let name = try arguments.requiredValue("queue", "QUEUE")
-            let client = try APIClient(arguments)
+            let client = try R2Target.client(arguments)
             let path = try await path(client, arguments)
             let rule = arguments.value("rule")
             try Confirmation.ask(

@@ -21,14 +21,14 @@ enum R2ObjectPutCommand: Command {
             .value(
                 "storage-class", "CLASS", "Standard or InfrequentAccess (the bucket's)", short: "s",
                 .choices(["Standard", "InfrequentAccess"])),
-        ] + headers.map { .value($0.0, $0.1, $0.2) } + APIClient.tenantOptions
+        ] + headers.map { .value($0.0, $0.1, $0.2) } + R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let (bucket, key) = try R2Target.split(try arguments.required("BUCKET/KEY"))
         let path = arguments.has("pipe") ? "-" : arguments.value("file")
         guard let path else { throw UsageError.missingArgument("--file FILE or --pipe") }
         let file = try InputFile(path)
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         var fields: [(name: String, value: String)] = []
         for (name, _, _) in headers.dropFirst() {
             if let value = arguments.value(name) { fields.append((name, value)) }
@@ -57,7 +57,7 @@ enum R2ObjectGetCommand: Command {
             .value("file", "FILE", "where it goes (the end of its key)", short: "f", .files),
             .flag("pipe", "writes it to standard output", short: "p"),
             .value("range", "FROM-TO", "only these bytes, as 0-99, 100- or -100 (all)"),
-        ] + APIClient.tenantOptions
+        ] + R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let (bucket, key) = try R2Target.split(try arguments.required("BUCKET/KEY"))
@@ -66,7 +66,7 @@ enum R2ObjectGetCommand: Command {
             throw UsageError.missingArgument("--file FILE")
         }
         guard path != ".", path != ".." else { throw UsageError.missingArgument("--file FILE") }
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let target = try OutputFile(path)
         try await client.download(
             "\(try await R2Target.bucket(bucket, client))/objects/\(key)",
@@ -84,10 +84,10 @@ enum R2ObjectListCommand: Command {
         [
             .value("prefix", "TEXT", "only keys that begin with it (all)"),
             .value("delimiter", "TEXT", "folds keys that have it behind the prefix (none)"),
-        ] + APIClient.tenantOptions
+        ] + R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let path = try await R2Target.bucket(try arguments.required("BUCKET"), client)
         var (objects, folded, cursor): ([JSON], [JSON], String?) = ([], [], nil)
         repeat {
@@ -120,12 +120,12 @@ enum R2ObjectDeleteCommand: Command {
     static let name = "delete"
     static let summary = "Deletes an object"
     static let operands: [Operand] = [.one("BUCKET/KEY")]
-    static let options = [Confirmation.option] + APIClient.tenantOptions
+    static let options = [Confirmation.option] + R2Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let word = try arguments.required("BUCKET/KEY")
         let (bucket, key) = try R2Target.split(word)
-        let client = try APIClient(arguments)
+        let client = try R2Target.client(arguments)
         let path = try await R2Target.bucket(bucket, client)
         try Confirmation.ask("Delete the object \"\(word)\"?", arguments)
         let answer = try await client.result("DELETE", "\(path)/objects/\(key)")

@@ -10,7 +10,7 @@ private struct R2Rules {
 
     init(_ kind: String, _ arguments: CommandLineArguments) async throws {
         self.kind = kind
-        client = try APIClient(arguments)
+        client = try R2Target.client(arguments)
         path = "\(try await R2Target.bucket(try arguments.required("BUCKET"), client))/\(kind)"
     }
 
@@ -115,7 +115,7 @@ enum R2LifecycleCommand: CommandGroup {
         static let name = "list"
         static let summary = "Shows the rules"
         static let operands = bucket
-        static let options = APIClient.tenantOptions
+        static let options = R2Target.options
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             try await R2Rules("lifecycle", arguments).list(arguments)
         }
@@ -132,7 +132,7 @@ enum R2LifecycleCommand: CommandGroup {
                 .value("ia-transition-days", "N", "makes objects InfrequentAccess so long after they came"),
                 .value("ia-transition-date", "DATE", "makes objects InfrequentAccess at that date"),
                 .value("abort-multipart-days", "N", "gives up unfinished uploads so long after they began"),
-            ] + APIClient.tenantOptions
+            ] + R2Target.options
 
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             let delete = try R2Conditions.one(
@@ -168,7 +168,7 @@ enum R2LifecycleCommand: CommandGroup {
         static let name = "remove"
         static let summary = "Removes a rule"
         static let operands = bucket
-        static let options = [ruleName, Confirmation.option] + APIClient.tenantOptions
+        static let options = [ruleName, Confirmation.option] + R2Target.options
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             try await removeRule("lifecycle", arguments)
         }
@@ -178,7 +178,7 @@ enum R2LifecycleCommand: CommandGroup {
         static let name = "set"
         static let summary = "Replaces all rules by those of a file"
         static let operands = bucket
-        static let options = [file, Confirmation.option] + APIClient.tenantOptions
+        static let options = [file, Confirmation.option] + R2Target.options
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await setRules("lifecycle", arguments) }
     }
 }
@@ -211,7 +211,7 @@ enum R2LockCommand: CommandGroup {
         static let name = "list"
         static let summary = "Shows the rules"
         static let operands = bucket
-        static let options = APIClient.tenantOptions
+        static let options = R2Target.options
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             try await R2Rules("lock", arguments).list(arguments)
         }
@@ -226,7 +226,7 @@ enum R2LockCommand: CommandGroup {
                 .value("retention-days", "N", "keeps objects so long after they came"),
                 .value("retention-date", "DATE", "keeps objects until that date"),
                 .flag("retention-indefinite", "keeps objects until the rule is removed"),
-            ] + APIClient.tenantOptions
+            ] + R2Target.options
 
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             let names = "--retention-days, --retention-date or --retention-indefinite"
@@ -253,7 +253,7 @@ enum R2LockCommand: CommandGroup {
         static let name = "remove"
         static let summary = "Removes a rule"
         static let operands = bucket
-        static let options = [ruleName, Confirmation.option] + APIClient.tenantOptions
+        static let options = [ruleName, Confirmation.option] + R2Target.options
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await removeRule("lock", arguments) }
     }
 
@@ -261,7 +261,7 @@ enum R2LockCommand: CommandGroup {
         static let name = "set"
         static let summary = "Replaces all rules by those of a file"
         static let operands = bucket
-        static let options = [file, Confirmation.option] + APIClient.tenantOptions
+        static let options = [file, Confirmation.option] + R2Target.options
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await setRules("lock", arguments) }
     }
 }
@@ -277,7 +277,7 @@ enum R2CorsCommand: CommandGroup {
         static let name = "list"
         static let summary = "Shows the rules"
         static let operands = bucket
-        static let options = APIClient.tenantOptions
+        static let options = R2Target.options
 
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             var rules: [JSON] = []
@@ -305,7 +305,7 @@ enum R2CorsCommand: CommandGroup {
         static let name = "set"
         static let summary = "Replaces all rules by those of a file"
         static let operands = bucket
-        static let options = [file, Confirmation.option] + APIClient.tenantOptions
+        static let options = [file, Confirmation.option] + R2Target.options
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await setRules("cors", arguments) }
     }
 
@@ -313,7 +313,7 @@ enum R2CorsCommand: CommandGroup {
         static let name = "delete"
         static let summary = "Takes all rules away"
         static let operands = bucket
-        static let options = [Confirmation.option] + APIClient.tenantOptions
+        static let options = [Confirmation.option] + R2Target.options
 
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             let rules = try await R2Rules("cors", arguments)

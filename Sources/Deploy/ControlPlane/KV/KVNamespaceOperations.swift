@@ -79,6 +79,9 @@ enum KVNamespaceOperations {
     }
 
     private static func json(_ namespace: KVNamespaceDescription) -> JSON {
-        .object(["id": .string(namespace.id), "title": .string(namespace.title), "supports_url_encoding": true])
+        .object([
+            "id": .string(namespace.id), "title": .string(namespace.title), "supports_url_encoding": true,
+            "first_title": namespace.firstTitle == namespace.title ? nil : .string(namespace.firstTitle),
+        ])
     }
 }

@@ -15,6 +15,8 @@ enum KVOperations {
 
     static let namespace = APISchema.object([
         .required("id", .string()), .required("title", .string()), .required("supports_url_encoding", .bool),
+        // Under it, configurations find a namespace that was renamed.
+        .optional("first_title", .string()),
     ])
     static let key = APISchema.object([
         .required("name", .string()), .optional("expiration", .integer()), .optional("metadata", .any),

@@ -4,6 +4,8 @@ package struct Binding: Sendable {
     package let target: Target
     /// Where the configuration grants it.
     package let place: SourcePlace
+    /// The store that wrangler's `--preview` means in its place.
+    package var preview: String?
 
     package enum Target: Equatable, Sendable {
         case kv(resource: String)

@@ -26,6 +26,9 @@ package struct EffectiveConfiguration: Sendable {
     package var r2 = R2Settings()
     package var kv = KVSettings()
     package var cache = CacheStoreSettings()
+    package var monitoring = Monitoring.full
+    /// Beside `clientRateLimit`; `nil` is off.
+    package var clientRateLimitOverTime: ClientRateLimit?
     package var hooks: [Hook]
     /// PEM files of public keys: bundles must be signed by one of them. Read when the node starts; empty: none must.
     package var deployKeys: [String] = []

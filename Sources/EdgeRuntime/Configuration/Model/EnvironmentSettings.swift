@@ -38,6 +38,20 @@ package struct LogSettings: Equatable, Sendable {
     package var format: Format
 }
 
+/// How much a node tells of what it does.
+package enum Monitoring: String, CaseIterable, Sendable {
+    /// The node's totals.
+    case basic
+    /// Series of each tenant, worker and zone as well.
+    case full
+}
+
+/// How many requests one client may send to the node in any stretch of time of this length.
+package struct ClientRateLimit: Equatable, Sendable {
+    package let limit: Int
+    package let period: Duration
+}
+
 package enum ErrorPages: String, CaseIterable, Sendable {
     /// The error's name, message and place; for developers.
     case trace

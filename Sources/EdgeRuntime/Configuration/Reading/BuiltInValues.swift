@@ -41,6 +41,7 @@ enum BuiltInValues {
             domain = "localhost"
             listen = ["127.0.0.1:8787"]
             log = { level = "debug", format = "text" }
+            monitoring = "basic"
             error_pages = "trace"
             preview_urls = true
             cache_ttl = "0s"
@@ -60,6 +61,7 @@ enum BuiltInValues {
         case .staging:
             """
             log = { level = "info", format = "json" }
+            monitoring = "full"
             error_pages = "plain"
             preview_urls = true
             cache_ttl = "60s"
@@ -79,6 +81,7 @@ enum BuiltInValues {
         case .production:
             """
             log = { level = "info", format = "json" }
+            monitoring = "full"
             error_pages = "plain"
             preview_urls = false
             cache_ttl = "5m"

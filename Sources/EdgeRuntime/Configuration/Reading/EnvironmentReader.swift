@@ -24,6 +24,8 @@ struct EnvironmentReader {
         var r2 = R2Settings()
         var kv = KVSettings()
         var cache = CacheStoreSettings()
+        var monitoring = Monitoring.full
+        var clientRateLimitOverTime: ClientRateLimit?
         var hooks: [Hook] = []
         var deployKeys: [String] = []
         var simulate: SimulateSettings?
@@ -58,6 +60,8 @@ struct EnvironmentReader {
         settings.hasPreviewURLs = reader.boolean("preview_urls")?.value ?? false
         settings.keepWarm = reader.duration("keep_warm", in: .zero...Self.day * 7)?.value ?? .zero
         settings.clientRateLimit = reader.integer("ratelimit_global", in: 0...1_000_000_000)?.value ?? 0
+        settings.clientRateLimitOverTime = readClientRateLimit(&reader)
+        settings.monitoring = reader.choice("monitoring", Monitoring.self)?.value ?? .full
         let idle = reader.duration("websocket_idle_timeout", in: .zero...Self.day)?.value ?? .zero
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
         settings.r2 = readR2(&reader)
@@ -76,6 +80,22 @@ struct EnvironmentReader {
             }
         }
         return settings
+    }
+
+    private func readClientRateLimit(_ reader: inout TableReader) -> ClientRateLimit? {
+        guard var table = reader.table("ratelimit_client") else { return nil }
+        let limit = table.integer("limit", in: 1...1_000_000)
+        let period = table.duration("period", in: .seconds(1)...Self.day)
+        if table.table["limit"] == nil { table.missing("limit", "required, such as limit = 1000") }
+        if table.table["period"] == nil { table.missing("period", "required, such as period = \"1h\"") }
+        if let period, period.value.components.attoseconds != 0 {
+            table.report(
+                .invalidValue, period.place, "period", "expected whole seconds, got \(DurationText.text(period.value))")
+            return nil
+        }
+        table.finish()
+        guard let limit, let period else { return nil }
+        return ClientRateLimit(limit: limit.value, period: period.value)
     }
 
     private func readDomain(_ reader: inout TableReader) -> Located<String>? {

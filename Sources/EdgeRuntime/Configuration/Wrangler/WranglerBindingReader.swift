@@ -41,7 +41,8 @@ struct WranglerBindingReader {
             let name = entry.required(nameKey)
             let found = target(&entry)
             entry.finish()
-            if let name, let found { add(Binding(name: name.value, target: found, place: name.place)) }
+            let preview = entry.table["preview_id"]?.string
+            if let name, let found { add(Binding(name: name.value, target: found, place: name.place, preview: preview)) }
         }
     }
 
