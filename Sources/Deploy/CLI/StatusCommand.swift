@@ -22,6 +22,7 @@ enum StatusCommand: Command {
         var environment: String
         var ready: Bool
         var draining: Bool
+        var notReady: [String]?
         var uptimeSeconds: Int
         var releases: [String: String]
         var workers: [Worker]
@@ -46,6 +47,7 @@ enum StatusCommand: Command {
         let status = try JSONDecoder().decode(Status.self, from: Data(body))
         let condition = status.draining ? "draining" : status.ready ? "ready" : "starting"
         print("\(status.environment): \(condition) for \(status.uptimeSeconds) s")
+        for reason in status.notReady ?? [] { print("not ready: \(reason)") }
         print("connections: \(status.connections), requests so far: \(status.requests)")
         for (tenant, release) in status.releases.sorted(by: { $0.key < $1.key }) { print("\(tenant): release \(release)") }
         for worker in status.workers {

@@ -1,3 +1,4 @@
+package import Host
 package import Observability
 package import Releases
 package import System
@@ -9,6 +10,9 @@ package struct APIServices: Sendable {
     package let audit: AuditLog
     /// `nil`: tenants come from configuration alone.
     package let tenants: TenantHost?
+    /// `nil`: the node can't be taken out of service.
+    package let drain: NodeDrain?
+    package let node: Node?
     /// Of the node.
     package let version: String
     package let clock: any NodeClock
@@ -19,13 +23,16 @@ package struct APIServices: Sendable {
     package let work = BlockingPool(name: "edge-api-work", threadCount: 1)
 
     package init(
-        accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil, version: String,
+        accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil, drain: NodeDrain? = nil,
+        node: Node? = nil, version: String,
         clock: any NodeClock, logger: Logger
     ) {
         self.accounts = accounts
         self.tokens = tokens
         self.audit = audit
         self.tenants = tenants
+        self.drain = drain
+        self.node = node
         self.version = version
         self.clock = clock
         self.logger = logger

@@ -26,6 +26,7 @@ package struct EffectiveConfiguration: Sendable {
     package var r2 = R2Settings()
     package var kv = KVSettings()
     package var cache = CacheStoreSettings()
+    package var drain = DrainSettings()
     package var hooks: [Hook]
     /// `nil`, and always in production: stores answer as well as they can.
     package var simulate: SimulateSettings?

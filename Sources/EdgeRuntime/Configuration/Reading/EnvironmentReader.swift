@@ -24,6 +24,7 @@ struct EnvironmentReader {
         var r2 = R2Settings()
         var kv = KVSettings()
         var cache = CacheStoreSettings()
+        var drain = DrainSettings()
         var hooks: [Hook] = []
         var simulate: SimulateSettings?
     }
@@ -61,6 +62,7 @@ struct EnvironmentReader {
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
         settings.r2 = readR2(&reader)
         settings.cache = readCache(&reader)
+        settings.drain = readDrain(&reader)
         settings.hooks = readHooks(&reader)
         settings.simulate = readSimulate(&reader)
         reader.finish { key in
@@ -271,6 +273,15 @@ struct EnvironmentReader {
         let sizes = (1 << 20)...(1 << 50)
         settings.diskBytesMax = table.size("disk", in: sizes)?.value ?? settings.diskBytesMax
         settings.memoryBytesMax = table.size("memory", in: 0...(1 << 40))?.value ?? settings.memoryBytesMax
+        table.finish()
+        return settings
+    }
+
+    private func readDrain(_ reader: inout TableReader) -> DrainSettings {
+        guard var table = reader.table("drain") else { return DrainSettings() }
+        var settings = DrainSettings()
+        settings.delay = table.duration("delay", in: .zero...Duration.seconds(3600))?.value ?? settings.delay
+        settings.timeout = table.duration("timeout", in: .zero...Self.day)?.value ?? settings.timeout
         table.finish()
         return settings
     }
