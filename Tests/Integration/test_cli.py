@@ -711,7 +711,8 @@ class Running(unittest.TestCase):
 
     def is_closed(self, port):
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            # What the kernel drops while the listener stops, it tries again after a second.
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
             return False
         except ConnectionRefusedError:
             return True
