@@ -61,6 +61,8 @@ class Node:
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=False)
         command = [product("edge"), *self.arguments, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
                    "--state", self.state]
+        if "serve" in self.arguments[:1] and "--drain-delay" not in self.arguments:
+            command += ["--drain-delay", "0s"]  # There are no load balancers that would have to notice.
         self.process = subprocess.Popen(
             command, cwd=self.cwd, env=self.env, stdout=subprocess.PIPE, stderr=self.log, text=True,
             start_new_session=self.session)

@@ -122,7 +122,7 @@ struct DevSession {
             return ExitCode.refused
         }
         try await process.open(host, beside: [configuration.tenant])
-        await process.control.becomeReady()
+        await process.becomeReady(host)
         Edge.complain(summary(configuration))
         if let address = endpoints.s3Address { Edge.complain("  S3 API at \(address)") }
         process.announce(endpoints)

@@ -14,6 +14,7 @@ struct NodeOptions {
         .value("control", "HOST:PORT", "where `edge status` and metrics come in (127.0.0.1:0)"),
         .flag("control-https", "speaks https at --control as well; always where other machines reach it"),
         .value("state", "DIRECTORY", "where all data is kept; one node at a time (state/ENVIRONMENT)", .directories),
+        .value("drain-delay", "DURATION", "how long readiness fails before anything ends, when the node is to end (0s in dev)"),
         .value("reactors", "N", "threads that serve clients (one per core)"),
         .value(
             "log-level", "LEVEL", "trace, debug, info, notice, warning or error (info)",
@@ -41,6 +42,7 @@ struct NodeOptions {
     var logLevel: LogLevel
     var logFormat: LogWriter.Format
     var settings = EdgeSettings()
+    var drain: DrainSettings
     /// Requests per second and client; 0 is off.
     var clientRateLimit: Int
     var clientRateLimitOverTime: ClientRateLimit?
@@ -60,6 +62,8 @@ struct NodeOptions {
             return address
         }
         self.environment = environment
+        drain = configuration?.drain ?? DrainSettings()
+        if let delay = try arguments.duration("drain-delay") { drain.delay = delay }
         clientRateLimit = configuration?.clientRateLimit ?? 0
         clientRateLimitOverTime = configuration?.clientRateLimitOverTime
         monitoring = configuration?.monitoring ?? .full

@@ -27,6 +27,7 @@ struct NodeProcess {
     let bundles: BundleStore
     let log: LogWriter
     let certificates: CertificateLoader
+    let drain: NodeDrain
     private let signals: Signals
 
     /// Opens the state directory and starts reactors; nothing is served yet.
@@ -51,6 +52,8 @@ struct NodeProcess {
             clientLimit: ClientRequestLimit(
                 perSecond: options.clientRateLimit,
                 overTime: options.clientRateLimitOverTime.map { ($0.limit, Int($0.period.components.seconds)) }, clock: clock))
+        drain = NodeDrain(node: node, clock: clock, logger: logger, delay: options.drain.delay)
+        control.report(drain, nil)
         routing = RoutingDirectory(node: node)
         tenants = try TenantRegistry(state: state)
         artifacts = try ArtifactStore(directory: state.artifacts)
@@ -108,10 +111,11 @@ struct NodeProcess {
         control.serve(
             API.make(
                 APIServices(
-                    accounts: accounts, tokens: tokens, audit: audit, tenants: host,
-                    releases: ReleaseServices(environment: options.environment, bundles: bundles, keys: try DeployKeys(files: options.deployKeyFiles), clock: clock) { tenant in
-                        try secrets(tenant) as? SecretStore
-                    }, version: Edge.version, clock: clock, logger: logger),
+                    accounts: accounts, tokens: tokens, audit: audit, tenants: host, drain: drain, node: node,
+                    releases: ReleaseServices(
+                        environment: options.environment, bundles: bundles, keys: try DeployKeys(files: options.deployKeyFiles),
+                        clock: clock
+                    ) { tenant in try secrets(tenant) as? SecretStore }, version: Edge.version, clock: clock, logger: logger),
                 hosts: Set(hosts)))
         return host
     }
@@ -119,6 +123,14 @@ struct NodeProcess {
     /// Opens the tenants that were made over the API.
     func open(_ host: TenantHost, beside configured: [String]) async throws {
         for runner in try await host.start(except: Set(configured)) { await control.attach(node: node, runner: runner) }
+    }
+
+    /// Releases serve: load balancers may send requests as long as the disk and the stores are well.
+    func becomeReady(_ host: TenantHost) async {
+        let health = NodeHealth(host: host, accounts: accounts, clock: clock, logger: logger)
+        await health.start()
+        control.report(drain, health)
+        drain.becomeReady()
     }
 
     /// A tenant's release, and where its secrets come from.
@@ -160,7 +172,7 @@ struct NodeProcess {
                 }
             }
             try await open(host, beside: tenancies.map(\.description.tenant))
-            await control.becomeReady()
+            await becomeReady(host)
             announce(endpoints)
             let reloading = HostReload(self, endpoints)
             guard let reload else { return await waitForTheEnd() }
@@ -247,9 +259,6 @@ struct NodeProcess {
         Edge.announce("ready \(url) control \(control)\(s3)")
     }
 
-    /// What a request, a batch and background work may take at most once the node is asked to end.
-    private static let drainMax = Duration.seconds(30)
-
     /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
     ///
     /// - Parameter reload: What SIGHUP asks for; `nil` makes it one of the signals that end the node.
@@ -268,8 +277,8 @@ struct NodeProcess {
         await signals.first()
         reloads.cancel()
         signals.exitAtNext()
+        await drain.end()
         logger.log(.notice, "draining: open requests are finished, new ones are not taken")
-        await control.startDraining()
         let runners = accounts.runners
         let isDelivering = Flag(true)
         // Awaited below: the end of the isolates ends batches that take too long.
@@ -277,7 +286,7 @@ struct NodeProcess {
             for runner in runners { await runner.stop() }
             isDelivering.clear()
         }
-        let cut = await node.drain(until: clock.now() + Self.drainMax) { isDelivering.isSet }
+        let cut = await node.drain(until: clock.now() + options.drain.timeout) { isDelivering.isSet }
         if cut > 0 { logger.log(.warning, "requests were cut off by the end of the drain", [("count", "\(cut)")]) }
         await stop.value
         for runner in runners { await runner.close() }

@@ -32,6 +32,7 @@ enum StatusCommand: Command {
         var environment: String
         var ready: Bool
         var draining: Bool
+        var notReady: [String]?
         var uptimeSeconds: Int
         var releases: [String: String]
         /// A node of an older version tells nothing of them.
@@ -58,6 +59,7 @@ enum StatusCommand: Command {
         let status = try JSONDecoder().decode(Status.self, from: Data(body))
         let condition = status.draining ? "draining" : status.ready ? "ready" : "starting"
         print("\(status.environment): \(condition) for \(status.uptimeSeconds) s")
+        for reason in status.notReady ?? [] { print("not ready: \(reason)") }
         print("connections: \(status.connections), requests so far: \(status.requests)")
         for (tenant, release) in status.releases.sorted(by: { $0.key < $1.key }) { print("\(tenant): release \(release)") }
         for slot in status.slots ?? [] {

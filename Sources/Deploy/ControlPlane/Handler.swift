@@ -11,8 +11,8 @@ package final class Handler: LocalHandler {
         var node: Node?
         var api: API?
         var s3: (any LocalHandler)?
-        var isReady = false
-        var isDraining = false
+        var drain: NodeDrain?
+        var health: NodeHealth?
     }
 
     private let environment: String
@@ -57,8 +57,13 @@ package final class Handler: LocalHandler {
     /// Serves the S3 API on listeners of its own from now on.
     package func serve(s3: any LocalHandler) { state.withLock { $0.s3 = s3 } }
 
-    package func becomeReady() async { state.withLock { $0.isReady = true } }
-    package func startDraining() async { state.withLock { $0.isDraining = true } }
+    /// Says on readiness what these two know; until then the node is starting.
+    package func report(_ drain: NodeDrain, _ health: NodeHealth?) {
+        state.withLock { state in
+            state.drain = drain
+            state.health = health ?? state.health
+        }
+    }
 
     package func answer(_ request: LocalRequest) async -> LocalResponse {
         if let refusal = refusal(of: request) { return refusal }
@@ -71,7 +76,7 @@ package final class Handler: LocalHandler {
         }
         switch (request.listener, request.method, request.path) {
         case (_, "GET", "/__edge/health/live"), (_, "HEAD", "/__edge/health/live"): return .text("live\n")
-        case (_, "GET", "/__edge/health/ready"), (_, "HEAD", "/__edge/health/ready"): return readiness
+        case (_, "GET", "/__edge/health/ready"), (_, "HEAD", "/__edge/health/ready"): return readiness(request)
         case (_, "GET", "/cdn-cgi/trace"): return trace(request)
         case (_, _, "/cdn-cgi/handler/scheduled"): return await triggerScheduled(request)
         case (.control, "GET", "/status"): return await status()
@@ -89,9 +94,34 @@ package final class Handler: LocalHandler {
         return api.refusal(of: request)
     }
 
-    /// Fails first when the node drains, so that a load balancer sends no more.
-    private var readiness: LocalResponse {
-        state.withLock { $0.isReady && !$0.isDraining } ? .text("ready\n") : .text("not ready\n", status: 503)
+    /// Why no requests should be sent here; empty: they should.
+    private var reasons: [NodeHealth.Reason] {
+        let (drain, health) = state.withLock { ($0.drain, $0.health) }
+        guard let drain, drain.state != .starting else { return [.init("starting", "no release serves yet")] }
+        let leaving: [NodeHealth.Reason] =
+            drain.isLeaving ? [.init("draining", "the node is asked to get no more requests")] : []
+        return leaving + (health?.reasons ?? [])
+    }
+
+    /// Fails first when the node drains, so that a load balancer sends no more. Strangers don't learn the details.
+    private func readiness(_ request: LocalRequest) -> LocalResponse {
+        let reasons = reasons
+        let tellsAll = request.listener == .control && !isExposed
+        var response: LocalResponse
+        if request.header("accept")?.contains("application/json") == true {
+            let list = reasons.map { reason in
+                JSON.object(["code": .string(reason.code), "detail": tellsAll ? .string(reason.detail) : nil])
+            }
+            let json = JSON.object(["status": .string(reasons.isEmpty ? "ready" : "not ready"), "reasons": .array(list)])
+            response = .json(String(decoding: json.bytes, as: UTF8.self) + "\n", status: reasons.isEmpty ? 200 : 503)
+        } else if reasons.isEmpty {
+            response = .text("ready\n")
+        } else {
+            let lines = reasons.map { tellsAll ? "\($0.code): \($0.detail)" : $0.code }
+            response = .text("not ready\n" + lines.joined(separator: "\n") + "\n", status: 503)
+        }
+        response.headers.append(("cache-control", "no-store"))
+        return response
     }
 
     private func trace(_ request: LocalRequest) -> LocalResponse {
@@ -151,6 +181,8 @@ package final class Handler: LocalHandler {
         var environment: String
         var ready: Bool
         var draining: Bool
+        /// Why readiness fails.
+        var notReady: [String]
         var uptimeSeconds: Int64
         var releases: [String: String]
         var slots: [Slot]
@@ -164,14 +196,16 @@ package final class Handler: LocalHandler {
 
     private func status() async -> LocalResponse {
         let runners = accounts.runners
-        let (node, isReady, isDraining) = state.withLock { ($0.node, $0.isReady, $0.isDraining) }
+        let (node, drain) = state.withLock { ($0.node, $0.drain) }
+        let reasons = reasons
         let snapshot = await node?.snapshot() ?? Node.Snapshot()
         let releases = await active(runners)
         let workers = releases.flatMap { release in
             release.workers.values.sorted { $0.name < $1.name }
         }
         let status = Status(
-            environment: environment, ready: isReady, draining: isDraining,
+            environment: environment, ready: drain.map { $0.state != .starting } ?? false, draining: drain?.isLeaving ?? false,
+            notReady: reasons.map { "\($0.code): \($0.detail)" },
             uptimeSeconds: (clock.now() - started).components.seconds,
             releases: Dictionary(releases.map { ($0.tenant, $0.name) }) { first, _ in first },
             slots: await slotStatuses(runners).map { tenant, slot in

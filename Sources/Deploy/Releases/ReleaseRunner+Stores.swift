@@ -69,6 +69,17 @@ extension ReleaseRunner {
         }
     }
 
+    /// Those of its stores that can't be read, each with the reason.
+    package nonisolated func failingStores() async -> [String] {
+        let stores = stores
+        var failing: [String] = []
+        do { _ = try await stores.kv.namespaces() } catch { failing.append("KV: \(error)") }
+        do { _ = try await stores.r2.bucketNames() } catch { failing.append("R2: \(error)") }
+        do { _ = try stores.queues.queues() } catch { failing.append("queues: \(error)") }
+        // They are closed for a moment when the tenant is changed.
+        return stores === self.stores ? failing : []
+    }
+
     /// How much of each kind the tenant has, by the name that the kind has in the API.
     package func contents() async throws -> [(kind: String, count: Int)] {
         // Without files there is no catalog either, and none is to be made for being looked at.

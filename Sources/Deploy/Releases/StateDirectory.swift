@@ -56,6 +56,11 @@ package final class StateDirectory: Sendable {
     /// For what is on its way in or out: emptied at each start, but for changes that were decided and have to be finished.
     var work: String { path + "/.work" }
 
+    /// Writes a byte to the disk; blocks. Throws when that can't be done.
+    package func probe() throws(SystemError) {
+        try FileTree.replaceFile(path + "/.probe", with: [UInt8(ascii: "\n")], mode: 0o600)
+    }
+
     /// A new, empty directory there.
     func makeWorkDirectory(_ purpose: String) throws(SystemError) -> String {
         let made = "\(work)/\(purpose)-\(UInt64.random(in: 0...UInt64.max))"

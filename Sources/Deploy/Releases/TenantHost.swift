@@ -52,6 +52,9 @@ package actor TenantHost {
     /// `nil` for tenants of configuration files.
     package func entry(_ name: String) throws -> TenantCatalog.Entry? { try catalog.all().first { $0.name == name } }
 
+    /// Whether `control.sqlite` can be read; blocks.
+    package nonisolated func readCatalog() throws { _ = try catalog.all() }
+
     /// What is wrong with `control.sqlite`, which has what all tenants share; blocks.
     package nonisolated func controlProblems() throws -> [String] { try catalog.problems() }
 

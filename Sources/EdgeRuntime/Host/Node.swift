@@ -228,6 +228,22 @@ package final class Node: Sendable {
 
     // MARK: The end
 
+    /// How a node goes out of service. `serving`: not at all. `announcing`: answers say that their connection ends with them
+    /// (`Connection: close`, GOAWAY), all else is as ever. `draining`: connections without a request end too.
+    package enum Leaving: Sendable { case serving, announcing, draining }
+
+    /// Listeners stay as they are.
+    package func set(_ leaving: Leaving) async {
+        for reactor in reactors { await reactor.call { reactor.set(leaving) } }
+    }
+
+    /// Requests of clients that aren't answered to their end. Looks at every connection.
+    package func openRequestCount() async -> Int {
+        var count = 0
+        for reactor in reactors { count += await reactor.call { reactor.openRequestCount } }
+        return count
+    }
+
     /// Takes no new connections, lets requests and what `isBusy` says finish until `deadline`, then ends all isolates.
     /// Their background work has until then too.
     ///

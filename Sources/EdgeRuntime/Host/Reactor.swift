@@ -50,8 +50,12 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     /// What compressors hold, in units of `BodyEncoder`.
     var encoderUnits = 0
     var listeners: [Listener] = []
+    /// How near the node's end is.
+    private(set) var leaving = Node.Leaving.serving
+    /// Answers say that their connection ends with them; connections without a request stay.
+    var announcesEnd: Bool { leaving != .serving }
     /// Connections are to end after the answer they are working on.
-    private(set) var isDraining = false
+    var isDraining: Bool { leaving == .draining }
     /// What this reactor has counted. Read by others through the mailbox.
     var counters = ReactorCounters()
 
@@ -287,7 +291,19 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     // MARK: What the node tells its reactors (reactor thread only)
 
     func install(_ routes: RoutingTable) { self.routes = routes }
-    func startDraining() { isDraining = true }
+    func startDraining() { leaving = .draining }
+    func set(_ leaving: Node.Leaving) { self.leaving = leaving }
+
+    /// Requests that aren't answered to their end, but for those of the control listener.
+    var openRequestCount: Int {
+        targets.reduce(into: 0) { count, target in
+            switch target {
+            case let stream as HTTPStream: if stream.isInExchange, stream.role != .control { count += 1 }
+            case let connection as HTTP2Connection: if connection.role != .control { count += connection.streams.count }
+            default: break
+            }
+        }
+    }
 
     func isPublicPort(_ port: UInt16) -> Bool { listeners.contains { $0.publicPort == port } }
 

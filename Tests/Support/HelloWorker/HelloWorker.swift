@@ -240,6 +240,19 @@ import Workers
                     return Array("data: event \(count)\n\n".utf8)
                 }, type: "text/event-stream")
         }
+        // `count` events, with a pause between them.
+        routes.get("/ticks/:count/:milliseconds") { exchange in
+            let count = try exchange.parameters.get("count", as: Int.self)
+            let pause = try exchange.parameters.get("milliseconds", as: Int.self)
+            var sent = 0
+            return .stream(
+                ByteStream {
+                    guard sent < count else { return nil }
+                    sent += 1
+                    if sent > 1 { try await exchange.context.sleep(for: .milliseconds(pause)) }
+                    return Array("data: \(sent)\n\n".utf8)
+                }, type: "text/event-stream")
+        }
         // The worker's own files, handed on, with everything that the request says.
         for method in [Method.get, .head, .post] {
             routes.on(method, "/files/*path") { exchange in

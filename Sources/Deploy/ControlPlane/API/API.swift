@@ -30,6 +30,7 @@ package final class API: Sendable {
         operations += TenantOperations.all(services)
         operations += EffectiveRouteOperations.all(services)
         operations += StateOperations.all(services)
+        operations += NodeOperations.all(services)
         operations += KVOperations.all(services)
         operations += R2Operations.all(services)
         operations += QueueOperations.all(services)

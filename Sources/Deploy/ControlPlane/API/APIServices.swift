@@ -1,3 +1,4 @@
+package import Host
 package import Observability
 package import Releases
 package import System
@@ -11,6 +12,9 @@ package struct APIServices: Sendable {
     package let tenants: TenantHost?
     /// `nil`: nothing is deployed over the API but single workers.
     package let releases: ReleaseServices?
+    /// `nil`: the node can't be taken out of service.
+    package let drain: NodeDrain?
+    package let node: Node?
     /// Of the node.
     package let version: String
     package let clock: any NodeClock
@@ -21,14 +25,16 @@ package struct APIServices: Sendable {
     package let work = BlockingPool(name: "edge-api-work", threadCount: 1)
 
     package init(
-        accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil,
-        releases: ReleaseServices? = nil, version: String, clock: any NodeClock, logger: Logger
+        accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil, drain: NodeDrain? = nil,
+        node: Node? = nil, releases: ReleaseServices? = nil, version: String, clock: any NodeClock, logger: Logger
     ) {
         self.accounts = accounts
         self.tokens = tokens
         self.audit = audit
         self.tenants = tenants
         self.releases = releases
+        self.drain = drain
+        self.node = node
         self.version = version
         self.clock = clock
         self.logger = logger

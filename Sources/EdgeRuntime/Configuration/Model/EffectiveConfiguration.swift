@@ -29,6 +29,7 @@ package struct EffectiveConfiguration: Sendable {
     package var monitoring = Monitoring.full
     /// Beside `clientRateLimit`; `nil` is off.
     package var clientRateLimitOverTime: ClientRateLimit?
+    package var drain = DrainSettings()
     package var hooks: [Hook]
     /// PEM files of public keys: bundles must be signed by one of them. Read when the node starts; empty: none must.
     package var deployKeys: [String] = []

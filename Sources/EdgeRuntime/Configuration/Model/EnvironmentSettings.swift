@@ -52,6 +52,16 @@ package struct ClientRateLimit: Equatable, Sendable {
     package let period: Duration
 }
 
+/// How a node goes out of service.
+package struct DrainSettings: Equatable, Sendable {
+    /// How long readiness fails while everything is served: what load balancers need to notice it.
+    package var delay: Duration = .zero
+    /// What open requests and background work may take after that.
+    package var timeout: Duration = .seconds(30)
+
+    package init() {}
+}
+
 package enum ErrorPages: String, CaseIterable, Sendable {
     /// The error's name, message and place; for developers.
     case trace

@@ -81,7 +81,8 @@ struct Assembly {
             clientRateLimit: settings.clientRateLimit, webSocketIdleTimeout: settings.webSocketIdleTimeout,
             deploy: settings.deploy, durableObjects: settings.durableObjects, retention: settings.retention,
             r2: settings.r2, kv: settings.kv, cache: settings.cache, monitoring: settings.monitoring,
-            clientRateLimitOverTime: settings.clientRateLimitOverTime, hooks: settings.hooks, simulate: settings.simulate,
+            clientRateLimitOverTime: settings.clientRateLimitOverTime, drain: settings.drain, hooks: settings.hooks,
+            simulate: settings.simulate,
             workers: workers,
             queues: queues, settings: list.settings)
         configuration.deployKeys = settings.deployKeys

@@ -14,6 +14,7 @@ enum BuiltInValues {
         durable_objects = { hibernate_after = "10s", evict_after = "70s", on_deploy = "keep" }
         retention.queue = "4d"
         retention.analytics = "90d"
+        drain.timeout = "30s"
         deploy.affinity = "cookie:__edge_slot"
         deploy.drain = "30s"
         deploy.drain_streams = "5m"
@@ -46,6 +47,7 @@ enum BuiltInValues {
             preview_urls = true
             cache_ttl = "0s"
             keep_warm = "1m"
+            drain.delay = "0s"
             retention.logs = "1d"
             retention.time_travel = "1d"
             deploy.steps = [100]
@@ -66,6 +68,7 @@ enum BuiltInValues {
             preview_urls = true
             cache_ttl = "60s"
             keep_warm = "5m"
+            drain.delay = "5s"
             retention.logs = "7d"
             retention.time_travel = "7d"
             deploy.steps = [100]
@@ -86,6 +89,7 @@ enum BuiltInValues {
             preview_urls = false
             cache_ttl = "5m"
             keep_warm = "10m"
+            drain.delay = "5s"
             retention.logs = "30d"
             retention.time_travel = "30d"
             deploy.steps = [5, 25, 50, 100]

@@ -26,6 +26,7 @@ struct EnvironmentReader {
         var cache = CacheStoreSettings()
         var monitoring = Monitoring.full
         var clientRateLimitOverTime: ClientRateLimit?
+        var drain = DrainSettings()
         var hooks: [Hook] = []
         var deployKeys: [String] = []
         var simulate: SimulateSettings?
@@ -66,6 +67,7 @@ struct EnvironmentReader {
         settings.webSocketIdleTimeout = idle == .zero ? nil : idle
         settings.r2 = readR2(&reader)
         settings.cache = readCache(&reader)
+        settings.drain = readDrain(&reader)
         settings.hooks = readHooks(&reader)
         settings.deployKeys = (reader.strings("deploy_keys") ?? []).map(\.value)
         settings.simulate = readSimulate(&reader)
@@ -293,6 +295,15 @@ struct EnvironmentReader {
         let sizes = (1 << 20)...(1 << 50)
         settings.diskBytesMax = table.size("disk", in: sizes)?.value ?? settings.diskBytesMax
         settings.memoryBytesMax = table.size("memory", in: 0...(1 << 40))?.value ?? settings.memoryBytesMax
+        table.finish()
+        return settings
+    }
+
+    private func readDrain(_ reader: inout TableReader) -> DrainSettings {
+        guard var table = reader.table("drain") else { return DrainSettings() }
+        var settings = DrainSettings()
+        settings.delay = table.duration("delay", in: .zero...Duration.seconds(3600))?.value ?? settings.delay
+        settings.timeout = table.duration("timeout", in: .zero...Self.day)?.value ?? settings.timeout
         table.finish()
         return settings
     }

@@ -198,7 +198,7 @@ final class Connection: HTTPStream {
         // An answer that is complete before the request is: what is left of the body is not waited for, and the client
         // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
         if hasLength, requestBody.isPending, !canDrainRequestBody, !exchange.isBodyReturned { exchange.mustClose = true }
-        if exchange.mustClose || !exchange.keepAlive || reactor.isDraining {
+        if exchange.mustClose || !exchange.keepAlive || reactor.announcesEnd {
             exchange.mustClose = true
             output.append("Connection: close\r\n" as StaticString)
         } else if exchange.minorVersion == 0 {

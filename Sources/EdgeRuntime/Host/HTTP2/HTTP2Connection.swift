@@ -353,7 +353,7 @@ final class HTTP2Connection: PollTarget {
         }
         switch farewell {
         case .none:
-            if reactor.isDraining || streams.count == 0 && now >= deadline { sayFarewell(now) }
+            if reactor.announcesEnd || streams.count == 0 && now >= deadline { sayFarewell(now) }
         case .announced(let takesUntil): if now >= takesUntil { takeNoMore() }
         // A client that doesn't go is left.
         case .said: if streams.count == 0, now >= deadline { close() }
