@@ -57,6 +57,8 @@ struct NodeOptions {
         }
         self.environment = environment
         clientRateLimit = configuration?.clientRateLimit ?? 0
+        settings.webSocketIdleTimeout = configuration?.webSocketIdleTimeout
+        if let deploy = configuration?.deploy { settings.webSocketDrain = deploy.drainWebSockets }
         var listen: [Host.ListenAddress] = []
         for text in arguments.all("listen") { listen.append(try address("listen", text)) }
         if listen.isEmpty {

@@ -362,6 +362,7 @@ package actor ReleaseRunner {
         let node = node
         for (key, worker) in previous?.runtimes ?? [:] where prepared.runtimes[key] !== worker {
             let pool = worker.pool
+            pool.drainWebSockets()
             _ = clock.schedule(at: now + Self.previousReleaseMax) { node.retire(pool) }
         }
         let files = (current?.assets ?? []).union(previous?.assets ?? [])

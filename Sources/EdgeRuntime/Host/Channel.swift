@@ -406,6 +406,11 @@ final class Channel: PollTarget {
     func linger(_ event: EventStream) { lingering[event.number] = event }
     func stopLingering(_ event: EventStream) { lingering[event.number] = nil }
 
+    /// Closes the WebSockets that the isolate handles.
+    func closeWebSockets() {
+        for case let event as EventStream in streams.all where event.isSocket { event.restartSocket() }
+    }
+
     /// Notes an event for the watchdog.
     func openLedger(_ number: UInt32, _ allowance: EventLedger.Allowance) -> EventLedger.Entry {
         ledger.open(stream: number, allowance)
