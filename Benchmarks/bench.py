@@ -26,6 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
 
 from secure import SecureRows  # noqa: E402
+from sockets import SocketRows  # noqa: E402
 
 
 def free_port():
@@ -104,7 +105,7 @@ class Server:
         self.name, self.pids, self.port = name, pids, port
 
 
-class Bench(SecureRows):
+class Bench(SecureRows, SocketRows):
     def __init__(self, options):
         self.options = options
         self.work = tempfile.mkdtemp(prefix="edge-bench-")
@@ -121,6 +122,8 @@ class Bench(SecureRows):
             except subprocess.TimeoutExpired:
                 child.kill()
         shutil.rmtree(self.work, ignore_errors=True)
+
+    cpu_seconds = staticmethod(cpu_seconds)
 
     def spawn(self, command, **keywords):
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keywords)
@@ -653,7 +656,7 @@ def main():
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
             "hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest",
-            "s3"]:
+            "s3", "websockets"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()
