@@ -16,7 +16,8 @@ class Sockets(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.node = cls.enterClassContext(Node(
-            "run", product("HelloWorker"), "--no-log-requests", "--kv", "KV", "--service", f"SERVICE={product('HelloWorker')}"))
+            "run", product("HelloWorker"), "--no-log-requests", "--isolates", "1", "--kv", "KV",
+            "--service", f"SERVICE={product('HelloWorker')}"))
 
     def open(self, path, **keywords):
         keywords.setdefault("protocol", None)
