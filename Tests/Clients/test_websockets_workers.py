@@ -1,4 +1,4 @@
-"""WebSockets that workers handle, with the libraries `websockets` and `wsproto` (spec runtime, section 2; durable-objects, 5)."""
+"""WebSockets that workers handle, with the libraries `websockets` and `wsproto` (spec runtime 2, durable-objects 5)."""
 
 import asyncio
 import os

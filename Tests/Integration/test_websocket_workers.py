@@ -49,9 +49,11 @@ class Sockets(unittest.TestCase):
             self.assertEqual(answer.status, 500)
             self.assertIn("1101", answer.text)
         self.node.wait_for_log(
-            'Worker tried to return a WebSocket in a response to a request which did not contain the header "Upgrade: websocket".')
+            "Worker tried to return a WebSocket in a response to a request which did not contain the header "
+            '"Upgrade: websocket".')
         self.assertIn("1101", self.node.get("/ws/without-socket").text)
-        self.node.wait_for_log("Responses may only be constructed with status codes in the range 200 to 599, inclusive. (got 101)")
+        self.node.wait_for_log(
+            "Responses may only be constructed with status codes in the range 200 to 599, inclusive. (got 101)")
         with self.assertRaises(Refused) as caught:
             self.open("/ws/accepted")
         self.assertEqual(caught.exception.status, 500)
