@@ -94,7 +94,7 @@ let package = Package(
             "Host", "EdgeRuntime/Host",
             [
                 "System", "CLinux", "Wire", "HTTP", "Caching", "Isolates", "Observability", "Interfaces", "Curl",
-                "Stores", "Assets", "TLS", "Zlib", "Brotli", "HTTP2",
+                "Stores", "Assets", "TLS", "Zlib", "Brotli", "HTTP2", "OpenSSL",
             ]),
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),

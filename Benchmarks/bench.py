@@ -27,6 +27,7 @@ sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
 
 from cutover import CutoverRows  # noqa: E402
 from secure import SecureRows  # noqa: E402
+from sockets import SocketRows  # noqa: E402
 
 
 def free_port():
@@ -105,7 +106,7 @@ class Server:
         self.name, self.pids, self.port = name, pids, port
 
 
-class Bench(SecureRows, CutoverRows):
+class Bench(SecureRows, CutoverRows, SocketRows):
     def __init__(self, options):
         self.options = options
         self.work = tempfile.mkdtemp(prefix="edge-bench-")
@@ -122,6 +123,8 @@ class Bench(SecureRows, CutoverRows):
             except subprocess.TimeoutExpired:
                 child.kill()
         shutil.rmtree(self.work, ignore_errors=True)
+
+    cpu_seconds = staticmethod(cpu_seconds)
 
     def spawn(self, command, **keywords):
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keywords)
@@ -654,7 +657,7 @@ def main():
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
             "hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest",
-            "s3", "cutover"]:
+            "s3", "websockets", "cutover"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

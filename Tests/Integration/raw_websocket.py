@@ -17,17 +17,21 @@ class Refused(Exception):
 
 
 class RawWebSocket:
-    def __init__(self, url, protocol="trace-v1", headers=(), timeout=20, receive_buffer=None, behind=b""):
-        """`behind`: bytes that go out in one piece with the request."""
+    def __init__(self, url, protocol="trace-v1", headers=(), timeout=20, receive_buffer=None, behind=b"",
+                 host=None, tls=None, version="13", key=None):
+        """`behind`: bytes that go out in one piece with the request. `tls`: an SSLContext."""
         parts = urlsplit(url)
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
         self.socket.connect((parts.hostname, parts.port))
-        key = base64.b64encode(os.urandom(16)).decode()
-        lines = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", "Upgrade: websocket", "Connection: Upgrade",
-                 "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+        key = key or base64.b64encode(os.urandom(16)).decode()
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        lines = [f"GET {target} HTTP/1.1", f"Host: {host or parts.netloc}", "Upgrade: websocket", "Connection: Upgrade",
+                 f"Sec-WebSocket-Version: {version}", f"Sec-WebSocket-Key: {key}"]
         if protocol:
             lines.append(f"Sec-WebSocket-Protocol: {protocol}")
         lines += headers
@@ -54,8 +58,8 @@ class RawWebSocket:
         self.socket.close()
 
     @staticmethod
-    def frame(opcode, payload=b"", final=True, masked=True):
-        head = bytes([(0x80 if final else 0) | opcode])
+    def frame(opcode, payload=b"", final=True, masked=True, reserved=0):
+        head = bytes([(0x80 if final else 0) | reserved << 4 | opcode])
         bit = 0x80 if masked else 0
         if len(payload) < 126:
             head += bytes([bit | len(payload)])
@@ -80,10 +84,10 @@ class RawWebSocket:
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
         return taken
 
-    def receive(self):
+    def receive(self, compressed=False):
         """One frame: its opcode and payload. The server's are whole and unmasked."""
         first, second = self._take(2)
-        assert first & 0xF0 == 0x80 and second & 0x80 == 0, (first, second)
+        assert first & 0xF0 == (0xC0 if compressed else 0x80) and second & 0x80 == 0, (first, second)
         length = second & 0x7F
         if length == 126:
             length = struct.unpack(">H", self._take(2))[0]

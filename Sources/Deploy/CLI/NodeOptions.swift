@@ -67,6 +67,8 @@ struct NodeOptions {
         clientRateLimit = configuration?.clientRateLimit ?? 0
         clientRateLimitOverTime = configuration?.clientRateLimitOverTime
         monitoring = configuration?.monitoring ?? .full
+        settings.webSocketIdleTimeout = configuration?.webSocketIdleTimeout
+        if let deploy = configuration?.deploy { settings.webSocketDrain = deploy.drainWebSockets }
         var listen: [Host.ListenAddress] = []
         for text in arguments.all("listen") { listen.append(try address("listen", text)) }
         if listen.isEmpty {

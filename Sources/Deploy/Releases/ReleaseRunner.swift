@@ -463,6 +463,9 @@ package actor ReleaseRunner {
         await queues.install(
             QueueDriver.workers(of: next.split, on: node),
             from: stores.consumedQueues(stores.simulation(description.simulation)))
+        // Sockets stay with the isolates that have them, for as long as `deploy.drain_websockets` says.
+        for (key, worker) in previous?.runtimes ?? [:] where next.runtimes[key] !== worker { worker.pool.drainWebSockets() }
+        for worker in next.runtimes.values { worker.pool.keepWebSockets() }
         await prune(and: previous)
         logger.log(
             .info, "release is active",

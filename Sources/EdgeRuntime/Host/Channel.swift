@@ -409,6 +409,11 @@ final class Channel: PollTarget {
         for event in lingering.values where event.hasBackgroundWork && look.means(event.release) { look.noteOpen() }
     }
 
+    /// Closes the WebSockets that the isolate handles.
+    func closeWebSockets() {
+        for case let event as EventStream in streams.all where event.isSocket { event.restartSocket() }
+    }
+
     /// Notes an event for the watchdog.
     func openLedger(_ number: UInt32, _ allowance: EventLedger.Allowance) -> EventLedger.Entry {
         ledger.open(stream: number, allowance)

@@ -51,7 +51,8 @@ package final class Node: Sendable {
                 onExit: { id, exit in directory.exited(id, exit) },
                 onNotice: { id, notice in directory.noticed(id, notice) }))
         environment = PoolEnvironment(
-            reactors: reactors, spawner: supervisor, directory: directory, clock: clock, logger: logger)
+            reactors: reactors, spawner: supervisor, directory: directory, clock: clock, logger: logger,
+            webSocketDrain: settings.webSocketDrain)
         for reactor in reactors { reactor.start() }
         scheduleMaintenance()
     }
@@ -153,9 +154,15 @@ package final class Node: Sendable {
     /// Ends a pool that nothing can mean any more, and gives its slot free.
     package func release(_ pool: IsolatePool) {
         pool.stop()
-        // Its isolates take their time to end, and are still found by the slot.
+        freeSlot(of: pool)
+    }
+
+    /// Its isolates take their time to end, those with WebSockets most, and are still found by the slot.
+    private func freeSlot(of pool: IsolatePool) {
         _ = clock.schedule(at: clock.now() + IsolatePool.drainDeadline + .seconds(5)) { [weak self] in
-            self?.state.withLock { state in
+            guard let self else { return }
+            guard pool.openWebSockets == 0 else { return freeSlot(of: pool) }
+            state.withLock { state in
                 if state.pools[pool.slot] === pool { state.pools[pool.slot] = nil }
             }
         }

@@ -62,6 +62,9 @@ public struct Request: BodyMessage, Sendable {
     /// The path of the URL, percent-encoded as it came; cheaper than `url.path`.
     public var path: String { storage.path }
 
+    /// Whether it asks for a WebSocket.
+    var asksForWebSocket: Bool { method == .get && headers.get("upgrade")?.lowercased() == "websocket" }
+
     /// What the node knows about the client beyond the headers.
     public var cf: RequestProperties {
         RequestProperties(

@@ -25,6 +25,11 @@ public struct Response: BodyMessage, Sendable {
     public var headers: Headers
     public var encoding = BodyEncoding.automatic
     var content: Content
+    /// The client's end of a WebSocket, in an answer that makes one of its connection; in what `fetch` returned the end that
+    /// leads to whoever answered.
+    public private(set) var webSocket: WebSocket?
+    /// What becomes of the other end, when the response itself says it.
+    private(set) var conversation: SocketConversation?
 
     /// - Throws: a RangeError when `status` is outside 200...599; a TypeError when 101, 204, 205 or 304 gets a body.
     public init(
@@ -43,6 +48,31 @@ public struct Response: BodyMessage, Sendable {
         self.status = status
         self.headers = headers
         self.content = content
+    }
+
+    /// The answer to a WebSocket that another worker or server has accepted.
+    init(_ headers: Headers, _ socket: WebSocket) {
+        self.init(unchecked: 101, headers, .none)
+        webSocket = socket
+    }
+
+    /// Makes a WebSocket of the client's connection. `socket` is one end of a pair, not accepted, whose other end the worker
+    /// keeps; or what `fetch` returned, which the node then passes on without this worker.
+    ///
+    /// - Parameter headers: For the answer; `Sec-WebSocket-Protocol` says which of the client's protocols was chosen.
+    public static func webSocket(_ socket: WebSocket, headers: Headers = Headers()) -> Response { Response(headers, socket) }
+
+    /// Makes a WebSocket of the client's connection and hands it, accepted, to `body`, which runs as long as it likes. When it
+    /// returns the WebSocket is closed with 1000, when it throws with 1011. It is cancelled when the connection must end.
+    ///
+    /// Each message may use what a request may: CPU time, calls, log lines.
+    public static func webSocket(
+        headers: Headers = Headers(), _ body: @escaping (WebSocket) async throws -> Void
+    ) -> Response {
+        let pair = WebSocketPair()
+        var response = Response(headers, pair.client)
+        response.conversation = SocketConversation(socket: pair.server, body: body)
+        return response
     }
 
     public static func text(_ text: String, status: Int = 200) -> Response {
@@ -103,6 +133,12 @@ public struct Response: BodyMessage, Sendable {
 
     /// Why this response can't be sent, or `nil`.
     var flaw: CallFailure? {
+        if webSocket != nil {
+            guard status == 101 else { return WorkersError.webSocketStatus }
+            guard case .none = content else { return WorkersError.nullBodyStatus }
+            return nil
+        }
+        if status == 101, case .none = content { return WorkersError.statusOutOfRange(status) }
         guard (200...599).contains(status) || status == 101 else {
             return WorkersError.statusOutOfRange(status)
         }
@@ -111,6 +147,17 @@ public struct Response: BodyMessage, Sendable {
         case (101, _), (204, _), (205, _), (304, _): return WorkersError.nullBodyStatus
         default: return nil
         }
+    }
+}
+
+/// What a worker does with a WebSocket. Not Sendable by itself: it is made and run on the isolate's thread.
+final class SocketConversation: @unchecked Sendable {
+    let socket: WebSocket
+    let body: (WebSocket) async throws -> Void
+
+    init(socket: WebSocket, body: @escaping (WebSocket) async throws -> Void) {
+        self.socket = socket
+        self.body = body
     }
 }
 

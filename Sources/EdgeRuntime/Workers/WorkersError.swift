@@ -19,6 +19,34 @@ enum WorkersError {
         "Response with null body status (101, 204, 205, or 304) cannot have a body.", name: "TypeError")
     static let tooManySubrequests = CallFailure("Too many subrequests.")
     static let connectionLost = CallFailure("Network connection lost.")
+    static let webSocketNotAccepted = CallFailure(
+        "You must call one of accept() or state.acceptWebSocket() on this WebSocket before sending messages.", name: "TypeError"
+    )
+    static let webSocketClosed = CallFailure("Can't call WebSocket send() after close().", name: "TypeError")
+    static let webSocketReleased = CallFailure(
+        "Can't accept() WebSocket that was already used in a response.", name: "TypeError")
+    static let webSocketReturnedTwice = CallFailure(
+        "Can't return WebSocket that was already used in a response.", name: "TypeError")
+    static let webSocketReturnedAccepted = CallFailure(
+        "Can't return WebSocket in a Response after calling accept().", name: "TypeError")
+    static let webSocketPeerGone = CallFailure("Can't return a WebSocket whose other end is closed.", name: "TypeError")
+    static let webSocketStatus = CallFailure("Responses with a WebSocket must have status code 101.", name: "RangeError")
+    static let webSocketNotAskedFor = CallFailure(
+        "Worker tried to return a WebSocket in a response to a request which did not contain the header \"Upgrade: websocket\".",
+        name: "TypeError")
+    static let webSocketReasonAlone = CallFailure(
+        "If you specify a WebSocket close reason, you must also specify a code.", name: "TypeError")
+    static func webSocketReason(_ byteCount: Int) -> CallFailure {
+        CallFailure("A WebSocket close reason has at most 123 bytes of UTF-8, not \(byteCount).", name: "TypeError")
+    }
+    static func webSocketCode(_ code: Int) -> CallFailure {
+        CallFailure("Invalid WebSocket close code: \(code).", name: "TypeError")
+    }
+    static func webSocketTooSlow(_ byteCount: Int, max: Int) -> CallFailure {
+        CallFailure(
+            "The WebSocket's other side reads too slowly: \(byteCount) bytes wait, \(max) may; the connection was closed with 1013."
+        )
+    }
     static let hung =
         "The Workers runtime canceled this request because it detected that your Worker's code had hung and would "
         + "never generate a response. Refer to: https://developers.cloudflare.com/workers/observability/errors/"

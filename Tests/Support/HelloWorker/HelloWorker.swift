@@ -7,7 +7,12 @@ import Workers
 @main final class HelloWorker: FetchHandler, ScheduledHandler, QueueHandler {
     private let router: Router
 
-    init(env: Env) throws { router = try Router { routes in Self.addRoutes(&routes) } }
+    init(env: Env) throws {
+        router = try Router { routes in
+            Self.addRoutes(&routes)
+            Self.addSockets(&routes)
+        }
+    }
 
     func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
         // The benchmark's path, in front of the router as a worker in a hurry would have it.

@@ -69,7 +69,7 @@ final class TailConnection {
                     switch event {
                     case .text(let text): return text
                     case .ping(let payload): try connection.send(WebSocketRequest.frame(.pong, payload))
-                    case .pong, .binary: break
+                    case .pong, .binary, .piece: break
                     case .close(let code, let reason):
                         try? connection.send(WebSocketRequest.close(code))
                         throw End.closed(code, reason: reason)

@@ -2,7 +2,7 @@
 /// should know. Built-in values are nobody's words.
 enum UnservedKeys {
     private static let ignored: Set<String> = [
-        "websocket_idle_timeout", "durable_objects", "retention.logs",
+        "durable_objects", "retention.logs",
         // Of wrangler's format, whose top level is a worker.
         "observability", "tail_consumers", "migrations",
     ]

@@ -15,25 +15,38 @@ extension ByteBuffer {
         precondition(
             !opcode.isControl || isFinal && payload.count <= WebSocketLimits.controlPayloadBytesMax,
             "control frames are short and whole")
+        appendWebSocketHeader(
+            opcode, payloadByteCount: payload.count, isFinal: isFinal, isCompressed: isCompressed, mask: mask)
+        unsafe appendWebSocketPayload(payload, mask: mask, at: 0)
+    }
+
+    /// Appends what stands in front of a frame's payload.
+    package mutating func appendWebSocketHeader(
+        _ opcode: WebSocketOpcode, payloadByteCount: Int, isFinal: Bool, isCompressed: Bool = false, mask: WebSocketMask? = nil
+    ) {
         append((isFinal ? 0x80 : 0) | (isCompressed ? 0x40 : 0) | opcode.rawValue)
         let maskBit: UInt8 = mask == nil ? 0 : 0x80
-        switch payload.count {
-        case ...125: append(maskBit | UInt8(payload.count))
+        switch payloadByteCount {
+        case ...125: append(maskBit | UInt8(payloadByteCount))
         case ...0xFFFF:
             append(maskBit | 126)
-            appendLittleEndian(UInt16(payload.count).byteSwapped)
+            appendLittleEndian(UInt16(payloadByteCount).byteSwapped)
         default:
             append(maskBit | 127)
-            appendLittleEndian(UInt64(payload.count).byteSwapped)
+            appendLittleEndian(UInt64(payloadByteCount).byteSwapped)
         }
+        if let mask { appendLittleEndian(mask.word) }
+    }
+
+    /// Appends bytes of a frame's payload, of which `offset` went before.
+    package mutating func appendWebSocketPayload(_ payload: UnsafeRawBufferPointer, mask: WebSocketMask?, at offset: Int) {
         guard let mask else { return unsafe append(payload) }
-        appendLittleEndian(mask.word)
         guard unsafe !payload.isEmpty else { return }
         _ = unsafe withWritable(atLeast: payload.count) { room in
             // SAFETY: the room has at least as many bytes as the payload, and belongs to this buffer alone.
             let target = unsafe UnsafeMutableRawBufferPointer(rebasing: room[..<payload.count])
             unsafe target.copyMemory(from: payload)
-            unsafe mask.apply(to: target, at: 0)
+            unsafe mask.apply(to: target, at: offset)
             return payload.count
         }
     }

@@ -13,10 +13,19 @@ package struct WebSocketReader {
         case refused
     }
 
+    /// How messages are handed on.
+    package enum Delivery: Sendable {
+        case whole
+        /// As they arrive: of a message no more is kept than a piece.
+        case inPieces
+    }
+
     package enum Event: Equatable, Sendable {
         /// A message; its bytes are UTF-8.
         case text([UInt8])
         case binary([UInt8])
+        /// The next bytes of a message. A text is UTF-8 as far as it has come, but may be cut within a character.
+        case piece(WebSocketOpcode, [UInt8], isFinal: Bool)
         /// To be answered by a pong with the same payload.
         case ping([UInt8])
         case pong([UInt8])
@@ -37,6 +46,8 @@ package struct WebSocketReader {
         let opcode: WebSocketOpcode
         let isCompressed: Bool
         var bytes: [UInt8] = []
+        /// Of the bytes before those, which were handed on.
+        var deliveredByteCount = 0
         /// Of the frames so far, as they came.
         var wireByteCount = 0
         var validator = UTF8Validator()
@@ -44,6 +55,7 @@ package struct WebSocketReader {
 
     private let masking: Masking
     private let messageBytesMax: Int
+    private let delivery: Delivery
     /// `nil`: compression was not agreed upon.
     private var inflater: (any WebSocketInflater)?
 
@@ -52,10 +64,20 @@ package struct WebSocketReader {
     private var message: Message?
     private var control: [UInt8] = []
 
+    /// A piece is handed on when it has so many bytes, or ends the message.
+    private static let pieceByteCount = 16 << 10
+    /// Compressed bytes that are looked at before a piece can be handed on: they may become a thousand times as many.
+    private static let compressedStepByteCount = 256
+    /// What is compressed may be a little longer than what it stands for: five bytes for each block of 16 KiB.
+    private static func wireBytesMax(_ messageBytesMax: Int) -> Int { messageBytesMax + messageBytesMax >> 10 + 64 }
+
     /// - Parameter messageBytesMax: Of a message's payload, all its frames together, uncompressed.
-    package init(masking: Masking, messageBytesMax: Int, inflater: (any WebSocketInflater)? = nil) {
+    package init(
+        masking: Masking, messageBytesMax: Int, delivery: Delivery = .whole, inflater: (any WebSocketInflater)? = nil
+    ) {
         self.masking = masking
         self.messageBytesMax = messageBytesMax
+        self.delivery = delivery
         self.inflater = inflater
         header.reserveCapacity(WebSocketLimits.headerBytesMax)
     }
@@ -74,14 +96,36 @@ package struct WebSocketReader {
                 guard try unsafe readHeader(bytes, &offset) else { return nil }
             }
             guard let opcode = frame?.opcode, let left = frame?.left else { return nil }
-            let count = min(left, bytes.count - offset)
+            let count = min(left, bytes.count - offset, stepByteCount)
             let piece = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + count)])
             offset += count
             if opcode.isControl { unsafe readControl(piece) } else { try unsafe readData(piece) }
             frame?.readByteCount += count
-            guard count == left else { return nil }
-            if let event = try endFrame() { return event }
+            if count == left {
+                if let event = try endFrame() { return event }
+            } else if let piece = takePiece(isFinal: false) {
+                return piece
+            } else if offset == bytes.count {
+                return nil
+            }
         }
+    }
+
+    private var stepByteCount: Int {
+        switch delivery {
+        case .whole: .max
+        case .inPieces: message?.isCompressed == true ? Self.compressedStepByteCount : Self.pieceByteCount
+        }
+    }
+
+    /// What there is of the message that arrives, when it is enough for a piece.
+    private mutating func takePiece(isFinal: Bool) -> Event? {
+        guard case .inPieces = delivery, let arriving = message, isFinal || arriving.bytes.count >= Self.pieceByteCount else {
+            return nil
+        }
+        message?.bytes = []
+        message?.deliveredByteCount += arriving.bytes.count
+        return .piece(arriving.opcode, arriving.bytes, isFinal: isFinal)
     }
 
     // MARK: Headers
@@ -165,7 +209,9 @@ package struct WebSocketReader {
     /// Refuses a message that is too large before its payload comes.
     private func admit(_ length: UInt64) throws(WebSocketFailure) {
         let (total, isTooMuch) = length.addingReportingOverflow(UInt64(header[0] & 0x0F == 0 ? message?.wireByteCount ?? 0 : 0))
-        guard !isTooMuch, total <= UInt64(messageBytesMax) else { throw .tooLarge(total, max: messageBytesMax) }
+        let isCompressed = header[0] & 0x0F == 0 ? message?.isCompressed == true : header[0] & 0x40 != 0
+        let most = isCompressed ? Self.wireBytesMax(messageBytesMax) : messageBytesMax
+        guard !isTooMuch, total <= UInt64(most) else { throw .tooLarge(total, max: messageBytesMax) }
     }
 
     // MARK: Payloads
@@ -192,7 +238,8 @@ package struct WebSocketReader {
         let start = message?.bytes.count ?? 0
         var plain = message?.bytes ?? []
         message?.bytes = []  // One reference, or each piece would copy the message.
-        let outcome = inflater.inflate(bytes, isEnd: isEnd, into: &plain, upTo: messageBytesMax)
+        let most = messageBytesMax - (message?.deliveredByteCount ?? 0)
+        let outcome = inflater.inflate(bytes, isEnd: isEnd, into: &plain, upTo: most)
         message?.bytes = plain
         switch outcome {
         case .done: break
@@ -220,13 +267,16 @@ package struct WebSocketReader {
         case .pong: return .pong(takeControl())
         case .close: return try close(takeControl())
         case .continuation, .text, .binary:
-            guard ended.isFinal else { return nil }
+            guard ended.isFinal else { return takePiece(isFinal: false) }
             if message?.isCompressed == true { try inflate([], isEnd: true) }
             guard let whole = message else { return nil }
+            guard whole.opcode != .text || whole.validator.isComplete else { throw .invalidText }
+            if let piece = takePiece(isFinal: true) {
+                message = nil
+                return piece
+            }
             message = nil
-            guard whole.opcode == .text else { return .binary(whole.bytes) }
-            guard whole.validator.isComplete else { throw .invalidText }
-            return .text(whole.bytes)
+            return whole.opcode == .text ? .text(whole.bytes) : .binary(whole.bytes)
         }
     }
 

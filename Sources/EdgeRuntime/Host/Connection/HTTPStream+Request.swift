@@ -184,7 +184,7 @@ extension HTTPStream: Dispatchable, EventOwner {
         // in chunks, whose framing is to be judged whether or not somebody reads it.
         let isHeld = (requestBody.bytesLeft ?? 0) > Self.eagerBodyBytesMax
         let event = channel.open(
-            .fetch, flags: hasBody ? (isHeld ? .heldBody : []) : .end,
+            .fetch, flags: hasBody ? (isHeld ? .heldBody : []) : parser.head.isWebSocketUpgrade ? [] : .end,
             make: {
                 EventStream(
                     number: $0, channel: channel, worker: route.worker, release: route.release, kind: .fetch,
@@ -380,19 +380,12 @@ extension HTTPStream: Dispatchable, EventOwner {
     func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
         guard self.event === event, !exchange.isHeadSent else { return }
         let head = try ReplyHead(reading: unsafe message.bytes)
+        if head.status == 101 { return try unsafe becomeWebSocket(event, head, message) }
         let body = try event.replyBody(head)
         guard message.count <= Self.responseHeadBytesMax else {
             body?.cancel(.cancelled)
             node.logger.log(.error, "response headers are larger than 128 KiB", event.channel.isolate.logFields)
             return answer(.exception, detail: "response headers are larger than 128 KiB")
-        }
-        if head.status == 101 {
-            node.logger.log(
-                .error,
-                "Worker tried to return a WebSocket in a response to a request which did not contain the header \"Upgrade: websocket\".",
-                event.channel.isolate.logFields)
-            body?.cancel(.cancelled)
-            return answer(.exception)
         }
         exchange.answered(status: head.status, at: reactor.now)
         if exchange.unconsumedHead > 0, requestBody.isPending { consumeHead() }

@@ -175,6 +175,9 @@ final class Dispatcher: Ticker {
     /// Asks the isolate to exit when its work is done.
     func shutDown(_ isolate: Isolate) { channels[isolate.id]?.openControl(.shutdown, []) { _ in } }
 
+    /// Tells the clients of `isolate`'s WebSockets to come again.
+    func closeWebSockets(of isolate: Isolate) { channels[isolate.id]?.closeWebSockets() }
+
     /// Calls `completion` when the isolate has answered a health event, or is beyond being asked.
     func checkHealth(_ isolate: Isolate, completion: @escaping () -> Void) {
         guard let channel = channels[isolate.id] else { return completion() }

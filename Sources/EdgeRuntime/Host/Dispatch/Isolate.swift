@@ -42,7 +42,12 @@ final class Isolate: Sendable {
     private let backgroundWork = Atomic<Int>(0)
     func backgroundWorkStarted() { backgroundWork.wrappingAdd(1, ordering: .relaxed) }
     func backgroundWorkEnded() { backgroundWork.wrappingSubtract(1, ordering: .relaxed) }
-    /// Whether anything of it goes on, `waitUntil` work included.
+    private let sockets = Atomic<Int>(0)
+    func socketOpened() { sockets.wrappingAdd(1, ordering: .relaxed) }
+    func socketClosed() { sockets.wrappingSubtract(1, ordering: .relaxed) }
+    /// WebSockets that its code handles. They take no event's place.
+    var openSockets: Int { sockets.load(ordering: .relaxed) }
+    /// Whether anything of it goes on, `waitUntil` work included. Not WebSockets, which may say nothing for days.
     var isBusy: Bool { openEvents > 0 || backgroundWork.load(ordering: .relaxed) > 0 }
 
     /// Events that are open now, over all reactors.

@@ -38,6 +38,8 @@ package final class IsolatePool: Sendable {
         var lastSample: (time: Instant, cpu: Duration, served: Int)?
         /// Health events that are on their way.
         var checks: [IsolateID: HealthCheck] = [:]
+        /// Counts the calls of `drainWebSockets` and `keepWebSockets`: the last one holds.
+        var socketDrains = 0
         /// When `decide` is due anyway.
         var decidesAt: Instant?
         // For meters.
@@ -123,6 +125,35 @@ package final class IsolatePool: Sendable {
     package var readyCount: Int { state.withLock { $0.machine.readyCount } }
     /// Events that are open now, over all isolates.
     package var openEvents: Int { state.withLock { $0.members.values.reduce(0) { $0 + $1.openEvents } } }
+    /// WebSockets that isolates of this version handle.
+    package var openWebSockets: Int { state.withLock { $0.members.values.reduce(0) { $0 + $1.openSockets } } }
+
+    /// Closes all WebSockets of this version with 1012: their clients find the version that serves now when they come again.
+    /// Those of isolates that end are closed anyway, `webSocketDrain` after they were told to.
+    package func closeWebSockets() {
+        for isolate in state.withLock({ Array($0.members.values) }) { closeWebSockets(of: isolate) }
+    }
+
+    /// The version serves no new requests: its WebSockets may stay for `webSocketDrain` (`deploy.drain_websockets`) from now on,
+    /// then they are closed with 1012. `keepWebSockets` takes it back.
+    package func drainWebSockets() {
+        let number = state.withLock { state in
+            state.socketDrains += 1
+            return state.socketDrains
+        }
+        _ = environment.clock.schedule(at: environment.clock.now() + environment.webSocketDrain) { [weak self] in
+            guard let self, state.withLock({ $0.socketDrains == number }) else { return }
+            closeWebSockets()
+        }
+    }
+
+    /// The version serves again.
+    package func keepWebSockets() { state.withLock { $0.socketDrains += 1 } }
+
+    private func closeWebSockets(of isolate: Isolate) {
+        for reactor in environment.reactors { reactor.post { reactor.dispatcher.closeWebSockets(of: isolate) } }
+    }
+
     package var processIDs: [Int32] { state.withLock { $0.members.values.map(\.processID).sorted() } }
     package var lastFailure: String? { state.withLock { $0.lastFailure } }
     package var residentBytes: UInt64 {
@@ -198,7 +229,9 @@ package final class IsolatePool: Sendable {
         var again: Instant?
         state.withLock { state in
             let members = state.members
-            for decision in state.machine.decide(at: now, openCount: { members[$0]?.openEvents ?? 0 }) {
+            // One without WebSockets goes first.
+            let openCount = { (id: IsolateID) in members[id].map { $0.openEvents + $0.openSockets } ?? 0 }
+            for decision in state.machine.decide(at: now, openCount: openCount) {
                 switch decision {
                 case .spawn:
                     let id = environment.spawner.reserveID()
@@ -394,14 +427,28 @@ package final class IsolatePool: Sendable {
                 reactor.dispatcher.shutDown(isolate)
             }
         }
-        endAfterDrain(isolate)
+        let socketsEnd = environment.clock.now() + environment.webSocketDrain
+        if isolate.openSockets > 0 || isolate.openEvents > 0 {
+            _ = environment.clock.schedule(at: socketsEnd) { [weak self, weak isolate] in
+                if let self, let isolate { closeWebSockets(of: isolate) }
+            }
+        }
+        endAfterDrain(isolate, socketsUntil: socketsEnd + Self.closingTime)
     }
+
+    /// What clients have to answer to a Close frame, and workers to end.
+    private static let closingTime = Duration.seconds(10)
 
     /// An isolate that goes because it is one too many has all the time that its open events need; one of a pool that
     /// ends has until the deadline.
-    private func endAfterDrain(_ isolate: Isolate) {
+    private func endAfterDrain(_ isolate: Isolate, socketsUntil socketsEnd: Instant) {
         _ = environment.clock.schedule(at: environment.clock.now() + Self.drainDeadline) { [weak self] in
-            if let self, isolate.isBusy, !state.withLock({ $0.isStopped }) { return endAfterDrain(isolate) }
+            if let self {
+                let hasSockets = isolate.openSockets > 0 && environment.clock.now() < socketsEnd
+                if hasSockets || isolate.isBusy && !state.withLock({ $0.isStopped }) {
+                    return endAfterDrain(isolate, socketsUntil: socketsEnd)
+                }
+            }
             isolate.kill(.requested)
         }
     }
@@ -437,6 +484,8 @@ package final class IsolatePool: Sendable {
             let cpu = state.members.values.reduce(Duration.zero) { $0 + $1.usage.cpuTime }
             let served = state.members.values.reduce(0) { $0 + $1.servedEvents }
             let open = state.members.values.reduce(0) { $0 + $1.openEvents }
+            // An idle pool may shrink, but not to nothing under its WebSockets.
+            let hasSockets = state.members.values.contains { $0.openSockets > 0 }
             defer { state.lastSample = (now, cpu, served) }
             guard let last = state.lastSample, now > last.time else { return }
             let seconds = Double((now - last.time).wholeNanoseconds) / 1e9
@@ -444,7 +493,7 @@ package final class IsolatePool: Sendable {
             state.machine.observe(
                 Autoscaler.Observation(
                     cpu: max(0, used) / seconds / Double(max(1, state.members.count)), p95: p95,
-                    requestsPerSecond: Double(max(0, served - last.served)) / seconds, openCount: open),
+                    requestsPerSecond: Double(max(0, served - last.served)) / seconds, openCount: max(open, hasSockets ? 1 : 0)),
                 at: now)
             for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
         }

@@ -22,6 +22,10 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     ) throws(WireError) -> AnyObject? {
         let fetch = try FetchMessage(unsafe Array(message))
         switch OwnZone.target(of: fetch.url, for: event, on: call.channel.reactor) {
+        case .elsewhere where fetch.asksForWebSocket:
+            call.answer(
+                failure: CallFailure("WebSockets to servers outside can't be opened in this version.", name: "TypeError"))
+            return nil
         case .elsewhere: return try start(call, of: event, fetch, OutboundPolicy(event.worker.limits.outbound))
         case .worker(let worker):
             // Where the options stand a worker would read its client's Accept-Encoding.
@@ -32,6 +36,9 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
             return try activity.get()
         case .site(let site):
             AssetCall.start(call, of: site, fetch)
+            return nil
+        case .origin where fetch.asksForWebSocket:
+            call.answer(failure: CallFailure("WebSockets can't be passed on to an origin in this version.", name: "TypeError"))
             return nil
         case .origin(let origin, let host):
             // Its configuration names the origin: whatever address that is, it is meant.
@@ -158,6 +165,8 @@ struct FetchMessage {
     /// A client's `Accept-Encoding`, or, on the way out, what the handler says about the cache.
     let optionBytes: [UInt8]
     private let optionsEnd: Int
+
+    var asksForWebSocket: Bool { method == "GET" && headers.get("upgrade")?.lowercased() == "websocket" }
 
     func withoutOptions(_ message: [UInt8]) -> [UInt8] {
         guard !optionBytes.isEmpty else { return message }

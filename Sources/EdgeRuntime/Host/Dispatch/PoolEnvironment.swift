@@ -33,4 +33,6 @@ struct PoolEnvironment: Sendable {
     let directory: IsolateDirectory
     let clock: any NodeClock
     let logger: Logger
+    /// How long WebSockets stay with an isolate that is to end.
+    var webSocketDrain = Duration.seconds(300)
 }

@@ -27,6 +27,12 @@ struct ReplyHead {
         headerCount = Int(bytes.littleEndianUInt16(at: 15))
     }
 
+    /// Whether the answer is a WebSocket of the event's own, which its stream carries.
+    static func isSocket(_ bytes: RawSpan) throws(WireError) -> Bool {
+        guard bytes.byteCount >= byteCount else { throw .truncated(offset: bytes.byteCount) }
+        return bytes.littleEndianUInt16(at: 0) == 101 && bytes.byte(at: 2) & 1 != 0 && bytes.littleEndianUInt32(at: 11) == 0
+    }
+
     /// Writes the fixed part; `headerCount` headers must follow.
     static func write(
         status: Int, hasBody: Bool, bodyLength: Int?, isEncoded: Bool = false, headerCount: Int,

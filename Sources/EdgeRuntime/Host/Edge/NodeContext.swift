@@ -19,6 +19,10 @@ package struct EdgeSettings: Sendable {
     package var idleTimeout = Duration.seconds(75)
     /// Without any byte of a body, either way.
     package var bodyTimeout = Duration.seconds(30)
+    /// After so long without a message a worker's WebSocket is closed; `nil`: never.
+    package var webSocketIdleTimeout: Duration?
+    /// How long WebSockets stay with an isolate that was replaced.
+    package var webSocketDrain = Duration.seconds(300)
     /// Descriptors and some 20 KiB each at work bound the node.
     package var connectionsMax = 65_536
     /// One client behind one address; browsers use six, load generators thousands.

@@ -165,6 +165,16 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         return body
     }
 
+    /// Takes the WebSocket away that the call was answered with, when nothing of it went to the isolate; the call is over then.
+    func takeSocket() -> EventStream? {
+        guard case .stream(let stream)? = pendingBody, let stream = stream as? EventStream, stream.isSocket else { return nil }
+        pendingBody = nil
+        activity = nil
+        disconnect()
+        reset(.cancelled)
+        return stream
+    }
+
     private func startBody() {
         guard let body = pendingBody else { return }
         pendingBody = nil

@@ -215,6 +215,21 @@ class ChannelStream: BodyConsumer, RedirectableProducer {
         producer.grant(wanted)
     }
 
+    /// From now on `producer` gives the body. What the one before it might still have pushed is granted to it.
+    final func replaceProducer(by producer: any BodyProducer) {
+        self.producer = producer
+        hasBodyBegun = true
+        if promised > 0 { producer.grant(promised) }
+        requestBody()
+    }
+
+    /// Nobody takes what the isolate sends any more, and nobody is told.
+    final func disconnect() {
+        consumer = nil
+        hasConsumer = true
+        producer = nil
+    }
+
     /// Takes the body away that would go to the isolate, which hasn't asked for it. `nil` when it has, or there is none.
     final func takeBodyToIsolate() -> (any RedirectableProducer)? {
         guard isOpen, !sentEnd, !hasBodyBegun, let taken = producer as? any RedirectableProducer else { return nil }

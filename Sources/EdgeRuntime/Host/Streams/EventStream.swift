@@ -38,6 +38,9 @@ final class EventStream: ChannelStream {
     private var isLingering = false
     /// Its client, if there is one, waits no more.
     var hasBackgroundWork: Bool { isLingering && !isOpen }
+    /// The answer was a WebSocket: the stream carries its messages from then on, both ways.
+    private(set) var isSocket = false
+    private var isSocketCounted = false
     /// `nil`: nobody watches the event.
     var trace: EventTrace?
 
@@ -209,6 +212,7 @@ final class EventStream: ChannelStream {
         switch status {
         case 0:
             unsafe trace?.answered(message)
+            if kind == .fetch, try ReplyHead.isSocket(unsafe message.bytes) { becomeSocket() }
             guard let owner else { return reset(.cancelled) }
             try unsafe owner.event(self, answered: message)
         case 1:
@@ -224,7 +228,7 @@ final class EventStream: ChannelStream {
     }
 
     /// A handler that has answered reads no more of its request.
-    override func receivedEndWhileSending() { reset(.cancelled) }
+    override func receivedEndWhileSending() { if !isSocket { reset(.cancelled) } }
 
     override func wasReset(_ reason: StreamReset) {
         trace?.reset(reason)
@@ -241,11 +245,61 @@ final class EventStream: ChannelStream {
         leave()
     }
 
+    // MARK: WebSockets
+
+    /// From now on it takes no event's place: thousands of sockets may be open that say nothing. They keep their isolate.
+    private func becomeSocket() {
+        isSocket = true
+        isSocketCounted = true
+        channel.isolate.socketOpened()
+        freePlace()
+    }
+
+    /// Gives what the socket does from now on to somebody else.
+    func hand(to owner: any EventOwner) { self.owner = owner }
+
+    /// The isolate goes: the client is to come again. One that belongs to another worker's event ends with that.
+    func restartSocket() {
+        (owner as? WorkerSocket)?.say(SocketClose(code: 1012, reason: "the worker is being replaced: connect again"))
+    }
+
+    /// Each message may use what a request may: CPU time, calls, log lines.
+    func renewAllowance() {
+        subrequestCount = 0
+        storeCallCount = 0
+        oneWayCallCount = 0
+        logByteCount = 0
+        queries = QueryAllowance(max(50, worker.limits.subrequestsMax))
+        guard let entry = ledgerEntry else { return }
+        channel.closeLedger(entry)
+        ledgerEntry = channel.openLedger(number, .standard)
+    }
+
+    /// The stream that carries the WebSocket of the answer with `head`: the event's own, or that of another worker, which the
+    /// isolate passes on.
+    func socketStream(_ head: ReplyHead) throws(WireError) -> EventStream {
+        guard head.spliceStream != 0 else { return self }
+        guard let call = channel.call(head.spliceStream), let stream = call.takeSocket() else {
+            throw .invalidValue("number of the WebSocket to pass on", offset: 11)
+        }
+        return stream
+    }
+
     /// The isolate has a place free again.
     private func leave() {
-        guard isCounted, abandonedAt == nil else { return }
-        isCounted = false
+        guard abandonedAt == nil else { return }
+        if isSocketCounted {
+            isSocketCounted = false
+            closeLedger()
+            channel.isolate.socketClosed()
+        }
+        guard isCounted else { return }
         closeLedger()
+        freePlace()
+    }
+
+    private func freePlace() {
+        isCounted = false
         channel.isolate.eventEnded()
         channel.latencies.record(from: started, to: channel.reactor.now)
         channel.reactor.dispatcher.released(channel, by: self)

@@ -28,18 +28,26 @@ extension Connection {
         exchange.status = 101
         exchange.finish(on: self)
         writeSwitch(upgrade)
-        // From here on this object has no socket, and does nothing when it is called.
-        phase = .closed
-        reactor.unwatch(self, transport.rawValue)
-        retainedConsumer = nil
-        bodyConsumer = nil
-        var sent = ByteBuffer()
         var received = ByteBuffer()
-        swap(&sent, &output)
-        swap(&received, &input)
+        var sent = ByteBuffer()
+        letGo(transport.rawValue, received: &received, sent: &sent)
         WebSocketConnection.start(
             transport, input: received, output: sent, upgrade: upgrade, client: client, reactor: reactor, node: node)
         return true
+    }
+
+    /// Ends HTTP here: from now on this object has no socket, and does nothing when it is called.
+    ///
+    /// - Parameters:
+    ///   - received: Takes what the client has sent behind its request.
+    ///   - sent: Takes what the client is still to be sent.
+    func letGo(_ descriptor: Int32, received: inout ByteBuffer, sent: inout ByteBuffer) {
+        phase = .closed
+        reactor.unwatch(self, descriptor)
+        retainedConsumer = nil
+        bodyConsumer = nil
+        swap(&sent, &output)
+        swap(&received, &input)
     }
 
     private func writeSwitch(_ upgrade: WebSocketUpgrade) {

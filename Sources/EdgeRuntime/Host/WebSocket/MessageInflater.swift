@@ -23,7 +23,7 @@ final class MessageInflater: WebSocketInflater {
 
 extension PerMessageDeflate {
     /// Below this, compressing costs more than it saves.
-    private static let byteCountMin = 256
+    static let byteCountMin = 256
     /// Fast: it runs on a reactor.
     private static let level = 1
 

@@ -131,6 +131,7 @@ final class WebSocketConnection: PollTarget, @unchecked Sendable {  // What is p
         // Once this side has said its last word nobody listens any more.
         case .text(let text): if phase == .open { session.receiver.received(text: text) }
         case .binary(let bytes): if phase == .open { session.receiver.received(binary: bytes) }
+        case .piece: preconditionFailure("the reader was asked for whole messages")
         case .ping(let payload):
             guard phase == .open else { return }
             unanswered = payload

@@ -37,6 +37,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private(set) var lastRan: UInt64 = 0
 
     private var task: Task<Void, Never>?
+    /// Has the answer's WebSocket, when the response said what becomes of it.
+    private var conversation: Task<Void, Never>?
     private var hasReplied = false
     private(set) var isRunning = true
     private(set) var isOver = false
@@ -90,7 +92,11 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             do {
                 let response = try await handler.value.fetch(
                     request, env: Env(self), context: ExecutionContext(self))
-                if !self.respondAtOnce(response) { try await self.respondStreaming(response) }
+                if response.webSocket != nil {
+                    try self.respondWithSocket(response, to: request)
+                } else if !self.respondAtOnce(response) {
+                    try await self.respondStreaming(response)
+                }
             } catch { self.fail(error) }
             self.finish()
         }
@@ -142,6 +148,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             isRunning = false
             loop.runningCount -= 1
         }
+        guard socket == nil else { return }  // It goes on until that has ended.
         close(incoming: WorkersError.connectionLost)
         acknowledgeReset()
         if waitUntilCount == 0 { end() }
@@ -192,6 +199,60 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             source.splice()
         }
         return true
+    }
+
+    // MARK: WebSockets
+
+    /// Answers with a WebSocket, and lets what the response says about it begin.
+    private func respondWithSocket(_ response: Response, to request: Request) throws {
+        guard !isClosed, let client = response.webSocket else { return }
+        if let flaw = response.flaw { throw flaw }
+        guard request.asksForWebSocket else { throw WorkersError.webSocketNotAskedFor }
+        let call = try client.end.couple(with: self) { splice in
+            respond(response, bodyLength: nil, hasBody: true, end: splice != 0, splice: splice)
+        }
+        guard call == nil, let work = response.conversation else { return }
+        conversation = Task(executorPreference: self) { await self.converse(work) }
+    }
+
+    private func converse(_ work: SocketConversation) async {
+        let socket = work.socket
+        do {
+            try socket.accept()
+            try await work.body(socket)
+            socket.end.sayClose(SocketClose(code: 1000))
+        } catch {
+            if !(error is CancellationError) {
+                log(
+                    LogMessage(
+                        level: LogMessage.uncaughtLevel,
+                        text: "uncaught error in a WebSocket: \(CallFailure(describing: error))"))
+            }
+            socket.end.sayClose(SocketClose(code: 1011, reason: "the worker failed"))
+        }
+        conversation = nil
+        socket.end.letGo()
+    }
+
+    /// Each message may use what a request may.
+    func renewAllowance() {
+        runNanoseconds = 0
+        cpuNanoseconds = 0
+        cpuMark = nil
+        callCount = 0
+        storeCallCount = 0
+        logByteCount = 0
+        dataPointCount = 0
+    }
+
+    /// The last moment before the event's stream ends.
+    func endOfSocket() { openWaitUntilIfNeeded() }
+
+    /// The WebSocket is over, and nobody has it any more.
+    func socketEnded() {
+        guard !isRunning else { return }
+        acknowledgeReset()
+        if waitUntilCount == 0 { end() }
     }
 
     /// Whether the node can send the body on by itself: a reply that this isolate holds, or its own request's body.
@@ -270,7 +331,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         openWaitUntilIfNeeded()
         close(incoming: WorkersError.connectionLost)
         wasReset = true
-        guard isRunning else { return acknowledgeReset() }
+        conversation?.cancel()
+        guard isRunning else { return socket == nil ? acknowledgeReset() : () }
         loop.noteReset(self)
         task?.cancel()
     }
@@ -357,7 +419,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             waitUntilWaiter = nil
             waiter.wake()
         }
-        if !isRunning { end() }
+        if !isRunning, socket == nil { end() }
     }
 
     private func waitUntilIdle() async {
@@ -399,10 +461,19 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         if goesOut, let flaw = request.cache.contradiction { throw CallFailure(flaw, name: "TypeError") }
         let message = request.encodedForSubrequest(
             redirect: redirect ?? request.redirect, options: goesOut ? request.cache : nil)
-        let reply = try await begin(
-            BindingCall(.subrequest, binding: binding, message: message, body: request.body)
-        ).reply()
+        let asksForWebSocket = request.asksForWebSocket
+        let call = try begin(
+            BindingCall(.subrequest, binding: binding, message: message, body: request.body), staysOpen: asksForWebSocket)
+        let reply = try await call.reply()
         let head = try FetchReplyHead(reply.message)
+        if asksForWebSocket {
+            if head.status == 101, reply.body != nil {
+                call.incoming = nil
+                return Response(head.headers, WebSocket(SocketEnd(call, for: self)))
+            }
+            // What was kept open for the WebSocket.
+            channel.appendEnd(stream: call.stream)
+        }
         var response = Response(
             unchecked: head.status, head.headers,
             reply.body.map { .stream(ByteStream(source: $0, length: head.bodyLength)) } ?? .none)
@@ -424,7 +495,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         }
     }
 
-    private func begin(_ call: BindingCall) throws -> OutgoingCall {
+    /// - Parameter staysOpen: More may be sent on the call once it was answered.
+    private func begin(_ call: BindingCall, staysOpen: Bool = false) throws -> OutgoingCall {
         precondition(loop.isOnThread, "handler code runs on the isolate's thread")
         guard event != .startup else { throw WorkersError.globalScope }
         guard !isOver else { throw WorkersError.otherEvent }
@@ -448,7 +520,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         let isWhole = inMemory.map { $0.isEmpty } ?? false
         channel.appendCall(
             call.kind, stream: outgoing.stream, binding: call.binding, parent: stream,
-            flags: isWhole ? [.lazyBody, .end] : .lazyBody, call.message)
+            flags: isWhole && !staysOpen ? [.lazyBody, .end] : .lazyBody, call.message)
         guard !isWhole, let body = call.body else { return outgoing }
         if let bytes = inMemory, bytes.count <= WireLimits.dataPayloadBytesMax {
             body.cancel()

@@ -111,6 +111,7 @@ final class OutgoingCall: StreamEndpoint, @unchecked Sendable {
 
     override func receivedEnd() throws(WireError) {
         guard result != nil else { throw .unexpectedFrame(.end, stream: stream) }
+        guard socket == nil else { return try super.receivedEnd() }
         try super.receivedEnd()
         upload?.cancel()
         close(incoming: CancellationError())

@@ -13,6 +13,8 @@ class StreamEndpoint: @unchecked Sendable {
     private final var sendWaiter: Waiter?
     /// What arrives in the other direction; `nil` when nothing does or nobody wants it.
     final var incoming: IncomingBody?
+    /// The stream carries a WebSocket.
+    final var socket: SocketLine?
     final private(set) var isClosed = false
 
     final var loop: EventLoop { channel.loop }
@@ -32,11 +34,13 @@ class StreamEndpoint: @unchecked Sendable {
 
     /// The node's direction has ended.
     func receivedEnd() throws(WireError) {
+        if let socket { return socket.receivedEnd() }
         incoming?.finish()
         incoming = nil
     }
 
     final func receivedData(_ payload: UnsafeRawBufferPointer) throws(WireError) {
+        if let socket { return try unsafe socket.received(payload) }
         try unsafe incoming?.received(payload)
     }
 
@@ -58,6 +62,7 @@ class StreamEndpoint: @unchecked Sendable {
         if let incoming { incoming.fail(error()) }
         incoming = nil
         wakeSender()
+        socket?.endpointClosed()
     }
 
     final func sendReset(_ code: ResetCode, _ message: String = "") {

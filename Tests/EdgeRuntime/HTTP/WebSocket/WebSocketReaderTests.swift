@@ -14,9 +14,10 @@ struct WebSocketReading: Equatable {
 
     init(
         of pieces: [[UInt8]], masking: WebSocketReader.Masking = .required, messageBytesMax: Int = 1 << 20,
-        inflater: (any WebSocketInflater)? = nil
+        delivery: WebSocketReader.Delivery = .whole, inflater: (any WebSocketInflater)? = nil
     ) {
-        var reader = WebSocketReader(masking: masking, messageBytesMax: messageBytesMax, inflater: inflater)
+        var reader = WebSocketReader(
+            masking: masking, messageBytesMax: messageBytesMax, delivery: delivery, inflater: inflater)
         for piece in pieces {
             var offset = 0
             do throws(WebSocketFailure) {
@@ -30,6 +31,25 @@ struct WebSocketReading: Equatable {
                 return
             }
         }
+    }
+}
+
+extension WebSocketReading {
+    /// The same with the pieces of each message put together; and what has come of a message that has no end.
+    var assembled: (reading: WebSocketReading, rest: [UInt8]) {
+        var events: [WebSocketReader.Event] = []
+        var message: [UInt8] = []
+        for event in self.events {
+            guard case .piece(let opcode, let bytes, let isFinal) = event else {
+                events.append(event)
+                continue
+            }
+            message += bytes
+            guard isFinal else { continue }
+            events.append(opcode == .text ? .text(message) : .binary(message))
+            message = []
+        }
+        return (WebSocketReading(events, failure: failure), message)
     }
 }
 
@@ -215,10 +235,49 @@ private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.ut
             let whole = WebSocketReading(of: [bytes], messageBytesMax: 500)
             let split = WebSocketReading(of: bytes.pieces(using: &random), messageBytesMax: 500)
             #expect(split == whole, "seed \(seed), round \(round)")
+            let pieces = WebSocketReading(of: bytes.pieces(using: &random), messageBytesMax: 500, delivery: .inPieces)
+            #expect(pieces.assembled.reading == whole, "seed \(seed), round \(round)")
             for case .text(let text) in whole.events {
                 #expect(String(validating: text, as: UTF8.self) != nil, "seed \(seed), round \(round)")
             }
         }
+    }
+}
+
+@Suite struct `WebSocket pieces` {
+    @Test(arguments: UInt64(1)...8)
+    func `are the message, and never much of it at once`(seed: UInt64) {
+        var random = SplitMix64(seed: seed)
+        for round in 0..<10 {
+            let message = (0..<Int.random(in: 0...200_000, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random)
+            }
+            var bytes: [UInt8] = []
+            let pieces = message.pieces(using: &random)
+            for (index, piece) in pieces.enumerated() {
+                bytes += frame(index == 0 ? .binary : .continuation, piece, isFinal: index == pieces.count - 1)
+                if Bool.random(using: &random) { bytes += frame(.ping, [UInt8(index & 0xFF)]) }
+            }
+            let reading = WebSocketReading(of: bytes.pieces(using: &random), delivery: .inPieces)
+            let assembled = reading.assembled
+            let messages = assembled.reading.events.filter { if case .ping = $0 { false } else { true } }
+            #expect(messages == (pieces.isEmpty ? [] : [.binary(message)]), "seed \(seed), round \(round)")
+            #expect(reading.failure == nil && assembled.rest.isEmpty, "seed \(seed), round \(round)")
+            for case .piece(_, let bytes, _) in reading.events { #expect(bytes.count < 32 << 10) }
+        }
+    }
+
+    @Test func `count for the limit together`() {
+        let half = [UInt8](repeating: 0x61, count: 50_000)
+        let two = frame(.text, half, isFinal: false) + frame(.continuation, half)
+        #expect(WebSocketReading(of: [two], messageBytesMax: 100_000, delivery: .inPieces).failure == nil)
+        #expect(WebSocketReading(of: [two], messageBytesMax: 99_999, delivery: .inPieces).failure == 1009)
+    }
+
+    @Test func `of a text may end within a character, but not the message`() {
+        let bytes = Array(String(repeating: "€", count: 20_000).utf8)
+        let whole = WebSocketReading(of: [frame(.text, bytes)], delivery: .inPieces)
+        #expect(whole.assembled.reading == WebSocketReading([.text(bytes)]))
+        #expect(WebSocketReading(of: [frame(.text, Array(bytes.dropLast()))], delivery: .inPieces).failure == 1007)
     }
 }
 
