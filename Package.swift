@@ -99,8 +99,13 @@ let package = Package(
         room("Workers", "EdgeRuntime/Workers", ["Interfaces", "Caching", "HTTP", "Wire", "System"]),
         room("WorkersCrypto", "EdgeRuntime/WorkersCrypto", ["Workers", "OpenSSL", "Crypt"]),
 
+        room(
+            "DurableObjects", "EdgeRuntime/DurableObjects",
+            ["Workers", "Interfaces", "TenantSQL", "SQLite", "OpenSSL", "System"]),
+
         // Bindings.
         room("Interfaces", "Bindings/Interfaces", ["Wire", "HTTP"]),
+        room("TenantSQL", "Bindings/TenantSQL", ["SQLite"]),
         room("Stores", "Bindings/Stores/Service", ["Interfaces", "Caching", "HTTP", "Observability", "System"]),
         room(
             "StoresCache", "Bindings/Stores/Cache",
@@ -110,7 +115,7 @@ let package = Package(
             ["Stores", "Interfaces", "Wire", "LMDB", "Zlib", "Observability", "System"]),
         room(
             "StoresD1", "Bindings/Stores/D1",
-            ["Stores", "Interfaces", "Wire", "SQLite", "OpenSSL", "Observability", "System"]),
+            ["TenantSQL", "Stores", "Interfaces", "Wire", "SQLite", "OpenSSL", "Observability", "System"]),
         room(
             "StoresR2", "Bindings/Stores/R2",
             ["Stores", "Interfaces", "HTTP", "Wire", "LMDB", "OpenSSL", "Observability", "System"]),
@@ -201,6 +206,10 @@ let package = Package(
                 "ControlPlane", "HTTP", "Host", "Interfaces", "Observability", "OpenSSL", "Releases", "SQLite", "Stores",
                 "StoresKV", "System",
             ]),
+        tests(
+            "DurableObjectsTests", "EdgeRuntime/DurableObjects",
+            ["DurableObjects", "Interfaces", "SQLite", "System"]),
+        tests("InterfacesValuesTests", "Bindings/InterfacesValues", ["Interfaces"]),
         tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
         tests("WireTests", "EdgeRuntime/Wire", ["Wire"]),

@@ -30,7 +30,7 @@ LAYERS = {
         "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics", "StoresSimulation",
     },
     "Stores": {"Stores"},
-    "Workers": {"Workers", "WorkersCrypto"},
+    "Workers": {"Workers", "WorkersCrypto", "DurableObjects"},
     "Interfaces": {"Interfaces"},
     "Assets": {"Assets"},
     "HTTP": {"HTTP", "Caching"},
@@ -39,6 +39,7 @@ LAYERS = {
     "System": {
         "System", "SQLite", "LMDB", "OpenSSL", "TLS", "Curl", "Crypt", "Seccomp", "Zlib", "Brotli", "HTTP2", "XML",
     },
+    "TenantSQL": {"TenantSQL"},
 }
 ARROWS = {
     "CLI": {"Deploy", "Host", "Configuration", "HTTP", "Observability", "System"},
@@ -47,15 +48,16 @@ ARROWS = {
     },
     "Host": {"Stores", "Interfaces", "Assets", "HTTP", "Observability", "Wire", "System"},
     "Configuration": {"HTTP", "System"},
-    "Engines": {"Stores", "Interfaces", "HTTP", "Observability", "Wire", "System"},
+    "Engines": {"Stores", "TenantSQL", "Interfaces", "HTTP", "Observability", "Wire", "System"},
     "Stores": {"Interfaces", "HTTP", "Observability", "System"},
     "Handlers": {"Handlers", "Workers", "Interfaces"},
-    "Workers": {"Interfaces", "HTTP", "Wire", "System"},
+    "Workers": {"TenantSQL", "Interfaces", "HTTP", "Wire", "System"},
     "Interfaces": {"HTTP", "Wire"},
     "Assets": {"HTTP"},
     "HTTP": {"Wire"},
     "Observability": {"System"},
     "Wire": set(),
+    "TenantSQL": {"System"},
     "System": set(),
 }
 TOP_LEVEL = {

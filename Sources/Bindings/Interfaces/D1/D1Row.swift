@@ -4,7 +4,7 @@ public struct D1Row: Sendable, Hashable {
     /// The values of all columns, in order, those with equal names too.
     public let values: [D1Value]
 
-    init(columns: D1Columns, values: [D1Value]) {
+    package init(columns: D1Columns, values: [D1Value]) {
         self.columns = columns
         self.values = values
     }
@@ -40,13 +40,13 @@ public struct D1Row: Sendable, Hashable {
 }
 
 /// The columns of a result, shared by its rows.
-final class D1Columns: Sendable {
-    let names: [String]
+package final class D1Columns: Sendable {
+    package let names: [String]
     /// Only where a search through the names would take longer than hashing one. By bytes: equal strings may differ in them,
     /// and are two names to SQLite.
     private let indices: [[UInt8]: Int]?
 
-    init(_ names: [String]) {
+    package init(_ names: [String]) {
         self.names = names
         guard names.count > 8 else {
             indices = nil

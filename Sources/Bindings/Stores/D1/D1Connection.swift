@@ -2,6 +2,7 @@ internal import Interfaces
 internal import SQLite
 internal import Stores
 internal import System
+internal import TenantSQL
 
 /// A connection as D1 wants it: limits, authorizer, time limit, prepared statements. Belongs to one thread, a
 /// reader's or the writer's.
@@ -16,7 +17,7 @@ final class D1Connection {
     private var cancellationBefore: UInt64 = 0
     private var isCancelled: Bool { cancellation.current != cancellationBefore }
     let sqlite: SQLiteConnection
-    let authorizer: D1Authorizer
+    let authorizer: SQLAuthorizer
     let limits: D1Limits
     let clock: any NodeClock
     var statements: SQLiteStatementCache<D1Statement>
@@ -47,7 +48,7 @@ final class D1Connection {
         self.cancellation = cancellation
         self.role = role
         self.writes = writes
-        authorizer = D1Authorizer(isForReader: role == .reader)
+        authorizer = SQLAuthorizer(isForReader: role == .reader)
         self.path = path
         self.limits = limits
         self.clock = clock
@@ -223,7 +224,7 @@ final class D1Connection {
         // The library checks VACUUM only when it runs, and then says something else.
         lastPreparationOffset = nil
         guard script.nextKeyword != "VACUUM" else { throw .notAuthorized }
-        authorizer.notes = D1Authorizer.Notes()
+        authorizer.notes = SQLAuthorizer.Notes()
         do {
             guard let statement = try sqlite.prepare(&script, persistent: persistent) else {
                 throw D1Failure("SQL code did not contain a statement.")
@@ -268,14 +269,14 @@ extension SQLiteConnection {
 /// A prepared statement with what D1 needs to know of it.
 final class D1Statement {
     let sqlite: SQLiteStatement
-    let notes: D1Authorizer.Notes
+    let notes: SQLAuthorizer.Notes
     /// As `D1ReplyWriter` wants them.
     private(set) var columns: [UInt8]
     private(set) var columnCount: Int
-    private(set) var profile: D1StatementProfile?
+    private(set) var profile: StatementProfile?
     private var preparedAgain = 0
 
-    init(_ statement: SQLiteStatement, notes: D1Authorizer.Notes) {
+    init(_ statement: SQLiteStatement, notes: SQLAuthorizer.Notes) {
         sqlite = statement
         self.notes = notes
         columnCount = statement.columnCount
@@ -297,9 +298,9 @@ final class D1Statement {
 
     func prepareProfile(on connection: D1Connection) { _ = profile(on: connection) }
 
-    func profile(on connection: D1Connection) -> D1StatementProfile {
+    func profile(on connection: D1Connection) -> StatementProfile {
         if let profile { return profile }
-        var fresh = D1StatementProfile()
+        var fresh = StatementProfile()
         if !sqlite.isExplanation {
             connection.authorizer.isTrusted = true
             fresh = connection.sqlite.profile(sqlite.text)

@@ -1,11 +1,11 @@
-internal import SQLite
+package import SQLite
 
 /// What a prepared statement's program says about the rows it reads and writes.
 ///
 /// The product counts rows inside a patched virtual machine; the stock library has no such counters. This is
 /// an estimate from two sources: the program, read once with EXPLAIN when the statement is prepared, and what
 /// the library counts when it runs (rows changed, steps of full scans, rows given).
-struct D1StatementProfile {
+package struct StatementProfile {
     /// Starts of scans and look-ups by key: each is one row, if it happens once.
     var seeks = 0
     /// `COUNT(*)` without visiting rows: its value is what it read.
@@ -18,8 +18,10 @@ struct D1StatementProfile {
     var indexWrites = 0
     var uncountedWrites = 0
 
+    package init() {}
+
     /// Rows read by a run that made `scanSteps` steps of full scans and gave `rows` rows.
-    func rowsRead(scanSteps: Int, rows: Int, firstCount: Int64?) -> Int64 {
+    package func rowsRead(scanSteps: Int, rows: Int, firstCount: Int64?) -> Int64 {
         var read = Int64(seeks + scanSteps)
         if fastCounts > 0 { read += firstCount ?? 1 }
         if rangeSteps > 0 { read += Int64(max(0, rows - 1)) }
@@ -27,7 +29,7 @@ struct D1StatementProfile {
     }
 
     /// Rows and index entries written by a run that changed `changes` rows.
-    func rowsWritten(changes: Int64) -> Int64 {
+    package func rowsWritten(changes: Int64) -> Int64 {
         guard countedWrites > 0 else { return Int64(uncountedWrites) + changes }
         let (whole, rest) = (changes * Int64(indexWrites)).quotientAndRemainder(
             dividingBy: Int64(countedWrites))
@@ -67,8 +69,8 @@ struct D1StatementProfile {
 
 extension SQLiteConnection {
     /// Reads the program of the one statement `text`; empty when it can't be explained.
-    func profile(_ text: String) -> D1StatementProfile {
-        var profile = D1StatementProfile()
+    package func profile(_ text: String) -> StatementProfile {
+        var profile = StatementProfile()
         guard let explanation = try? prepare("EXPLAIN " + text) else { return profile }
         var temporary: Set<Int64> = []
         while (try? explanation.step()) == true {

@@ -1,29 +1,31 @@
-internal import SQLite
+package import SQLite
 
-/// Decides what a tenant's SQL may touch (spec: d1, section 6), and notes what the statement being prepared
+/// Decides what a tenant's SQL may touch (spec: d1, section 6; durable-objects, 3.3), and notes what the statement being prepared
 /// is up to.
 ///
 /// Belongs to one connection and its thread. The connection keeps it.
-final class D1Authorizer: SQLiteAuthorizer {
+package final class SQLAuthorizer: SQLiteAuthorizer {
     /// What was asked while a statement was prepared.
-    struct Notes {
+    package struct Notes {
         /// It wanted to begin or end a transaction.
-        var refusedTransaction = false
+        package var refusedTransaction = false
         /// It changes a pragma, whose value is to last to the end of the call.
-        var setsPragma = false
+        package var setsPragma = false
         /// It may give a table a name that the library doesn't show here.
-        var altersTable = false
+        package var altersTable = false
         /// It looks harmless to the library and writes nevertheless.
-        var writesByPragma = false
+        package var writesByPragma = false
+
+        package init() {}
     }
-    var notes = Notes()
+    package var notes = Notes()
     /// Whether the statement is one of our own.
-    var isTrusted = false
+    package var isTrusted = false
     private let isForReader: Bool
 
-    init(isForReader: Bool) { self.isForReader = isForReader }
+    package init(isForReader: Bool) { self.isForReader = isForReader }
 
-    func allows(_ request: SQLiteAuthorization) -> Bool {
+    package func allows(_ request: SQLiteAuthorization) -> Bool {
         guard !isTrusted else { return true }
         if request.database == "temp" {
             // ALTER TABLE looks there for names to change; nothing else can, and nothing is there.
@@ -40,8 +42,8 @@ final class D1Authorizer: SQLiteAuthorizer {
             return !isReserved(request.second)
         case .createVirtualTable:
             return !isReserved(request.first)
-                && D1AllowList.modules.contains(request.second?.lowercased() ?? "")
-        case .function: return D1AllowList.functions.contains(request.second?.lowercased() ?? "")
+                && SQLAllowList.modules.contains(request.second?.lowercased() ?? "")
+        case .function: return SQLAllowList.functions.contains(request.second?.lowercased() ?? "")
         case .pragma: return allowsPragma(request.first?.lowercased() ?? "", argument: request.second)
         case .transaction, .savepoint:
             notes.refusedTransaction = true
@@ -54,7 +56,7 @@ final class D1Authorizer: SQLiteAuthorizer {
     }
 
     private func allowsPragma(_ name: String, argument: String?) -> Bool {
-        guard let form = D1AllowList.pragmas[name] else { return false }
+        guard let form = SQLAllowList.pragmas[name] else { return false }
         switch form {
         case .noArgument: return argument == nil
         case .objectName: return argument.map { !isReserved($0) } ?? false
@@ -63,7 +65,7 @@ final class D1Authorizer: SQLiteAuthorizer {
             guard let argument else { return true }
             notes.setsPragma = true
             // Such a pragma acts when it is prepared: on a reader it must not come so far.
-            return !isForReader && D1AllowList.truthValues.contains(argument.lowercased())
+            return !isForReader && SQLAllowList.truthValues.contains(argument.lowercased())
         case .mask:
             notes.writesByPragma = true
             let isMask = argument.map { Int64($0) != nil || $0.lowercased().hasPrefix("0x") } ?? true
@@ -81,12 +83,12 @@ final class D1Authorizer: SQLiteAuthorizer {
     /// Tables that the library makes up and that tell of its inside.
     private func isHiddenTable(_ name: String?) -> Bool {
         guard let name else { return false }
-        return D1AllowList.hiddenTables.contains(name.lowercased())
+        return SQLAllowList.hiddenTables.contains(name.lowercased())
     }
 }
 
 /// What a tenant's SQL may use.
-enum D1AllowList {
+enum SQLAllowList {
     enum PragmaForm { case noArgument, objectName, optionalName, boolean, mask }
 
     static let pragmas: [String: PragmaForm] = [

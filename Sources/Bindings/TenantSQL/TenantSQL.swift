@@ -1,0 +1,2 @@
+// TenantSQL is what holds for SQL that tenants write, whichever store runs it: what it may touch, and an estimate of the rows
+// that it reads and writes. It opens no database.
