@@ -2,6 +2,8 @@
 package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case busy
     case retired
+    /// A deployment is in progress.
+    case deploying(String)
     case notReady
     case damagedArtifact(worker: String, path: String)
     case missingSecrets([String], worker: String)
@@ -15,9 +17,14 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case consumersNotSet(reason: String)
     case databasesRefused([String], reason: String)
 
+    package var isDeploying: Bool {
+        if case .deploying = self { true } else { false }
+    }
+
     package var description: String {
         switch self {
         case .retired: "the tenant has been removed"
+        case .deploying(let reason): "\(reason): wait for its end, or stop it with \"edge deploy abort\""
         case .busy: "too many changes wait to be brought into service; wait for them"
         case .notReady: "the tenant's workers are not in service yet"
         case .damagedArtifact(let worker, let path):

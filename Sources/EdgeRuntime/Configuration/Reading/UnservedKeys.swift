@@ -2,7 +2,7 @@
 /// should know. Built-in values are nobody's words.
 enum UnservedKeys {
     private static let ignored: Set<String> = [
-        "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks", "retention.logs",
+        "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy.drain_websockets", "hooks", "retention.logs",
         // Of wrangler's format, whose top level is a worker.
         "observability", "tail_consumers", "migrations",
     ]
