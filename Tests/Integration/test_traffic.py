@@ -1,15 +1,15 @@
 """Requests between versions and releases: splits, affinity, overrides, previews, drains."""
 
-import json
-import os
+import hashlib
+import http.client
 import re
 import threading
-import time
 import unittest
 
 from harness import Node, edge, is_alive, product, wait_until
 from projects import Project
 from rest import Rest
+from test_deploy_cli import DEPLOY, HEAD, HOST, Platform, environment
 from test_scripts_api import code, form
 
 KEY = "Cloudflare-Workers-Version-Key"
@@ -136,7 +136,6 @@ class SkewProtection(Case):
         keys = [f"k{number}" for number in range(40)]
         own = {key: self.served("caller", **{KEY: key}) for key in keys}
         self.assertEqual(set(own.values()), {"old", "new"})
-        import http.client
         connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=60)
         self.addCleanup(connection.close)
         seen = {"old": 0, "new": 0}
@@ -279,11 +278,10 @@ class Drains(unittest.TestCase):
         self.assertEqual((cut[0].status, cut[0].header("Edge-Release")), (503, self.old), cut[0].text)
         self.assertIn("release", cut[0].text)
         self.assertEqual(cut[0].header("Retry-After"), "1")
-        self.node.wait_for_log("release is drained", 60)
+        self.node.wait_for_log("release has drained", 60)
         self.assertEqual(self.node.get("/variable/X").text, "new")
 
     def test_an_event_stream_is_closed_cleanly(self):
-        import http.client
         connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=90)
         self.addCleanup(connection.close)
         connection.request("GET", "/events")
@@ -310,9 +308,9 @@ class Drains(unittest.TestCase):
     def test_work_behind_an_answer_goes_on(self):
         self.assertEqual(self.node.get("/later/5000").text, "later")
         self.switch()
-        self.node.wait_for_log("release is drained", 60)
+        self.node.wait_for_log("release has drained", 60)
         log = self.node.log_text()
-        self.assertLess(log.index('later'), log.index("release is drained"), log[-2000:])
+        self.assertLess(log.index('later'), log.index("release has drained"), log[-2000:])
 
     def test_isolates_of_the_old_release_end(self):
         before = self.node.isolate_pids()
@@ -329,6 +327,92 @@ class Drains(unittest.TestCase):
             return {name: self.node.get(f"/kv/seen/jobs/{name}", host="store.localhost").text for name in names}
         wait_until(lambda: all(count.isdigit() for count in seen().values()), 120, seen)
         self.assertEqual(seen(), {name: "1" for name in names})
+
+
+CANARY = HEAD + """
+[workers.front]
+product = "HelloWorker"
+routes = ["{domain}/*"]
+services = [{ binding = "SERVICE", worker = "back" }]
+vars = { X = "one" }
+
+[workers.back]
+product = "HelloWorker"
+vars = { X = "one" }
+"""
+TENANT, PERCENT = "t", 20
+
+
+def point(key):
+    """Where a key lies on the line of 10,000, as the platform says."""
+    return int.from_bytes(hashlib.sha256((TENANT + "staging" + key).encode()).digest()[:8], "big") % 10_000
+
+
+class Canary(unittest.TestCase):
+    """A deployment of `edge deploy` that stands at a part of the requests."""
+    seconds = 120
+
+    @classmethod
+    def setUpClass(cls):
+        deploy = DEPLOY + "shadow = { percent = 100 }\n"
+        cls.platform = cls.enterClassContext(Platform(CANARY, {"staging": environment(deploy=deploy)}))
+        cls.platform.deploy()
+        cls.old = cls.get("/variable/X").header("Edge-Release")
+        cls.platform.set("two")
+        cls.platform.deploy("--steps", f"{PERCENT},100", "--pause-at", f"{PERCENT}", code=3)
+        cls.new = str(cls.platform.status()["candidate"])
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.platform.edge("deploy", "abort")
+        assert {cls.get("/variable/X").text for _ in range(20)} == {"one"}
+
+    @classmethod
+    def get(cls, path, **headers):
+        return cls.platform.running.get(
+            path, host=HOST, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def test_a_key_lies_where_the_platform_says(self):
+        for number in range(300):
+            key = f"user-{number}"
+            answer = self.get("/variable/X", Cloudflare_Workers_Version_Key=key)
+            is_new = point(key) >= 10_000 - PERCENT * 100
+            self.assertEqual((answer.text, answer.header("Edge-Release")),
+                             ("two", self.new) if is_new else ("one", self.old), key)
+            self.assertIsNone(answer.header("Set-Cookie"))
+
+    def test_a_cookie_keeps_clients_with_their_release(self):
+        seen = set()
+        for _ in range(60):
+            answer = self.get("/variable/X")
+            cookie = answer.header("Set-Cookie").split(";")[0]
+            self.assertEqual(answer.text == "two", point(cookie.split("=")[1]) >= 10_000 - PERCENT * 100)
+            for _ in range(3):
+                self.assertEqual(self.get("/variable/X", Cookie=cookie).text, answer.text)
+            seen.add(answer.text)
+        self.assertEqual(seen, {"one", "two"})
+
+    def test_a_request_stays_in_its_release(self):
+        for number in range(200):
+            key = f"user-{number}"
+            own = self.get("/variable/X", Cloudflare_Workers_Version_Key=key).text
+            self.assertEqual(self.get("/service/variable/X", Cloudflare_Workers_Version_Key=key).text, own)
+
+    def test_overrides_select_a_release(self):
+        for _ in range(10):
+            self.assertEqual(self.get("/variable/X", Edge_Release_Override=self.new).text, "two")
+            self.assertEqual(self.get("/service/variable/X", Edge_Release_Override=self.new).text, "two")
+            self.assertEqual(self.get("/variable/X", Edge_Release_Override=self.old).text, "one")
+        key = next(f"k{number}" for number in range(100) if point(f"k{number}") < 5000)
+        for text in ["0", "999", "x", "", "-1", self.new + "x", "99999999999999999999"]:
+            answer = self.get("/variable/X", Edge_Release_Override=text, Cloudflare_Workers_Version_Key=key)
+            self.assertEqual((answer.status, answer.text), (200, "one"), text)
+        # A version's id selects the release that has it, with all that belongs to it.
+        versions = self.platform.rest().result("GET", "workers/scripts/back/versions")["items"]
+        newest = max(versions, key=lambda version: version["number"])["id"]
+        overrides = {OVERRIDES: f'back="{newest}"', KEY: key}
+        self.assertEqual(self.get("/variable/X", **overrides).text, "two")
+        self.assertEqual(self.get("/service/variable/X", **overrides).text, "two")
 
 
 class LongBatch(unittest.TestCase):
@@ -361,7 +445,6 @@ class Prober(unittest.TestCase):
             failures, counts = [], {}
 
             def probe(number):
-                import http.client
                 connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
                 try:
                     while not stop.is_set():

@@ -16,6 +16,7 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case queueNotOpened(String, reason: String)
     case consumersNotSet(reason: String)
     case databasesRefused([String], reason: String)
+    case missingBundle(String, release: Int64)
 
     package var isDeploying: Bool {
         if case .deploying = self { true } else { false }
@@ -48,6 +49,8 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
         case .consumersNotSet(let reason): "the release can't consume its queues: \(reason)"
         case .databasesRefused(let names, let reason):
             "the databases \(names.joined(separator: ", ")) can't be had beside those that are there: \(reason)"
+        case .missingBundle(let hash, let release):
+            "what release \(release) was made from, bundles/\(hash) of the state directory, is not there: restore it"
         case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }

@@ -12,6 +12,8 @@ struct ReleasePlan: Sendable {
     /// What the configuration says: files, queue consumers, and what holds for the whole tenant.
     var configured: ReleaseDescription
     var name: String
+    /// What it was read from; empty: nothing that is kept.
+    var bundle = ""
     /// Of what isn't recorded yet.
     var holds: [ArtifactStore.Hold] = []
 

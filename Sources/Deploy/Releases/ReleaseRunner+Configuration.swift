@@ -12,6 +12,7 @@ extension ReleaseRunner {
     /// before; else what the API made of the worker since then stays. Workers that it doesn't have any more go.
     ///
     /// - Parameter mode: `.insist`: it counts wherever it isn't what serves. `.rehearse`: as that, and nothing is written.
+    ///   `.recorded`: it is what serves, and secrets that were changed since count for nothing yet.
     func plan(
         _ description: ReleaseDescription, on rows: ReleaseStore.Stored, _ mode: ConfigurationMode = .follow
     ) async throws -> ReleasePlan {
@@ -19,6 +20,7 @@ extension ReleaseRunner {
         let now = clock.wallTime()
         for worker in description.workers {
             guard let executable = worker.executable else { continue }
+            if mode == .recorded, plan.stored.live[worker.name] != nil { continue }
             let hold = try await add(executable, of: worker)
             plan.holds.append(hold)
             let values = try secretValues(worker)
@@ -158,7 +160,7 @@ extension ReleaseRunner {
 }
 
 /// How much what a configuration says counts.
-enum ConfigurationMode: Sendable { case follow, insist, rehearse }
+package enum ConfigurationMode: Sendable { case follow, insist, rehearse, recorded }
 
 extension ReleasePlan {
     /// Whether all requests for the worker go to the version with this fingerprint.

@@ -30,7 +30,7 @@ extension ReleaseRunner: DeploymentSlots {
         let content = ReleaseContent(plan.stored)
         let message = last?.annotations["workers/message"] ?? ""
         let release = ReleaseRecord(
-            number: present.2, bundle: "", versions: content.versions, createdAt: now, author: author, message: message,
+            number: present.2, bundle: plan.bundle, versions: content.versions, createdAt: now, author: author, message: message,
             tag: "", revision: "")
         var record = DeploymentRecord(
             number: present.1, release: release.number, previous: present.0?.active, trigger: trigger, author: author,
@@ -355,6 +355,7 @@ extension ReleaseRunner: DeploymentSlots {
         if let current, let number = current.release { warm[number] = current }
         if candidate?.release.record.number == release.record.number { candidate = nil }
         warm[release.record.number] = nil
+        drains[release.record.number]?.cancel()
         let replaced = current
         await switchTo(next)
         if let replaced, replaced.release == nil { letGo(replaced) }
@@ -367,15 +368,50 @@ extension ReleaseRunner: DeploymentSlots {
         letGo(running)
     }
 
-    func openEvents(of release: Int64) -> Int {
-        guard let running = warm[release] else { return 0 }
-        let kept = current?.runtimes ?? [:]
-        return running.runtimes.filter { kept[$0.key] !== $0.value }.values.reduce(0) { $0 + $1.pool.openEvents }
+    func drain(_ release: Int64) async -> DrainReport {
+        guard let running = warm[release] else { return DrainReport() }
+        // Ended early when the release serves again.
+        let task = Task { await self.drain(running) }
+        drains[release] = task
+        defer { drains[release] = nil }
+        return await task.value
     }
 
     // MARK: Numbers
 
-    func samples() -> (candidate: SlotSample, active: SlotSample?)? { nil }
+    private func running(_ release: Int64?) -> Running? {
+        guard let release else { return nil }
+        return [current, candidate?.running].compactMap { $0 }.first { $0.release == release } ?? warm[release]
+    }
+
+    func samples(of new: Int64, _ old: Int64?) -> (new: SlotSample, old: SlotSample) {
+        (
+            running(new)?.split.primary.meter.sample() ?? SlotSample(), running(old)?.split.primary.meter.sample() ?? SlotSample()
+        )
+    }
+
+    func baseline() -> SlotSample? {
+        guard let current, !current.split.primary.workers.isEmpty else { return nil }
+        return history.window(until: current.split.primary.meter.sample())
+    }
+
+    /// Notes how the active release does, once a minute, until the runner is gone.
+    func keepHistory() {
+        history = SampleHistory()
+        historyKeeper?.cancel()
+        // Owned by the runner: cancelled by the next release and by stop.
+        historyKeeper = Task { [weak self, clock] in
+            while true {
+                do { try await clock.sleep(for: SampleHistory.interval) } catch { return }
+                guard let self else { return }
+                await self.noteSample()
+            }
+        }
+    }
+
+    private func noteSample() {
+        if let current { history.note(current.split.primary.meter.sample()) }
+    }
 
     func report(_ record: DeploymentRecord) -> String? { nil }
 

@@ -42,8 +42,11 @@ package actor ReleaseRunner {
     /// What is being started, and how often that was called off.
     var starting: [IsolatePool] = []
     var cancelCount = 0
-    /// Of releases that were replaced, by their meters.
-    var drains: [ObjectIdentifier: Task<DrainReport, Never>] = [:]
+    /// Warm releases that finish what they began.
+    var drains: [Int64: Task<DrainReport, Never>] = [:]
+    /// How the active release did lately.
+    var history = SampleHistory()
+    var historyKeeper: Task<Void, Never>?
     /// Versions that run because somebody looks at them.
     var previews = RunningPreviews()
     /// What the rows say; `nil` before the first release.
@@ -74,8 +77,6 @@ package actor ReleaseRunner {
         var release: Int64?
         /// What was configured when it was made.
         var configured: ReleaseDescription
-        /// When it came into service.
-        var since: Instant
     }
 
     /// A release that runs and isn't recorded as the active one yet.
@@ -219,8 +220,14 @@ package actor ReleaseRunner {
     ///
     /// - Throws: `ReleaseError`. The present release then serves on as if nothing had been tried; migrations that were
     ///   applied stay (they are expand-only).
+    ///
+    /// - Parameters:
+    ///   - bundle: What it was read from; empty: files that nobody keeps.
+    ///   - mode: `.recorded` when `bundle` is that of the release that serves.
     @discardableResult
-    package func apply(_ description: ReleaseDescription) async throws -> ReleaseRuntime {
+    package func apply(
+        _ description: ReleaseDescription, bundle: String = "", _ mode: ConfigurationMode = .follow
+    ) async throws -> ReleaseRuntime {
         try await begin()
         defer { end() }
         let rows: ReleaseStore.Stored
@@ -234,8 +241,10 @@ package actor ReleaseRunner {
         }
         try await routing.check(description)
         try await stores.checkDatabases(of: description)
-        try await stores.migrate(description.migrations, logger: logger)
-        let plan = try await plan(description, on: rows)
+        // Those of a release that was deployed have run, or wait for its predecessor's end.
+        if mode != .recorded { try await stores.migrate(description.migrations, logger: logger) }
+        var plan = try await plan(description, on: rows, mode)
+        plan.bundle = bundle
         do {
             try await bring(plan)
         } catch ReleaseError.badExecutable(let worker, let path, let reason) {
@@ -323,7 +332,7 @@ package actor ReleaseRunner {
             description: description, split: split, runtimes: prepared.runtimes,
             artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
             assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) }, release: release,
-            configured: plan.configured, since: clock.now())
+            configured: plan.configured)
     }
 
     func prepare(_ plan: inout ReleasePlan, _ description: ReleaseDescription) async throws -> Prepared {
@@ -444,16 +453,14 @@ package actor ReleaseRunner {
     func switchTo(_ next: Running) async {
         let previous = current
         let description = next.description
-        cancelDrain(of: next)
         current = next
-        current?.since = clock.now()
+        keepHistory()
         stores.analytics.keepPoints(for: description.analyticsRetention)
         await routing.install(description, next.split, previews: self)
         await crons.install(description, next.split.primary)
         await queues.install(
             QueueDriver.workers(of: next.split, on: node),
             from: stores.consumedQueues(stores.simulation(description.simulation)))
-        if let previous { _ = drain(previous) }
         await prune(and: previous)
         logger.log(
             .info, "release is active",
@@ -511,6 +518,7 @@ package actor ReleaseRunner {
 
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
+        historyKeeper?.cancel()
         await crons.stop()
         await queues.stop()
     }

@@ -60,6 +60,13 @@ package actor RoutingDirectory {
         await installAll()
     }
 
+    /// What the release with this number is, while requests get to it.
+    func description(of release: Int64, tenant: String) -> ReleaseDescription? {
+        guard let entry = entries[tenant] else { return nil }
+        return entry.numbered.first { $0.description.number == release }?.description
+            ?? (entry.description.number == release ? entry.description : nil)
+    }
+
     /// Takes the tenant's routes away; its hosts are unknown to the node from now on.
     func remove(_ tenant: String) async {
         guard entries.removeValue(forKey: tenant) != nil else { return }

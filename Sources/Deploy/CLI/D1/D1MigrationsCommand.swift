@@ -5,9 +5,10 @@ internal import System
 /// `edge d1 migrations`: the files are here, what was applied is known there.
 enum D1MigrationsCommand: CommandGroup {
     static let name = "migrations"
-    static let summary = "Writes, lists and applies migrations"
+    static let summary = "Writes, lists, applies and judges migrations"
     static let commands: [any Command.Type] = [
         D1MigrationsCreateCommand.self, D1MigrationsListCommand.self, D1MigrationsApplyCommand.self,
+        D1MigrationsLintCommand.self,
     ]
 
     static let about = """

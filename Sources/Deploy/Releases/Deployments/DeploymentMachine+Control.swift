@@ -286,10 +286,12 @@ extension DeploymentMachine: DeploymentControl {
     package func wait(for deployment: Int64, after sequence: Int64) async {
         let deadline = clock.now() + Self.waitMax
         while clock.now() < deadline {
-            // Asked for before the look: what is written meanwhile rings.
+            let count = ringCount
             guard let events = try? await read({ try $0.deploymentEvents(of: deployment, after: sequence) }), events.isEmpty else {
                 return
             }
+            // What was written meanwhile has rung.
+            guard count == ringCount else { continue }
             await nextChange(until: min(deadline, clock.now() + .milliseconds(500)))
         }
     }

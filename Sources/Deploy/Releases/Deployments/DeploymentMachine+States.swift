@@ -210,11 +210,13 @@ extension DeploymentMachine {
             run.isTested = true
         }
         if run.record.options.pauseAt == 0, !run.isPromoting { try await pause(run, "paused at 0 %, as asked for") }
-        try await raise(run, to: run.steps.first ?? 100)
+        try await raise(run, slots, to: run.steps.first ?? 100)
     }
 
-    private func raise(_ run: Run, to percent: Int) async throws(DeploymentFailure) {
+    private func raise(_ run: Run, _ slots: any DeploymentSlots, to percent: Int) async throws(DeploymentFailure) {
         try await hook(.confirmTrafficIncrease, run)
+        // What the release before did while it had requests.
+        if let baseline = await slots.baseline() { run.baseline = baseline }
         let record = run.record
         await enter(.shifting, run, percent: percent) {
             $0.routing = .init(active: record.previous, candidate: record.release, percent: percent)
@@ -272,91 +274,52 @@ extension DeploymentMachine {
             if run.record.options.pauseAt == run.record.percent {
                 try await pause(run, "paused at \(run.record.percent) %, as asked for")
             }
-            if let doubt = try await watch(run, slots, for: run.bake) { try await decide(run, doubt) }
+            try await watch(run, slots, .shifting(percent: run.record.percent), for: run.bake)
         }
         try obey(run)
         if !run.isPromoting, let next = run.steps.first(where: { $0 > run.record.percent }) {
-            return try await raise(run, to: next)
+            return try await raise(run, slots, to: next)
         }
         try await activate(run, slots)
     }
 
-    /// Too few requests came to judge by.
-    private func decide(_ run: Run, _ doubt: String) async throws(DeploymentFailure) {
-        switch run.input?.settings.noTraffic ?? .promote {
-        case .promote: await tell(run, .warning, "goes on although \(doubt)")
-        case .rollback: throw DeploymentFailure(doubt)
-        case .pause:
-            if run.record.percent == 100, run.isTested {
-                await tell(run, .warning, "goes on, since its smoke tests passed, although \(doubt)")
-            } else {
-                try await pause(run, "paused at \(run.record.percent) %: \(doubt)")
-            }
-        }
-    }
-
-    /// Looks at how the releases do, for `duration`.
-    ///
-    /// - Returns: why nobody can tell, if that is so; it has waited longer then.
+    /// Looks at how the releases do, for `duration` or longer.
     private func watch(
-        _ run: Run, _ slots: any DeploymentSlots, for duration: Duration
-    ) async throws(DeploymentFailure) -> String? {
-        guard duration > .zero else { return nil }
-        let start = await slots.samples()
-        var before = start
-        var deadline = clock.now() + duration
-        var failures = 0
-        var extensions = 1
-        var doubt: String?
+        _ run: Run, _ slots: any DeploymentSlots, _ phase: JudgeSeries.Phase, for duration: Duration
+    ) async throws(DeploymentFailure) {
+        guard duration > .zero else { return }
+        let (release, previous) = (run.record.release, run.record.previous)
+        let first = await slots.samples(of: release, previous)
+        let isAlone = phase == .monitoring || phase == .shifting(percent: 100)
+        var series = JudgeSeries(
+            run.environment.judge, phase, duration: duration, noTraffic: run.input?.settings.noTraffic ?? .promote,
+            passedSmokeTests: run.isTested, previousBaseline: isAlone ? run.baseline : nil, candidate: first.new,
+            active: first.old)
+        let start = clock.now()
+        let interval = min(duration, JudgeSeries.interval)
         while true {
-            await sleep(until: min(deadline, clock.now() + DeploymentRules.checkInterval))
+            await sleep(until: clock.now() + interval)
             if isDead || present !== run { throw DeploymentFailure("superseded") }
             try obey(run)
-            if run.isPromoting { return nil }
-            let now = await slots.samples()
-            switch verdict(run, from: start, before, to: now) {
-            case .pass:
-                (failures, doubt) = (0, nil)
-            case .inconclusive(let reason): doubt = reason
-            case .trip(let reason): throw DeploymentFailure(reason)
-            case .fail(let reason):
-                failures += 1
-                doubt = nil
-                await tell(run, .warning, "check \(failures) of \(DeploymentRules.failuresMax) failed: \(reason)")
-                if failures >= DeploymentRules.failuresMax { throw DeploymentFailure(reason) }
-            }
-            before = now
-            guard clock.now() >= deadline else { continue }
-            // A check that failed is not the last word.
-            if failures > 0 {
-                deadline = clock.now() + DeploymentRules.checkInterval
-            } else if doubt != nil, extensions < DeploymentRules.bakeExtensionMax {
-                extensions += 1
-                deadline = clock.now() + duration
-            } else {
-                return doubt
+            if run.isPromoting { return }
+            let now = await slots.samples(of: release, previous)
+            let ruling = series.check(candidate: now.new, active: now.old, elapsed: clock.now() - start)
+            if case .fail(let reason)? = series.verdict { await tell(run, .warning, "a check failed: \(reason)") }
+            switch ruling {
+            case .wait: continue
+            case .proceed(let remark):
+                if let remark { await tell(run, .warning, "goes on although \(remark)") }
+                return
+            case .pause(let reason): return try await pause(run, "paused at \(run.record.percent) %: \(reason)")
+            case .rollBack(let reason): throw DeploymentFailure(reason)
             }
         }
-    }
-
-    private typealias Samples = (candidate: SlotSample, active: SlotSample?)
-
-    /// Of the time since `start`, or since the last look when that says worse.
-    private func verdict(_ run: Run, from start: Samples?, _ before: Samples?, to now: Samples?) -> Verdict {
-        guard let judge = run.environment.judge, let start, let before, let now else { return .pass }
-        func since(_ then: Samples) -> Verdict {
-            let active = now.active.flatMap { active in then.active.map { active - $0 } }
-            return judge.check(candidate: now.candidate - then.candidate, active: active, baseline: run.baseline)
-        }
-        let (whole, last) = (since(start), since(before))
-        return last.weight > whole.weight ? last : whole
     }
 
     // MARK: The switch and after it
 
     private func activate(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
         if !run.isReturn { try await hook(.confirmPromotion, run) }
-        if let sample = await slots.samples()?.active { run.baseline = sample }
         if strikes(run.record.state, .done) { return }
         var entry = JournalEntry(run.record)
         entry.record.state = .active
@@ -398,7 +361,7 @@ extension DeploymentMachine {
     private func monitor(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
         if let previous = run.record.previous, run.monitor > .zero {
             if await !slots.isWarm(previous) { await warmUp(previous, run, slots) }
-            if let doubt = try await watch(run, slots, for: run.monitor) { await tell(run, .note, doubt) }
+            try await watch(run, slots, .monitoring, for: run.monitor)
         }
         await enter(.draining, run) { $0.lock = .release }
         if isDead { return }
@@ -454,7 +417,8 @@ extension DeploymentMachine {
         entry.routing = .init(active: previous, candidate: nil, percent: 0)
         entry.lock = .release
         await commit([entry])
-        if isDead { return }
+        if isDead || strikes(end, .committed) { return }
+        note(entry, run)
         await slots.discardCandidate()
         await run.lingering?.value
         await slots.discardCandidate()
@@ -463,8 +427,6 @@ extension DeploymentMachine {
         }
         await unfreeze(run)
         await keepReport(run, slots)
-        note(entry, run)
-        _ = strikes(end, .committed)
         if present === run { present = nil }
         await slots.setLock(nil)
         ring()
@@ -532,15 +494,11 @@ extension DeploymentMachine {
         if run.record.state == .draining {
             let start = clock.now()
             if let previous = run.record.previous {
-                var open = await slots.openEvents(of: previous)
-                while open > 0, clock.now() < start + run.drainMax, !isDead {
-                    try? await clock.sleep(for: .seconds(1))
-                    open = await slots.openEvents(of: previous)
-                }
-                let took = (clock.now() - start).components.seconds
+                let report = await slots.drain(previous)
                 await tell(
-                    run, open > 0 ? .warning : .note,
-                    open > 0 ? "\(open) events go on after the drain of \(took) s" : "drained in \(took) s")
+                    run, report.cut > 0 ? .warning : .note,
+                    "drained: \(report.finished) finished, \(report.cut) cut, the longest after "
+                        + "\(report.longest.wholeMilliseconds) ms")
             }
             while !run.isHastened, !isDead, run.record.previous != nil, clock.now() < start + run.keepWarm {
                 try? await clock.sleep(for: .seconds(1))
@@ -594,31 +552,4 @@ extension DeploymentMachine.Run {
 extension ScriptAuthor {
     /// For people.
     var name: String { email.isEmpty ? source : email }
-}
-
-extension Verdict {
-    /// What counts more.
-    fileprivate var weight: Int {
-        switch self {
-        case .inconclusive: 0
-        case .pass: 1
-        case .fail: 2
-        case .trip: 3
-        }
-    }
-}
-
-extension SlotSample {
-    /// What happened between two looks.
-    static func - (later: SlotSample, earlier: SlotSample) -> SlotSample {
-        var window = later
-        window.requestCount -= earlier.requestCount
-        window.errorCount -= earlier.errorCount
-        window.cpuMicroseconds -= earlier.cpuMicroseconds
-        window.crashCount -= earlier.crashCount
-        window.failedStartCount -= earlier.failedStartCount
-        let before = Dictionary(earlier.latencies.map { ($0.bound, $0.count) }) { first, _ in first }
-        window.latencies = later.latencies.map { ($0.bound, $0.count - (before[$0.bound] ?? 0)) }
-        return window
-    }
 }

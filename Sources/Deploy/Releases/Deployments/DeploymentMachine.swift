@@ -33,6 +33,8 @@ package actor DeploymentMachine {
     var isDead = false
     private var bells: [Int: CheckedContinuation<Void, Never>] = [:]
     private var nextBell = 0
+    /// How often there were news.
+    private(set) var ringCount = 0
     private var sleeper: (number: Int, continuation: CheckedContinuation<Void, Never>)?
 
     /// A deployment under way; owned by the machine's actor.
@@ -84,7 +86,6 @@ package actor DeploymentMachine {
             isReturn || isUnwatched ? .zero : record.options.monitorSeconds.map { .seconds($0) } ?? input?.settings.monitor ?? .zero
         }
         var keepWarm: Duration { input?.keepWarm ?? .seconds(600) }
-        var drainMax: Duration { input?.settings.drainStreams ?? .seconds(300) }
     }
 
     enum Request {
@@ -124,6 +125,10 @@ package actor DeploymentMachine {
         }
     }
 
+    /// Whether a deployment has the lock, and whether one waits for its previous release to go.
+    var isBusy: Bool { present != nil }
+    var isFinishing: Bool { !finishing.isEmpty }
+
     // MARK: One at a time
 
     /// Waits for its turn to make a deployment.
@@ -147,6 +152,7 @@ package actor DeploymentMachine {
 
     /// Wakes all who wait for news.
     func ring() {
+        ringCount += 1
         let woken = bells.values
         bells = [:]
         for bell in woken { bell.resume() }

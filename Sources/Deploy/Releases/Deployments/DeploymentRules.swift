@@ -50,12 +50,6 @@ struct DeploymentRules: Equatable, Sendable {
 
     static func serving(after state: DeploymentState) -> Serving { state.isPastSwitch ? .new : .previous }
 
-    /// Between two looks at how the releases do.
-    static let checkInterval = Duration.seconds(10)
-    /// Failed looks in a row that end it.
-    static let failuresMax = 3
-    /// So many times the bake that a share waits for enough requests.
-    static let bakeExtensionMax = 3
     /// Health events in a row that a candidate must answer, a second apart.
     static let healthCheckCount = 3
     static let healthInterval = Duration.seconds(1)

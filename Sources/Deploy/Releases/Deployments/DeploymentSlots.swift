@@ -1,3 +1,5 @@
+internal import Host
+
 /// What a bundle would change.
 struct ReleaseComposition: Sendable {
     var content: ReleaseContent
@@ -55,9 +57,12 @@ protocol DeploymentSlots: Sendable {
     func discardCandidate() async
     /// Lets a warm release go.
     func retire(_ release: Int64) async
-    /// Events that are open in isolates which `release` alone has.
-    func openEvents(of release: Int64) async -> Int
-    func samples() async -> (candidate: SlotSample, active: SlotSample?)?
+    /// Lets what a warm release has begun finish, or ends it when it takes too long: spec C4.
+    func drain(_ release: Int64) async -> DrainReport
+    /// What two releases did since each began.
+    func samples(of new: Int64, _ old: Int64?) async -> (new: SlotSample, old: SlotSample)
+    /// What the active release did in the last ten minutes.
+    func baseline() async -> SlotSample?
     func report(_ record: DeploymentRecord) async -> String?
     func slots() async -> (active: Int64?, candidate: Int64?, warm: [Int64])
     /// Forgets what no release has any more.

@@ -57,7 +57,8 @@ final class ShadowCall: EventOwner, Dispatchable, BodyConsumer, Ticker {
 
     /// - Parameter message: as the isolate of the original gets it.
     init(
-        _ target: RouteTarget, message: [UInt8], request: String, comparesBodies: Bool, report: ShadowReport, on reactor: Reactor
+        _ target: RouteTarget, message: [UInt8], request: String, comparesBodies: Bool, report: ShadowReport,
+        on reactor: Reactor
     ) {
         self.reactor = reactor
         self.target = target
