@@ -260,7 +260,7 @@ extension ReleaseRunner: DeploymentSlots {
         do {
             let staged = try await start(release)
             guard count == cancelCount else {
-                end(staged.running)
+                letGo(staged.running)
                 throw DeploymentFailure("its start was called off")
             }
             candidate = staged
@@ -335,7 +335,7 @@ extension ReleaseRunner: DeploymentSlots {
             await routing.install(current.description, current.split, previews: self)
             await deliver(current.description, current.split)
         }
-        end(discarded.running)
+        letGo(discarded.running)
     }
 
     // MARK: Switching

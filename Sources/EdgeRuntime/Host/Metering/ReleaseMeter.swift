@@ -6,6 +6,8 @@ internal import System
 package final class ReleaseMeter: Sendable {
     /// By name.
     private let workers: [String: WorkerMeter]
+    /// What it answered to copies of requests.
+    package let shadow = ShadowReport()
 
     /// - Parameter runtimes: of each worker, the versions that the release has.
     package init(_ runtimes: [WorkerRuntime]) {
