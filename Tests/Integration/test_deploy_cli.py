@@ -17,6 +17,7 @@ import unittest
 from harness import Node, edge, is_alive, product, wait_until
 from projects import Project
 from rest import Rest
+from test_scripts_api import code, form
 
 HEAD = 'format = 1\ntenant = "t"\ncompatibility_date = "2026-08-01"\n'
 WORKER = '[workers.hello]\nproduct = "HelloWorker"\nroutes = ["{domain}/*"]\n'
@@ -136,6 +137,19 @@ class Deploying(unittest.TestCase):
         self.assertEqual(platform.served(), "edited")
         platform.deploy()
         self.assertEqual(platform.served(), "edited again")
+
+    def test_before_the_first_deployment_a_start_reads_the_files(self):
+        with Platform() as platform:
+            self.assertEqual(platform.served(), "one")
+            platform.set("two")
+            platform.restart()
+            self.assertEqual(platform.served(), "two")
+            # A change of a single worker is no deployment of the platform.
+            platform.rest().result("PUT", "workers/scripts/hello/secrets", {
+                "name": "NEW", "text": "x", "type": "secret_text"})
+            platform.set("three")
+            platform.restart()
+            self.assertEqual(platform.served(), "three")
 
     def test_probe_24_a_dry_run_prints_the_plan_and_writes_nothing(self):
         platform = self.platform
@@ -269,6 +283,25 @@ class Deploying(unittest.TestCase):
         self.assertEqual((same.returncode, same.stdout), (0, ""))
         changes = json.loads(edge("diff", str(left), str(right), "--json", "--state", platform.state).stdout)
         self.assertIn({"path": "workers.hello.vars.X", "old": '"left"', "new": '"right"'}, changes)
+
+
+class Shell(unittest.TestCase):
+    def test_a_command_that_has_commands(self):
+        shown = edge("deploy", "--help").stdout
+        self.assertIn("usage: edge deploy [OPTION...]", shown)
+        for text in ("attach ", "--steps PERCENTAGES", "75 another one"):
+            self.assertIn(text, shown)
+        self.assertIn("usage: edge deploy attach [DEPLOYMENT]", edge("deploy", "attach", "--help").stdout)
+
+        def offered(*words):
+            return [line.split("\t")[0] for line in edge("__complete", "--", *words).stdout.splitlines()]
+
+        self.assertEqual(offered("deploy", ""), ["status", "attach", "abort", "resume", "promote"])
+        self.assertIn("--pause-at", offered("deploy", "--pa"))
+        self.assertEqual(offered("releases", "v"), ["view"])
+        done = edge("deploy", "--remote", "http://127.0.0.1:9", "--token", "x")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no node answers there", done.stderr)
 
 
 class Rollbacks(unittest.TestCase):
@@ -511,6 +544,16 @@ class Promotion(unittest.TestCase):
             self.assertIn("HelloWorker: not what is active in staging", production.deploy(*arguments, code=2))
             self.assertIn("promote_from", production.deploy("--from-state", "/nowhere", code=2))
             production.deploy("--allow-unpromoted")
+            # The node sees to it as well.
+            answer = production.rest().ask("POST", "edge/deployments", {"bundle": production.releases()[0]["bundle"]})
+            self.assertEqual(answer.status, 400, answer.text)
+            self.assertIn("only what is active there", answer.json()["errors"][0]["message"])
+            # What was changed over the API alone is in no bundle.
+            path = "workers/scripts/hello/content"
+            body, content_type = form({"main_module": "worker"}, ("worker", code() + b"\0\0"))
+            answer = staging.rest().ask("PUT", path, body, Content_Type=content_type)
+            self.assertEqual(answer.status, 200, answer.text)
+            self.assertRegex(production.edge("promote", "staging", "production", *arguments, code=1), "`edge deploy` it there first")
             done = edge("diff", "staging", "production", cwd=staging.project.directory)
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn('- domain = "staging.example"\n+ domain = "production.example"\n', done.stdout)

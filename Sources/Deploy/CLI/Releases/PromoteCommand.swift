@@ -72,6 +72,21 @@ struct PromotionSource {
         bundle = hash
         let known = try await client.result("GET", "\(node.account)/edge/bundles/\(hash)")
         artifacts = Dictionary((known["artifacts"]?.members ?? []).map { ($0.name, $0.value.text ?? "") }) { first, _ in first }
+        try await checkVersions(found, environment)
+    }
+
+    /// What single workers were changed to since is in no bundle.
+    private func checkVersions(_ found: JSON, _ environment: String) async throws {
+        let known = Set(artifacts.values)
+        for worker in found["versions"]?.members ?? [] {
+            let version = try await node.client.result(
+                "GET", "\(node.account)/workers/scripts/\(worker.name)/versions/\(worker.value.text ?? "")")
+            guard let artifact = version["resources"]?["script"]?["etag"]?.text, known.contains(artifact) else {
+                throw APIFailure(
+                    "worker \"\(worker.name)\" of \(environment) runs another executable than release \(release) was made from: "
+                        + "`edge deploy` it there first")
+            }
+        }
     }
 
     func send(to target: NodeReleases, _ request: DeploymentRequest) async throws -> JSON {

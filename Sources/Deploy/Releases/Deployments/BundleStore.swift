@@ -7,9 +7,17 @@ package import System
 /// The bundles that a node's releases were made from, by their hash: immutable once they have their names. Safe on any thread.
 package final class BundleStore: Sendable {
     private let directory: String
-    private let held = Mutex<[String: Int]>([:])
+    private let state = Mutex(State())
     /// For those who must not wait for the disk themselves.
     private let disk = BlockingPool(name: "edge-bundles", threadCount: 1)
+
+    private struct State {
+        var held: [String: Int] = [:]
+        /// Those that were held at any time since a collection began; `nil`: none goes on.
+        var touched: Set<String>?
+        /// Those that are being removed.
+        var leaving: Set<String> = []
+    }
 
     private static let incomingPrefix = ".incoming-"
     /// Of all files of one.
@@ -38,14 +46,17 @@ package final class BundleStore: Sendable {
     }
 
     private func release(_ hash: String) {
-        held.withLock { held in
-            let count = (held[hash] ?? 1) - 1
-            held[hash] = count > 0 ? count : nil
+        state.withLock { state in
+            let count = (state.held[hash] ?? 1) - 1
+            state.held[hash] = count > 0 ? count : nil
         }
     }
 
     private func hold(_ hash: String) -> Hold {
-        held.withLock { $0[hash, default: 0] += 1 }
+        state.withLock { state in
+            state.held[hash, default: 0] += 1
+            state.touched?.insert(hash)
+        }
         return Hold(ReleaseBundle(hash: hash, directory: "\(directory)/\(hash)"), self)
     }
 
@@ -54,6 +65,7 @@ package final class BundleStore: Sendable {
         guard BundleLayout.isHash(hash) else { return nil }
         // Held first: a collection that runs meanwhile must not take what this finds.
         let hold = hold(hash)
+        guard !state.withLock({ $0.leaving.contains(hash) }) else { return nil }
         return FileTree.exists(hold.bundle.directory + "/wrangler-like.toml") ? hold : nil
     }
 
@@ -132,23 +144,30 @@ package final class BundleStore: Sendable {
 
     /// Removes bundles that no release is made from and nobody holds.
     ///
-    /// - Parameter recorded: What releases of any tenant are made from; asked under the lock, so that nothing is missed that was
-    ///   recorded meanwhile and is held no more.
+    /// - Parameter recorded: What releases of any tenant are made from. What was held while that was asked stays, so that nothing
+    ///   is missed that was recorded meanwhile and is held no more.
     package func prune(recorded: @escaping @Sendable () throws -> Set<String>) async throws {
+        // The pool has one thread: nothing is collected twice at once, nor while a bundle gets its name.
         try await disk.run { [self] () throws -> Void in
-            let gone = try held.withLock { held in
-                let kept = try recorded()
-                var gone: [String] = []
-                for name in FileTree.list(directory)
-                where BundleLayout.isHash(name) && !kept.contains(name) && held[name] == nil {
-                    // Out of the way at once, and away without the lock.
-                    let grave = "\(directory)/\(Self.incomingPrefix)gone-\(name)"
-                    try FileTree.rename("\(directory)/\(name)", to: grave)
-                    gone.append(grave)
+            state.withLock { $0.touched = Set($0.held.keys) }
+            defer {
+                state.withLock { state in
+                    state.touched = nil
+                    state.leaving = []
                 }
-                return gone
             }
-            for grave in gone { try FileTree.removeTree(grave) }
+            let names = FileTree.list(directory).filter(BundleLayout.isHash)
+            let kept = try recorded()
+            let gone = state.withLock { state in
+                state.leaving = Set(names.filter { !kept.contains($0) && state.touched?.contains($0) != true })
+                return state.leaving
+            }
+            for name in gone {
+                // Out of the way at once: half a bundle must never have its name.
+                let grave = "\(directory)/\(Self.incomingPrefix)gone-\(name)"
+                try FileTree.rename("\(directory)/\(name)", to: grave)
+                try FileTree.removeTree(grave)
+            }
         }
     }
 }

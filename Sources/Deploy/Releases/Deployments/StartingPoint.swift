@@ -15,7 +15,7 @@ package struct StartingPoint: Sendable {
     ) throws -> StartingPoint? {
         let store = try ReleaseStore(database: state.controlDatabase, tenant: tenant, environment: environment)
         guard let active = try store.routing()?.active, let found = try store.release(active)?.record, !found.bundle.isEmpty,
-            try store.isDeployed(active)
+            try store.isDeployed(bundle: found.bundle)
         else { return nil }
         let bundle = ReleaseBundle(hash: found.bundle, directory: "\(state.bundles)/\(found.bundle)")
         guard try !bundle.configurationFiles().allSatisfy({ $0.text.isEmpty }) else {
@@ -26,14 +26,19 @@ package struct StartingPoint: Sendable {
 }
 
 extension ReleaseStore {
-    /// Whether somebody has deployed the release, and not the files of a node that started.
-    fileprivate func isDeployed(_ release: Int64) throws -> Bool {
+    /// Whether somebody has deployed the bundle as a whole: neither the files of a node that started did, nor do changes of
+    /// single workers, which are over as soon as they are recorded.
+    fileprivate func isDeployed(bundle: String) throws -> Bool {
         try withConnection { sqlite in
             try prepare(
                 """
-                SELECT 1 FROM release_deployments WHERE tenant = ?1 AND environment = ?2 AND release = ?3
-                AND triggered_by <> 'configuration' LIMIT 1
-                """, [.text(tenant), .text(environment), .integer(release)], sqlite
+                SELECT 1 FROM release_deployments AS d
+                JOIN releases AS r ON r.tenant = d.tenant AND r.environment = d.environment AND r.number = d.release
+                JOIN deployment_events AS e ON e.tenant = d.tenant AND e.environment = d.environment
+                    AND e.deployment = d.number AND e.sequence = 1
+                WHERE d.tenant = ?1 AND d.environment = ?2 AND r.bundle = ?3 AND d.triggered_by <> 'configuration'
+                    AND e.state <> 'retired' LIMIT 1
+                """, [.text(tenant), .text(environment), .text(bundle)], sqlite
             ).step()
         }
     }
