@@ -151,7 +151,9 @@ class Configurations(unittest.TestCase):
                    json.loads(edge("config", "diff", "staging", "production", "--json").stdout)}
         self.assertEqual(changes["domain"]["old"]["value"], "staging.mustbeviral.example")
         self.assertEqual(changes["domain"]["new"]["file"], "environments/production.toml")
-        self.assertIsNone(changes["log.level"]["old"]["line"] if "log.level" in changes else None)
+        self.assertEqual(changes["log.level"]["old"]["file"], "environments/staging.toml")
+        # What no file says has no place.
+        self.assertIsNone(changes["deploy.steps"]["old"]["line"])
         self.assertEqual(json.loads(edge("config", "diff", "staging", "staging", "--json").stdout), [])
 
     def test_a_project_is_found_from_the_folders_below(self):
