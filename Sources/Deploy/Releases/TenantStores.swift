@@ -21,7 +21,7 @@ package final class TenantStores: Sendable {
     let settings: StoreSettings
     let kv: EmbeddedKVStore
     let d1: EmbeddedD1Store
-    let databases: TenantDatabases
+    package let databases: TenantDatabases
     let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
     private let r2Events: R2EventDriver

@@ -62,6 +62,7 @@ struct APIClient {
         }
         node = NodeClient(address)
         self.tenant = tenant
+        headers = []
     }
 
     /// - Parameter environment: Of the node on this machine, where the command line says nothing else.
