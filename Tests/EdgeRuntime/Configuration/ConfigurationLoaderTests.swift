@@ -123,7 +123,7 @@ import Testing
         ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
         ("kv = { write_rate_limit = true, bytes_max = \"1GiB\", puts_per_day = 1000 }", nil),
         ("preview_urls = true", nil), ("cache_ttl = \"1s\"", nil),
-        ("websocket_idle_timeout = \"1s\"", "warning websocket_idle_timeout"),
+        ("websocket_idle_timeout = \"1s\"", nil),
         ("deploy = { bake = \"1s\", monitor = \"1s\" }", nil), ("keep_warm = \"1s\"", nil),
         ("hooks.rollback = \"true\"", nil), ("durable_objects.on_deploy = \"keep\"", "warning durable_objects"),
         ("workers.api.cache.enabled = true", nil),

@@ -1,5 +1,6 @@
 import HTTP
 import Interfaces
+import Isolates
 import System
 import Testing
 import Wire
@@ -47,10 +48,26 @@ import Wire
                 var offset = 0
                 while let step = try reader.next(unsafe frame.payload.span.bytes, from: &offset) {
                     guard case .close(let close) = step else { continue }
-                    #expect(try isolate.receive(.end).header.stream == stream)
+                    let end = try isolate.receive(.end)
+                    #expect(end.header.stream == stream)
                     return close
                 }
             }
+        }
+
+        func expectHeard(_ expected: SocketClose) throws {
+            let close = try heardClose()
+            #expect(close == expected)
+        }
+
+        func expectClose(_ code: UInt16?) throws {
+            let heard = try readToClose().code
+            #expect(heard == code)
+        }
+
+        func expectFrame(_ bytes: [UInt8]) throws {
+            let heard = try client.read(count: bytes.count)
+            #expect(heard == bytes)
         }
 
         /// Frames of the server, up to a Close frame.
@@ -100,25 +117,27 @@ import Wire
         try await inConversation { talk in
             talk.say(.text, [0x61])
             talk.say(.close, [0x0F, 0xA1])
-            #expect(try talk.heardClose() == SocketClose(code: 4001))
+            try talk.expectHeard(SocketClose(code: 4001))
             talk.answer(text: "to a")
             talk.answer(close: 4001)
             let heard = try talk.readToClose()
             #expect(heard.texts == ["to a"] && heard.code == 4001)
             talk.isolate.send(.end, talk.stream)
-            #expect(try talk.client.readToEnd() == "")
+            let rest = try talk.client.readToEnd()
+            #expect(rest == "")
         }
     }
 
     @Test func `doesn't wait for a worker that doesn't answer a Close frame`() async throws {
         try await inConversation { talk in
             talk.say(.close)
-            #expect(try talk.heardClose() == SocketClose(code: nil))
+            try talk.expectHeard(SocketClose(code: nil))
             talk.node.pass(.seconds(6))
-            #expect(try talk.readToClose().code == nil)
+            try talk.expectClose(nil)
             // Nor for its end.
             talk.node.pass(.seconds(40))
-            #expect(try talk.isolate.receive(.reset).header.stream == talk.stream)
+            let reset = try talk.isolate.receive(.reset)
+            #expect(reset.header.stream == talk.stream)
         }
     }
 
@@ -126,26 +145,26 @@ import Wire
     func `says no code that can't be in a frame`(code: UInt16) async throws {
         try await inConversation { talk in
             talk.answer(close: code)
-            #expect(try talk.readToClose().code == 1011)
+            try talk.expectClose(1011)
         }
     }
 
     @Test func `tells the client when the worker ends without a close, is reset, or dies`() async throws {
         try await inConversation { talk in
             talk.isolate.send(.end, talk.stream)
-            #expect(try talk.readToClose().code == 1011)
+            try talk.expectClose(1011)
         }
         try await inConversation { talk in
             talk.isolate.send(.reset, talk.stream, [1, 0])
-            #expect(try talk.readToClose().code == 1011)
+            try talk.expectClose(1011)
         }
         try await inConversation { talk in
             talk.isolate.send(.reset, talk.stream, [5, 0])
-            #expect(try talk.readToClose().code == 1013)
+            try talk.expectClose(1013)
         }
         try await inConversation { talk in
             talk.worker.spawner.end(talk.isolate.id, .exited(code: 1))
-            #expect(try talk.readToClose().code == 1011)
+            try talk.expectClose(1011)
         }
     }
 
@@ -153,23 +172,24 @@ import Wire
         try await inConversation { talk in
             talk.isolate.send(.data, talk.stream, [9, 9, 9, 9, 9, 9])
             _ = try talk.worker.spawner.waitForKill(talk.isolate)
-            #expect(try talk.readToClose().code == 1011)
+            try talk.expectClose(1011)
         }
     }
 
     @Test func `asks a silent client whether it is there, and leaves one that isn't`() async throws {
         try await inConversation { talk in
             talk.node.pass(.seconds(31))
-            #expect(try talk.client.read(count: 2) == [0x89, 0])
+            try talk.expectFrame([0x89, 0])
             talk.say(.pong)
             talk.say(.text)
             _ = try talk.isolate.receive(.data)
             talk.node.pass(.seconds(31))
-            #expect(try talk.client.read(count: 2) == [0x89, 0])
+            try talk.expectFrame([0x89, 0])
             talk.node.pass(.seconds(61))
-            #expect(try talk.client.readToEnd() == "")
+            let rest = try talk.client.readToEnd()
+            #expect(rest == "")
             #expect(talk.node.onReactor { talk.node.reactor.connectionCount } == 0)
-            #expect(try talk.heardClose() == .disconnected)
+            try talk.expectHeard(.disconnected)
             #expect(talk.worker.runtime.pool.openWebSockets == 1)
             talk.isolate.send(.end, talk.stream)
             for _ in 0..<10_000 where talk.worker.runtime.pool.openWebSockets > 0 { talk.node.onReactor {} }
@@ -183,13 +203,13 @@ import Wire
         try await inConversation(settings: settings) { talk in
             talk.node.pass(.seconds(8))
             talk.answer(text: "used")
-            #expect(try talk.client.read(count: 6) == [0x81, 4] + Array("used".utf8))
+            try talk.expectFrame([0x81, 4] + Array("used".utf8))
             talk.node.pass(.seconds(8))
             // Pings are no messages.
             talk.say(.ping)
-            #expect(try talk.client.read(count: 2) == [0x8A, 0])
+            try talk.expectFrame([0x8A, 0])
             talk.node.pass(.seconds(3))
-            #expect(try talk.readToClose().code == 1001)
+            try talk.expectClose(1001)
         }
     }
 
@@ -201,7 +221,8 @@ import Wire
             other.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             let event = try talk.isolate.receive(.open)
             talk.isolate.send(.open, event.header.stream, flags: .end, FakeIsolate.answer(204))
-            #expect(try other.read(to: "\r\n\r\n").hasPrefix("HTTP/1.1 204"))
+            let head = try other.read(to: "\r\n\r\n")
+            #expect(head.hasPrefix("HTTP/1.1 204"))
         }
     }
 
@@ -230,17 +251,16 @@ import Wire
     @Test func `says that its version is replaced`() async throws {
         try await inConversation { talk in
             talk.worker.runtime.pool.closeWebSockets()
-            #expect(try talk.readToClose().code == 1012)
+            try talk.expectClose(1012)
             talk.say(.close, [0x03, 0xF4])
-            #expect(try talk.heardClose() == SocketClose(code: 1012))
+            try talk.expectHeard(SocketClose(code: 1012))
         }
     }
 
     @Test func `holds a client back whose worker takes nothing`() async throws {
         try await inConversation { talk in
             let message: [UInt8] = [0x82, 0xFE, 0xFF, 0xFF, 0, 0, 0, 0] + [UInt8](repeating: 7, count: 65535)
-            let sender = SystemThread(name: "sender") { for _ in 0..<400 { talk.client.send(message) } }
-            sender.start()
+            SystemThread(name: "sender") { for _ in 0..<400 { talk.client.send(message) } }.start()
             var taken = 0
             while taken < WireLimits.initialCredit { taken += try talk.isolate.receive(.data).payload.count }
             #expect(taken == WireLimits.initialCredit)

@@ -41,9 +41,10 @@ private func bytes(_ write: (inout ByteBuffer) -> Void) -> [UInt8] {
 
 @Suite struct `Socket records` {
     private static let conversation = bytes { buffer in
-        for (kind, text, isFinal) in [
-            (SocketRecord.Kind.text, "one", true), (.binary, "", true), (.text, "in ", false), (.text, "two", true),
-        ] {
+        let messages: [(SocketRecord.Kind, String, Bool)] = [
+            (.text, "one", true), (.binary, "", true), (.text, "in ", false), (.text, "two", true),
+        ]
+        for (kind, text, isFinal) in messages {
             buffer.appendSocketHeader(kind, byteCount: text.utf8.count, isFinal: isFinal)
             buffer.append(text)
         }
