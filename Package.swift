@@ -247,8 +247,8 @@ let package = Package(
         tests(
             "ReleasesTests", "Deploy/Releases",
             [
-                "Releases", "Configuration", "Host", "Interfaces", "LMDB", "Observability", "SQLite", "Stores", "StoresQueues",
-                "System",
+                "Releases", "Configuration", "Host", "Interfaces", "LMDB", "Observability", "SQLite", "Stores", "StoresD1",
+                "StoresQueues", "System",
             ]),
         tests(
             "StoresRateLimitsTests", "Bindings/RateLimits",

@@ -179,12 +179,12 @@ class Configurations(unittest.TestCase):
                 self.assertNotIn("not a pair", done.stderr)
 
     def test_what_this_version_does_not_serve(self):
-        with Project(SHAPE + 'ai = { binding = "AI" }\n', {"staging": STAGING + 'keep_warm = "1m"\n'}) as project:
+        with Project(SHAPE + 'ai = { binding = "AI" }\n', {"staging": STAGING + '[retention]\nlogs = "1d"\n'}) as project:
             for command in (["check"], ["serve", "--environment", "staging"]):
                 done = edge(*command, cwd=project.directory)
                 self.assertEqual(done.returncode, 2)
                 self.assertRegex(done.stderr, r'error: workers\.hello\.AI: .* binds "AI" .*, which this node can\'t serve yet')
-                self.assertIn('environments/staging.toml:4:13: warning: keep_warm: "keep_warm" has no effect', done.stderr)
+                self.assertIn('environments/staging.toml:5:8: warning: retention.logs: "retention.logs" has no effect', done.stderr)
 
     def test_a_key_of_very_many_parts(self):
         with Project("[" + ".".join("a" * 5000) + "]\n") as project:

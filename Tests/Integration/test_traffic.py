@@ -1,14 +1,15 @@
 """Requests between versions and releases: splits, affinity, overrides, previews, drains."""
 
-import json
-import os
+import hashlib
+import http.client
 import re
 import threading
-import time
 import unittest
 
 from harness import Node, edge, is_alive, product, wait_until
+from projects import Project
 from rest import Rest
+from test_deploy_cli import DEPLOY, HEAD, HOST, Platform, environment
 from test_scripts_api import code, form
 
 KEY = "Cloudflare-Workers-Version-Key"
@@ -135,7 +136,6 @@ class SkewProtection(Case):
         keys = [f"k{number}" for number in range(40)]
         own = {key: self.served("caller", **{KEY: key}) for key in keys}
         self.assertEqual(set(own.values()), {"old", "new"})
-        import http.client
         connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=60)
         self.addCleanup(connection.close)
         seen = {"old": 0, "new": 0}
@@ -213,6 +213,273 @@ class Previews(Case):
                     self.node.state)
         self.assertEqual(done.returncode, 1)
         self.assertIn("small letters", done.stderr)
+
+
+SHAPE = """format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+
+[workers.front]
+product = "HelloWorker"
+routes = ["{domain}/*"]
+vars = { X = "old" }
+
+[workers.store]
+product = "StoreWorker"
+routes = ["store.localhost/*"]
+kv = [{ binding = "KV", resource = "kv" }]
+vars = { X = "old" }
+queues.produce = [{ binding = "QUEUE", queue = "jobs" }]
+queues.consume = [{ queue = "jobs", timeout = "0s", batch = 2 }]
+"""
+DEV = """format = 1
+
+[deploy]
+drain = "8s"
+drain_streams = "3s"
+"""
+
+
+class Drains(unittest.TestCase):
+    """Each test switches to another release while something of the old one goes on."""
+    seconds = 90
+
+    def setUp(self):
+        self.project = self.enterContext(Project(SHAPE, {"dev": DEV}))
+        self.node = self.enterContext(self.project.dev())
+        self.old = self.node.get("/variable/X").header("Edge-Release")
+
+    def switch(self):
+        self.project.edit("wrangler-like.toml", 'X = "old"', 'X = "new"')
+        wait_until(lambda: self.node.get("/variable/X").text == "new", 60, lambda: self.node.log_text()[-3000:])
+
+    def start(self, path, **keywords):
+        """A request in a thread of its own."""
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(self.node.get(path, **keywords)))
+        thread.start()
+        self.addCleanup(thread.join)
+        return thread, answers
+
+    def pass_by(self):
+        """What was sent before this has been taken when these are answered."""
+        for _ in range(20):
+            self.assertEqual(self.node.get("/variable/X").text, "old")
+
+    def test_probe_19_requests_in_flight_end_on_the_old_release_or_at_the_limit(self):
+        short, finished = self.start("/sleep/6000", timeout=90)
+        long, cut = self.start("/sleep/120000", timeout=90)
+        self.pass_by()
+        self.switch()
+        short.join()
+        self.assertEqual((finished[0].status, finished[0].text, finished[0].header("Edge-Release")),
+                         (200, "slept", self.old))
+        long.join()
+        self.assertEqual((cut[0].status, cut[0].header("Edge-Release")), (503, self.old), cut[0].text)
+        self.assertIn("release", cut[0].text)
+        self.assertEqual(cut[0].header("Retry-After"), "1")
+        self.node.wait_for_log("release has drained", 60)
+        self.assertEqual(self.node.get("/variable/X").text, "new")
+
+    def test_an_event_stream_is_closed_cleanly(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=90)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/events")
+        answer = connection.getresponse()
+        self.assertEqual(answer.readline(), b"data: event 1\n")
+        self.switch()
+        # No IncompleteRead: the body has its end, and the connection goes on.
+        self.assertEqual(answer.read(), b"\n")
+        connection.request("GET", "/variable/X")
+        again = connection.getresponse()
+        self.assertEqual(again.read(), b"new")
+
+    def test_a_download_goes_on_over_the_switch(self):
+        with self.node.connect(timeout=60) as connection:
+            connection.sendall(b"GET /stream/400 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            received = connection.recv(1000)
+            self.switch()
+            while piece := connection.recv(1 << 20):
+                received += piece
+        self.assertIn(f"Edge-Release: {self.old}\r\n".encode(), received[:1000])
+        self.assertEqual(received.count(b"x" * 65536), 400)
+        self.assertTrue(received.endswith(b"\r\n0\r\n\r\n"))
+
+    def test_work_behind_an_answer_goes_on(self):
+        self.assertEqual(self.node.get("/later/5000").text, "later")
+        self.switch()
+        self.node.wait_for_log("release has drained", 60)
+        log = self.node.log_text()
+        self.assertLess(log.index('later'), log.index("release has drained"), log[-2000:])
+
+    def test_isolates_of_the_old_release_end(self):
+        before = self.node.isolate_pids()
+        self.switch()
+        wait_until(lambda: not any(is_alive(pid) for pid in before), 120, lambda: self.node.log_text()[-3000:])
+
+    def test_probe_21_no_message_is_lost_and_none_comes_twice(self):
+        names = [f"slow-{number}" for number in range(8)]
+        for name in names:
+            self.assertEqual(self.node.request("POST", "/queue", body=name, host="store.localhost").status, 200)
+        self.switch()
+
+        def seen():
+            return {name: self.node.get(f"/kv/seen/jobs/{name}", host="store.localhost").text for name in names}
+        wait_until(lambda: all(count.isdigit() for count in seen().values()), 120, seen)
+        self.assertEqual(seen(), {name: "1" for name in names})
+
+
+CANARY = HEAD + """
+[workers.front]
+product = "HelloWorker"
+routes = ["{domain}/*"]
+services = [{ binding = "SERVICE", worker = "back" }]
+vars = { X = "one" }
+
+[workers.back]
+product = "HelloWorker"
+vars = { X = "one" }
+"""
+TENANT, PERCENT = "t", 20
+
+
+def point(key):
+    """Where a key lies on the line of 10,000, as the platform says."""
+    return int.from_bytes(hashlib.sha256((TENANT + "staging" + key).encode()).digest()[:8], "big") % 10_000
+
+
+class Canary(unittest.TestCase):
+    """A deployment of `edge deploy` that stands at a part of the requests."""
+    seconds = 120
+
+    @classmethod
+    def setUpClass(cls):
+        deploy = DEPLOY + "shadow = { percent = 100 }\n"
+        cls.platform = cls.enterClassContext(Platform(CANARY, {"staging": environment(deploy=deploy)}))
+        cls.platform.deploy()
+        cls.old = cls.get("/variable/X").header("Edge-Release")
+        cls.platform.set("two")
+        cls.platform.deploy("--steps", f"{PERCENT},100", "--pause-at", f"{PERCENT}", code=3)
+        cls.new = str(cls.platform.status()["candidate"])
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.platform.edge("deploy", "abort")
+        assert {cls.get("/variable/X").text for _ in range(20)} == {"one"}
+
+    @classmethod
+    def get(cls, path, **headers):
+        return cls.platform.running.get(
+            path, host=HOST, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    def test_a_key_lies_where_the_platform_says(self):
+        for number in range(300):
+            key = f"user-{number}"
+            answer = self.get("/variable/X", Cloudflare_Workers_Version_Key=key)
+            is_new = point(key) >= 10_000 - PERCENT * 100
+            self.assertEqual((answer.text, answer.header("Edge-Release")),
+                             ("two", self.new) if is_new else ("one", self.old), key)
+            self.assertIsNone(answer.header("Set-Cookie"))
+
+    def test_a_cookie_keeps_clients_with_their_release(self):
+        seen = set()
+        for _ in range(60):
+            answer = self.get("/variable/X")
+            cookie = answer.header("Set-Cookie").split(";")[0]
+            self.assertEqual(answer.text == "two", point(cookie.split("=")[1]) >= 10_000 - PERCENT * 100)
+            for _ in range(3):
+                self.assertEqual(self.get("/variable/X", Cookie=cookie).text, answer.text)
+            seen.add(answer.text)
+        self.assertEqual(seen, {"one", "two"})
+
+    def test_a_request_stays_in_its_release(self):
+        for number in range(200):
+            key = f"user-{number}"
+            own = self.get("/variable/X", Cloudflare_Workers_Version_Key=key).text
+            self.assertEqual(self.get("/service/variable/X", Cloudflare_Workers_Version_Key=key).text, own)
+
+    def test_overrides_select_a_release(self):
+        for _ in range(10):
+            self.assertEqual(self.get("/variable/X", Edge_Release_Override=self.new).text, "two")
+            self.assertEqual(self.get("/service/variable/X", Edge_Release_Override=self.new).text, "two")
+            self.assertEqual(self.get("/variable/X", Edge_Release_Override=self.old).text, "one")
+        key = next(f"k{number}" for number in range(100) if point(f"k{number}") < 5000)
+        for text in ["0", "999", "x", "", "-1", self.new + "x", "99999999999999999999"]:
+            answer = self.get("/variable/X", Edge_Release_Override=text, Cloudflare_Workers_Version_Key=key)
+            self.assertEqual((answer.status, answer.text), (200, "one"), text)
+        # A version's id selects the release that has it, with all that belongs to it.
+        versions = self.platform.rest().result("GET", "workers/scripts/back/versions")["items"]
+        newest = max(versions, key=lambda version: version["number"])["id"]
+        overrides = {OVERRIDES: f'back="{newest}"', KEY: key}
+        self.assertEqual(self.get("/variable/X", **overrides).text, "two")
+        self.assertEqual(self.get("/service/variable/X", **overrides).text, "two")
+
+
+class LongBatch(unittest.TestCase):
+    """A batch that takes longer than the drain lets it."""
+    seconds = 150
+
+    def test_probe_21_a_batch_that_is_ended_costs_no_attempt(self):
+        # One attempt is all that a message has: were the drain to take it, the message would be gone.
+        shape = SHAPE.replace('timeout = "0s", batch = 2', 'timeout = "2s", batch = 40, retries = 0')
+        names = [f"slow-{number}" for number in range(40)]
+        with Project(shape, {"dev": DEV}) as project, project.dev() as node:
+            body = "\n".join(names)
+            self.assertEqual(node.request("POST", "/queue-batch", body=body, host="store.localhost").status, 200)
+
+            def seen():
+                return [node.get(f"/kv/seen/jobs/{name}", host="store.localhost").text for name in names]
+            wait_until(lambda: "1" in seen(), 60, seen)
+            project.edit("wrangler-like.toml", 'X = "old"', 'X = "new"')
+            node.wait_for_log("a batch found no isolate", 90)
+            wait_until(lambda: all(count.isdigit() for count in seen()), 120, seen)
+
+
+class Prober(unittest.TestCase):
+    """Load over many switches: each request is answered by one release, and none fails."""
+    seconds = 120
+
+    def test_probe_1_no_request_fails_while_releases_are_switched(self):
+        with Project(SHAPE, {"dev": DEV}) as project, project.dev() as node:
+            stop = threading.Event()
+            failures, counts = [], {}
+
+            def probe(number):
+                connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
+                try:
+                    while not stop.is_set():
+                        if number % 2:
+                            # A new connection for each request.
+                            connection.close()
+                        connection.request("GET", "/variable/X")
+                        answer = connection.getresponse()
+                        text, release = answer.read().decode(), answer.getheader("Edge-Release")
+                        if answer.status != 200:
+                            failures.append((answer.status, text))
+                        # One release has one value.
+                        if counts.setdefault(release, text) != text:
+                            failures.append((release, text, counts[release]))
+                except Exception as error:
+                    failures.append(repr(error))
+                finally:
+                    connection.close()
+            threads = [threading.Thread(target=probe, args=(number,)) for number in range(4)]
+            for thread in threads:
+                thread.start()
+            try:
+                last = "old"
+                for number in range(5):
+                    project.edit("wrangler-like.toml", f'X = "{last}"', f'X = "{number}"')
+                    last = str(number)
+                    wait_until(lambda: node.get("/variable/X").text == last, 60, lambda: node.log_text()[-3000:])
+                    # After it is active, none is old.
+                    self.assertEqual({node.get("/variable/X").text for _ in range(20)}, {last})
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
+            self.assertEqual(failures[:5], [], node.log_text()[-3000:])
+            self.assertGreaterEqual(len(counts), 6)
 
 
 if __name__ == "__main__":

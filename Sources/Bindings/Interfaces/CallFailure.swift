@@ -26,6 +26,12 @@ public struct CallFailure: Error, Equatable, Sendable, CustomStringConvertible {
 
     package var isMalformedCall: Bool { name == Self.malformedName }
 
+    /// The number of a refusal by a store that takes no writes while a release is deployed. The node answers a request with 503
+    /// whose handler lets it through.
+    package static let heldStoreCode = 7503
+
+    package var isOfHeldStore: Bool { code == Self.heldStoreCode }
+
     /// With no more text than anybody reads: what a handler throws may describe itself by megabytes.
     package var shortened: CallFailure {
         guard name.utf8.count + message.utf8.count > Self.textBytesMax else { return self }

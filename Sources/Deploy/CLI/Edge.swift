@@ -15,7 +15,8 @@ enum Edge {
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
             SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
             KVCommand.self, D1Command.self, R2Command.self, QueuesCommand.self, CacheCommand.self, TailCommand.self,
-            VersionsCommand.self, DeploymentsCommand.self, RollbackCommand.self, TenantCommand.self, RoutesCommand.self,
+            DeployCommand.self, ReleasesCommand.self, RollbackCommand.self, PromoteCommand.self, DiffCommand.self,
+            TriggersCommand.self, VersionsCommand.self, DeploymentsCommand.self, TenantCommand.self, RoutesCommand.self,
             StateCommand.self, DoctorCommand.self, CompletionCommand.self, CompleteCommand.self,
         ]
     }
@@ -41,7 +42,9 @@ enum Edge {
                 print(Help.text(found))
                 exit(ExitCode.success)
             }
-            if let group = found.command as? any CommandGroup.Type { throw group.missingCommand(before: words.first) }
+            if let group = found.command as? any CommandGroup.Type, !group.isCommand {
+                throw group.missingCommand(before: words.first)
+            }
             let arguments = try CommandLineArguments(
                 Array(words), options: found.command.options, operands: found.command.operands)
             exit(try await found.command.run(arguments))
@@ -78,14 +81,18 @@ enum ExitCode {
     static let failure: Int32 = 1
     /// The configuration or the release was refused.
     static let refused: Int32 = 2
+    /// A deployment waits until somebody says how it goes on.
+    static let paused: Int32 = 3
     static let usage: Int32 = 64
     /// Something else holds what this command needs; trying again later may work.
     static let busy: Int32 = 75
+    /// By Ctrl-C.
+    static let interrupted: Int32 = 130
 
     /// The code that says what kind of failure `error` is.
     static func of(_ error: any Error) -> Int32 {
         switch error {
-        case is UnsupportedBinding, is ReleaseError, is SecretMistake, is TLSError: refused
+        case is UnsupportedBinding, is ReleaseError, is SecretMistake, is TLSError, is BundleError, is DeploymentFailure: refused
         case StateError.inUse: busy
         case let error as SystemError where error.errno == EADDRINUSE: busy
         default: failure

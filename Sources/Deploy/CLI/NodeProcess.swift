@@ -20,10 +20,11 @@ struct NodeProcess {
     let state: StateDirectory
     let control: ControlPlane.Handler
     private let accounts = Accounts()
-    private let routing: RoutingDirectory
+    let routing: RoutingDirectory
     private let tenants: TenantRegistry
-    private let artifacts: ArtifactStore
+    let artifacts: ArtifactStore
     private let assets: AssetStore
+    let bundles: BundleStore
     let log: LogWriter
     let certificates: CertificateLoader
     private let signals: Signals
@@ -53,6 +54,7 @@ struct NodeProcess {
         tenants = try TenantRegistry(state: state)
         artifacts = try ArtifactStore(directory: state.artifacts)
         assets = try AssetStore(directory: state.assets)
+        bundles = try BundleStore(directory: state.bundles)
     }
 
     /// Opens the tenant's stores and makes the runner of its releases.
@@ -69,7 +71,7 @@ struct NodeProcess {
             node: node, stores: stores, artifacts: artifacts, assets: assets, store: store, routing: routing,
             secrets: secrets, versionSecrets: VersionSecrets(sealed),
             identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
-            logger: logger.with("tenant", tenant))
+            logger: logger.with("tenant", tenant), deployment: deploymentEnvironment(tenant: tenant, secrets, store))
     }
 
     /// No tenant is called so: what stands there is the node's.
@@ -105,8 +107,10 @@ struct NodeProcess {
         control.serve(
             API.make(
                 APIServices(
-                    accounts: accounts, tokens: tokens, audit: audit, tenants: host, version: Edge.version, clock: clock,
-                    logger: logger),
+                    accounts: accounts, tokens: tokens, audit: audit, tenants: host,
+                    releases: ReleaseServices(environment: options.environment, bundles: bundles, clock: clock) { tenant in
+                        try secrets(tenant) as? SecretStore
+                    }, version: Edge.version, clock: clock, logger: logger),
                 hosts: Set(hosts)))
         return host
     }
@@ -121,6 +125,10 @@ struct NodeProcess {
         var description: ReleaseDescription
         var stores = StoreSettings()
         var secrets: any SecretSource
+        /// What the description was read from, kept until the release is recorded; `nil`: files that nobody keeps.
+        var bundle: BundleStore.Hold?
+        /// Whether that is the release that serves already.
+        var isRecorded = false
     }
 
     /// Serves one release of each tenant until a signal ends the process.
@@ -140,7 +148,8 @@ struct NodeProcess {
                     tenant: tenancy.description.tenant, stores: tenancy.stores, secrets: tenancy.secrets)
                 await control.attach(node: node, runner: runner)
                 do {
-                    _ = try await runner.apply(tenancy.description)
+                    _ = try await runner.apply(
+                        tenancy.description, bundle: tenancy.bundle?.bundle.hash ?? "", tenancy.isRecorded ? .recorded : .follow)
                 } catch {
                     _ = await node.drain(until: clock.now())
                     log.flush()

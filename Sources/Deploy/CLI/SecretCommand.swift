@@ -3,7 +3,7 @@ internal import ControlPlane
 internal import Releases
 internal import System
 
-/// `edge secret put|list|delete|rotate-key`: the encrypted store of one environment.
+/// `edge secret put|list|delete|bulk|rotate-key`: the encrypted store of one environment.
 enum SecretCommand: CommandGroup {
     static let name = "secret"
     static let summary = "Puts, lists and deletes an environment's secrets, and changes their key"
@@ -11,16 +11,18 @@ enum SecretCommand: CommandGroup {
         Secrets are a tenant's own: of the project's, unless --tenant names another. Values are encrypted (AES-256-GCM)
         under a key that is kept outside the state directory: --key-file, else EDGE_SECRET_KEY (64 hex digits), else systemd's
         credential edge-secret-key, else ~/.config/edge/ENVIRONMENT.key. A key file is made with the first secret. With
-        EDGE_SECRET_KEY, rotate-key seals anew what EDGE_SECRET_KEY_PREVIOUS opens. A node reads secrets when it starts. In
-        dev, secrets come from .dev.vars instead.
+        EDGE_SECRET_KEY, rotate-key seals anew what EDGE_SECRET_KEY_PREVIOUS opens. Versions that are there keep the secrets
+        that they were made with: a change counts from the next deployment on, which --deploy makes at once, on the node that
+        runs. With --remote URL, a node elsewhere is asked. In dev, secrets come from .dev.vars instead.
         """
     static let commands: [any Command.Type] = [
-        SecretPutCommand.self, SecretListCommand.self, SecretDeleteCommand.self, SecretRotateKeyCommand.self,
+        SecretPutCommand.self, SecretListCommand.self, SecretDeleteCommand.self, SecretBulkCommand.self,
+        SecretRotateKeyCommand.self,
     ]
 
     /// Of all of them.
     static let shared: [Option] = [
-        .value("env", "ENVIRONMENT", "whose secrets; required", .environments),
+        .value("env", "ENVIRONMENT", "whose secrets; required", aliases: ["environment"], .environments),
         .value(
             "project", "DIRECTORY", "the folder with wrangler-like.toml (this one, or the next above that has one)",
             .directories),
@@ -85,7 +87,7 @@ struct SecretTarget {
         return (tenant, project.base)
     }
 
-    private static func isName(_ text: String) -> Bool {
+    static func isName(_ text: String) -> Bool {
         text.utf8.enumerated().allSatisfy { position, byte in
             switch byte {
             case 0x41...0x5A, 0x61...0x7A, 0x5F: true
@@ -106,17 +108,20 @@ enum SecretPutCommand: Command {
         """
     // A value on the command line would be in the shell's history and in everybody's list of processes.
     static let operands: [Operand] = [.one("NAME")]
-    static let options = [SecretCommand.worker] + SecretCommand.shared
+    static let options = [SecretCommand.worker] + SecretCommand.shared + SecretNode.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let name = try SecretTarget.name(arguments)
+        guard arguments.value("remote") == nil else {
+            let value = try standardInput()
+            return try await SecretNode.change([(name, value)], arguments) { print("stored \(name)") }
+        }
         let target = try SecretTarget(arguments)
         let value = try standardInput()
-        guard !value.isEmpty else { throw UsageError.missingArgument("the value on standard input") }
         try FileTree.makeDirectory(target.state, mode: 0o700)
         try target.open().put(name, of: arguments.value("worker") ?? "*", value: value, at: SystemClock().wallTime())
         print("stored \(name)")
-        return ExitCode.success
+        return try await SecretNode.deployIfAsked(target, arguments)
     }
 
     /// All of standard input, as keys in PEM have many lines; the line end that `echo` adds is none of it.
@@ -127,6 +132,7 @@ enum SecretPutCommand: Command {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw UsageError.invalidValue(option: "standard input", value: "(not shown)", expected: "UTF-8 text")
         }
+        guard !text.isEmpty else { throw UsageError.missingArgument("the value on standard input") }
         return text
     }
 }
@@ -134,11 +140,17 @@ enum SecretPutCommand: Command {
 enum SecretListCommand: Command {
     static let name = "list"
     static let summary = "Prints the names and the worker that each is for; values are never shown"
-    static let options = SecretCommand.shared + [.flag("json", "prints the list as JSON")]
+    static let options =
+        SecretCommand.shared + SecretNode.connection + [.flag("json", "prints the list as JSON")]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-        let target = try SecretTarget(arguments)
-        let names = target.isNew ? [] : try target.open().list()
+        let names: [(worker: String, name: String)]
+        if arguments.value("remote") != nil {
+            names = try await SecretNode.list(arguments)
+        } else {
+            let target = try SecretTarget(arguments)
+            names = target.isNew ? [] : try target.open().list()
+        }
         if arguments.has("json") {
             Output.json(
                 .array(names.map { .object(["name": .string($0.name), "worker": .string($0.worker)]) }))
@@ -153,17 +165,20 @@ enum SecretDeleteCommand: Command {
     static let name = "delete"
     static let summary = "Removes a secret"
     static let operands: [Operand] = [.one("NAME")]
-    static let options = [SecretCommand.worker] + SecretCommand.shared
+    static let options = [SecretCommand.worker] + SecretCommand.shared + SecretNode.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let name = try SecretTarget.name(arguments)
+        guard arguments.value("remote") == nil else {
+            return try await SecretNode.change([(name, nil)], arguments) { print("deleted \(name)") }
+        }
         let target = try SecretTarget(arguments)
         guard !target.isNew, try target.open().delete(name, of: arguments.value("worker") ?? "*") else {
             Edge.complain("edge secret: there is no secret \(name)")
             return ExitCode.failure
         }
         print("deleted \(name)")
-        return ExitCode.success
+        return try await SecretNode.deployIfAsked(target, arguments)
     }
 }
 

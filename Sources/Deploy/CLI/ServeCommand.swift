@@ -11,6 +11,8 @@ enum ServeCommand: Command {
         were built before. Prints `ready <public URL> control <control URL>` when it serves. SIGTERM drains;
         SIGHUP takes over changes of listen, tls, log and trusted_proxies, and certificates that were renewed; it names
         changes that need a start.
+        What `edge deploy` has brought into service since is what serves again at the next start: from then on the files
+        count for it alone, but for where the node listens and what it logs.
         With several --project, each is a tenant of its own on this node; the first one's file decides where it listens.
         """
     static let options: [Option] =
@@ -36,17 +38,8 @@ enum ServeCommand: Command {
             base: loaded.first?.project.base ?? "")
         let process = try await NodeProcess(options)
         let products = arguments.value("products") ?? OwnExecutable.directory
-        let tenancies = try loaded.map { item in
-            NodeProcess.Tenancy(
-                description: try item.project.describe(
-                    item.configuration, name: "\(environment)-1", products: products),
-                stores: item.configuration.stores,
-                secrets: item.configuration.kind == .dev
-                    ? LocalValues(item.project, item.configuration)
-                    : try SecretStore(
-                        database: process.state.controlDatabase,
-                        key: SecretCommand.key(environment, arguments), tenant: item.configuration.tenant))
-        }
+        var tenancies: [NodeProcess.Tenancy] = []
+        for item in loaded { tenancies.append(try await tenancy(item, process, products, arguments)) }
         process.reportSandbox(tenantCount: tenancies.count)
         let started = loaded
         let (database, key) = (process.state.controlDatabase, SecretCommand.key(environment, arguments))
@@ -56,6 +49,30 @@ enum ServeCommand: Command {
             secrets: { tenant in
                 isDev ? NoSecrets() as any SecretSource : try SecretStore(database: database, key: key, tenant: tenant)
             }, reload: { reload(started, environment, arguments) })
+    }
+
+    /// What a tenant starts from: the release that was deployed to this node last, else the project's files.
+    private static func tenancy(
+        _ item: Loaded, _ process: NodeProcess, _ products: String, _ arguments: CommandLineArguments
+    ) async throws -> NodeProcess.Tenancy {
+        let (configuration, environment) = (item.configuration, item.configuration.environment)
+        guard configuration.kind != .dev else {
+            return NodeProcess.Tenancy(
+                description: try item.project.describe(configuration, name: "\(environment)-1", products: products),
+                stores: configuration.stores, secrets: LocalValues(item.project, configuration))
+        }
+        let secrets = try SecretStore(
+            database: process.state.controlDatabase, key: SecretCommand.key(environment, arguments),
+            tenant: configuration.tenant)
+        if let start = try process.startingPoint(tenant: configuration.tenant, secrets) {
+            return NodeProcess.Tenancy(
+                description: start.input.description, stores: start.configuration.stores, secrets: secrets,
+                bundle: start.bundle, isRecorded: true)
+        }
+        let description = try item.project.describe(configuration, name: "\(environment)-1", products: products)
+        let bundle = try await process.keep(item.project, configuration, products: products, arguments)
+        return NodeProcess.Tenancy(
+            description: description, stores: configuration.stores, secrets: secrets, bundle: bundle)
     }
 
     private struct Loaded: Sendable {

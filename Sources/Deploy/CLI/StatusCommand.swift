@@ -19,11 +19,23 @@ enum StatusCommand: Command {
             var residentBytes: UInt64
             var lastFailure: String?
         }
+        struct Slot: Decodable {
+            var tenant: String
+            var role: String
+            var release: Int64?
+            var percent: Int
+            var requests: Int64
+            var errors: Int64
+            var p50Milliseconds: Double?
+            var p99Milliseconds: Double?
+        }
         var environment: String
         var ready: Bool
         var draining: Bool
         var uptimeSeconds: Int
         var releases: [String: String]
+        /// A node of an older version tells nothing of them.
+        var slots: [Slot]?
         var workers: [Worker]
         var connections: Int
         var requests: Int
@@ -48,6 +60,13 @@ enum StatusCommand: Command {
         print("\(status.environment): \(condition) for \(status.uptimeSeconds) s")
         print("connections: \(status.connections), requests so far: \(status.requests)")
         for (tenant, release) in status.releases.sorted(by: { $0.key < $1.key }) { print("\(tenant): release \(release)") }
+        for slot in status.slots ?? [] {
+            let number = slot.release.map { "\($0)" } ?? "-"
+            func time(_ milliseconds: Double?) -> String { milliseconds.map { "\(($0 * 10).rounded() / 10) ms" } ?? "-" }
+            print(
+                "  \(slot.tenant)/release \(number)  \(slot.role), \(slot.percent) %  \(slot.requests) requests, "
+                    + "\(slot.errors) errors, p50 \(time(slot.p50Milliseconds)), p99 \(time(slot.p99Milliseconds))")
+        }
         for worker in status.workers {
             let memory = "\(worker.residentBytes >> 20) MiB"
             let isolates = "\(worker.isolates) \(worker.isolates == 1 ? "isolate" : "isolates")"

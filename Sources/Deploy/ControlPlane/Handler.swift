@@ -121,11 +121,26 @@ package final class Handler: LocalHandler {
             var residentBytes: UInt64
             var lastFailure: String?
         }
+        /// A release that has isolates: the one that serves, the one that is to, and those that can serve again at once.
+        struct Slot: Encodable {
+            var tenant: String
+            var role: String
+            var release: Int64?
+            var percent: Int
+            var started: Int64
+            var finished: Int64
+            var open: Int64
+            var requests: Int64
+            var errors: Int64
+            var p50Milliseconds: Double?
+            var p99Milliseconds: Double?
+        }
         var environment: String
         var ready: Bool
         var draining: Bool
         var uptimeSeconds: Int64
         var releases: [String: String]
+        var slots: [Slot]
         var workers: [Worker]
         var connections: Int
         var waitingEvents: Int
@@ -146,6 +161,15 @@ package final class Handler: LocalHandler {
             environment: environment, ready: isReady, draining: isDraining,
             uptimeSeconds: (clock.now() - started).components.seconds,
             releases: Dictionary(releases.map { ($0.tenant, $0.name) }) { first, _ in first },
+            slots: await slotStatuses(runners).map { tenant, slot in
+                let (reading, latencies) = (slot.reading, slot.reading.latencies)
+                return Status.Slot(
+                    tenant: tenant, role: slot.role.rawValue, release: slot.release, percent: slot.percent,
+                    started: reading[.started], finished: reading[.finished], open: reading.openCount,
+                    requests: reading.requestCount, errors: reading.errorCount,
+                    p50Milliseconds: latencies.percentile(0.5).map { $0 / 1000 },
+                    p99Milliseconds: latencies.percentile(0.99).map { $0 / 1000 })
+            },
             workers: workers.map { worker in
                 Status.Worker(
                     tenant: worker.configuration.tenant, name: worker.name, version: worker.configuration.version,
@@ -170,6 +194,14 @@ package final class Handler: LocalHandler {
             if let release = await runner.active?.release { releases.append(release) }
         }
         return releases.sorted { $0.tenant < $1.tenant }
+    }
+
+    private func slotStatuses(_ runners: [ReleaseRunner]) async -> [(tenant: String, slot: ReleaseRunner.SlotStatus)] {
+        var slots: [(tenant: String, slot: ReleaseRunner.SlotStatus)] = []
+        for runner in runners.sorted(by: { $0.tenant < $1.tenant }) {
+            slots += await runner.slotStatuses().map { (runner.tenant, $0) }
+        }
+        return slots
     }
 
     private func labels(_ worker: WorkerRuntime) -> String {
@@ -234,6 +266,37 @@ package final class Handler: LocalHandler {
         family(
             "edge_isolates_resident_bytes", "gauge", "Resident memory of a worker's isolates.",
             workers.map { (labels($0), Int(clamping: $0.pool.residentBytes)) })
+        let slots = await slotStatuses(runners).filter { $0.slot.release != nil }
+        func slotLabels(
+            _ tenant: String, _ slot: ReleaseRunner.SlotStatus, _ name: String = "", _ value: String = ""
+        ) -> String {
+            let more = name.isEmpty ? "" : ",\(name)=\"\(value)\""
+            return "{tenant=\"\(tenant)\",release=\"\(slot.release ?? 0)\"\(more)}"
+        }
+        family(
+            "edge_release_percent", "gauge", "A release's share of new requests.",
+            slots.map { tenant, slot in (slotLabels(tenant, slot, "role", slot.role.rawValue), slot.percent) })
+        let requests: [(name: String, help: String, value: (MeterReading) -> Int64)] = [
+            ("started", "Requests that came in for a release.", { $0[.started] }),
+            ("finished", "Those answered to the last byte.", { $0[.finished] }),
+            ("retried", "Those that a second isolate had to try.", { $0[.retried] }),
+            ("failed", "Answers of 5xx, and those that broke off.", { $0.errorCount }),
+        ]
+        for (name, help, value) in requests {
+            family(
+                "edge_release_requests_\(name)_total", "counter", help,
+                slots.map { tenant, slot in (slotLabels(tenant, slot), Int(clamping: value(slot.reading))) })
+        }
+        var times: [(labels: String, value: Int)] = []
+        for (tenant, slot) in slots {
+            for (name, part) in [("0.5", 0.5), ("0.99", 0.99)] {
+                guard let time = slot.reading.latencies.percentile(part) else { continue }
+                times.append((slotLabels(tenant, slot, "quantile", name), Int(time)))
+            }
+        }
+        family(
+            "edge_release_handler_microseconds", "gauge", "Handler times of a release since it was started, waiting included.",
+            times)
         return LocalResponse(
             status: 200, headers: [("content-type", "text/plain; version=0.0.4; charset=utf-8")],
             body: .bytes(Array(text.utf8)))

@@ -112,8 +112,13 @@ package final class ArtifactStore: Sendable {
     package func prune(
         keeping hashes: Set<String>, of tenant: String, recorded: () throws -> Set<String>
     ) throws {
+        state.withLock { $0.used[tenant] = hashes }
+        try collect(recorded: recorded)
+    }
+
+    /// As `prune`, with what tenants are known to run from.
+    package func collect(recorded: () throws -> Set<String>) throws {
         try state.withLock { state in
-            state.used[tenant] = hashes
             let kept = state.used.values.reduce(into: try recorded()) { $0.formUnion($1) }
             for name in FileTree.list(directory)
             where !kept.contains(name) && state.held[name] == nil && !name.hasPrefix(Self.incomingPrefix) {

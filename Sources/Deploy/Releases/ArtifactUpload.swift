@@ -50,6 +50,9 @@ package final class ArtifactUpload: @unchecked Sendable {
         }
     }
 
+    /// The SHA-256 of what has come so far.
+    package var hash: String { Hexadecimal.text(digest.current()) }
+
     /// Ends the upload; nothing can be written any more.
     ///
     /// - Returns: its place in the store. Durable when it returns.

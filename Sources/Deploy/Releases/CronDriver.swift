@@ -16,10 +16,15 @@ actor CronDriver {
     private var release: ReleaseRuntime?
     /// The last minute that was fired: a release switched in the same minute must not fire it again.
     private var lastFired = UnixTime(milliseconds: 0)
+    /// The minute that is waited for.
+    private var due: UnixTime?
 
     private struct Entry {
         let cron: CronExpression
         let worker: WorkerRuntime
+
+        /// Whether it is the same one, of whichever release.
+        func isSame(_ other: Entry) -> Bool { cron.text == other.cron.text && worker.name == other.worker.name }
     }
 
     init(node: Node, logger: Logger) {
@@ -29,13 +34,24 @@ actor CronDriver {
 
     func install(_ description: ReleaseDescription, _ release: ReleaseRuntime) {
         self.release = release
+        let before = entries
         entries = description.workers.flatMap { worker in
             release.workers[worker.name].map { runtime in
                 worker.crons.map { Entry(cron: $0, worker: runtime) }
             } ?? []
         }
         task?.cancel()
-        guard !entries.isEmpty else { return }
+        // A minute that has come while its turn hasn't: it is this release's.
+        let now = node.clock.wallTime()
+        if let minute = Self.overdue(due, lastFired: lastFired, at: now) {
+            lastFired = minute
+            for entry in entries where entry.cron.matches(minute) && before.contains(where: { $0.isSame(entry) }) {
+                fire(entry, at: minute)
+            }
+        }
+        // From here on no minute is lost, however long the loop takes to begin.
+        due = next(after: now)
+        guard due != nil else { return }
         // Owned by this actor: cancelled by the next install and by stop.
         task = Task { await self.run() }
     }
@@ -43,14 +59,16 @@ actor CronDriver {
     func stop() {
         task?.cancel()
         task = nil
+        due = nil
         entries = []
     }
 
+    private func next(after now: UnixTime) -> UnixTime? {
+        entries.compactMap { $0.cron.next(after: max(now, lastFired)) }.min()
+    }
+
     private func run() async {
-        while !Task.isCancelled {
-            let now = max(node.clock.wallTime(), lastFired)
-            let next = entries.compactMap { $0.cron.next(after: now) }.min()
-            guard let next else { return }
+        while !Task.isCancelled, let next = due {
             let wait = Duration.milliseconds(max(0, next.milliseconds - node.clock.wallTime().milliseconds))
             do { try await node.clock.sleep(for: wait) } catch { return }
             guard !Task.isCancelled else { return }
@@ -60,11 +78,18 @@ actor CronDriver {
                 // Past it, or the loop would come back to it.
                 lastFired = next
                 logger.log(.warning, "a cron's minute was slept through", [("scheduled", "\(next.milliseconds)")])
-                continue
-            case .now: lastFired = next
+            case .now:
+                lastFired = next
+                for entry in entries where entry.cron.matches(next) { fire(entry, at: next) }
             }
-            for entry in entries where entry.cron.matches(next) { fire(entry, at: next) }
+            due = self.next(after: node.clock.wallTime())
         }
+    }
+
+    /// The minute that a loop waited for when it was called off, if nobody else will fire it.
+    static func overdue(_ due: UnixTime?, lastFired: UnixTime, at now: UnixTime) -> UnixTime? {
+        guard let due, due > lastFired, turn(due, at: now) == .now else { return nil }
+        return due
     }
 
     enum Turn { case notYet, now, missed }

@@ -73,6 +73,7 @@ extension ReleaseDescription {
         simulation = configuration.simulate.map(SimulationSettings.init)
         announcement = configuration.kind == .production ? .none : .header
         previews = configuration.hasPreviewURLs ? .domain(configuration.domain) : .none
+        shadowPercent = configuration.deploy.shadowPercent
         drain.requests = configuration.deploy.drain
         drain.streams = configuration.deploy.drainStreams
         drain.jobs = configuration.deploy.drainJobs

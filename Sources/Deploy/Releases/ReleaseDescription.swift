@@ -22,6 +22,8 @@ package struct ReleaseDescription: Sendable {
     package var simulation: SimulationSettings?
     /// As the journal counts it; 0: it isn't in there.
     package var number: Int64 = 0
+    /// Of safe requests, how many a release gets a copy of before all requests are its own.
+    package var shadowPercent = 0
     /// What keeps a client with one of several releases.
     package var affinity = Affinity.standard
     /// How long what it has begun may go on once it is replaced.

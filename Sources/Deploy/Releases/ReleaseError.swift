@@ -2,6 +2,8 @@
 package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case busy
     case retired
+    /// A deployment is in progress.
+    case deploying(String)
     case notReady
     case damagedArtifact(worker: String, path: String)
     case missingSecrets([String], worker: String)
@@ -14,10 +16,16 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case queueNotOpened(String, reason: String)
     case consumersNotSet(reason: String)
     case databasesRefused([String], reason: String)
+    case missingBundle(String, release: Int64)
+
+    package var isDeploying: Bool {
+        if case .deploying = self { true } else { false }
+    }
 
     package var description: String {
         switch self {
         case .retired: "the tenant has been removed"
+        case .deploying(let reason): "\(reason): wait for its end, or stop it with \"edge deploy abort\""
         case .busy: "too many changes wait to be brought into service; wait for them"
         case .notReady: "the tenant's workers are not in service yet"
         case .damagedArtifact(let worker, let path):
@@ -41,6 +49,8 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
         case .consumersNotSet(let reason): "the release can't consume its queues: \(reason)"
         case .databasesRefused(let names, let reason):
             "the databases \(names.joined(separator: ", ")) can't be had beside those that are there: \(reason)"
+        case .missingBundle(let hash, let release):
+            "what release \(release) was made from, bundles/\(hash) of the state directory, is not there: restore it"
         case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }

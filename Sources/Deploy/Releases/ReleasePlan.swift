@@ -12,6 +12,10 @@ struct ReleasePlan: Sendable {
     /// What the configuration says: files, queue consumers, and what holds for the whole tenant.
     var configured: ReleaseDescription
     var name: String
+    /// What it was read from; empty: nothing that is kept.
+    var bundle = ""
+    /// Whether the configuration asks for it, and not the API, which leaves the rest as it was deployed.
+    var isConfigured = false
     /// Of what isn't recorded yet.
     var holds: [ArtifactStore.Hold] = []
 

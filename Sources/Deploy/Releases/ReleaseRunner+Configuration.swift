@@ -10,23 +10,31 @@ extension ReleaseRunner {
     ///
     /// What it says of a worker's versions, and what it says of its triggers, counts where it is not what it said the time
     /// before; else what the API made of the worker since then stays. Workers that it doesn't have any more go.
-    func plan(_ description: ReleaseDescription, on rows: ReleaseStore.Stored) async throws -> ReleasePlan {
+    ///
+    /// - Parameter mode: `.insist`: it counts wherever it isn't what serves. `.rehearse`: as that, and nothing is written.
+    ///   `.recorded`: it is what serves, and secrets that were changed since count for nothing yet.
+    func plan(
+        _ description: ReleaseDescription, on rows: ReleaseStore.Stored, _ mode: ConfigurationMode = .follow
+    ) async throws -> ReleasePlan {
         var plan = ReleasePlan(rows, description, name: description.name)
         let now = clock.wallTime()
         for worker in description.workers {
             guard let executable = worker.executable else { continue }
+            if mode == .recorded, plan.stored.live[worker.name] != nil { continue }
             let hold = try await add(executable, of: worker)
             plan.holds.append(hold)
             let values = try secretValues(worker)
             var script = plan.stored.scripts[worker.name] ?? ScriptRecord(worker: worker.name, at: now)
             let before = script
             let fingerprint = worker.fingerprint(artifact: hold.hash, secrets: values)
-            if script.configuredVersion != fingerprint {
+            let isOther = mode != .follow && !plan.serves(fingerprint, of: worker.name)
+            if script.configuredVersion != fingerprint || isOther {
                 script.configuredVersion = fingerprint
                 script.isDeleted = false
-                try await deployConfigured(worker, hold, values, &script, &plan, at: now)
+                try await deployConfigured(worker, hold, values, &script, &plan, mode, at: now)
             }
-            if script.configuredTriggers != worker.triggersFingerprint || before.isDeleted && !script.isDeleted {
+            let differs = mode != .follow && !Self.hasTriggers(of: worker, plan.stored.triggers)
+            if script.configuredTriggers != worker.triggersFingerprint || before.isDeleted && !script.isDeleted || differs {
                 script.configuredTriggers = worker.triggersFingerprint
                 plan.setTriggers(Self.triggers(of: worker, among: plan.stored.triggers, at: now))
             }
@@ -78,13 +86,17 @@ extension ReleaseRunner {
     /// The version that the configuration means: one that it made before, or a new one.
     private func deployConfigured(
         _ worker: WorkerDescription, _ hold: ArtifactStore.Hold, _ values: [(name: String, value: String)],
-        _ script: inout ScriptRecord, _ plan: inout ReleasePlan, at now: UnixTime
+        _ script: inout ScriptRecord, _ plan: inout ReleasePlan, _ mode: ConfigurationMode, at now: UnixTime
     ) async throws {
         let (store, secrets) = (store, versionSecrets)
         let (fingerprint, number) = (script.configuredVersion ?? "", script.nextNumber)
         let (version, isNew) = try await artifacts.disk.run { () throws -> (ScriptVersion, Bool) in
             if let known = try store.version(fingerprint: fingerprint, of: worker.name) { return (known, false) }
-            let sealed = try values.map { try secrets.seal($0.name, $0.value, of: worker.name, at: now) }
+            let sealed = try values.map { value in
+                mode == .rehearse
+                    ? VersionSnapshot.Secret(name: value.name, reference: "")
+                    : try secrets.seal(value.name, value.value, of: worker.name, at: now)
+            }
             var annotations = ["workers/triggered_by": "upload"]
             if !worker.tag.isEmpty { annotations["workers/tag"] = worker.tag }
             let version = ScriptVersion(
@@ -119,6 +131,15 @@ extension ReleaseRunner {
         }
     }
 
+    /// Whether the worker's triggers are what its configuration says.
+    private static func hasTriggers(of worker: WorkerDescription, _ all: [ScriptTrigger]) -> Bool {
+        func text(_ kind: ScriptTrigger.Kind, _ value: String) -> String { "\(kind) \(value)" }
+        let wanted =
+            worker.routes.map { text(.route, $0.text) } + worker.domains.map { text(.domain, $0.host) }
+            + worker.crons.map { text(.cron, $0.text) }
+        return Set(wanted) == Set(all.filter { $0.worker == worker.name }.map { text($0.kind, $0.value) })
+    }
+
     /// All triggers, with those of `worker` as the configuration has them. What it claims nobody else keeps.
     private static func triggers(
         of worker: WorkerDescription, among all: [ScriptTrigger], at now: UnixTime
@@ -135,6 +156,17 @@ extension ReleaseRunner {
             triggers.append(known ?? ScriptTrigger(id: RandomID.hex(), kind: kind, worker: worker.name, value: value, at: now))
         }
         return triggers
+    }
+}
+
+/// How much what a configuration says counts.
+package enum ConfigurationMode: Sendable { case follow, insist, rehearse, recorded }
+
+extension ReleasePlan {
+    /// Whether all requests for the worker go to the version with this fingerprint.
+    fileprivate func serves(_ fingerprint: String, of worker: String) -> Bool {
+        guard let live = stored.live[worker] else { return false }
+        return live.versions.count == 1 && live.versions[0].fingerprint == fingerprint
     }
 }
 

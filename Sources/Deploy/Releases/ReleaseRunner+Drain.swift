@@ -4,23 +4,32 @@ internal import System
 
 /// The end of a replaced release.
 extension ReleaseRunner {
-    /// Lets open requests and events of `previous` finish, within the limits of the description, then ends the isolates of the
-    /// workers that no release has any more.
-    func drain(_ previous: Running, keeping kept: [String: WorkerRuntime]) {
-        let pools = previous.runtimes.filter { kept[$0.key] !== $0.value }.map(\.value.pool)
-        let (node, logger) = (node, logger)
-        let (release, name) = (previous.split.primary, previous.description.name)
-        let limits = previous.description.drain
+    /// Lets open requests and events of `previous`, which nobody may go back to, finish within the limits of its description;
+    /// then the isolates end that no slot has.
+    func letGo(_ previous: Running) {
         // It ends by itself: each limit comes.
         Task {
-            let report = await node.drain(release, limits)
-            for pool in pools { node.retire(pool) }
-            logger.log(
-                report.cut > 0 ? .warning : .info, "release has ended",
-                [
-                    ("release", name), ("finished", "\(report.finished)"), ("cut", "\(report.cut)"),
-                    ("longestMilliseconds", "\(report.longest.wholeNanoseconds / 1_000_000)"),
-                ])
+            _ = await self.drain(previous)
+            self.end(previous)
         }
+    }
+
+    /// Lets open requests and events of a release that was replaced finish, within the limits of its description. Its isolates
+    /// stay.
+    func drain(_ previous: Running) async -> DrainReport {
+        let report = await node.drain(previous.split.primary, previous.description.drain)
+        logger.log(
+            report.cut > 0 ? .warning : .info, "release has drained",
+            [
+                ("release", previous.description.name), ("finished", "\(report.finished)"), ("cut", "\(report.cut)"),
+                ("longestMilliseconds", "\(report.longest.wholeNanoseconds / 1_000_000)"),
+            ])
+        return report
+    }
+
+    /// What `running` alone has ends, once its open events are done.
+    func end(_ running: Running) {
+        let kept = ([current, candidate?.running].compactMap { $0 } + warm.values).map(\.runtimes)
+        for (key, worker) in running.runtimes where !kept.contains(where: { $0[key] === worker }) { node.retire(worker.pool) }
     }
 }

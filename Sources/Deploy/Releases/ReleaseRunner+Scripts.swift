@@ -198,6 +198,14 @@ extension ReleaseRunner {
     /// Forgets versions beyond those that can be deployed, and secrets that only they had.
     func collect(_ plan: ReleasePlan) async {
         let (store, secrets) = (store, versionSecrets)
+        if plan.change.active != nil {
+            let kept = keptReleases
+            do {
+                try await artifacts.disk.run { () throws -> Void in
+                    _ = try store.pruneReleases(keepingNewest: Int(store.configuredMax), and: kept)
+                }
+            } catch { logger.log(.warning, "old releases stay: \(error)") }
+        }
         for version in plan.change.versions where version.number > store.configuredMax {
             let kept = Set(plan.stored.live[version.worker]?.versions.map(\.id) ?? [])
             do {

@@ -34,6 +34,8 @@ extension ReleaseRunner {
 
     /// Ends the tenant's service for good and closes its stores.
     package func retire() async throws {
+        await deployments.stop()
+        refuseChanges(nil)
         try await begin()
         defer { end() }
         refuseChanges()
@@ -46,13 +48,18 @@ extension ReleaseRunner {
         await crons.stop()
         await queues.stop()
         await routing.remove(tenant)
-        let pools = (current?.runtimes.values.map(\.pool) ?? []) + previews.takeAll().map(\.pool)
+        let slots = [current, candidate?.running].compactMap { $0 } + warm.values
+        let pools = slots.flatMap { $0.runtimes.values.map(\.pool) } + previews.takeAll().map(\.pool)
         for pool in pools { node.retire(pool) }
         // Open events may finish, as long as an isolate's drain lasts; then they are ended.
         let deadline = clock.now() + .seconds(30)
         while !pools.allSatisfy(\.isEmpty), clock.now() < deadline { try? await clock.sleep(for: .milliseconds(10)) }
         for pool in pools { pool.kill() }
-        defer { current = nil }
+        defer {
+            current = nil
+            candidate = nil
+            warm = [:]
+        }
         return current != nil
     }
 

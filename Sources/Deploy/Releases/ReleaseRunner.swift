@@ -31,14 +31,31 @@ package actor ReleaseRunner {
     let crons: CronDriver
     var queues: QueueDriver
 
+    /// The tenant's deployments.
+    package nonisolated let deployments: DeploymentMachine
     /// What serves now.
     var current: Running?
+    /// What a deployment brings, beside what serves.
+    var candidate: Staged?
+    /// What served before and can serve again at once, by its release.
+    var warm: [Int64: Running] = [:]
+    /// What is being started, and how often that was called off.
+    var starting: [IsolatePool] = []
+    var cancelCount = 0
+    /// Warm releases that finish what they began.
+    var drains: [Int64: Task<DrainReport, Never>] = [:]
+    /// How the active release did lately.
+    var history = SampleHistory()
+    var historyKeeper: Task<Void, Never>?
+    var reporter = DeploymentReporter()
     /// Versions that run because somebody looks at them.
     var previews = RunningPreviews()
     /// What the rows say; `nil` before the first release.
     private(set) var stored: ReleaseStore.Stored?
     /// What the configuration said last.
     private(set) var configured: ReleaseDescription?
+    /// Why changes are refused; `nil`: they are not.
+    private var lockReason: String?
     /// One change after the other: an actor alone doesn't see to that, since it waits in between.
     private var isChanging = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
@@ -57,12 +74,24 @@ package actor ReleaseRunner {
         var artifacts: Set<String>
         /// Files that it serves.
         var assets: Set<String>
+        /// Its row in the journal.
+        var release: Int64?
+        /// What was configured when it was made.
+        var configured: ReleaseDescription
+    }
+
+    /// A release that runs and isn't recorded as the active one yet.
+    struct Staged {
+        var running: Running
+        var handlers: [(version: String, handlers: [String], startup: Duration)]
+        var release: CandidateRelease
     }
 
     package init(
         node: Node, stores: TenantStores, artifacts: ArtifactStore, assets: AssetStore, store: ReleaseStore,
         routing: RoutingDirectory, secrets: any SecretSource, versionSecrets: VersionSecrets,
-        identity: TenantIdentity?, logger: Logger
+        identity: TenantIdentity?, logger: Logger,
+        deployment environment: @escaping @Sendable (TenantStores) -> DeploymentEnvironment = { _ in DeploymentEnvironment() }
     ) {
         self.node = node
         opened = Mutex(stores)
@@ -77,7 +106,21 @@ package actor ReleaseRunner {
         self.identity = identity
         crons = CronDriver(node: node, logger: logger)
         queues = QueueDriver(store: stores.queues, clock: node.clock, logger: logger)
+        let latest = LatestStores(stores)
+        latestStores = latest
+        deployments = DeploymentMachine(
+            store: store, disk: artifacts.disk, clock: node.clock, logger: logger, environment: { environment(latest.stores) })
+        deployments.attach(self)
     }
+
+    /// For those who must not hold the runner itself.
+    private final class LatestStores: Sendable {
+        private let value: Mutex<TenantStores>
+        init(_ stores: TenantStores) { value = Mutex(stores) }
+        var stores: TenantStores { value.withLock { $0 } }
+        func use(_ stores: TenantStores) { value.withLock { $0 = stores } }
+    }
+    private let latestStores: LatestStores
 
     var starter: WorkerStarter {
         WorkerStarter(node: node, stores: stores, artifacts: artifacts, secrets: versionSecrets, identity: identity)
@@ -86,6 +129,7 @@ package actor ReleaseRunner {
     /// Goes on with other stores, which are the tenant's from now on.
     func use(_ stores: TenantStores) {
         opened.withLock { $0 = stores }
+        latestStores.use(stores)
         queues = QueueDriver(store: stores.queues, clock: clock, logger: logger)
     }
 
@@ -133,7 +177,7 @@ package actor ReleaseRunner {
 
     /// Waits until no other change is being made.
     ///
-    /// - Throws: `.busy`; `.retired`.
+    /// - Throws: `.busy`; `.retired`; `.deploying`.
     func begin() async throws {
         if !isChanging {
             isChanging = true
@@ -145,13 +189,25 @@ package actor ReleaseRunner {
             end()
             throw ReleaseError.retired
         }
+        if let lockReason {
+            end()
+            throw ReleaseError.deploying(lockReason)
+        }
     }
+
+    /// Refuses changes that others than the deployment in progress want to make; `nil` lets them.
+    func refuseChanges(_ reason: String?) { lockReason = reason }
+
+    var isReady: Bool { stored != nil }
 
     /// What waits for its turn is refused from now on, and whatever comes later.
     func refuseChanges() { isRetired = true }
 
     /// The rows have changed, and what serves has not.
     func note(_ rows: ReleaseStore.Stored) { stored = rows }
+
+    /// What was deployed is what is configured now.
+    func configure(_ description: ReleaseDescription) { configured = description }
 
     func end() {
         if waiting.isEmpty { isChanging = false } else { waiting.removeFirst().resume() }
@@ -165,21 +221,32 @@ package actor ReleaseRunner {
     ///
     /// - Throws: `ReleaseError`. The present release then serves on as if nothing had been tried; migrations that were
     ///   applied stay (they are expand-only).
+    ///
+    /// - Parameters:
+    ///   - bundle: What it was read from; empty: files that nobody keeps.
+    ///   - mode: `.recorded` when `bundle` is that of the release that serves.
     @discardableResult
-    package func apply(_ description: ReleaseDescription) async throws -> ReleaseRuntime {
+    package func apply(
+        _ description: ReleaseDescription, bundle: String = "", _ mode: ConfigurationMode = .follow
+    ) async throws -> ReleaseRuntime {
         try await begin()
         defer { end() }
         let rows: ReleaseStore.Stored
+        let isFirst = stored == nil
         if let stored {
             rows = stored
         } else {
+            try await deployments.settle()
             let store = store
             rows = try await artifacts.disk.run { () throws -> ReleaseStore.Stored in try store.load() }
         }
         try await routing.check(description)
         try await stores.checkDatabases(of: description)
-        try await stores.migrate(description.migrations, logger: logger)
-        let plan = try await plan(description, on: rows)
+        // Those of a release that was deployed have run, or wait for its predecessor's end.
+        if mode != .recorded { try await stores.migrate(description.migrations, logger: logger) }
+        var plan = try await plan(description, on: rows, mode)
+        plan.bundle = bundle
+        plan.isConfigured = true
         do {
             try await bring(plan)
         } catch ReleaseError.badExecutable(let worker, let path, let reason) {
@@ -189,6 +256,15 @@ package actor ReleaseRunner {
         }
         logDeployments(of: plan, over: rows)
         configured = description
+        current?.configured = description
+        if isFirst {
+            // After this change: deployments that go on refuse others.
+            Task { [deployments] in
+                do { try await deployments.goOn() } catch {
+                    logger.log(.error, "deployments that were interrupted don't go on: \(error)")
+                }
+            }
+        }
         return current?.split.primary ?? ReleaseRuntime(name: description.name, tenant: description.tenant, workers: [])
     }
 
@@ -202,7 +278,7 @@ package actor ReleaseRunner {
         return ReleasePlan(stored, configured, name: "\(configured.name)+\(stored.generation + 1)")
     }
 
-    private struct Prepared {
+    struct Prepared {
         var live: [(live: ReleaseStore.LiveScript, runtimes: [String: WorkerRuntime])] = []
         var runtimes: [String: WorkerRuntime] = [:]
         /// Those that the present release doesn't have, with when they were started.
@@ -227,18 +303,41 @@ package actor ReleaseRunner {
         do {
             try check(plan, prepared)
             try await stores.openQueues(of: description)
-            let (store, change, now) = (store, plan.change, clock.wallTime())
+            let now = clock.wallTime()
+            plan.change.journal = try await journal(of: plan, at: now)
+            let (store, change) = (store, plan.change)
             try await artifacts.disk.run { () throws -> Void in try store.commit(change, at: now) }
         } catch {
             for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
             throw error
         }
         stored = plan.stored
-        await switchTo(TrafficSplit.make(description, prepared.live, sites: prepared.sites), description, prepared)
+        let release = plan.change.journal.first?.record.release ?? current?.release
+        var recorded = release
+        if recorded == nil { recorded = try await read { try $0.routing()?.active } }
+        // No deployment made it: it takes the place of what served, whose isolates end with their last event.
+        let replaced = current
+        for number in warm.keys.sorted() { retire(number) }
+        await switchTo(running(plan, description, prepared, release: recorded))
+        if let replaced { letGo(replaced) }
         await collect(plan)
     }
 
-    private func prepare(_ plan: inout ReleasePlan, _ description: ReleaseDescription) async throws -> Prepared {
+    /// What `prepared` is, in service.
+    func running(
+        _ plan: ReleasePlan, _ description: ReleaseDescription, _ prepared: Prepared, release: Int64?
+    ) -> Running {
+        var description = description
+        description.number = release ?? 0
+        let split = TrafficSplit.make(description, prepared.live, sites: prepared.sites)
+        return Running(
+            description: description, split: split, runtimes: prepared.runtimes,
+            artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
+            assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) }, release: release,
+            configured: plan.configured)
+    }
+
+    func prepare(_ plan: inout ReleasePlan, _ description: ReleaseDescription) async throws -> Prepared {
         var prepared = Prepared()
         do {
             for worker in description.workers {
@@ -260,11 +359,17 @@ package actor ReleaseRunner {
             }
             try await waitUntilHealthy(&plan, &prepared)
         } catch {
+            forgetStarting(prepared)
             for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
             throw error
         }
+        forgetStarting(prepared)
         prepared.live.removeAll { prepared.failed.contains($0.live.deployment.worker) }
         return prepared
+    }
+
+    private func forgetStarting(_ prepared: Prepared) {
+        starting.removeAll { pool in prepared.fresh.contains { $0.runtime.pool === pool } }
     }
 
     private func start(
@@ -272,7 +377,8 @@ package actor ReleaseRunner {
     ) async throws -> WorkerRuntime {
         // What wraps its stores is made with it.
         let key = version.id + (description.simulation.map { " \($0)" } ?? "")
-        if let shared = current?.runtimes[key] {
+        let slots = [current, candidate?.running].compactMap { $0 } + warm.values
+        if let shared = slots.lazy.compactMap({ $0.runtimes[key] }).first {
             prepared.runtimes[key] = shared
             return shared
         }
@@ -280,6 +386,7 @@ package actor ReleaseRunner {
         let runtime = try await starter.make(version, as: worker, of: description)
         prepared.runtimes[key] = runtime
         prepared.fresh.append((version, runtime, clock.now()))
+        starting.append(runtime.pool)
         runtime.pool.start()
         return runtime
     }
@@ -321,7 +428,7 @@ package actor ReleaseRunner {
     }
 
     /// What brings events to a worker, the code of each of its versions must handle.
-    private func check(_ plan: ReleasePlan, _ prepared: Prepared) throws {
+    func check(_ plan: ReleasePlan, _ prepared: Prepared) throws {
         for (live, runtimes) in prepared.live {
             let name = live.deployment.worker
             let triggers = Set(plan.stored.triggers.filter { $0.worker == name }.map(\.kind))
@@ -344,37 +451,42 @@ package actor ReleaseRunner {
 
     // MARK: The switch
 
-    private func switchTo(_ split: TrafficSplit, _ description: ReleaseDescription, _ prepared: Prepared) async {
+    /// Sends new requests to `next`; who keeps what served before, or lets it go, is the caller's matter.
+    func switchTo(_ next: Running) async {
         let previous = current
-        current = Running(
-            description: description, split: split, runtimes: prepared.runtimes,
-            artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
-            assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) })
+        let description = next.description
+        current = next
+        keepHistory()
         stores.analytics.keepPoints(for: description.analyticsRetention)
-        await routing.install(description, split, previews: self)
-        await crons.install(description, split.primary)
+        await routing.install(description, next.split, previews: self)
+        await crons.install(description, next.split.primary)
         await queues.install(
-            QueueDriver.workers(of: split, on: node), from: stores.consumedQueues(stores.simulation(description.simulation)))
-        if let previous { drain(previous, keeping: prepared.runtimes) }
-        let files = (current?.assets ?? []).union(previous?.assets ?? [])
-        do { try assets.prune(keeping: files, of: description.tenant) } catch {
+            QueueDriver.workers(of: next.split, on: node),
+            from: stores.consumedQueues(stores.simulation(description.simulation)))
+        await prune(and: previous)
+        logger.log(
+            .info, "release is active",
+            [
+                ("release", description.name), ("workers", "\(next.split.primary.workers.count)"),
+                ("previous", previous?.description.name ?? "-"),
+            ])
+    }
+
+    /// Forgets files that no slot uses, nor `previous`.
+    private func prune(and previous: Running?) async {
+        let slots = [current, candidate?.running, previous].compactMap { $0 } + warm.values
+        do { try assets.prune(keeping: slots.reduce(into: []) { $0.formUnion($1.assets) }, of: tenant) } catch {
             logger.log(.warning, "assets that nobody uses stay: \(error)")
         }
-        let inUse = (current?.artifacts ?? []).union(previous?.artifacts ?? [])
-        let (artifacts, store) = (artifacts, store)
+        let inUse = slots.reduce(into: Set<String>()) { $0.formUnion($1.artifacts) }
+        let (artifacts, store, tenant) = (artifacts, store, tenant)
         do {
             try await artifacts.disk.run { () throws -> Void in
-                try artifacts.prune(keeping: inUse, of: description.tenant) { try store.recordedArtifacts() }
+                try artifacts.prune(keeping: inUse, of: tenant) { try store.recordedArtifacts() }
             }
         } catch {
             logger.log(.warning, "artifacts that nobody uses stay: \(error)")
         }
-        logger.log(
-            .info, "release is active",
-            [
-                ("release", description.name), ("workers", "\(split.primary.workers.count)"),
-                ("previous", previous?.description.name ?? "-"),
-            ])
     }
 
     package enum CronOutcome: Sendable {
@@ -408,6 +520,9 @@ package actor ReleaseRunner {
 
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {
+        // As their rows say, deployments go on when the node starts again.
+        await deployments.stop()
+        historyKeeper?.cancel()
         await crons.stop()
         await queues.stop()
     }

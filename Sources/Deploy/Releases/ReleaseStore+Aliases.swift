@@ -19,7 +19,8 @@ package struct VersionAlias: Equatable, Sendable {
         }
         let byteCount = name.utf8.count + 1 + worker.utf8.count
         guard byteCount <= labelBytesMax else {
-            return "alias and worker make the host name \"\(name)-\(worker)\" of \(byteCount) bytes, and may have \(labelBytesMax)"
+            return "alias and worker make the host name \"\(name)-\(worker)\" of \(byteCount) bytes, which may have "
+                + "\(labelBytesMax)"
         }
         return nil
     }

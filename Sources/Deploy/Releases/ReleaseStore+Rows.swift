@@ -130,7 +130,9 @@ extension ReleaseStore {
                             SELECT number FROM script_versions WHERE tenant = ?1 AND worker = ?2 AND source = 'config'
                             ORDER BY number DESC LIMIT ?4))
                     """, [.text(worker), .integer(Self.deployableMax), .integer(configuredMax)], sqlite)
-                let gone = old.filter { !kept.contains($0.id) }
+                // What a release has can be gone back to as long as the release is there.
+                let ofReleases = old.isEmpty ? [] : try versionsOfReleases(worker, sqlite)
+                let gone = old.filter { !kept.contains($0.id) && !ofReleases.contains($0.id) }
                 for version in gone {
                     try run(
                         "DELETE FROM script_versions WHERE tenant = ?1 AND worker = ?2 AND number = ?3",

@@ -68,7 +68,7 @@ package final class ReleaseStore: Sendable {
                 tenant TEXT NOT NULL, environment TEXT NOT NULL, generation INTEGER NOT NULL, deployments TEXT NOT NULL,
                 modified_at INTEGER NOT NULL, PRIMARY KEY (tenant, environment)
             ) WITHOUT ROWID;
-            """)
+            """ + Self.deploymentTables)
         try sqlite.execute(Self.aliasTable)
         connection = Mutex(Connection(sqlite: sqlite))
     }
@@ -116,6 +116,8 @@ package final class ReleaseStore: Sendable {
         package var account: [String: String] = [:]
         /// Worker → deployment, of all that serve from now on.
         package var active: [String: String]?
+        /// What goes into the journal with it.
+        var journal: [JournalEntry] = []
 
         package init() {}
     }
@@ -140,6 +142,7 @@ package final class ReleaseStore: Sendable {
                         [.text(tenant), .text(name), .text(value)], sqlite)
                 }
                 if let active = change.active { try write(active, at: time, sqlite) }
+                for entry in change.journal { try write(entry, at: time, sqlite) }
             }
         }
     }

@@ -6,6 +6,8 @@ package import Host
 package actor RoutingDirectory {
     private let node: Node
     private var entries: [String: Entry] = [:]
+    /// How many tables were made.
+    private var generation: UInt64 = 0
 
     /// A release, with the routes that are its own.
     private struct Entry {
@@ -50,11 +52,19 @@ package actor RoutingDirectory {
         var entry = Entry(description: description, split: split, previews: previews)
         if let candidate {
             entry.split = split.adding(
-                candidate: candidate.split, percent: candidate.percent, affinity: candidate.description.affinity)
+                candidate: candidate.split, percent: candidate.percent, affinity: candidate.description.affinity,
+                shadowPercent: candidate.description.shadowPercent)
             entry.numbered = [(description, split), (candidate.description, candidate.split)]
         }
         entries[description.tenant] = entry
         await installAll()
+    }
+
+    /// What the release with this number is, while requests get to it.
+    func description(of release: Int64, tenant: String) -> ReleaseDescription? {
+        guard let entry = entries[tenant] else { return nil }
+        return entry.numbered.first { $0.description.number == release }?.description
+            ?? (entry.description.number == release ? entry.description : nil)
     }
 
     /// Takes the tenant's routes away; its hosts are unknown to the node from now on.
@@ -64,6 +74,7 @@ package actor RoutingDirectory {
     }
 
     private func installAll() async {
+        generation += 1
         let sorted = entries.sorted { $0.key < $1.key }.map(\.value)
         let numbered = sorted.flatMap { entry in
             entry.numbered.map { description, split in
@@ -71,10 +82,12 @@ package actor RoutingDirectory {
                     number: description.number, routes: Self.table([Entry(description: description, split: split)]))
             }
         }
-        await node.install(Self.table(sorted, numbered: numbered))
+        await node.install(Self.table(sorted, numbered: numbered, generation: generation))
     }
 
-    private static func table(_ entries: [Entry], numbered: [RoutingTable.Numbered] = []) -> RoutingTable {
+    private static func table(
+        _ entries: [Entry], numbered: [RoutingTable.Numbered] = [], generation: UInt64 = 0
+    ) -> RoutingTable {
         var routes: [(pattern: RoutePattern, payload: RouteDestination)] = []
         var domains: [(domain: CustomDomain, payload: RouteDestination)] = []
         var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []
@@ -117,7 +130,7 @@ package actor RoutingDirectory {
             RouteTable(routes: routes, domains: domains),
             // Of several workers on one host, one with an origin speaks for it.
             zones: RouteTable(routes: zones.filter { $0.payload.origin != nil } + zones.filter { $0.payload.origin == nil }),
-            numbered: numbered)
+            numbered: numbered, generation: generation)
     }
 }
 

@@ -111,16 +111,49 @@ package final class SecretStore: SecretSource {
 
     /// Sets or replaces a secret. Durable when it returns.
     package func put(_ name: String, of worker: String, value: String, at time: UnixTime) throws {
-        guard value.utf8.count <= 5 * 1024 else { throw SecretError.tooLong(name, value.utf8.count) }
-        try connection.withLock { connection in
+        _ = try change([(name, value)], of: worker, at: time)
+    }
+
+    /// Sets, replaces or deletes secrets, all or none. Durable when it returns.
+    ///
+    /// - Parameter values: `nil` deletes.
+    /// - Returns: those that were to be deleted and aren't there; nothing is changed where there are some.
+    package func change(
+        _ values: [(name: String, value: String?)], of worker: String, at time: UnixTime
+    ) throws -> [String] {
+        for (name, value) in values {
+            if let count = value?.utf8.count, count > 5 * 1024 { throw SecretError.tooLong(name, count) }
+        }
+        return try connection.withLock { connection in
             let sqlite = connection.sqlite
-            try Self.transaction(sqlite) {
+            return try Self.transaction(sqlite) {
+                let rows = values.map { (row: Row(tenant: tenant, worker: worker, name: $0.name), value: $0.value) }
+                let missing = try rows.filter { try $0.value == nil && !has($0.row, sqlite) }.map(\.row.name)
+                guard missing.isEmpty else { return missing }
+                for (row, value) in rows where value == nil { try delete(row, sqlite) }
+                guard rows.contains(where: { $0.value != nil }) else { return [] }
                 try makeKeyIfNeeded(sqlite)
                 let key = try presentKey(sqlite)
-                let row = Row(tenant: tenant, worker: worker, name: name)
-                try write(row, Array(value.utf8), key, at: time, sqlite)
+                for (row, value) in rows {
+                    if let value { try write(row, Array(value.utf8), key, at: time, sqlite) }
+                }
+                return []
             }
         }
+    }
+
+    private func has(_ row: Row, _ sqlite: SQLiteConnection) throws -> Bool {
+        let statement = try sqlite.prepare(
+            "SELECT 1 FROM tenant_secrets WHERE tenant = ?1 AND worker = ?2 AND name = ?3")
+        for (index, text) in [row.tenant, row.worker, row.name].enumerated() { try statement.bind(text, at: index + 1) }
+        return try statement.step()
+    }
+
+    private func delete(_ row: Row, _ sqlite: SQLiteConnection) throws {
+        let statement = try sqlite.prepare(
+            "DELETE FROM tenant_secrets WHERE tenant = ?1 AND worker = ?2 AND name = ?3")
+        for (index, text) in [row.tenant, row.worker, row.name].enumerated() { try statement.bind(text, at: index + 1) }
+        _ = try statement.step()
     }
 
     struct Row {

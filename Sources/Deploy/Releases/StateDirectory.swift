@@ -7,6 +7,7 @@ package import System
 ///     lock                        held by the running node
 ///     control.sqlite              versions, deployments, routes, secrets, tokens
 ///     artifacts/<sha256>          executables, immutable
+///     bundles/<sha256>/           what releases were made from: configuration, migrations, assets; immutable
 ///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
 ///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores, each with a `format` of its own
 ///     control                     where the running node can be asked
@@ -48,6 +49,7 @@ package final class StateDirectory: Sendable {
 
     package var controlDatabase: String { path + "/control.sqlite" }
     package var artifacts: String { path + "/artifacts" }
+    package var bundles: String { path + "/bundles" }
 
     package var assets: String { path + "/assets" }
 

@@ -77,7 +77,8 @@ package final class TenantCatalog: Sendable {
 
     private static let tables = [
         "tenant_secrets", "scripts", "script_versions", "script_deployments", "script_triggers", "account_settings",
-        "active_releases", "tenants",
+        "active_releases", "releases", "release_deployments", "deployment_events", "deployment_locks", "release_routing",
+        "tenants",
     ]
 
     /// Removes the tenant, its secrets and what was deployed for it.

@@ -130,7 +130,7 @@ package actor TenantHost {
     /// A name becomes a directory beside those that the node keeps for itself.
     private static func isName(_ name: String) -> Bool {
         guard (1...63).contains(name.utf8.count), let first = name.utf8.first, !isMark(first) else { return false }
-        return !["artifacts", "assets", "tenants", "lock", "format", "control"].contains(name)
+        return !["artifacts", "assets", "bundles", "tenants", "lock", "format", "control"].contains(name)
             && name.utf8.allSatisfy { (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || isMark($0) }
     }
 

@@ -21,7 +21,7 @@ package final class TenantStores: Sendable {
     let settings: StoreSettings
     let kv: EmbeddedKVStore
     let d1: EmbeddedD1Store
-    let databases: TenantDatabases
+    package let databases: TenantDatabases
     let r2: EmbeddedR2Store
     let queues: EmbeddedQueueStore
     private let r2Events: R2EventDriver
@@ -53,6 +53,7 @@ package final class TenantStores: Sendable {
         let databaseDirectory = try state.directory(of: .d1, tenant: tenant)
         d1 = try EmbeddedD1Store(
             directory: databaseDirectory, clock: clock, logger: logger.with("tenant", tenant), limits: limits)
+        try DatabaseMigrations.removeUnfinished(in: d1.backupDirectory)
         databases = try TenantDatabases(
             store: d1, transfers: databaseDirectory + "/transfers", databasesMax: limits.databasesMax, clock: clock)
         var buckets = EmbeddedR2Store.Options()
@@ -168,6 +169,9 @@ package final class TenantStores: Sendable {
             throw ReleaseError.databasesRefused(names.sorted(), reason: error.description)
         }
     }
+
+    /// The migrations of the tenant's databases, for its deployments.
+    func migrations(logger: Logger) -> DatabaseMigrations { DatabaseMigrations(databases, clock: clock, logger: logger) }
 
     /// Applies what is pending of each database's migrations: all of a database, or none.
     func migrate(_ sets: [MigrationSet], logger: Logger) async throws {

@@ -14,7 +14,7 @@ package final class Node: Sendable {
     package let reactors: [Reactor]
     /// Who watches which worker's events.
     package let traces = TraceDirectory()
-    private let context: NodeContext
+    let context: NodeContext
     private let environment: PoolEnvironment
     private let supervisor: Supervisor
     private let state = Mutex(State())

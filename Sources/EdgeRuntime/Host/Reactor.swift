@@ -49,6 +49,8 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     private static let handshakeStepsPerTurn = 16
     /// What compressors hold, in units of `BodyEncoder`.
     var encoderUnits = 0
+    /// Copies of requests that are on their way.
+    var shadowCount = 0
     var listeners: [Listener] = []
     /// Connections are to end after the answer they are working on.
     private(set) var isDraining = false
@@ -286,7 +288,11 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
 
     // MARK: What the node tells its reactors (reactor thread only)
 
-    func install(_ routes: RoutingTable) { self.routes = routes }
+    func install(_ routes: RoutingTable) {
+        // Tenants change theirs at the same time, and what each of them sends may arrive in another order.
+        guard routes.generation >= self.routes.generation else { return }
+        self.routes = routes
+    }
     func startDraining() { isDraining = true }
 
     func isPublicPort(_ port: UInt16) -> Bool { listeners.contains { $0.publicPort == port } }

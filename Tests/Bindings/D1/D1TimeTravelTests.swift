@@ -321,7 +321,7 @@ import Testing
     }
 
     /// What a process that ends at each step leaves: the files as they are when the operation is about to happen.
-    @Test(arguments: D1Faults.Operation.allCases)
+    @Test(arguments: D1Faults.Operation.allCases.filter { ![.migrationBegin, .migrationCommit, .migrationEnd].contains($0) })
     func `an end of the process at any step loses no commit and no history`(_ operation: D1Faults.Operation) async throws {
         let plan = Shared((directory: "", seen: 0, copies: [(String, Int)]()))
         let acknowledged = Shared(0)

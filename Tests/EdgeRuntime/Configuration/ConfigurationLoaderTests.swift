@@ -121,10 +121,10 @@ import Testing
         ("r2 = { write_rate_limit = true }", nil), ("cache = { disk = \"2MiB\", memory = \"1MiB\" }", nil),
         ("ratelimit_global = 0", nil), ("retention.queue = \"1d\"", nil), ("retention.logs = \"1d\"", "warning retention.logs"),
         ("kv = { write_rate_limit = true, bytes_max = \"1GiB\", puts_per_day = 1000 }", nil),
-        ("preview_urls = true", "warning preview_urls"), ("cache_ttl = \"1s\"", nil),
-        ("keep_warm = \"1s\"", "warning keep_warm"), ("websocket_idle_timeout = \"1s\"", "warning websocket_idle_timeout"),
-        ("deploy = { bake = \"1s\", monitor = \"1s\" }", "warning deploy"),
-        ("hooks.rollback = \"true\"", "warning hooks"), ("durable_objects.on_deploy = \"keep\"", "warning durable_objects"),
+        ("preview_urls = true", nil), ("cache_ttl = \"1s\"", nil),
+        ("websocket_idle_timeout = \"1s\"", "warning websocket_idle_timeout"),
+        ("deploy = { bake = \"1s\", monitor = \"1s\" }", nil), ("keep_warm = \"1s\"", nil),
+        ("hooks.rollback = \"true\"", nil), ("durable_objects.on_deploy = \"keep\"", "warning durable_objects"),
         ("workers.api.cache.enabled = true", nil),
         ("defaults.observability = { sampling = 0.5, logs = true }", "warning workers.api.observability"),
         ("workers.api.isolates.max = 3", nil),
@@ -158,7 +158,7 @@ import Testing
         try project(["wrangler-like.toml": shape, "environments/staging.toml": Example.staging]) { loader in
             #expect(
                 loader.checkAll().map { "\($0.location?.line ?? 0) \($0.severity) \($0.path)" } == [
-                    "8 warning workers.a.smoke", "9 warning workers.a.tail", "10 error workers.a.AI", "14 error workers.b.A",
+                    "9 warning workers.a.tail", "10 error workers.a.AI", "14 error workers.b.A",
                 ])
         }
     }

@@ -46,7 +46,8 @@ import Testing
             )
             return TrafficSplit(
                 primary: first, parts: [.init(end: 3000, release: first), .init(end: 10_000, release: second)],
-                versions: ["w": [:]]) { _ in 0 }
+                versions: ["w": [:]]
+            ) { _ in 0 }
         }
         for percent in [0, 10, 50, 80, 100] {
             let split = parts(1).adding(candidate: parts(2), percent: percent, affinity: .none)

@@ -134,6 +134,16 @@ import Workers
             let path = exchange.parameters.get("path") ?? ""
             return try await exchange.env.service("SERVICE").fetch(Request("http://service/\(path)"))
         }
+        // As its variables have it: each request takes `DELAY` milliseconds, and one of `FAIL_EVERY` throws.
+        routes.get("/mood") { exchange in
+            if let delay = exchange.env.variable("DELAY").flatMap({ Int($0) }), delay > 0 {
+                try await exchange.context.sleep(for: .milliseconds(delay))
+            }
+            if let every = exchange.env.variable("FAIL_EVERY").flatMap({ Int($0) }), every > 0, Int.random(in: 1...every) == 1 {
+                throw Failure()
+            }
+            return .text(exchange.env.variable("X") ?? "no value")
+        }
         // Variables as they are; of secrets, only how long they are.
         routes.get("/variable/:name") { exchange in
             let value = exchange.env.variable(exchange.parameters.get("name") ?? "")

@@ -285,6 +285,22 @@ final class D1Archive {
         D1Failure("Invalid \(what): the history of this database begins at \(floor.bookmark)", code: 7400)
     }
 
+    /// How many commits came after the state of `bookmark`. What the database's log holds must have been taken up.
+    ///
+    /// - Throws: when the history doesn't go back so far.
+    func commitCount(after bookmark: D1Bookmark) throws(D1Failure) -> Int {
+        guard bookmark >= floor.bookmark else { throw beforeWindow("bookmark") }
+        func isLater(_ commit: D1Commit) -> Bool {
+            commit.bookmark > bookmark && !commit.bookmark.isSamePlace(as: bookmark)
+        }
+        var count = 0
+        for segment in segments.reversed() {
+            guard let first = segment.first, let last = segment.last, isLater(last) else { break }
+            count += isLater(first) ? segment.commitCount : try read(segment).count(where: isLater)
+        }
+        return count
+    }
+
     /// Makes `path` the database file of `state`, synchronized.
     func build(_ state: State, at path: String) throws {
         if let fault = surroundings.faults.failure(.image) { throw fault }

@@ -213,6 +213,9 @@ final class D1Connection {
 
     // MARK: Preparing
 
+    /// Where in the text the last preparation failed; `nil` when it didn't, or nobody knows.
+    private(set) var lastPreparationOffset: Int?
+
     /// Prepares the next statement of `script`; `nil` on a reader that may not even prepare it.
     ///
     /// - Throws: in D1's words.
@@ -220,12 +223,14 @@ final class D1Connection {
         // The library checks VACUUM only when it runs, and then says something else.
         guard script.nextKeyword != "VACUUM" else { throw .notAuthorized }
         authorizer.notes = D1Authorizer.Notes()
+        lastPreparationOffset = nil
         do {
             guard let statement = try sqlite.prepare(&script, persistent: persistent) else {
                 throw D1Failure("SQL code did not contain a statement.")
             }
             return D1Statement(statement, notes: authorizer.notes)
         } catch let error as SQLiteError {
+            lastPreparationOffset = error.offset
             if role == .reader, authorizer.notes.setsPragma || authorizer.notes.writesByPragma { return nil }
             guard !authorizer.notes.refusedTransaction else { throw .transaction }
             throw failure(error)

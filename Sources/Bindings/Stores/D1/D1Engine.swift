@@ -39,6 +39,8 @@ final class D1Engine: Sendable {
         var longReadWakeups: [EventCounter] = []
         /// No new calls.
         var isClosed = false
+        /// No new writes but jobs, which the store itself asks for.
+        var isFrozen = false
         var waitingForEnd: [CheckedContinuation<Void, Never>] = []
         var lastUse = Instant(nanoseconds: 0)
     }
@@ -173,6 +175,32 @@ final class D1Engine: Sendable {
         }
     }
 
+    // MARK: Holding writes
+
+    var isFrozen: Bool { state.withLock { $0.isFrozen } }
+
+    /// Refuses writes from now on.
+    ///
+    /// - Returns: whether it didn't before.
+    func freeze() -> Bool {
+        state.withLock { state in
+            defer { state.isFrozen = true }
+            return !state.isFrozen
+        }
+    }
+
+    func unfreeze() { state.withLock { $0.isFrozen = false } }
+
+    /// Answers the writes that have waited since `arrival` or longer; jobs go on waiting.
+    func refuseWrites(waitingSince arrival: Instant, _ failure: D1Failure) {
+        let refused = state.withLock { state in
+            let due = state.writes.remove { !$0.work.isJob && $0.arrival <= arrival }
+            for call in due { state.waitingByteCount -= call.byteCount }
+            return due
+        }
+        for call in refused { call.answer(.failure(failure)) }
+    }
+
     /// When the last call arrived; `nil` when no thread runs or something waits.
     var idleSince: Instant? {
         state.withLock { state in
@@ -220,12 +248,13 @@ final class D1Engine: Sendable {
 
     /// Takes a call that turned out to write.
     func handOver(_ call: D1Call) {
-        let wakeup = state.withLock { state -> Wakeup in
+        let wakeup = state.withLock { state -> Wakeup? in
+            guard !state.isFrozen else { return nil }
             state.waitingByteCount += call.byteCount
             state.writes.append(call)
             return wakeWriter(&state)
         }
-        perform(wakeup)
+        if let wakeup { perform(wakeup) } else { call.answer(.failure(.frozen)) }
     }
 
     /// A reader is busy with a long statement: another one takes what waits behind it.
@@ -240,6 +269,7 @@ final class D1Engine: Sendable {
         let limits = surroundings.limits
         let decision = state.withLock { state -> Result<Wakeup, D1Failure> in
             guard !state.isClosed else { return .failure(.closed) }
+            guard !state.isFrozen || goesToReader || call.work.isJob else { return .failure(.frozen) }
             let count = state.reads.count + state.writes.count
             guard count < limits.waitingCallsMax,
                 state.waitingByteCount + call.byteCount <= limits.waitingBytesMax || count == 0
@@ -363,7 +393,7 @@ final class D1Engine: Sendable {
         let failure = D1Failure("Internal error while starting up D1 DB storage caused object to be reset.")
         let calls = state.withLock { state -> [D1Call] in
             state.waitingByteCount = 0
-            return state.reads.take(upTo: .max) + state.writes.take(upTo: .max)
+            return state.reads.remove { _ in true } + state.writes.remove { _ in true }
         }
         for call in calls { call.answer(.failure(failure)) }
     }

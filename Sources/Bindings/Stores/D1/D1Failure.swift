@@ -51,6 +51,10 @@ package struct D1Failure: Error, Equatable, Sendable, CustomStringConvertible {
         "D1 DB storage operation exceeded timeout which caused object to be reset.")
     package static let exceededMemory = D1Failure("D1 DB's isolate exceeded its memory limit and was reset.")
     package static let closed = D1Failure("Network connection lost.")
+    /// What a write that waited for a migration is told; to be tried again.
+    package static let locked = D1Failure(SQLiteError(.busy, message: "database is locked"))
+    /// What a write is told while writes are held for a deployment; to be tried again.
+    package static let frozen = D1Failure("D1 DB takes no writes while a release is being deployed. Try again in a moment.")
     // Mistakes of the caller.
     package static func noDatabase(_ name: String) -> D1Failure {
         D1Failure("The database \(shortened(name)) could not be found", code: 7404)

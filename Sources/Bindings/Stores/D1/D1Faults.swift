@@ -11,6 +11,8 @@ package struct D1Faults: Sendable {
         case merge, mergeEnd
         /// Building a state of the past; making it the newest.
         case image, restore
+        /// A deployment's migrations: before their transaction, within it when all have run, and after it.
+        case migrationBegin, migrationCommit, migrationEnd
     }
 
     /// What is done to files beside SQLite: those of the archive, the timeline, whole databases that come and go.

@@ -99,7 +99,7 @@ package struct D1Migrator: Sendable {
     private let database: String
     private let table: String
     /// Beside the table that wrangler knows, which keeps its columns.
-    private var digestTable: String { table + "_digests" }
+    private var digestTable: String { D1MigrationTables(table).digests }
 
     /// - Parameter table: Where the names of applied migrations are kept; their digests are beside it.
     package init(store: any D1Store, database: String, table: String = "d1_migrations") {
@@ -186,6 +186,7 @@ package struct D1Migrator: Sendable {
         let copy = database + "/dry-run"
         try await store.delete(copy)
         try await store.branch(database, at: nil, to: copy)
+        // What it names is the copy's, and gone with it.
         let result: Result<D1MigrationReport, D1Failure>
         do {
             result = .success(try await D1Migrator(store: store, database: copy, table: table).apply(migrations, upTo: last))
@@ -281,15 +282,9 @@ package struct D1Migrator: Sendable {
 
     /// The names in the table, also of files that are no longer there.
     package func applied() async throws(D1Failure) -> Set<String> {
-        let name = SQLText.quoted(identifier: table)
-        let table = """
-            CREATE TABLE IF NOT EXISTS \(name)(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, \
-            applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL);
-            CREATE TABLE IF NOT EXISTS \(SQLText.quoted(identifier: digestTable))(\
-            name TEXT PRIMARY KEY, digest TEXT NOT NULL);
-            """
-        try await store.runScript([table], on: database)
-        return Set(try await rows("SELECT name FROM \(name) ORDER BY id").compactMap { $0["name"]?.text })
+        try await store.runScript([D1MigrationTables(table).creation], on: database)
+        let rows = try await rows("SELECT name FROM \(SQLText.quoted(identifier: table)) ORDER BY id")
+        return Set(rows.compactMap { $0["name"]?.text })
     }
 
     /// A migration that was applied, as the table has it.
@@ -309,6 +304,39 @@ package struct D1Migrator: Sendable {
         }
     }
 
+    /// The names of applied migrations with their digests, `nil` where none is known. Makes no table.
+    package func recorded() async throws(D1Failure) -> [String: String?] {
+        let tables = D1MigrationTables(table)
+        let known = try await rows(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name COLLATE NOCASE IN "
+                + "(\(SQLText.quoted(text: tables.names)), \(SQLText.quoted(text: tables.digests)))"
+        ).compactMap { $0["name"]?.text?.lowercased() }
+        guard known.contains(tables.names.lowercased()) else { return [:] }
+        let (names, digests) = (SQLText.quoted(identifier: tables.names), SQLText.quoted(identifier: tables.digests))
+        let found = try await rows(
+            known.contains(tables.digests.lowercased())
+                ? "SELECT n.name, d.digest FROM \(names) n LEFT JOIN \(digests) d ON d.name = n.name"
+                : "SELECT name, NULL AS digest FROM \(names)")
+        var recorded: [String: String?] = [:]
+        for row in found { if let name = row["name"]?.text { recorded[name] = .some(row["digest"]?.text) } }
+        return recorded
+    }
+
+    /// The statements that made what is in the database.
+    package func schema() async throws(D1Failure) -> [String] {
+        try await rows("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type = 'table' DESC, rowid")
+            .compactMap { $0["sql"]?.text }
+    }
+
+    /// How many rows a table has; `nil` when there is none.
+    package func rowCount(of name: String) async throws(D1Failure) -> Int64? {
+        let known = """
+            SELECT name FROM sqlite_schema WHERE type = 'table' AND name = \(SQLText.quoted(text: name)) COLLATE NOCASE
+            """
+        guard try await !rows(known).isEmpty else { return nil }
+        return try await rows("SELECT count(*) AS n FROM \(SQLText.quoted(identifier: name))").first?["n"]?.integer
+    }
+
     private func rows(_ sql: String) async throws(D1Failure) -> [D1Row] {
         let reply = try await store.run(D1Request(.query([.init(sql: sql)], .allRows)), on: database)
         guard let results = try? D1ReplyReader(decoding: reply.bytes).results(columns: false).first?.0.results
@@ -318,14 +346,7 @@ package struct D1Migrator: Sendable {
         return results
     }
 
-    private func record(_ migration: D1Migration) -> String {
-        "INSERT INTO \(SQLText.quoted(identifier: table)) (name) values (\(SQLText.quoted(text: migration.name)));"
-            + recordDigest(migration)
-    }
+    private func record(_ migration: D1Migration) -> String { D1MigrationTables(table).record(migration) }
 
-    private func recordDigest(_ migration: D1Migration) -> String {
-        guard let digest = migration.digest else { return "" }
-        return "INSERT OR REPLACE INTO \(SQLText.quoted(identifier: digestTable)) (name, digest) values "
-            + "(\(SQLText.quoted(text: migration.name)), \(SQLText.quoted(text: digest)));"
-    }
+    private func recordDigest(_ migration: D1Migration) -> String { D1MigrationTables(table).recordDigest(migration) }
 }

@@ -80,11 +80,12 @@ package struct D1Service: StoreService {
     }
 
     private static func failure(_ failure: D1Failure, of request: D1Request) -> CallFailure {
+        let code = failure == .frozen ? CallFailure.heldStoreCode : 0
         switch request.work {
-        case .query: return CallFailure("D1_ERROR: \(failure.text)")
+        case .query: return CallFailure("D1_ERROR: \(failure.text)", code: code)
         case .exec:
             guard case .line(let number, let text)? = failure.part else {
-                return CallFailure("D1_EXEC_ERROR: \(failure.text)")
+                return CallFailure("D1_EXEC_ERROR: \(failure.text)", code: code)
             }
             return CallFailure("D1_EXEC_ERROR: Error in line \(number): \(D1Failure.shortened(text)): \(failure.text)")
         }

@@ -147,10 +147,22 @@ struct D1CallQueue {
         return call
     }
 
+    /// Takes no more behind a job, which may take long: what waits behind it can still be refused.
     mutating func take(upTo limit: Int) -> [D1Call] {
         var taken: [D1Call] = []
         taken.reserveCapacity(min(limit, count))
-        while taken.count < limit, let call = removeFirst() { taken.append(call) }
+        while taken.count < limit, taken.last?.work.isJob != true, let call = removeFirst() { taken.append(call) }
+        return taken
+    }
+
+    /// Takes those that match, wherever they are; the others keep their order.
+    mutating func remove(where matches: (D1Call) -> Bool) -> [D1Call] {
+        var taken: [D1Call] = []
+        let waiting = calls[head...].compactMap { $0 }
+        guard waiting.contains(where: matches) else { return [] }
+        calls = []
+        head = 0
+        for call in waiting { if matches(call) { taken.append(call) } else { calls.append(call) } }
         return taken
     }
 }

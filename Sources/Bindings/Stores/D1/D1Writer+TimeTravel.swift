@@ -23,6 +23,13 @@ extension D1Writer {
         let image = archive.restorePath
         defer { removeImage(image) }
         try archive.build(try archive.state(at: point), at: image)
+        return try restore(image: image, from: previous)
+    }
+
+    /// As `restore`, from a database file that needs no history.
+    func restore(copy path: String) throws -> D1Restored { try restore(image: path, from: position.bookmark) }
+
+    private func restore(image: String, from previous: D1Bookmark) throws -> D1Restored {
         surroundings.cancellation.cancel()
         try timeline.raiseGeneration()
         if let fault = surroundings.faults.failure(.restore) { throw fault }
@@ -43,6 +50,31 @@ extension D1Writer {
         reopen()
         return D1Restored(
             bookmark: position.bookmark.description, previousBookmark: previous.description)
+    }
+
+    /// How many commits there were since the state of `bookmark` beside those of migrations that `migrate` made.
+    func foreignCommitCount(since bookmark: D1Bookmark) throws -> Int {
+        let archive = try upToDateArchive()
+        try checkNotAhead(.bookmark(bookmark.description))
+        // Of another database, or another life of this one: then nothing can be counted.
+        _ = try archive.state(at: .bookmark(bookmark.description))
+        let own = try runBookmarks().filter { $0 > bookmark || $0.isSamePlace(as: bookmark) }
+        return max(0, try archive.commitCount(after: bookmark) - own.count)
+    }
+
+    /// The states before the commits that `migrate` made: each is followed by one of those.
+    private func runBookmarks() throws -> [D1Bookmark] {
+        connection.authorizer.isTrusted = true
+        defer { connection.authorizer.isTrusted = false }
+        let table = D1MigrationTables.runs
+        guard try connection.sqlite.number("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '\(table)'") > 0
+        else { return [] }
+        let statement = try connection.sqlite.prepare("SELECT DISTINCT previous_bookmark FROM \(table)")
+        var found: [D1Bookmark] = []
+        while try statement.step() {
+            if let bookmark = statement.text(0).flatMap({ D1Bookmark($0) }) { found.append(bookmark) }
+        }
+        return found
     }
 
     /// Writes the database file of the state at `point` to `path`.

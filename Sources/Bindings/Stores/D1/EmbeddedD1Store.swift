@@ -112,6 +112,12 @@ package final class EmbeddedD1Store: D1Store {
     }
 
     package func restore(_ database: String, to point: D1PointInTime) async throws(D1Failure) -> D1Restored {
+        guard try !engine(for: database).isFrozen else { throw .frozen }
+        return try await restoreEvenFrozen(database, to: point)
+    }
+
+    /// As `restore`, also while writes are refused: for whoever has them refused.
+    package func restoreEvenFrozen(_ database: String, to point: D1PointInTime) async throws(D1Failure) -> D1Restored {
         let engine = try engine(for: database)
         let now = clock.now()
         let mayRestore = state.withLock { state -> Bool in
@@ -174,7 +180,9 @@ package final class EmbeddedD1Store: D1Store {
     }
 
     package func importFile(_ path: String, into database: String) async throws(D1Failure) -> D1Imported {
-        try await engine(for: database).perform { try $0.importFile(path) }
+        let engine = try engine(for: database)
+        guard !engine.isFrozen else { throw .frozen }
+        return try await engine.perform { try $0.importFile(path) }
     }
 
     package var importBytesMax: Int { limits.importBytesMax }

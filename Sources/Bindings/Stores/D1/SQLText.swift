@@ -51,25 +51,38 @@ enum SQLText {
     /// The text without one `BEGIN TRANSACTION` and one `COMMIT` that stand as statements of their own, as
     /// dumps have them.
     static func withoutTransaction(_ text: String) -> (text: String, stripped: Bool) {
+        let (kept, stripped) = partsWithoutTransaction(text)
+        guard stripped else { return (text, false) }
+        return (String(decoding: kept.lazy.filter { !$0.isLeftOut }.flatMap { $0.piece }, as: UTF8.self), true)
+    }
+
+    /// As `withoutTransaction`, with blanks in the place of what is left out: all else stays on its line.
+    static func blankingTransaction(_ text: String) -> (text: String, stripped: Bool) {
+        let (parts, stripped) = partsWithoutTransaction(text)
+        guard stripped else { return (text, false) }
         var result: [UInt8] = []
+        for part in parts { result += part.isLeftOut ? part.piece.map { $0 == 10 ? 10 : 0x20 } : Array(part.piece) }
+        return (String(decoding: result, as: UTF8.self), true)
+    }
+
+    private static func partsWithoutTransaction(
+        _ text: String
+    ) -> (parts: [(piece: ArraySlice<UInt8>, isLeftOut: Bool)], stripped: Bool) {
         var hasBegin = false
         var hasCommit = false
-        for statement in statements(Array(text.utf8)) {
+        let parts = statements(Array(text.utf8)).map { statement in
             let words = words(statement)
-            if !hasBegin, words.first == "BEGIN", words.count <= 3,
-                words.dropFirst().allSatisfy({
+            let isBegin =
+                words.first == "BEGIN" && words.count <= 3
+                && words.dropFirst().allSatisfy {
                     ["TRANSACTION", "DEFERRED", "IMMEDIATE", "EXCLUSIVE"].contains($0)
-                })
-            {
-                hasBegin = true
-            } else if hasBegin, !hasCommit, words == ["COMMIT"] || words == ["COMMIT", "TRANSACTION"] {
-                hasCommit = true
-            } else {
-                result.append(contentsOf: statement)
-            }
+                }
+            let isCommit = words == ["COMMIT"] || words == ["COMMIT", "TRANSACTION"]
+            let isLeftOut = !hasBegin && isBegin || hasBegin && !hasCommit && isCommit
+            if isLeftOut { if isBegin { hasBegin = true } else { hasCommit = true } }
+            return (statement, isLeftOut)
         }
-        guard hasBegin else { return (text, false) }
-        return (String(decoding: result, as: UTF8.self), true)
+        return (parts, hasBegin)
     }
 
     /// By bytes: to a String, a quote with an accent behind it is another character.

@@ -26,6 +26,60 @@ struct APIClient {
         tenant = arguments.value("tenant")
     }
 
+    /// Of another node than the one that the command is about.
+    ///
+    /// - Parameters:
+    ///   - environment: Of the node on this machine, where neither `url` nor `state` says more.
+    init(
+        source environment: String, url: String?, state: String?, token: String?, authorities: String?, tenant: String?
+    ) throws {
+        let state = state ?? NodeAddress.stateDirectory(of: environment)
+        let address: NodeAddress
+        if let url {
+            guard let named = NodeAddress(url, authorities: authorities) else {
+                throw UsageError.invalidValue(option: "--from", value: url, expected: "http://HOST:PORT or https://HOST:PORT")
+            }
+            address = named
+        } else {
+            address = try ControlFile.read(in: state)
+        }
+        if let token {
+            self.token = token
+        } else {
+            self.token = try Self.operatorToken(for: address, in: state, isNamed: url == nil)
+        }
+        node = NodeClient(address)
+        self.tenant = tenant
+    }
+
+    /// - Parameter environment: Of the node on this machine, where the command line says nothing else.
+    init(_ arguments: CommandLineArguments, environment: String) throws {
+        let state = arguments.value("state") ?? NodeAddress.stateDirectory(of: environment)
+        guard arguments.value("remote") == nil else {
+            try self.init(arguments)
+            return
+        }
+        try self.init(
+            source: environment, url: nil, state: state, token: arguments.value("token"),
+            authorities: arguments.value("ca"), tenant: arguments.value("tenant"))
+    }
+
+    /// What `--tenant` says.
+    var tenantName: String? { tenant }
+
+    private static func operatorToken(for address: NodeAddress, in state: String, isNamed: Bool) throws -> String {
+        // SAFETY: getenv's result is copied at once.
+        if let token = unsafe getenv("EDGE_API_TOKEN").map({ unsafe String(cString: $0) }), !token.isEmpty { return token }
+        guard address.isLoopback || isNamed else {
+            throw APIFailure("\(address.origin) needs a token: give one with --from-token or $EDGE_API_TOKEN")
+        }
+        let file = OperatorToken.path(in: state)
+        guard let text = try FileTree.readTextIfPresent(file)?.split(separator: "\n").first else {
+            throw APIFailure("there is no \(file): name the node's state directory, or give a token")
+        }
+        return String(text)
+    }
+
     private static func token(for address: NodeAddress, _ arguments: CommandLineArguments) throws -> String {
         // SAFETY: getenv's result is copied at once.
         let environment = unsafe getenv("EDGE_API_TOKEN").map { unsafe String(cString: $0) }

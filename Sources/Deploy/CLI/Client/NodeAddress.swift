@@ -15,7 +15,7 @@ struct NodeAddress: Equatable, Sendable {
         .value(
             "remote", "URL", "the control URL of a node (that of the node on this machine that has --state)",
             aliases: ["control"]),
-        .value("state", "DIRECTORY", "the state of a node on this machine (state/dev)", .directories),
+        .value("state", "DIRECTORY", "the state of a node on this machine (state/dev, or that of --environment)", .directories),
         .value("ca", "FILE", "certificates to trust for https, in PEM (the system's)", .files),
     ]
 
@@ -51,10 +51,14 @@ struct NodeAddress: Equatable, Sendable {
         return address
     }
 
-    /// `--state`, else `state/dev` here or in the project that this folder belongs to.
+    /// `--state`, else `state/dev`, or `state/ENVIRONMENT` of `--environment`, here or in the project that this folder belongs to.
     static func stateDirectory(_ arguments: CommandLineArguments) -> String {
         if let named = arguments.value("state") { return named }
-        let usual = "state/dev"
+        return stateDirectory(of: arguments.value("environment") ?? "dev")
+    }
+
+    static func stateDirectory(of environment: String) -> String {
+        let usual = "state/\(environment)"
         guard !FileTree.exists(usual), let project = ConfigurationLoader.findFromHere(), !project.isHere else { return usual }
         return "\(project.directory)/\(usual)"
     }

@@ -26,10 +26,13 @@ extension Command {
 /// Several commands under one word, such as `edge kv key put`.
 protocol CommandGroup: Command {
     static var commands: [any Command.Type] { get }
+    /// Whether it does something by itself, too, when no word that is a command follows.
+    static var isCommand: Bool { get }
 }
 
 extension CommandGroup {
-    static var usage: String { "COMMAND [OPTION...]" }
+    static var isCommand: Bool { false }
+    static var usage: String { isCommand ? (operands.map(\.usage) + ["[OPTION...]"]).joined(separator: " ") : "COMMAND [OPTION...]" }
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 { throw missingCommand() }
 
     static func missingCommand(before word: String? = nil) -> UsageError {
@@ -58,6 +61,8 @@ struct CommandPath {
         var path = CommandPath(names: [first], command: command)
         while let group = path.command as? any CommandGroup.Type, let word = words.first, !word.hasPrefix("-") {
             guard let next = group.commands.first(where: { $0.name == word }) else {
+                // An operand of its own.
+                if group.isCommand, !group.operands.isEmpty { break }
                 throw .unknownCommand(
                     "\(path.text) \(word)", nearest: nearest(to: word, among: group.commands).map { "\(path.text) \($0)" })
             }

@@ -22,11 +22,11 @@ enum Help {
         if let group = command as? any CommandGroup.Type {
             parts.append(columns(leaves(of: group)))
             parts.append("`edge \(path.text) COMMAND --help` tells more.")
-        } else {
-            let options = command.options + [.flag("help", "prints this")]
-            parts.append(
-                "options, with what holds without them in brackets:\n" + columns(options.map { ($0.usage, $0.help) }))
+            guard group.isCommand else { return parts.joined(separator: "\n\n") }
         }
+        let options = command.options + [.flag("help", "prints this")]
+        parts.append(
+            "options, with what holds without them in brackets:\n" + columns(options.map { ($0.usage, $0.help) }))
         return parts.joined(separator: "\n\n")
     }
 

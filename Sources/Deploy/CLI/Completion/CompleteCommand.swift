@@ -33,7 +33,9 @@ struct CompletionRequest {
         }
         if rest.first == "help" { rest.removeFirst() }
         do throws(UsageError) { path = try CommandPath.find(&rest, in: Edge.commands) } catch { return [] }
-        if let group = path.command as? any CommandGroup.Type { return matching(Self.names(of: group.commands)) }
+        if let group = path.command as? any CommandGroup.Type, !group.isCommand || !current.hasPrefix("-") && rest.isEmpty {
+            return matching(Self.names(of: group.commands))
+        }
         return await candidates(for: path.command, behind: Array(rest))
     }
 

@@ -5,9 +5,10 @@ internal import System
 /// `edge d1 migrations`: the files are here, what was applied is known there.
 enum D1MigrationsCommand: CommandGroup {
     static let name = "migrations"
-    static let summary = "Writes, lists and applies migrations"
+    static let summary = "Writes, lists, applies and judges migrations"
     static let commands: [any Command.Type] = [
         D1MigrationsCreateCommand.self, D1MigrationsListCommand.self, D1MigrationsApplyCommand.self,
+        D1MigrationsLintCommand.self,
     ]
 
     static let about = """
@@ -89,7 +90,11 @@ enum D1MigrationsApplyCommand: Command {
         """
     static let operands = [D1Command.database]
     static let options =
-        [Option.flag("atomic", "all of them or none"), D1MigrationsCommand.tableOption] + D1MigrationsCommand.fileOptions
+        [
+            Option.flag("atomic", "all of them or none"),
+            .flag("dry-run", "applies them to a copy of the database, which is gone afterwards"),
+            D1MigrationsCommand.tableOption,
+        ] + D1MigrationsCommand.fileOptions
         + APIClient.tenantOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
@@ -102,14 +107,14 @@ enum D1MigrationsApplyCommand: Command {
             "POST", "/migrations",
             .object([
                 "files": .array(files), "table": .string(folder.table),
-                "scope": arguments.has("atomic") ? "all" : "each",
+                "scope": arguments.has("atomic") ? "all" : "each", "dry_run": .bool(arguments.has("dry-run")),
             ]))
         let hasSucceeded = report["succeeded"]?.bool ?? false
-        if arguments.has("json") { Output.json(report) } else { show(report) }
+        if arguments.has("json") { Output.json(report) } else { show(report, isDryRun: arguments.has("dry-run")) }
         return hasSucceeded ? ExitCode.success : ExitCode.failure
     }
 
-    private static func show(_ report: JSON) {
+    private static func show(_ report: JSON, isDryRun: Bool) {
         for warning in report["warnings"]?.items ?? [] { Edge.complain("⚠️ \(Terminal.printable(warning.text ?? ""))") }
         let items = report["migrations"]?.items ?? []
         guard !items.isEmpty else { return print("✅ No migrations to apply!") }
@@ -123,6 +128,7 @@ enum D1MigrationsApplyCommand: Command {
             guard let error = item["error"]?.text else { continue }
             Edge.complain("❌ \(Terminal.printable(item["name"]?.text ?? "")): \(Terminal.printable(error))")
         }
+        if isDryRun { return Edge.complain("a copy of the database was used; nothing was changed") }
         if let bookmark = report["bookmark"]?.text, items.contains(where: { $0["status"]?.text == "applied" }) {
             Edge.complain("the state before: \(bookmark)")
         }

@@ -30,33 +30,70 @@ struct MigrationFolder {
 
     private static let table = "d1_migrations"
 
+    private init(_ loader: ConfigurationLoader, _ migrations: D1Migrations, path: String) {
+        database = ""
+        self.loader = loader
+        self.migrations = migrations
+        self.path = path
+        table = migrations.table
+    }
+
+    /// The folder that the command line names, else all that the project's configuration does, else `migrations/`.
+    static func all(_ arguments: CommandLineArguments) throws -> [MigrationFolder] {
+        if let directory = arguments.operand("DIRECTORY") ?? arguments.value("dir") {
+            let loader = ConfigurationLoader(directory: directory)
+            // Of the two ways to name files, the one that finds some.
+            let patterns = ["*.sql", "*/migration.sql"].map { D1Migrations(directory: ".", table: table, pattern: $0) }
+            let found = patterns.first { loader.migrationFiles($0)?.isEmpty == false } ?? patterns[0]
+            return [MigrationFolder(loader, found, path: directory)]
+        }
+        let project = try Project(arguments)
+        var seen: Set<String> = []
+        let sets = bindings(project, arguments).compactMap { $0.migrations }.filter { seen.insert($0.directory).inserted }
+        let standard = D1Migrations(directory: "migrations", table: table, pattern: "*.sql")
+        return (sets.isEmpty ? [standard] : sets).map {
+            MigrationFolder(project.loader, $0, path: project.path(of: $0.directory))
+        }
+    }
+
     /// What the configuration has under this name, which may be that of a binding.
     private static func configured(
         _ name: String, _ project: Project, _ arguments: CommandLineArguments
     ) -> (resource: String, migrations: D1Migrations?)? {
+        var byBinding: (resource: String, migrations: D1Migrations?)?
+        for binding in bindings(project, arguments) {
+            if binding.resource == name { return (name, binding.migrations) }
+            if binding.name == name, byBinding == nil { byBinding = (binding.resource, binding.migrations) }
+        }
+        return byBinding
+    }
+
+    private static func bindings(
+        _ project: Project, _ arguments: CommandLineArguments
+    ) -> [(name: String, resource: String, migrations: D1Migrations?)] {
         let options = Project.loadOptions(arguments)
         let configuration =
             project.isWrangler
             ? project.loader.loadWrangler(file: project.file, .init(environment: nil, today: options.today)).configuration
             : project.loader.load(environment: "dev", options).configuration
-        var byBinding: (resource: String, migrations: D1Migrations?)?
-        for binding in configuration?.workers.flatMap(\.bindings) ?? [] {
-            guard case .d1(let resource, let migrations) = binding.target else { continue }
-            if resource == name { return (resource, migrations) }
-            if binding.name == name, byBinding == nil { byBinding = (resource, migrations) }
+        return (configuration?.workers.flatMap(\.bindings) ?? []).compactMap { binding in
+            guard case .d1(let resource, let migrations) = binding.target else { return nil }
+            return (binding.name, resource, migrations)
         }
-        return byBinding
     }
 
     /// The files, as they are named in the table.
     ///
     /// - Throws: when there is no such folder.
-    var names: [String] {
+    var names: [String] { get throws { try allNames.filter { !$0.hasSuffix(".down.sql") } } }
+
+    /// Also of those that take others back.
+    var allNames: [String] {
         get throws {
             guard let names = loader.migrationFiles(migrations) else {
                 throw APIFailure("there is no folder \(path): `edge d1 migrations create` makes one")
             }
-            return names.filter { !$0.hasSuffix(".down.sql") }
+            return names
         }
     }
 

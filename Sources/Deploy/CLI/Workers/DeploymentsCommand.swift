@@ -74,20 +74,8 @@ enum DeploymentsStatusCommand: Command {
     }
 }
 
-/// `edge rollback`: back to a version that served before.
-enum RollbackCommand: Command {
-    static let name = "rollback"
-    static let summary = "Deploys a version that served before: the last one that had all requests, or one that is named"
-    static let discussion = """
-        Makes a new deployment. Data, routes and other resources stay as they are. Where secrets were changed since, it asks before
-        it takes them back too.
-        """
-    static let operands: [Operand] = [.optional("VERSION")]
-    static let options =
-        WorkerOption.options + [
-            .value("message", "TEXT", "why, for the list of deployments", short: "m"), Confirmation.option,
-        ]
-
+/// `edge rollback --name WORKER`: back to a version that served before.
+enum WorkerRollback {
     private static let secretsChanged: Int64 = 10220
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {

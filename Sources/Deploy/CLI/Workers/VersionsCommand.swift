@@ -101,15 +101,27 @@ enum VersionsDeployCommand: Command {
         WorkerOption.options + [.value("message", "TEXT", "why, for the list of deployments"), Confirmation.option]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        try await deploy(arguments) { client, _ in try await WorkerOption.path(client, arguments) }
+    }
+
+    /// - Parameter worker: The path of the worker that has these versions.
+    static func deploy(
+        _ arguments: CommandLineArguments, of worker: (APIClient, [String]) async throws -> APIPath
+    ) async throws -> Int32 {
         let shares = try shares(arguments.positional)
         let client = try APIClient(arguments)
-        let worker = try await WorkerOption.path(client, arguments)
+        let worker = try await worker(client, shares.map(\.id))
         let text = shares.map { "\($0.id) \(percentage($0.points)) %" }.joined(separator: ", ")
         try Confirmation.ask("Deploy \(text)?", arguments)
         let deployment = try await client.result(
             "POST", "\(worker)/deployments", DeploymentBody.json(shares, message: arguments.value("message")))
         if arguments.has("json") { Output.json(deployment) } else { print("deployed \(text)") }
         return ExitCode.success
+    }
+
+    private static func isVersionID(_ text: String) -> Bool {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        return parts.map(\.utf8.count) == [8, 4, 4, 4, 12] && parts.allSatisfy { $0.allSatisfy(\.isHexDigit) }
     }
 
     /// In hundredths of a percent.
@@ -126,6 +138,14 @@ enum VersionsDeployCommand: Command {
                 throw UsageError.invalidValue(option: "VERSION@PERCENTAGE", value: word, expected: "a percentage from 0 to 100")
             }
             shares.append((halves[0], Int((percentage * 100).rounded())))
+        }
+        if let bad = shares.first(where: { !isVersionID($0.id) }) {
+            throw APIFailure("\(bad.id) is not a valid Version ID. Version IDs must be UUIDs.")
+        }
+        guard shares.count <= 2 else {
+            throw APIFailure(
+                "Too many versions selected. You can deploy at most 2 version(s) at a time. Please remove some versions and try "
+                    + "again.")
         }
         let open = shares.count { $0.points == nil }
         let left = 10_000 - shares.reduce(0) { $0 + ($1.points ?? 0) }

@@ -39,6 +39,9 @@ package final class API: Sendable {
         operations += TailOperations.all(services)
         operations += TemporaryCredentialOperations.all(services)
         operations += WorkerOperations.all(services)
+        operations += ArtifactOperations.all(services) + ReleaseDeploymentOperations.all(services)
+        operations += ReleaseOperations.all(services) + TriggerSetOperations.all(services)
+        operations += EnvironmentSecretOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services, hosts: hosts)
     }

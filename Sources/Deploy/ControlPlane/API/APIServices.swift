@@ -9,6 +9,8 @@ package struct APIServices: Sendable {
     package let audit: AuditLog
     /// `nil`: tenants come from configuration alone.
     package let tenants: TenantHost?
+    /// `nil`: nothing is deployed over the API but single workers.
+    package let releases: ReleaseServices?
     /// Of the node.
     package let version: String
     package let clock: any NodeClock
@@ -19,13 +21,14 @@ package struct APIServices: Sendable {
     package let work = BlockingPool(name: "edge-api-work", threadCount: 1)
 
     package init(
-        accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil, version: String,
-        clock: any NodeClock, logger: Logger
+        accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil,
+        releases: ReleaseServices? = nil, version: String, clock: any NodeClock, logger: Logger
     ) {
         self.accounts = accounts
         self.tokens = tokens
         self.audit = audit
         self.tenants = tenants
+        self.releases = releases
         self.version = version
         self.clock = clock
         self.logger = logger

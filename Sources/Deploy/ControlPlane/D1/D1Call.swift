@@ -102,7 +102,8 @@ extension APIError {
 
     init(_ failure: D1Failure) {
         switch failure {
-        case .overloadedQueue, .waitedTooLong, .closed: self.init(503, failure.code, failure.text, retryAfterSeconds: 1)
+        case .overloadedQueue, .waitedTooLong, .closed, .locked, .frozen:
+            self.init(503, failure.code, failure.text, retryAfterSeconds: 1)
         case .tooManyRestores: self.init(429, failure.code, failure.text, retryAfterSeconds: 60)
         default: self.init(failure.code == 7404 ? 404 : 400, failure.code, failure.text)
         }

@@ -29,6 +29,8 @@ enum D1MigrationOperations {
         .required("files", .array(.object([.required("name", .string(1...512)), .required("sql", .string())]), 0...10_000)),
         .optional("table", .string(1...128)), .optional("scope", .choice(["all", "each"])),
         .optional("up_to", .string(1...512)),
+        // Applied to a copy, which is gone afterwards.
+        .optional("dry_run", .bool),
     ])
 
     private static let report = APISchema.object([
@@ -65,13 +67,25 @@ enum D1MigrationOperations {
         let migrator = D1Migrator(
             store: d1.databases.store, database: entry.resource, table: body["table"]?.text ?? "d1_migrations")
         let scope: D1Migrator.Scope = body["scope"]?.text == "each" ? .each : .all
+        let isDryRun = body["dry_run"]?.bool == true
         let report = try await d1.stored { () throws(D1Failure) in
+            if isDryRun {
+                let recorded = try await migrator.recorded()
+                for file in files {
+                    if let known = recorded[file.name] ?? nil, known != file.digest { throw changed(file.name) }
+                }
+                return try await migrator.dryRun(files, upTo: body["up_to"]?.text)
+            }
             if let file = try await migrator.changed(files).first {
-                throw D1Failure("migration \(file) has been applied, and its text is another one now", code: 7400)
+                throw changed(file)
             }
             return try await migrator.apply(files, as: scope, upTo: body["up_to"]?.text)
         }
         return .result(json(report))
+    }
+
+    private static func changed(_ file: String) -> D1Failure {
+        D1Failure("migration \(file) has been applied, and its text is another one now", code: 7400)
     }
 
     private static func json(_ report: D1MigrationReport) -> JSON {

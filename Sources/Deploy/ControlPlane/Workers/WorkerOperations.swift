@@ -60,6 +60,8 @@ enum WorkerOperations {
             throw APIError(400, 10021, "\(error)")
         } catch ReleaseError.notReady {
             throw APIError(503, 10013, "The account's workers are being started: try again", retryAfterSeconds: 1)
+        } catch let error as ReleaseError where error.isDeploying {
+            throw APIError(409, 10021, "\(error)")
         } catch ReleaseError.busy {
             throw APIError(429, 971, "Too many changes wait for one another", retryAfterSeconds: 5)
         } catch let error as ReleaseError {

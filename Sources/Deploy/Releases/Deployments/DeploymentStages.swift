@@ -21,12 +21,16 @@ package struct MigrationStep: Codable, Equatable, Sendable {
     package let kind: Kind
     /// The SHA-256 of the file.
     package let checksum: String
+    /// The code that serves can't live with it, and `allowsBreaking` let it through: writes have to be held from before it
+    /// until the new release is active, there are no steps, and no way back by itself.
+    package let isBreaking: Bool
 
-    package init(database: String, file: String, kind: Kind, checksum: String) {
+    package init(database: String, file: String, kind: Kind, checksum: String, isBreaking: Bool = false) {
         self.database = database
         self.file = file
         self.kind = kind
         self.checksum = checksum
+        self.isBreaking = isBreaking
     }
 }
 
@@ -58,9 +62,36 @@ package protocol DeploymentMigrations: Sendable {
     func contract(_ sets: [MigrationSet], _ steps: [MigrationStep]) async throws(DeploymentFailure)
     /// How many commits each database had since its backup: what a restore would lose.
     func commits(since backups: [DatabaseBackup]) async throws(DeploymentFailure) -> [(database: String, count: Int)]
+    /// Makes the state of each backup the newest, whatever was written since: whoever asks for it has been told what is lost.
     func restore(_ backups: [DatabaseBackup]) async throws(DeploymentFailure)
     /// Deletes copies that no deployment may need any more.
     func discard(_ backups: [DatabaseBackup]) async
+
+    /// What people should know before the steps run, a line each: what the linter doubts, how large the tables are, how long it
+    /// may take.
+    func notes(_ sets: [MigrationSet], _ steps: [MigrationStep]) async throws(DeploymentFailure) -> [String]
+    /// Runs the expand steps on copies of the databases, which are gone afterwards.
+    func rehearse(_ sets: [MigrationSet], _ steps: [MigrationStep]) async throws(DeploymentFailure)
+    /// Refuses writes to the databases of `steps` (503 with Retry-After) until `unfreeze`; returns when none is under way.
+    /// `migrate` does so by itself while it runs where `freeze` is set or a step is breaking; a breaking deployment holds them
+    /// from before `migrate` until the switch. Forgotten when the node ends.
+    func freeze(_ steps: [MigrationStep]) async throws(DeploymentFailure)
+    func unfreeze(_ steps: [MigrationStep]) async
+    /// As `restore`, of those databases that nobody has written to since but the deployment itself. Never loses a write.
+    ///
+    /// - Returns: the databases that went back.
+    func restoreUntouched(_ backups: [DatabaseBackup]) async throws(DeploymentFailure) -> [String]
+    /// Deletes copies that are older than `age`, whoever made them.
+    func discardBackups(olderThan age: Duration) async
+}
+
+extension DeploymentMigrations {
+    package func notes(_ sets: [MigrationSet], _ steps: [MigrationStep]) async throws(DeploymentFailure) -> [String] { [] }
+    package func rehearse(_ sets: [MigrationSet], _ steps: [MigrationStep]) async throws(DeploymentFailure) {}
+    package func freeze(_ steps: [MigrationStep]) async throws(DeploymentFailure) {}
+    package func unfreeze(_ steps: [MigrationStep]) async {}
+    package func restoreUntouched(_ backups: [DatabaseBackup]) async throws(DeploymentFailure) -> [String] { [] }
+    package func discardBackups(olderThan age: Duration) async {}
 }
 
 /// A smoke test, and what came of it.

@@ -1,4 +1,3 @@
-internal import Foundation
 internal import Host
 
 /// Compares what a candidate did with what the active release did at the same time: spec deploys.md, C3. Pure.
@@ -75,7 +74,8 @@ package struct ReleaseJudge: Equatable, Sendable {
     private func scarcity(_ candidate: SlotSample, _ baseline: SlotSample) -> String? {
         let (new, old) = (candidate.requestCount, baseline.requestCount)
         guard new < Self.requestsMin || old < Self.requestsMin else { return nil }
-        return "too few requests to judge by: \(new) of the new release and \(old) of the previous one, \(Self.requestsMin) are "
+        return
+            "too few requests to judge by: \(new) of the new release and \(old) of the previous one, \(Self.requestsMin) are "
             + "needed of each"
     }
 
@@ -111,7 +111,9 @@ package struct ReleaseJudge: Equatable, Sendable {
             }
             if new[.failedStarts] > 0 { add(.failedStarts, "\(new[.failedStarts]) isolates of \(worker) failed to start") }
             if new.silentIsolateCount > 0, new.silentIsolateCount * 2 >= new.isolateCount {
-                add(.health, "\(new.silentIsolateCount) of \(new.isolateCount) isolates of \(worker) don't answer health events")
+                add(
+                    .health, "\(new.silentIsolateCount) of \(new.isolateCount) isolates of \(worker) don't answer health events"
+                )
             }
         }
         let rate = Rate(candidate)
@@ -143,7 +145,9 @@ package struct ReleaseJudge: Equatable, Sendable {
             let p99 = new.latencies.percentile(0.99), let before = old.latencies.percentile(0.99)
         else { return nil }
         let bound = Self.latencyBound(before)
-        guard p99 > bound, Rate(above: bound, new).zScore(against: Rate(above: bound, old)) > Self.significance else { return nil }
+        guard p99 > bound, Rate(above: bound, new).zScore(against: Rate(above: bound, old)) > Self.significance else {
+            return nil
+        }
         return "p99 of \(worker) \(Self.time(p99)) (\(new.latencies.count) requests) against \(Self.time(before)) "
             + "(\(old.latencies.count)) of the previous release"
     }
@@ -194,15 +198,21 @@ package struct ReleaseJudge: Equatable, Sendable {
 
     // MARK: Words and numbers
 
-    static func percent(_ value: Double) -> String { String(format: "%.1f %%", value * 100) }
+    static func percent(_ value: Double) -> String { "\(tenths(value * 100)) %" }
+
+    /// With one digit behind the point.
+    private static func tenths(_ value: Double) -> String {
+        let tenths = Int64((value * 10).rounded())
+        return "\(tenths / 10).\(tenths % 10)"
+    }
 
     /// - Parameter microseconds: of a duration.
     static func time(_ microseconds: Double) -> String {
         switch microseconds {
-        case ..<1000: String(format: "%.0f µs", microseconds)
-        case ..<100_000: String(format: "%.1f ms", microseconds / 1000)
-        case ..<1_000_000: String(format: "%.0f ms", microseconds / 1000)
-        default: String(format: "%.2f s", microseconds / 1_000_000)
+        case ..<1000: "\(Int64(microseconds.rounded())) µs"
+        case ..<100_000: "\(tenths(microseconds / 1000)) ms"
+        case ..<1_000_000: "\(Int64((microseconds / 1000).rounded())) ms"
+        default: "\(tenths(microseconds / 1_000_000)) s"
         }
     }
 

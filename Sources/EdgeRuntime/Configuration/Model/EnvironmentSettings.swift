@@ -82,6 +82,8 @@ package struct DeploySettings: Equatable, Sendable {
     package var freeze: Bool
     /// Whether a deployment goes on by itself after the node died.
     package var resume: Bool
+    /// Of safe requests, how many a candidate gets a copy of. Whoever sets it says that such requests change nothing.
+    package var shadowPercent = 0
 }
 
 package struct DurableObjectSettings: Equatable, Sendable {

@@ -112,6 +112,10 @@ package struct SmokeTest: Equatable, Sendable {
     package var deadline: Duration
     /// What the answer's body must hold.
     package var contains: String?
+    /// What the answer's headers must be.
+    package var responseHeaders: [String: String] = [:]
+    /// What the answer, as JSON, must have where: JSON pointer (RFC 6901) → a JSON text.
+    package var json: [String: String] = [:]
 }
 
 /// One step in the life of durable object classes.

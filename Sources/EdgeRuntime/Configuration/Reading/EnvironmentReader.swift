@@ -184,9 +184,18 @@ struct EnvironmentReader {
             lockTimeout: time("lock_timeout", .seconds(600), .seconds(5)),
             keepReleases: table.integer("keep_releases", in: 2...10_000)?.value ?? 100,
             keepBackups: time("keep_backups", Self.year, Self.day * 7),
-            freeze: table.boolean("freeze")?.value ?? false, resume: table.boolean("resume")?.value ?? true)
+            freeze: table.boolean("freeze")?.value ?? false, resume: table.boolean("resume")?.value ?? true,
+            shadowPercent: readShadow(&table))
         table.finish { $0 == "keep_warm" ? "keep_warm stands at the top level" : nil }
         return (settings, promoteFrom?.place)
+    }
+
+    /// `shadow = { percent = 5 }`
+    private func readShadow(_ table: inout TableReader) -> Int {
+        guard var shadow = table.table("shadow") else { return 0 }
+        let percent = shadow.integer("percent", in: 0...100)?.value ?? 0
+        shadow.finish()
+        return percent
     }
 
     private func readSteps(_ table: inout TableReader) -> [Int] {

@@ -2,12 +2,12 @@
 /// should know. Built-in values are nobody's words.
 enum UnservedKeys {
     private static let ignored: Set<String> = [
-        "keep_warm", "websocket_idle_timeout", "durable_objects", "deploy", "hooks", "retention.logs",
+        "websocket_idle_timeout", "durable_objects", "deploy.drain_websockets", "retention.logs",
         // Of wrangler's format, whose top level is a worker.
         "observability", "tail_consumers", "migrations",
     ]
     private static let ignoredOfWorkers: Set<String> = [
-        "observability", "smoke", "tail", "migrations", "compatibility_flags",
+        "observability", "tail", "migrations", "compatibility_flags",
     ]
 
     static func check(_ configuration: EffectiveConfiguration, _ collector: DiagnosticCollector) {

@@ -407,11 +407,8 @@ struct WorkerReader {
             let methods = ["get", "head", "post", "put", "patch", "delete", "options"]
             let given = methods.compactMap { method in entry.string(method).map { (method: method, path: $0) }
             }
-            var headers: [String: String] = [:]
-            if var table = entry.table("headers") {
-                for key in table.table.keys { headers[key] = table.string(key)?.value }
-            }
-            let test = SmokeTest(
+            let headers = readHeaders("headers", &entry)
+            var test = SmokeTest(
                 method: given.first?.method.uppercased() ?? "GET", path: given.first?.path.value ?? "/",
                 headers: headers,
                 body: entry.string("body")?.value,
@@ -419,6 +416,8 @@ struct WorkerReader {
                 deadline: entry.duration("within", in: .milliseconds(1) ... .seconds(120))?.value
                     ?? .seconds(5),
                 contains: entry.string("contains")?.value)
+            test.responseHeaders = readHeaders("response_headers", &entry)
+            test.json = readExpectedJSON(&entry)
             entry.finish()
             guard given.count == 1 else {
                 if given.isEmpty { entry.missing("get", "a smoke test names its request: get = \"/path\"") }
@@ -434,8 +433,52 @@ struct WorkerReader {
                     "expected a path that begins with \"/\"")
                 return nil
             }
+            guard given[0].path.value.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") }) else {
+                entry.report(
+                    .invalidValue, given[0].path.place, given[0].method,
+                    "expected a path as a client sends it: no spaces, no \"#\", percent-encoded where it isn't ASCII")
+                return nil
+            }
             return test
         }
+    }
+
+    /// Names and values as they may stand in a message.
+    private func readHeaders(_ key: String, _ entry: inout TableReader) -> [String: String] {
+        guard var table = entry.table(key) else { return [:] }
+        var headers: [String: String] = [:]
+        for name in table.table.keys {
+            guard let value = table.string(name) else { continue }
+            guard unsafe HeaderRules.isValidName(Array(name.utf8).span.bytes),
+                unsafe HeaderRules.isValidValue(Array(value.value.utf8).span.bytes)
+            else {
+                table.report(.invalidValue, value.place, name, "\(JSONText.quoted(name)) can't be sent as a header like this")
+                continue
+            }
+            headers[name] = value.value
+        }
+        return headers
+    }
+
+    private func readExpectedJSON(_ entry: inout TableReader) -> [String: String] {
+        guard var table = entry.table("json") else { return [:] }
+        var expected: [String: String] = [:]
+        for pointer in table.table.keys {
+            guard let value = table.value(pointer) else { continue }
+            guard pointer.isEmpty || pointer.hasPrefix("/") else {
+                table.report(
+                    .invalidValue, value.location, pointer,
+                    "expected a JSON pointer, which begins with \"/\", got \(JSONText.quoted(pointer))",
+                    fix: JSONText.quoted("/" + pointer))
+                continue
+            }
+            guard let json = value.json else {
+                table.report(.invalidValue, value.location, pointer, "JSON has no dates and no infinite numbers")
+                continue
+            }
+            expected[pointer] = json
+        }
+        return expected
     }
 
     private func readMigrations(_ reader: inout TableReader) -> [ClassMigration] {

@@ -32,6 +32,8 @@ struct Exchange {
     var route: RouteTarget?
     /// Whose answer it gets, once that is decided.
     var release: ReleaseRuntime?
+    /// A copy of the request, whose answer is compared with this one's.
+    var shadow: ShadowCall?
     /// The whole line of a cookie that keeps the client with its release.
     var affinityCookie: String?
     /// Counts for the release that has the request.

@@ -5,7 +5,9 @@ internal import System
 extension HTTPStream {
     func choose(_ route: RouteTarget) -> RouteTarget {
         guard let split = route.split else { return route }
-        return TrafficSplit.target(route, in: choose(from: split))
+        let target = TrafficSplit.target(route, in: choose(from: split))
+        shadow(target, by: split)
+        return target
     }
 
     func choose(_ target: SiteTarget) -> SiteTarget {

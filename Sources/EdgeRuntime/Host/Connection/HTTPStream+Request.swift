@@ -416,7 +416,8 @@ extension HTTPStream: Dispatchable, EventOwner {
         if passThrough, exchange.unconsumedHead > 0, let origin = exchange.route?.worker.origin {
             return forward(to: OriginTarget(url: origin, bodyBytesMax: exchange.bodyBytesMax))
         }
-        answer(.exception, detail: "\(failure)")
+        // What the handler did not expect is nobody's mistake then, and over in a moment.
+        answer(event.invocations.metHeldStore ? .storesHeld : .exception, detail: "\(failure)")
     }
 
     func event(_ event: EventStream, wasReset reason: StreamReset) {

@@ -12,6 +12,7 @@ extension HTTPStream: BodyConsumer {
     /// that an isolate says is believed.
     func sendHead(_ head: ReplyHead, _ message: UnsafeRawBufferPointer) throws(WireError) {
         let bytes = unsafe message.bytes
+        exchange.shadow?.originalAnswered(head, bytes)
         let before = output.readableByteCount
         let compression: ResponseCompression
         do throws(WireError) {
@@ -166,16 +167,19 @@ extension HTTPStream: BodyConsumer {
         switch body {
         case .stored(.bytes(let bytes)):
             if case .length(bytes.count) = responseBody, bytes.count >= Self.apartBytesMin {
+                exchange.shadow?.originalIsApart()
                 responseBody = .bytes(bytes, left: bytes.count)
                 return markDirty()
             }
             unsafe bytes.withUnsafeBytes { unsafe receive($0) }
             if phase == .exchanging { finish() }
         case .stored(.file(let slice)):
+            exchange.shadow?.originalIsApart()
             guard case .length(let left) = responseBody, left == slice.byteCount else { return close() }
             responseBody = left > 0 ? .file(slice, offset: slice.offset, left: left, behind: 0) : .complete
             markDirty()
         case .stored(.stream(let source as any FileSequence)) where responseBody.hasLength:
+            exchange.shadow?.originalIsApart()
             let producer = FilesProducer(source, to: self)
             responseProducer = producer
             producer.pull()
@@ -200,6 +204,7 @@ extension HTTPStream: BodyConsumer {
 
     func receive(_ bytes: UnsafeRawBufferPointer) {
         guard phase == .exchanging, unsafe !bytes.isEmpty else { return }
+        unsafe exchange.shadow?.originalReceived(bytes)
         if let encoder = responseEncoder {
             guard unsafe encoder.take(bytes, { unsafe appendEncoded($0) }) else { return abortResponse() }
             took(bodyBytes: bytes.count)

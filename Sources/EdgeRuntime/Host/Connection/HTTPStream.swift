@@ -202,6 +202,8 @@ class HTTPStream: PollTarget {
         if requestBody.isPending { bodyConsumer?.fail(.cancelled) }
         bodyConsumer = nil
         retainedConsumer = nil
+        exchange.shadow?.originalEnded()
+        exchange.shadow = nil
         // A connection that waits for its next request keeps no release.
         exchange.route = nil
         exchange.release = nil
@@ -218,6 +220,8 @@ class HTTPStream: PollTarget {
         if wasInExchange { exchange.aborted(on: self) }
         exchange.origin = nil
         exchange.cacheFill = nil
+        exchange.shadow?.cancel()
+        exchange.shadow = nil
         let event = event
         self.event = nil
         event?.abandon(.cancelled)

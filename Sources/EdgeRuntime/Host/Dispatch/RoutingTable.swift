@@ -130,10 +130,14 @@ package final class RoutingTable: Sendable {
 
     /// Empty while each tenant has one release.
     let numbered: [Numbered]
+    /// Of two tables that are on their way to a reactor, the one that was made last counts.
+    let generation: UInt64
 
     package init(
-        _ table: RouteTable<RouteDestination>, zones: RouteTable<Zone> = RouteTable(routes: []), numbered: [Numbered] = []
+        _ table: RouteTable<RouteDestination>, zones: RouteTable<Zone> = RouteTable(routes: []), numbered: [Numbered] = [],
+        generation: UInt64 = 0
     ) {
+        self.generation = generation
         self.table = table
         self.zones = zones
         self.numbered = numbered

@@ -22,6 +22,8 @@ package final class TrafficSplit: Sendable {
     /// The one that serves, with what most requests get: for events that are given to one release only.
     package let primary: ReleaseRuntime
     package let affinity: Affinity
+    /// Who gets copies of requests; `nil`: nobody.
+    let shadow: TrafficShadow?
     private let parts: [Part]
     /// Worker → version → its runtime: all that are deployed, also those without a share.
     private let versions: [String: [String: WorkerRuntime]]
@@ -41,8 +43,10 @@ package final class TrafficSplit: Sendable {
 
     private init(
         primary: ReleaseRuntime, affinity: Affinity, parts: [Part], versions: [String: [String: WorkerRuntime]],
-        members: [(end: Int, split: TrafficSplit)], pointOfKey: @escaping @Sendable (String) -> Int
+        members: [(end: Int, split: TrafficSplit)], shadow: TrafficShadow? = nil,
+        pointOfKey: @escaping @Sendable (String) -> Int
     ) {
+        self.shadow = shadow
         self.primary = primary
         self.affinity = affinity
         self.parts = parts
@@ -67,7 +71,10 @@ package final class TrafficSplit: Sendable {
     /// - Parameters:
     ///   - candidate: gets the upper end of the line, also where it has versions that share it.
     ///   - percent: 0 to 100. At 0 it is reached by an override alone.
-    package func adding(candidate: TrafficSplit, percent: Int, affinity: Affinity) -> TrafficSplit {
+    ///   - shadowPercent: of safe requests that go elsewhere, how many it gets a copy of.
+    package func adding(
+        candidate: TrafficSplit, percent: Int, affinity: Affinity, shadowPercent: Int = 0
+    ) -> TrafficSplit {
         precondition((0...100).contains(percent), "a share is 0 to 100 per cent")
         let border = Self.pointCount - percent * Self.pointCount / 100
         let older = parts.filter { $0.end < border }
@@ -77,7 +84,9 @@ package final class TrafficSplit: Sendable {
         let members = self.members.isEmpty ? [(end: border, split: self)] : self.members.map { (min($0.end, border), $0.split) }
         return TrafficSplit(
             primary: primary, affinity: affinity, parts: joined, versions: [:],
-            members: members + [(Self.pointCount, candidate)], pointOfKey: pointOfKey)
+            members: members + [(Self.pointCount, candidate)],
+            shadow: shadowPercent > 0 ? TrafficShadow(candidate: candidate, percent: shadowPercent) : nil,
+            pointOfKey: pointOfKey)
     }
 
     /// Whether there is anything to decide.

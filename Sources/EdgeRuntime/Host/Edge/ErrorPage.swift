@@ -15,6 +15,8 @@ package enum EdgeError: Equatable, Sendable {
     case shuttingDown
     /// The release that had the request was replaced, and it took longer than it then may.
     case releaseEnded
+    /// The handler threw because stores take no writes while a release is deployed.
+    case storesHeld
     case badRequest(status: Int, reason: String)
     case bodyTooLarge(limit: Int)
     case requestTimeout
@@ -27,7 +29,7 @@ package enum EdgeError: Equatable, Sendable {
     var status: Int {
         switch self {
         case .exception: 500
-        case .exceededLimits, .noIsolate, .shuttingDown, .releaseEnded: 503
+        case .exceededLimits, .noIsolate, .shuttingDown, .releaseEnded, .storesHeld: 503
         case .rateLimited, .dailyLimit: 429
         case .unknownHost, .noRoute: 404
         case .badRequest(let status, _): status
@@ -64,6 +66,7 @@ package enum EdgeError: Equatable, Sendable {
         case .noIsolate: "No isolate is free; try again shortly"
         case .shuttingDown: "This node is shutting down"
         case .releaseEnded: "The release that had the request was replaced, and did not answer in time"
+        case .storesHeld: "Nothing can be written while a release is deployed; try again shortly"
         case .badRequest(_, let reason): reason
         case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes"
         case .requestTimeout: "The request did not arrive in time"

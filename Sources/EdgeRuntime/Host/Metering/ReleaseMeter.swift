@@ -6,6 +6,8 @@ internal import System
 package final class ReleaseMeter: Sendable {
     /// By name.
     private let workers: [String: WorkerMeter]
+    /// What it answered to copies of requests.
+    package let shadow = ShadowReport()
 
     /// - Parameter runtimes: of each worker, the versions that the release has.
     package init(_ runtimes: [WorkerRuntime]) {
@@ -70,7 +72,8 @@ final class MeterLane: Sendable {
     }
 
     init() {
-        precondition(counts.count == MeterCounter.allCases.count && LatencyDistribution.bucketCount == 704, "one place for each")
+        precondition(
+            counts.count == MeterCounter.allCases.count && LatencyDistribution.bucketCount == 704, "one place for each")
     }
 
     /// Reactor thread only.
@@ -122,8 +125,8 @@ extension EdgeError {
         case .noIsolate: .noIsolate
         case .wallTime: .timedOut
         case .origin: .otherErrors
-        case .rateLimited, .dailyLimit, .unknownHost, .noRoute, .shuttingDown, .releaseEnded, .badRequest, .bodyTooLarge,
-            .requestTimeout, .loop:
+        case .rateLimited, .dailyLimit, .unknownHost, .noRoute, .shuttingDown, .releaseEnded, .storesHeld, .badRequest,
+            .bodyTooLarge, .requestTimeout, .loop:
             nil
         }
     }

@@ -96,6 +96,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
                 self.answer(try await service.answer(question))
             } catch {
                 if error.isMalformedCall { return self.channel.broken(by: error.message) }
+                if error.isOfHeldStore { self.event?.invocations.metHeldStore = true }
                 self.answer(failure: error)
             }
         }

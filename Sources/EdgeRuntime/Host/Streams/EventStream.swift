@@ -45,6 +45,8 @@ final class EventStream: ChannelStream {
         /// Product limit: 32 invocations per incoming request.
         static let max = 32
         var count = 1
+        /// One of them was refused by a store that takes no writes while a release is deployed.
+        var metHeldStore = false
         /// How often the request has left this edge and come back: see `EdgeHeaders.onTheWayOut`.
         var hops = 0
     }

@@ -21,6 +21,10 @@ package struct SQLiteScript: Sendable {
     /// read it, and finds no statement.
     package var isAtEnd: Bool { Self.skipBlank(bytes, from: offset) >= bytes.count - 1 }
 
+    /// Where what comes next begins, and what of the text has been taken: errors count their offsets from there.
+    package var nextOffset: Int { Self.skipBlank(bytes, from: offset) }
+    package var takenByteCount: Int { offset }
+
     /// The first word of what comes next, in upper case; empty when no word does.
     package var nextKeyword: String {
         let start = Self.skipBlank(bytes, from: offset)

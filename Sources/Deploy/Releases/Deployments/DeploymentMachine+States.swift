@@ -1,0 +1,576 @@
+internal import Configuration
+internal import System
+
+/// What each state does.
+extension DeploymentMachine {
+    /// Carries the deployment in progress to its end, or to where another one may begin.
+    func drive(_ run: Run) async {
+        let number = run.record.number
+        let beats = Task { while await beat(number) {} }
+        defer { beats.cancel() }
+        while !isDead, present === run, let slots = slotsIfAttached {
+            do throws(DeploymentFailure) {
+                try await act(run, slots)
+            } catch {
+                if isDead || present !== run { break }
+                await fail(run, slots, error)
+            }
+        }
+        ring()
+    }
+
+    private func beat(_ number: Int64) async -> Bool {
+        do { try await clock.sleep(for: DeploymentRules.heartbeat) } catch { return false }
+        guard !isDead, present?.record.number == number else { return false }
+        let (store, boot, time) = (store, boot, clock.wallTime())
+        do { try await disk.run { () throws -> Void in try store.beat(boot, at: time) } } catch {
+            logger.log(.error, "the lock of a deployment can't be renewed: \(error)")
+        }
+        return true
+    }
+
+    /// Does what the state asks for and goes into the next one.
+    private func act(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        try obey(run)
+        let limit = DeploymentRules(run.record.state).limit
+        switch run.record.state {
+        case .created: await enter(.validated, run)
+        case .validated:
+            try checkStages(run)
+            let (candidate, isReturn) = (run.candidate, run.isReturn)
+            try await limited(run, limit, "validation") { () async throws(DeploymentFailure) in
+                try await slots.check(candidate, isReturn: isReturn)
+            }
+            await enter(run.isReturn ? (run.record.options.restoresData ? .migrated : .starting) : .prechecked, run)
+        case .prechecked: try await precheck(run, slots, limit)
+        case .backedUp: try await backUp(run, limit)
+        case .migrated: try await migrate(run)
+        case .starting:
+            let candidate = run.candidate
+            try await limited(run, limit, "the start of its isolates", lingers: true) { () async throws(DeploymentFailure) in
+                try await slots.stage(candidate)
+            }
+            await enter(.healthy, run)
+        case .healthy:
+            try await limited(run, limit, "the proof of its health") { [self] () async throws(DeploymentFailure) in
+                try await proveHealth(slots)
+            }
+            if run.isReturn { return try await activate(run, slots) }
+            let active = run.record.previous
+            await enter(.smokeTested, run, percent: 0) {
+                $0.routing = .init(active: active, candidate: run.record.release, percent: 0)
+            }
+        case .smokeTested: try await smokeTest(run, slots, limit)
+        case .shifting: try await shift(run, slots)
+        case .active: try await settle(run, slots)
+        case .monitoring: try await monitor(run, slots)
+        case .draining, .retired, .rolledBack, .refused:
+            // Past the lock.
+            present = nil
+        }
+    }
+
+    /// Does what somebody asked for that holds in any state.
+    private func obey(_ run: Run) throws(DeploymentFailure) {
+        switch run.request {
+        case .abort(let author):
+            run.request = nil
+            throw DeploymentFailure("aborted by \(author.name)")
+        case .promote:
+            run.request = nil
+            run.isPromoting = true
+        case .resume: run.request = nil
+        case nil: break
+        }
+    }
+
+    /// What is asked for and this node doesn't have isn't passed over.
+    private func checkStages(_ run: Run) throws(DeploymentFailure) {
+        guard let input = run.input, !run.isReturn else { return }
+        var reasons: [String] = []
+        if run.environment.migrations == nil, !input.description.migrations.isEmpty {
+            reasons.append("the configuration has migrations, which this node can't run as part of a deployment")
+        }
+        if run.environment.smokeTests == nil, !input.smokeTests.isEmpty {
+            reasons.append("the configuration has smoke tests, which this node can't run")
+        }
+        if input.settings.smoke == .required, input.smokeTests.isEmpty {
+            reasons.append("deploy.smoke is \"required\", and no worker has smoke tests: add some, or set it to \"optional\"")
+        }
+        if run.environment.hooks == nil, !input.hooks.isEmpty {
+            reasons.append("the configuration has hooks, which this node can't call")
+        }
+        guard reasons.isEmpty else { throw DeploymentFailure(reasons) }
+    }
+
+    func hook(_ point: Hook.Point, _ run: Run) async throws(DeploymentFailure) {
+        let hooks = (run.input?.hooks ?? []).filter { $0.point == point }
+        guard !hooks.isEmpty, let caller = run.environment.hooks else { return }
+        let record = run.record
+        try await limited(run, nil, "hook \(point.rawValue)") { () async throws(DeploymentFailure) in
+            try await caller.call(point, hooks, record)
+        }
+        await tell(run, .note, "hook \(point.rawValue): yes")
+    }
+
+    // MARK: Before the start
+
+    private func precheck(_ run: Run, _ slots: any DeploymentSlots, _ limit: Duration?) async throws(DeploymentFailure) {
+        let (candidate, options) = (run.candidate, run.record.options)
+        let sets = run.input?.description.migrations ?? []
+        let migrations = run.environment.migrations
+        let steps = try await limited(run, limit, "the checks of the node") {
+            () async throws(DeploymentFailure) -> [MigrationStep] in
+            try await slots.precheck(candidate, isForced: options.isForced)
+            guard let migrations, !sets.isEmpty else { return [] }
+            return try await migrations.pending(sets, options)
+        }
+        if steps.contains(where: \.isBreaking), run.steps != [100] {
+            throw DeploymentFailure(
+                "a breaking migration is pending, and code from before can't live with it: deploy it at once, with --steps 100")
+        }
+        if let migrations, !steps.isEmpty {
+            for line in try await migrations.notes(sets, steps) { await tell(run, .note, line) }
+        }
+        try await hook(.confirmRollout, run)
+        try await hook(.preRollout, run)
+        await enter(.backedUp, run) { $0.steps = steps }
+    }
+
+    private func backUp(_ run: Run, _ limit: Duration?) async throws(DeploymentFailure) {
+        var backups: [DatabaseBackup] = []
+        let steps = run.journaled.steps.filter { $0.kind == .expand }
+        if let migrations = run.environment.migrations, let settings = run.input?.settings, !steps.isEmpty {
+            backups = try await limited(run, limit, "the backup") { () async throws(DeploymentFailure) -> [DatabaseBackup] in
+                try await migrations.backUp(steps, settings.backup)
+            }
+        }
+        let taken = backups
+        await enter(.migrated, run) { $0.backups = taken }
+    }
+
+    private func migrate(_ run: Run) async throws(DeploymentFailure) {
+        if let migrations = run.environment.migrations {
+            if run.isReturn {
+                let backups = run.journaled.backups
+                if !backups.isEmpty { try await migrations.restore(backups) }
+            } else if let input = run.input {
+                let steps = run.journaled.steps.filter { $0.kind == .expand }
+                let breaking = steps.filter(\.isBreaking)
+                if !breaking.isEmpty {
+                    try await migrations.freeze(breaking)
+                    run.isFrozen = true
+                }
+                if !steps.isEmpty {
+                    // Not to be interrupted: it ends by itself, and is all of a database or nothing.
+                    try await migrations.migrate(input.description.migrations, steps, input.settings, run.record.options)
+                    for step in steps { await tell(run, .note, "migrated \(step.database): \(step.file)") }
+                }
+            }
+        }
+        await enter(.starting, run)
+    }
+
+    // MARK: Proving the candidate
+
+    private func proveHealth(_ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        var problem: String?
+        var count = 0
+        // Ended by the state's limit.
+        for attempt in 0..<1000 {
+            if isDead { return }
+            if attempt > 0 { try? await clock.sleep(for: DeploymentRules.healthInterval) }
+            problem = await slots.candidateProblem()
+            count = problem == nil ? count + 1 : 0
+            if count == DeploymentRules.healthCheckCount { return }
+            guard await slots.hasCandidate else { break }
+        }
+        throw DeploymentFailure(problem ?? "its isolates are gone")
+    }
+
+    private func smokeTest(_ run: Run, _ slots: any DeploymentSlots, _ limit: Duration?) async throws(DeploymentFailure) {
+        await slots.route(0)
+        await keepReport(run.record, slots)
+        let tests = run.input?.smokeTests ?? []
+        if !tests.isEmpty, let runner = run.environment.smokeTests {
+            let release = run.record.release
+            let results = try await limited(run, limit, "the smoke tests") {
+                () async throws(DeploymentFailure) -> [SmokeResult] in
+                await runner.run(tests, release: release)
+            }
+            for result in results {
+                await tell(
+                    run, result.failure == nil ? .note : .failure,
+                    "smoke test \(result.worker) \(result.request): \(result.failure ?? "passed") "
+                        + "(\(result.duration.wholeMilliseconds) ms)")
+            }
+            let failures = results.compactMap { result in
+                result.failure.map { "smoke test \(result.worker) \(result.request): \($0)" }
+            }
+            guard failures.isEmpty, results.count == tests.count else {
+                throw DeploymentFailure(failures.isEmpty ? ["not all smoke tests were run"] : failures)
+            }
+            run.isTested = true
+        }
+        if run.record.options.pauseAt == 0, !run.isPromoting { try await pause(run, "paused at 0 %, as asked for") }
+        try await raise(run, slots, to: run.steps.first ?? 100)
+    }
+
+    private func raise(_ run: Run, _ slots: any DeploymentSlots, to percent: Int) async throws(DeploymentFailure) {
+        try await hook(.confirmTrafficIncrease, run)
+        // What the release before did while it had requests.
+        if let baseline = await slots.baseline() { run.baseline = baseline }
+        let record = run.record
+        await enter(.shifting, run, percent: percent) {
+            $0.routing = .init(active: record.previous, candidate: record.release, percent: percent)
+        }
+    }
+
+    /// Waits for somebody to say how it goes on.
+    private func pause(_ run: Run, _ reason: String) async throws(DeploymentFailure) {
+        if run.record.pause == nil {
+            var entry = JournalEntry(run.record)
+            entry.record.pause = reason
+            entry.events = [(.warning, reason)]
+            await commit([entry])
+            note(entry, run)
+        }
+        var word = ""
+        while word.isEmpty {
+            await sleep(until: nil)
+            if isDead || present !== run { throw DeploymentFailure("superseded") }
+            switch run.request {
+            case .abort(let author):
+                run.request = nil
+                throw DeploymentFailure("aborted by \(author.name)")
+            case .resume(let author):
+                word = "resumed by \(author.name)"
+            case .promote(let author):
+                run.isPromoting = true
+                word = "promoted by \(author.name)"
+            case nil: continue
+            }
+        }
+        run.request = nil
+        var entry = JournalEntry(run.record)
+        entry.record.pause = nil
+        entry.events = [(.note, word)]
+        await commit([entry])
+        note(entry, run)
+    }
+
+    // MARK: Moving requests
+
+    private func shift(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        if await !slots.hasCandidate {
+            // The node has died meanwhile: until the candidate is healthy again, all requests go to the release before.
+            let candidate = run.candidate
+            try await limited(run, DeploymentRules.restoreLimit, "starting it again", lingers: true) {
+                [self] () async throws(DeploymentFailure) in
+                try await slots.stage(candidate)
+                try await proveHealth(slots)
+            }
+        }
+        await slots.route(run.record.percent)
+        if let reason = run.record.pause {
+            try await pause(run, reason)
+        } else if !run.isPromoting {
+            if run.record.options.pauseAt == run.record.percent {
+                try await pause(run, "paused at \(run.record.percent) %, as asked for")
+            }
+            try await watch(run, slots, .shifting(percent: run.record.percent), for: run.bake)
+        }
+        try obey(run)
+        if !run.isPromoting, let next = run.steps.first(where: { $0 > run.record.percent }) {
+            return try await raise(run, slots, to: next)
+        }
+        try await activate(run, slots)
+    }
+
+    /// Looks at how the releases do, for `duration` or longer.
+    private func watch(
+        _ run: Run, _ slots: any DeploymentSlots, _ phase: JudgeSeries.Phase, for duration: Duration
+    ) async throws(DeploymentFailure) {
+        guard duration > .zero else { return }
+        let (release, previous) = (run.record.release, run.record.previous)
+        let first = await slots.samples(of: release, previous)
+        let isAlone = phase == .monitoring || phase == .shifting(percent: 100)
+        var series = JudgeSeries(
+            run.environment.judge, phase, duration: duration, noTraffic: run.input?.settings.noTraffic ?? .promote,
+            passedSmokeTests: run.isTested, previousBaseline: isAlone ? run.baseline : nil, candidate: first.new,
+            active: first.old)
+        let start = clock.now()
+        let interval = min(duration, JudgeSeries.interval)
+        while true {
+            await sleep(until: clock.now() + interval)
+            if isDead || present !== run { throw DeploymentFailure("superseded") }
+            try obey(run)
+            if run.isPromoting { return }
+            let now = await slots.samples(of: release, previous)
+            let ruling = series.check(candidate: now.new, active: now.old, elapsed: clock.now() - start)
+            if case .fail(let reason)? = series.verdict { await tell(run, .warning, "a check failed: \(reason)") }
+            switch ruling {
+            case .wait: continue
+            case .proceed(let remark):
+                if let remark { await tell(run, .warning, "goes on although \(remark)") }
+                return
+            case .pause(let reason): return try await pause(run, "paused at \(run.record.percent) %: \(reason)")
+            case .rollBack(let reason): throw DeploymentFailure(reason)
+            }
+        }
+    }
+
+    // MARK: The switch and after it
+
+    private func activate(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        if !run.isReturn { try await hook(.confirmPromotion, run) }
+        if strikes(run.record.state, .done) { return }
+        var entry = JournalEntry(run.record)
+        entry.record.state = .active
+        entry.record.percent = 100
+        entry.record.pause = nil
+        entry.events = [(.entered, Self.text(of: entry.record))]
+        entry.routing = .init(active: run.record.release, candidate: nil, percent: 100)
+        let fault = fault
+        var delay = Duration.seconds(1)
+        while true {
+            do {
+                try await slots.promote(entry, at: run.record) { _ = fault(.active, .committed) }
+                break
+            } catch let error as DeploymentFailure {
+                throw error
+            } catch {
+                logger.log(.error, "the deployment stands still: it can't be made active: \(error)")
+                await sleep(until: clock.now() + delay)
+                try obey(run)
+                delay = min(delay * 2, DeploymentRules.retryMax)
+            }
+        }
+        if strikes(.active, .committed) { return }
+        note(entry, run)
+        for other in finishing.values where other !== run { other.isHastened = true }
+    }
+
+    private func settle(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        await unfreeze(run)
+        if !run.isReturn {
+            do throws(DeploymentFailure) { try await hook(.postRollout, run) } catch {
+                await tell(run, .warning, "the deployment goes on, although its hook says no: \(error)")
+            }
+        }
+        await keepReport(run.record, slots)
+        await enter(.monitoring, run)
+    }
+
+    private func monitor(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        if let previous = run.record.previous, run.monitor > .zero {
+            if await !slots.isWarm(previous) { await warmUp(previous, run, slots) }
+            try await watch(run, slots, .monitoring, for: run.monitor)
+        }
+        await enter(.draining, run) { $0.lock = .release }
+        if isDead { return }
+        finishing[run.record.number] = run
+        present = nil
+        await slots.setLock(nil)
+        // Owned by `finishing`: ends with the node or when the release before is gone.
+        Task { await self.finish(run) }
+    }
+
+    private func warmUp(_ previous: Int64, _ run: Run, _ slots: any DeploymentSlots) async {
+        do {
+            guard let found = try await read({ try $0.release(previous) }) else { return }
+            var input: DeploymentInput?
+            if !found.record.bundle.isEmpty { input = try await readInput(found.record, run.environment) }
+            try await slots.warmUp(CandidateRelease(record: found.record, content: found.content, input: input))
+        } catch { await tell(run, .warning, "the release before isn't kept warm: \(error)") }
+    }
+
+    private func unfreeze(_ run: Run) async {
+        guard run.isFrozen, let migrations = run.environment.migrations else { return }
+        run.isFrozen = false
+        await migrations.unfreeze(run.journaled.steps.filter(\.isBreaking))
+    }
+
+    func keepReport(_ record: DeploymentRecord, _ slots: any DeploymentSlots) async {
+        guard let report = await slots.report(record) else { return }
+        let (store, number) = (store, record.number)
+        do { try await disk.run { () throws -> Void in try store.setReport(report, of: number) } } catch {
+            logger.log(.error, "the report of a deployment can't be kept: \(error)")
+        }
+    }
+
+    // MARK: The way back
+
+    private func fail(_ run: Run, _ slots: any DeploymentSlots, _ failure: DeploymentFailure) async {
+        let state = run.record.state
+        guard let end = DeploymentRules(state).failure else {
+            await tell(run, .failure, "\(failure)")
+            await sleep(until: clock.now() + .seconds(1))
+            return
+        }
+        if state == .monitoring { return await goBack(run, slots, failure) }
+        let previous = run.record.previous
+        if strikes(state, .done) { return }
+        var entry = JournalEntry(run.record)
+        entry.record.state = end
+        entry.record.percent = 0
+        entry.record.pause = nil
+        entry.record.reason = "\(failure)"
+        entry.record.finishedAt = clock.wallTime()
+        entry.events = [(.failure, "\(failure)"), (.entered, Self.text(of: entry.record))]
+        entry.routing = .init(active: previous, candidate: nil, percent: 0)
+        entry.lock = .release
+        await commit([entry])
+        if isDead || strikes(end, .committed) { return }
+        note(entry, run)
+        // What the candidate did is told by it alone.
+        await keepReport(entry.record, slots)
+        await slots.discardCandidate()
+        await run.lingering?.value
+        await slots.discardCandidate()
+        if !run.isReturn, let migrations = run.environment.migrations, run.journaled.steps.contains(where: \.isBreaking) {
+            await restoreUntouched(run, migrations)
+        }
+        await unfreeze(run)
+        if present === run { present = nil }
+        await slots.setLock(nil)
+        ring()
+        if end == .rolledBack { await tellOfRollback(run) }
+    }
+
+    /// Code from before can't live with a breaking migration: databases that nobody wrote to go back.
+    private func restoreUntouched(_ run: Run, _ migrations: any DeploymentMigrations) async {
+        do throws(DeploymentFailure) {
+            let restored = try await migrations.restoreUntouched(run.journaled.backups)
+            for database in restored { await tell(run, .note, "\(database) is as it was before the migration") }
+            for backup in run.journaled.backups where !restored.contains(backup.database) {
+                await tell(run, .warning, "\(backup.database) has writes since its migration, and keeps it")
+            }
+        } catch { await tell(run, .failure, "databases keep their migrations: \(error)") }
+    }
+
+    private func goBack(_ run: Run, _ slots: any DeploymentSlots, _ failure: DeploymentFailure) async {
+        guard let previous = run.record.previous else {
+            await tell(run, .failure, "\(failure); there is no release to go back to")
+            run.isUnwatched = true
+            return
+        }
+        if await !slots.isWarm(previous) { await warmUp(previous, run, slots) }
+        guard await slots.isWarm(previous) else {
+            await tell(run, .failure, "\(failure); the release before can't be started")
+            run.isUnwatched = true
+            return
+        }
+        if strikes(.monitoring, .done) { return }
+        var entry = JournalEntry(run.record)
+        entry.record.state = .rolledBack
+        entry.record.percent = 0
+        entry.record.reason = "after it was active: \(failure)"
+        entry.record.finishedAt = clock.wallTime()
+        entry.events = [(.failure, "\(failure)"), (.entered, Self.text(of: entry.record))]
+        entry.routing = .init(active: previous, candidate: nil, percent: 0)
+        entry.lock = .release
+        do { try await slots.goBack(to: previous, [entry], at: run.record) } catch {
+            logger.log(.error, "the way back can't be written down: \(error)")
+            await sleep(until: clock.now() + .seconds(1))
+            return
+        }
+        if strikes(.rolledBack, .committed) { return }
+        await keepReport(entry.record, slots)
+        note(entry, run)
+        await slots.retire(run.record.release)
+        if present === run { present = nil }
+        await slots.setLock(nil)
+        ring()
+        await tellOfRollback(run)
+    }
+
+    private func tellOfRollback(_ run: Run) async {
+        do throws(DeploymentFailure) { try await hook(.rollback, run) } catch {
+            await tell(run, .warning, "hook rollback: \(error)")
+        }
+    }
+
+    // MARK: The end of the release before
+
+    /// From draining on: nothing of it keeps another deployment waiting.
+    func finish(_ run: Run) async {
+        guard let slots = slotsIfAttached else { return }
+        if run.record.state == .draining {
+            let start = clock.now()
+            if let previous = run.record.previous {
+                let report = await slots.drain(previous)
+                await keepReport(run.record, slots)
+                await tell(
+                    run, report.cut > 0 ? .warning : .note,
+                    "drained: \(report.finished) finished, \(report.cut) cut, the longest after "
+                        + "\(report.longest.wholeMilliseconds) ms")
+            }
+            while !run.isHastened, !isDead, run.record.previous != nil, clock.now() < start + run.keepWarm {
+                try? await clock.sleep(for: .seconds(1))
+            }
+            if isDead { return }
+            await enter(.retired, run)
+        }
+        var delay = Duration.seconds(1)
+        while !isDead {
+            do throws(DeploymentFailure) {
+                try await retire(run, slots)
+                break
+            } catch {
+                await tell(run, .warning, "is tried again: \(error)")
+                try? await clock.sleep(for: delay)
+                delay = min(delay * 2, .seconds(600))
+            }
+        }
+        _ = strikes(.retired, .done)
+        finishing[run.record.number] = nil
+        ring()
+    }
+
+    private func retire(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        if let previous = run.record.previous { await slots.retire(previous) }
+        let steps = try await dueContracts(run)
+        if !steps.isEmpty, let migrations = run.environment.migrations, let input = run.input {
+            try await migrations.contract(input.description.migrations, steps)
+            var entry = JournalEntry(run.record)
+            entry.contracted = steps
+            entry.events = steps.map { (.note, "contracted \($0.database): \($0.file)") }
+            await commit([entry])
+            note(entry, run)
+        }
+        if let migrations = run.environment.migrations, let settings = run.input?.settings {
+            await migrations.discardBackups(olderThan: settings.keepBackups)
+        }
+        await slots.collect(keeping: run.input?.settings.keepReleases ?? Int(ReleaseStore.deployableMax))
+        await run.environment.collectBundles?()
+    }
+
+    /// Contract migrations take away what code from before uses: they run only while the release that asked for them serves, not
+    /// when somebody has gone back meanwhile. They are pending then for the next deployment that asks.
+    private func dueContracts(_ run: Run) async throws(DeploymentFailure) -> [MigrationStep] {
+        let steps = run.pendingContracts
+        guard !steps.isEmpty else { return [] }
+        let active: Int64?
+        do { active = try await read { try $0.routing()?.active } } catch { throw DeploymentFailure("\(error)") }
+        if active == run.record.release { return steps }
+        for step in steps {
+            await tell(
+                run, .warning, "\(step.database): \(step.file) stays pending: release \(run.record.release) serves no more")
+        }
+        return []
+    }
+}
+
+extension DeploymentMachine.Run {
+    /// Contract migrations that were asked for and haven't run.
+    var pendingContracts: [MigrationStep] {
+        guard record.options.contracts, journaled.contracted.isEmpty else { return [] }
+        return journaled.steps.filter { $0.kind == .contract }
+    }
+}
+
+extension ScriptAuthor {
+    /// For people.
+    var name: String { email.isEmpty ? source : email }
+}
