@@ -34,13 +34,15 @@ enum ServeCommand: Command {
         let options = try NodeOptions(
             arguments, environment: environment, configuration: loaded.first?.configuration,
             base: loaded.first?.project.base ?? "")
-        let process = try await NodeProcess(options)
         let products = arguments.value("products") ?? OwnExecutable.directory
-        let tenancies = try loaded.map { item in
+        // First: a node that follows another one must not keep its clients waiting for this.
+        let descriptions = try loaded.map { item in
+            try item.project.describe(item.configuration, name: "\(environment)-1", products: products)
+        }
+        let process = try await NodeProcess(options, canBeReplaced: true)
+        let tenancies = try zip(loaded, descriptions).map { item, description in
             NodeProcess.Tenancy(
-                description: try item.project.describe(
-                    item.configuration, name: "\(environment)-1", products: products),
-                stores: item.configuration.stores,
+                description: description, stores: item.configuration.stores,
                 secrets: item.configuration.kind == .dev
                     ? LocalValues(item.project, item.configuration)
                     : try SecretStore(

@@ -13,6 +13,8 @@ package struct APIServices: Sendable {
     /// `nil`: the node can't be taken out of service.
     package let drain: NodeDrain?
     package let node: Node?
+    /// `nil`: the node's process can't be replaced.
+    package let upgrade: (any NodeUpgrade)?
     /// Of the node.
     package let version: String
     package let clock: any NodeClock
@@ -24,7 +26,7 @@ package struct APIServices: Sendable {
 
     package init(
         accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil, drain: NodeDrain? = nil,
-        node: Node? = nil, version: String,
+        node: Node? = nil, upgrade: (any NodeUpgrade)? = nil, version: String,
         clock: any NodeClock, logger: Logger
     ) {
         self.accounts = accounts
@@ -33,6 +35,7 @@ package struct APIServices: Sendable {
         self.tenants = tenants
         self.drain = drain
         self.node = node
+        self.upgrade = upgrade
         self.version = version
         self.clock = clock
         self.logger = logger

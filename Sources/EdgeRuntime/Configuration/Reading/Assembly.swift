@@ -80,7 +80,8 @@ struct Assembly {
             keepWarm: settings.keepWarm,
             clientRateLimit: settings.clientRateLimit, webSocketIdleTimeout: settings.webSocketIdleTimeout,
             deploy: settings.deploy, durableObjects: settings.durableObjects, retention: settings.retention,
-            r2: settings.r2, kv: settings.kv, cache: settings.cache, drain: settings.drain, hooks: settings.hooks, simulate: settings.simulate,
+            r2: settings.r2, kv: settings.kv, cache: settings.cache, drain: settings.drain, hooks: settings.hooks,
+            simulate: settings.simulate,
             workers: workers,
             queues: queues, settings: list.settings)
         checkPromotion(configuration, settings.promoteFromPlace)

@@ -42,6 +42,7 @@ final class Isolate: Sendable {
     private let backgroundWork = Atomic<Int>(0)
     func backgroundWorkStarted() { backgroundWork.wrappingAdd(1, ordering: .relaxed) }
     func backgroundWorkEnded() { backgroundWork.wrappingSubtract(1, ordering: .relaxed) }
+    var backgroundCount: Int { backgroundWork.load(ordering: .relaxed) }
     /// Whether anything of it goes on, `waitUntil` work included.
     var isBusy: Bool { openEvents > 0 || backgroundWork.load(ordering: .relaxed) > 0 }
 
