@@ -122,10 +122,9 @@ struct DevSession {
             return ExitCode.refused
         }
         try await process.open(host, beside: [configuration.tenant])
-        await process.becomeReady(host)
         Edge.complain(summary(configuration))
         if let address = endpoints.s3Address { Edge.complain("  S3 API at \(address)") }
-        process.announce(endpoints)
+        try await process.becomeReady(host, endpoints)
         if let changes { follow(changes, runner) }
         return await process.waitForTheEnd()
     }

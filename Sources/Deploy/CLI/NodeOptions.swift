@@ -43,6 +43,8 @@ struct NodeOptions {
     var logFormat: LogWriter.Format
     var settings = EdgeSettings()
     var drain: DrainSettings
+    /// How long requests wait for a switch before all goes on as before.
+    var switchHold: Duration
     /// Requests per second and client; 0 is off.
     var clientRateLimit: Int
     var clientRateLimitOverTime: ClientRateLimit?
@@ -63,6 +65,7 @@ struct NodeOptions {
         }
         self.environment = environment
         drain = configuration?.drain ?? DrainSettings()
+        switchHold = configuration?.deploy.switchHold ?? .seconds(1)
         if let delay = try arguments.duration("drain-delay") { drain.delay = delay }
         clientRateLimit = configuration?.clientRateLimit ?? 0
         clientRateLimitOverTime = configuration?.clientRateLimitOverTime

@@ -29,19 +29,23 @@ struct NodeProcess {
     let certificates: CertificateLoader
     let drain: NodeDrain
     private let signals: Signals
+    /// The process that was the node before this one; `nil`: this is the first.
+    private let predecessor: Predecessor?
+    /// `nil`: no other process can follow this one.
+    private let succession: Succession?
 
-    /// Opens the state directory and starts reactors; nothing is served yet.
-    init(_ options: NodeOptions) async throws {
+    /// Starts reactors and opens the state directory, once the process before lets go of it; nothing is served yet.
+    ///
+    /// - Parameter canBeReplaced: whether another process that is started in the same way can follow this one.
+    init(_ options: NodeOptions, canBeReplaced: Bool = false) async throws {
         self.options = options
+        predecessor = Predecessor.find()
+        succession = canBeReplaced ? Succession(after: predecessor) : nil
         // Before the node's threads, so that they leave signals to others.
         signals = Signals()
         clock = SystemClock()
         log = LogWriter(descriptor: 2, format: options.logFormat)
         logger = Logger(sink: log, clock: clock, level: options.logLevel)
-        state = try StateDirectory(path: options.stateDirectory)
-        // What a node left that was killed.
-        try ControlFile.remove(in: options.stateDirectory)
-        try state.recover()
         certificates = CertificateLoader(stateDirectory: options.stateDirectory, clock: clock, logger: logger)
         control = ControlPlane.Handler(
             environment: options.environment, accounts: accounts, clock: clock,
@@ -52,9 +56,15 @@ struct NodeProcess {
             clientLimit: ClientRequestLimit(
                 perSecond: options.clientRateLimit,
                 overTime: options.clientRateLimitOverTime.map { ($0.limit, Int($0.period.components.seconds)) }, clock: clock))
+        node.holdClients()
         drain = NodeDrain(node: node, clock: clock, logger: logger, delay: options.drain.delay)
         control.report(drain, nil)
         routing = RoutingDirectory(node: node)
+        try await predecessor?.awaitRelease(to: node)
+        state = try StateDirectory(path: options.stateDirectory)
+        // What a node left that was killed.
+        try ControlFile.remove(in: options.stateDirectory)
+        try state.recover()
         tenants = try TenantRegistry(state: state)
         artifacts = try ArtifactStore(directory: state.artifacts)
         assets = try AssetStore(directory: state.assets)
@@ -112,6 +122,7 @@ struct NodeProcess {
             API.make(
                 APIServices(
                     accounts: accounts, tokens: tokens, audit: audit, tenants: host, drain: drain, node: node,
+                    upgrade: succession,
                     releases: ReleaseServices(
                         environment: options.environment, bundles: bundles, keys: try DeployKeys(files: options.deployKeyFiles),
                         clock: clock
@@ -126,11 +137,30 @@ struct NodeProcess {
     }
 
     /// Releases serve: load balancers may send requests as long as the disk and the stores are well.
-    func becomeReady(_ host: TenantHost) async {
+    func becomeReady(_ host: TenantHost, _ endpoints: Endpoints) async throws {
         let health = NodeHealth(host: host, accounts: accounts, clock: clock, logger: logger)
         await health.start()
         control.report(drain, health)
         drain.becomeReady()
+        if let predecessor { try await predecessor.takeOver(node, logger) } else { try await node.letClientsIn() }
+        followTheFollower()
+        announce(endpoints)
+        await succession?.begin(
+            with: Succession.Parts(
+                node: node, state: state, accounts: accounts, drain: drain, health: health, clock: clock, logger: logger,
+                holdMax: options.switchHold, announce: { [self] in writeControlFile(endpoints) },
+                end: { [signals] in signals.end() }))
+    }
+
+    /// Whoever started the node waits for another process than this one, and may end that.
+    private func followTheFollower() {
+        // SAFETY: getenv's result is copied at once.
+        let text = unsafe getenv(HandOver.followerVariable).map { unsafe String(cString: $0) }
+        guard let process = text.flatMap({ Int32($0) }) else { return }
+        ProcessTree.onEnd(of: process) { [signals, logger] in
+            logger.log(.notice, "the process that waited for this one has ended")
+            signals.arrived(SIGTERM)
+        }
     }
 
     /// A tenant's release, and where its secrets come from.
@@ -172,8 +202,7 @@ struct NodeProcess {
                 }
             }
             try await open(host, beside: tenancies.map(\.description.tenant))
-            await becomeReady(host)
-            announce(endpoints)
+            try await becomeReady(host, endpoints)
             let reloading = HostReload(self, endpoints)
             guard let reload else { return await waitForTheEnd() }
             return await waitForTheEnd { @Sendable () async -> Void in await reloading.apply(reload()) }
@@ -250,13 +279,21 @@ struct NodeProcess {
         for bound in endpoints.s3.bound { logger.log(.info, "listening for S3", [("address", "\(bound.got)")]) }
         if let context = endpoints.tls, let advice = certificates.adviceOnTrust(context) { Edge.complain(advice) }
         let url = endpoints.edge.bound.first.map { $0.got.url($0.asked.isSecure ? "https" : "http") } ?? "-"
+        let control = writeControlFile(endpoints)
+        let s3 = endpoints.s3Address.map { " s3 \($0)" } ?? ""
+        Edge.announce("ready \(url) control \(control)\(s3)")
+        ServiceManager.tell("READY=1\nMAINPID=\(getpid())\nSTATUS=serving \(url)")
+    }
+
+    /// - Returns: where the control listener is.
+    @discardableResult
+    private func writeControlFile(_ endpoints: Endpoints) -> String {
         let control = "http\(options.isControlSecure ? "s" : "")://\(endpoints.control.urlHost):\(endpoints.control.port)"
         let authorities = options.isControlSecure ? endpoints.tls.flatMap(certificates.ownAuthority) : nil
         do throws(SystemError) { try ControlFile.write(control, authorities: authorities, in: state.path) } catch {
             logger.log(.error, "commands don't find this node, and need --remote \(control): \(error)")
         }
-        let s3 = endpoints.s3Address.map { " s3 \($0)" } ?? ""
-        Edge.announce("ready \(url) control \(control)\(s3)")
+        return control
     }
 
     /// Returns when the node has drained after SIGTERM or SIGINT. A second signal ends the process at once.
@@ -276,7 +313,11 @@ struct NodeProcess {
         }
         await signals.first()
         reloads.cancel()
+        // What has begun comes to its end first, one way or the other.
+        while await succession?.isRunning == true { try? await clock.sleep(for: .milliseconds(20)) }
+        if let succession, let successor = await succession.successor { return await leave(to: successor, succession) }
         signals.exitAtNext()
+        ServiceManager.tell("STOPPING=1")
         await drain.end()
         logger.log(.notice, "draining: open requests are finished, new ones are not taken")
         let runners = accounts.runners
@@ -294,6 +335,24 @@ struct NodeProcess {
         log.flush()
         return ExitCode.success
     }
+}
+
+extension NodeProcess {
+    /// Another process is the node.
+    private func leave(to successor: Int32, _ succession: Succession) async -> Int32 {
+        signals.pass(to: successor)
+        await succession.finish(within: Self.streamsMax)
+        log.flush()
+        // SAFETY: getenv's result is only compared.
+        let isFollowed = unsafe getenv(HandOver.followerVariable) != nil
+        guard !isFollowed, !ServiceManager.isThere else { return ExitCode.success }
+        let failure = FollowCommand.become(waitingFor: successor)
+        Edge.complain("edge: nobody waits for process \(successor), which goes on: \(failure)")
+        return ExitCode.success
+    }
+
+    /// What answers may take that had begun when another process became the node.
+    private static let streamsMax = Duration.seconds(300)
 }
 
 /// A truth that one side sets or takes back and the other looks at.

@@ -68,7 +68,7 @@ enum RunCommand: Command {
             other.routes = [try RoutePattern("\(host)/*", for: other.name)]
             workers.append(other)
         }
-        let process = try await NodeProcess(options)
+        let process = try await NodeProcess(options, canBeReplaced: true)
         let description = ReleaseDescription(
             name: "run", tenant: "local", environment: "dev", workers: workers)
         var stores = StoreSettings()

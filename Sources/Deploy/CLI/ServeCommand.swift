@@ -36,8 +36,8 @@ enum ServeCommand: Command {
         let options = try NodeOptions(
             arguments, environment: environment, configuration: loaded.first?.configuration,
             base: loaded.first?.project.base ?? "")
-        let process = try await NodeProcess(options)
         let products = arguments.value("products") ?? OwnExecutable.directory
+        let process = try await NodeProcess(options, canBeReplaced: true)
         var tenancies: [NodeProcess.Tenancy] = []
         for item in loaded { tenancies.append(try await tenancy(item, process, products, arguments)) }
         process.reportSandbox(tenantCount: tenancies.count)

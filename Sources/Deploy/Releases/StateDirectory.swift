@@ -16,7 +16,7 @@ package final class StateDirectory: Sendable {
     package let path: String
     private let lock: Descriptor
 
-    private static let format = "edge-state 1"
+    package static let format = "edge-state 1"
 
     /// Makes the directory when it is missing, and takes it over.
     ///
@@ -55,6 +55,12 @@ package final class StateDirectory: Sendable {
 
     /// For what is on its way in or out: emptied at each start, but for changes that were decided and have to be finished.
     var work: String { path + "/.work" }
+
+    /// Lets another process have the directory. Nothing in it may be touched until `retake`.
+    package func release() { _ = flock(lock.rawValue, LOCK_UN) }
+
+    /// Takes the directory back; blocks until the other process has let it go.
+    package func retake() { while !lock.lockExclusively() {} }
 
     /// Writes a byte to the disk; blocks. Throws when that can't be done.
     package func probe() throws(SystemError) {

@@ -328,6 +328,9 @@ final class Channel: PollTarget {
             if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
             return try unsafe stream.start(call, rest)
         }
+        guard !isolate.pool.isCutOff else {
+            return try makeCallStream(header, event).answer(failure: CallFailure("The node is being replaced."))
+        }
         guard event.countStoreCall(call) else {
             return try makeCallStream(header, event).answer(failure: CallFailure("Too many subrequests."))
         }
@@ -350,7 +353,7 @@ final class Channel: PollTarget {
     /// Takes what is sent to a store without waiting for an answer. An event that is over, or has sent as much as it may, sends
     /// in vain: the SDK has said so to the one who can do something about it.
     private func receiveOneWay(_ call: CallHead, _ message: [UInt8], from event: EventStream?) throws(WireError) {
-        guard let event, event.countOneWayCall(call) else { return }
+        guard let event, !isolate.pool.isCutOff, event.countOneWayCall(call) else { return }
         let service = try event.worker.store(call.binding, for: call.kind)
         do throws(CallFailure) {
             _ = try service.answerInPlace(StoreCall(call.kind, message: message))

@@ -83,7 +83,7 @@ package enum ListenerSecurity: Sendable {
 final class Listener: PollTarget {
     private let reactor: Reactor
     private let node: NodeContext
-    private let role: ListenerRole
+    let role: ListenerRole
     /// Of connections that come from now on.
     var security: ListenerSecurity {
         didSet { client = nil }
@@ -97,14 +97,25 @@ final class Listener: PollTarget {
     /// Nothing is accepted before the next tick: there was no descriptor left for it, and epoll would report the listener
     /// again at once.
     private var isPaused = false
+    /// What it was asked to listen on: port 0 is another one in `address`.
+    let asked: ListenAddress
+    private var phase: Phase
+
+    /// States, each with what ends it:
+    /// - `bound`: the address is ours, and whoever comes is refused: a load balancer goes elsewhere at once; `open`.
+    /// - `held`: who comes waits in the kernel; `open`.
+    /// - `open`; `hold`, `close`.
+    enum Phase { case bound, held, open }
 
     /// Connections taken per turn: more would starve those that are open.
     private static let acceptsPerTurn = 64
 
     init(
-        _ descriptor: consuming Descriptor, address: ListenAddress, role: ListenerRole, security: ListenerSecurity,
-        reactor: Reactor, node: NodeContext
+        _ descriptor: consuming Descriptor, asked: ListenAddress? = nil, address: ListenAddress, role: ListenerRole,
+        security: ListenerSecurity, reactor: Reactor, node: NodeContext, phase: Phase = .held, opens: Bool = true
     ) throws(SystemError) {
+        self.phase = phase
+        self.asked = asked ?? address
         self.security = security
         self.reactor = reactor
         self.node = node
@@ -114,7 +125,32 @@ final class Listener: PollTarget {
         publicPort = role == .edge ? Self.port(of: rawValue) : nil
         self.descriptor = consume descriptor
         super.init()
+        if opens { try open() }
+    }
+
+    /// Takes connections from now on.
+    func open() throws(SystemError) {
+        guard phase != .open, let rawValue = descriptor?.rawValue else { return }
+        if phase == .bound { try Self.startListening(rawValue, at: address) }
         try reactor.watch(self, rawValue, .read)
+        phase = .open
+    }
+
+    /// Leaves connections in the kernel from now on.
+    func hold() {
+        guard phase == .open, let rawValue = descriptor?.rawValue else { return }
+        reactor.unwatch(self, rawValue)
+        isPaused = false
+        phase = .held
+    }
+
+    /// For the process that follows, which closes neither it nor its own.
+    var rawValue: Int32? { descriptor?.rawValue }
+
+    /// Closes this process' part of it: the kernel's queue is another's business now.
+    func abandon() {
+        hold()
+        descriptor = nil
     }
 
     override func becameReady(_ events: Epoll.Interest) { _ = accept() }
@@ -150,7 +186,7 @@ final class Listener: PollTarget {
     }
 
     override func tick(_ now: Instant) {
-        guard isPaused, let listening = descriptor?.rawValue else { return }
+        guard phase == .open, isPaused, let listening = descriptor?.rawValue else { return }
         isPaused = false
         reactor.change(self, listening, .read)
     }
@@ -197,9 +233,9 @@ final class Listener: PollTarget {
 
     /// No new connections from now on. Those that the kernel has taken for us are served: closing would reset them.
     func close() {
-        while accept() {}
+        if phase != .bound { while accept() {} }
         guard let descriptor = descriptor.take() else { return }
-        reactor.unwatch(self, descriptor.rawValue)
+        if phase == .open { reactor.unwatch(self, descriptor.rawValue) }
         do { try descriptor.close() } catch { reactor.logger.log(.warning, "\(error)") }
     }
 
@@ -207,13 +243,28 @@ final class Listener: PollTarget {
     /// of the connections.
     static func checkIsFree(_ address: ListenAddress) throws(SystemError) {
         guard address.port != 0 else { return }
-        try listen(address, sharing: .refused).close()
+        let socket = try bind(address, sharing: .refused)
+        try startListening(socket.rawValue, at: address)
+        try socket.close()
     }
 
     enum Sharing { case refused, withOtherReactors }
 
     /// Opens a listening socket.
     static func listen(
+        _ address: ListenAddress, sharing: Sharing = .withOtherReactors
+    ) throws(SystemError) -> Descriptor {
+        let socket = try bind(address, sharing: sharing)
+        try startListening(socket.rawValue, at: address)
+        return socket
+    }
+
+    private static func startListening(_ number: Int32, at address: ListenAddress) throws(SystemError) {
+        guard Glibc.listen(number, 4096) == 0 else { throw SystemError("listen", errno: errno, on: "\(address)") }
+    }
+
+    /// Takes an address whose connections are refused until it listens.
+    static func bind(
         _ address: ListenAddress, sharing: Sharing = .withOtherReactors
     ) throws(SystemError) -> Descriptor {
         guard let target = NetworkAddress(text: address.host) else {
@@ -231,10 +282,9 @@ final class Listener: PollTarget {
         if sharing == .withOtherReactors { _ = unsafe setsockopt(number, SOL_SOCKET, SO_REUSEPORT, &one, size) }
         if !isIPv4 { _ = unsafe setsockopt(number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &zero, size) }
         let bound = unsafe target.withSocketAddress(port: address.port) { pointer, length in
-            unsafe bind(number, pointer, length)
+            unsafe Glibc.bind(number, pointer, length)
         }
         guard bound == 0 else { throw SystemError("bind", errno: errno, on: "\(address)") }
-        guard Glibc.listen(number, 4096) == 0 else { throw SystemError("listen", errno: errno, on: "\(address)") }
         return socket
     }
 

@@ -17,12 +17,16 @@ package final class Node: Sendable {
     let context: NodeContext
     private let environment: PoolEnvironment
     private let supervisor: Supervisor
-    private let state = Mutex(State())
+    let state = Mutex(State())
 
-    private struct State {
+    struct State {
         var nextReactor = 0
         var pools: [Int: IsolatePool] = [:]
         var isStopped = false
+        /// Addresses of clients are taken, and nobody is let in yet.
+        var holdsClients = false
+        /// Listening sockets of the process that this one follows.
+        var inherited: [InheritedListener] = []
     }
 
     /// - Parameters:
@@ -65,23 +69,25 @@ package final class Node: Sendable {
     package func listen(
         _ address: ListenAddress, for role: LocalRequest.Listener, _ security: ListenerSecurity = .plain
     ) async throws(SystemError) -> ListenAddress {
-        try Listener.checkIsFree(address)
-        var bound = address
-        var sockets: [Int32] = []
-        for index in reactors.indices {
-            let descriptor = try Listener.listen(bound)
-            if index == 0, bound.port == 0 {
-                bound = ListenAddress(host: bound.host, port: Listener.port(of: descriptor.rawValue))
-            }
-            sockets.append(descriptor.release())
+        let inherited = takeInherited(address, for: role)
+        // Those of another process it takes connections from until `letClientsIn`.
+        let opens = inherited.isEmpty && (role == .control || state.withLock { !$0.holdsClients })
+        if inherited.isEmpty { try Listener.checkIsFree(address) }
+        var bound = inherited.first?.bound ?? address
+        var sockets = inherited.map { (number: $0.descriptor, phase: Listener.Phase.held) }
+        // Where the other process had fewer reactors. A first one that is refused later stays with this process.
+        for _ in 0..<max(0, reactors.count - sockets.count) {
+            let descriptor = try Listener.bind(bound)
+            if bound.port == 0 { bound = ListenAddress(host: bound.host, port: Listener.port(of: descriptor.rawValue)) }
+            sockets.append((descriptor.release(), .bound))
         }
-        for (reactor, socket) in zip(reactors, sockets) {
-            let (context, bound) = (context, bound)
+        for (index, socket) in sockets.enumerated() {
+            let (context, bound, reactor) = (context, bound, reactors[index % reactors.count])
             let failure: SystemError? = await reactor.call {
                 do throws(SystemError) {
                     let listener = try Listener(
-                        Descriptor(owning: socket), address: bound, role: ListenerRole(role),
-                        security: security, reactor: reactor, node: context)
+                        Descriptor(owning: socket.number), asked: address, address: bound, role: ListenerRole(role),
+                        security: security, reactor: reactor, node: context, phase: socket.phase, opens: opens)
                     reactor.listeners.append(listener)
                     return nil
                 } catch {
@@ -91,6 +97,26 @@ package final class Node: Sendable {
             if let failure { throw failure }
         }
         return bound
+    }
+
+    /// Addresses of clients that are listened on from now on are taken, but whoever comes is refused until `letClientsIn`:
+    /// before a release serves, a load balancer does better to go elsewhere.
+    package func holdClients() { state.withLock { $0.holdsClients = true } }
+
+    /// Takes connections at all addresses.
+    package func letClientsIn() async throws(SystemError) {
+        state.withLock { $0.holdsClients = false }
+        for reactor in reactors {
+            let failure: SystemError? = await reactor.call {
+                do throws(SystemError) {
+                    for listener in reactor.listeners { try listener.open() }
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+            if let failure { throw failure }
+        }
     }
 
     /// What clients are spoken with who come to `address`, which `listen` returned, from now on. Open connections go on as
@@ -237,7 +263,8 @@ package final class Node: Sendable {
 
     /// How a node goes out of service. `serving`: not at all. `announcing`: answers say that their connection ends with them
     /// (`Connection: close`, GOAWAY), all else is as ever. `draining`: connections without a request end too.
-    package enum Leaving: Sendable { case serving, announcing, draining }
+    /// `replacing`: another process will have the connections that can be handed on; the others hear of their end.
+    package enum Leaving: Sendable { case serving, replacing, announcing, draining }
 
     /// Listeners stay as they are.
     package func set(_ leaving: Leaving) async {
@@ -345,6 +372,7 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, DrainableE
         deadline = channel.reactor.now + Self.wallMax
         reactor = channel.reactor
         channel.reactor.addTicker(self)
+        channel.reactor.backgroundEventCount += 1
         event = channel.open(
             kind, flags: .end,
             make: {
@@ -383,6 +411,7 @@ private final class BackgroundEvent<Reply>: EventOwner, Dispatchable, DrainableE
         let completion = completion
         self.completion = nil
         completion?(result)
+        if reactor != nil, completion != nil { reactor?.backgroundEventCount -= 1 }
         reactor?.removeTicker(self)
         itself = nil
     }

@@ -55,9 +55,25 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     /// How near the node's end is.
     private(set) var leaving = Node.Leaving.serving
     /// Answers say that their connection ends with them; connections without a request stay.
-    var announcesEnd: Bool { leaving != .serving }
+    ///
+    /// - Parameter canBeParked: Whether another process can have the connection.
+    func announcesEnd(canBeParked: Bool) -> Bool {
+        switch leaving {
+        case .serving: false
+        case .replacing: !canBeParked
+        case .announcing, .draining: true
+        }
+    }
+    /// WebSockets end: the node does, or its stores are another process' by now.
+    var endsWebSockets: Bool { isDraining || hasSuccessor }
+    private(set) var hasSuccessor = false
     /// Connections are to end after the answer they are working on.
     var isDraining: Bool { leaving == .draining }
+    /// Nothing new begins: connections that have their answers are parked.
+    var isHolding = false
+    var parked: [ParkedConnection] = []
+    /// Of the node's own, as crons and batches are, that isolates are at.
+    var backgroundEventCount = 0
     /// What this reactor has counted. Read by others through the mailbox.
     var counters = ReactorCounters()
 
@@ -309,6 +325,26 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
             default: break
             }
         }
+    }
+
+    func noteSuccessor() { hasSuccessor = true }
+
+    var connections: [Connection] { targets.compactMap { $0 as? Connection } }
+    var http2Connections: [HTTP2Connection] { targets.compactMap { $0 as? HTTP2Connection } }
+
+    var unfinished: Node.Unfinished {
+        var all = Node.Unfinished(requestCount: dispatcher.waitingCount, eventCount: backgroundEventCount)
+        func count(_ stream: HTTPStream) {
+            guard stream.isInExchange else { return }
+            let isStream = stream.exchange.isHeadSent && !stream.requestBody.isPending && stream.exchange.cacheFill == nil
+            if isStream { all.streamCount += 1 } else { all.requestCount += 1 }
+        }
+        for connection in connections {
+            count(connection)
+            if connection.isNewcomer { all.newcomerCount += 1 }
+        }
+        for connection in http2Connections { for stream in connection.streams.all { count(stream) } }
+        return all
     }
 
     func isPublicPort(_ port: UInt16) -> Bool { listeners.contains { $0.publicPort == port } }

@@ -113,6 +113,9 @@ struct Transport: ~Copyable {
     /// Gives up TLS on the connection.
     mutating func becomePlain() { tls = nil }
 
+    /// Gives the socket away; for one without TLS.
+    consuming func release() -> Int32 { descriptor.release() }
+
     /// - Parameter isComplete: all was sent that the peer was promised. A TLS client that isn't told of the end knows that
     ///   something is missing.
     consuming func close(isComplete: Bool = true) {

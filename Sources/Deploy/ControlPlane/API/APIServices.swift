@@ -15,6 +15,8 @@ package struct APIServices: Sendable {
     /// `nil`: the node can't be taken out of service.
     package let drain: NodeDrain?
     package let node: Node?
+    /// `nil`: the node's process can't be replaced.
+    package let upgrade: (any NodeUpgrade)?
     /// Of the node.
     package let version: String
     package let clock: any NodeClock
@@ -26,7 +28,8 @@ package struct APIServices: Sendable {
 
     package init(
         accounts: Accounts, tokens: TokenStore, audit: AuditLog, tenants: TenantHost? = nil, drain: NodeDrain? = nil,
-        node: Node? = nil, releases: ReleaseServices? = nil, version: String, clock: any NodeClock, logger: Logger
+        node: Node? = nil, upgrade: (any NodeUpgrade)? = nil, releases: ReleaseServices? = nil, version: String,
+        clock: any NodeClock, logger: Logger
     ) {
         self.accounts = accounts
         self.tokens = tokens
@@ -35,6 +38,7 @@ package struct APIServices: Sendable {
         self.releases = releases
         self.drain = drain
         self.node = node
+        self.upgrade = upgrade
         self.version = version
         self.clock = clock
         self.logger = logger

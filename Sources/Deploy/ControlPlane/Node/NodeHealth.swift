@@ -23,6 +23,9 @@ package final class NodeHealth: Sendable {
     private struct State {
         var reasons: [Reason] = []
         var lookedAt: Instant?
+        /// The stores are another process'.
+        var isPaused = false
+        var isLooking = false
     }
 
     private let host: TenantHost
@@ -57,20 +60,42 @@ package final class NodeHealth: Sendable {
         }
     }
 
+    /// Looks at nothing until `goOn`; returns when a look that had begun is over.
+    package func pause() async {
+        state.withLock { $0.isPaused = true }
+        while state.withLock({ $0.isLooking }) { try? await clock.sleep(for: .milliseconds(1)) }
+    }
+
+    package func goOn() {
+        state.withLock { state in
+            state.isPaused = false
+            state.lookedAt = clock.now()
+        }
+    }
+
     package var reasons: [Reason] {
-        let (reasons, lookedAt) = state.withLock { ($0.reasons, $0.lookedAt) }
-        guard let lookedAt, clock.now() - lookedAt > Self.lookMax else { return reasons }
+        let (reasons, lookedAt, isPaused) = state.withLock { ($0.reasons, $0.lookedAt, $0.isPaused) }
+        guard !isPaused, let lookedAt, clock.now() - lookedAt > Self.lookMax else { return reasons }
         return [Reason("disk", "\(host.state.path) hasn't answered for \((clock.now() - lookedAt).components.seconds) s")]
     }
 
     private func look() async {
+        let mayLook = state.withLock { state in
+            if !state.isPaused { state.isLooking = true }
+            return !state.isPaused
+        }
+        guard mayLook else { return }
         let host = host
         var found = await disk.run { () -> [Reason] in Self.problems(of: host) }
         for runner in accounts.runners {
             found += await runner.failingStores().map { Reason("store", "tenant \(runner.tenant), \($0)") }
         }
         let before = state.withLock { state in
-            defer { state = State(reasons: found, lookedAt: clock.now()) }
+            defer {
+                state.reasons = found
+                state.lookedAt = clock.now()
+                state.isLooking = false
+            }
             return state.reasons
         }
         for reason in found where !before.contains(where: { $0.code == reason.code }) {
@@ -86,7 +111,8 @@ package final class NodeHealth: Sendable {
         var info = statvfs()
         // SAFETY: statvfs fills the struct whose address it is given.
         if unsafe statvfs(path, &info) == 0 {
-            let free = Int64(clamping: UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize)).partialValue)
+            let free = Int64(
+                clamping: UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize)).partialValue)
             let total = Int64(
                 clamping: UInt64(info.f_blocks).multipliedReportingOverflow(by: UInt64(info.f_frsize)).partialValue)
             let least = min(freeBytesMin, total / 20)

@@ -30,6 +30,8 @@ final class Connection: HTTPStream {
     private var readsOnLater = false
     /// When a client that has ended its sending counts as gone.
     private var closedDeadline = Instant(nanoseconds: .max)
+    /// It has answered a request.
+    private var hasServed = false
     /// Nothing was read yet that tells HTTP/2 from HTTP/1.1. With TLS, the handshake tells (RFC 9113 §3.2, §3.3).
     private var mayBecomeHTTP2 = false
 
@@ -198,7 +200,7 @@ final class Connection: HTTPStream {
         // An answer that is complete before the request is: what is left of the body is not waited for, and the client
         // learns here that it can't go on on this connection. Where the answer is open-ended, that is decided when it is out.
         if hasLength, requestBody.isPending, !canDrainRequestBody, !exchange.isBodyReturned { exchange.mustClose = true }
-        if exchange.mustClose || !exchange.keepAlive || reactor.announcesEnd {
+        if exchange.mustClose || !exchange.keepAlive || reactor.announcesEnd(canBeParked: transport?.tls == nil) {
             exchange.mustClose = true
             output.append("Connection: close\r\n" as StaticString)
         } else if exchange.minorVersion == 0 {
@@ -406,9 +408,11 @@ final class Connection: HTTPStream {
         exchange.route = nil  // A connection that waits keeps no release alive.
         exchange.site = nil
         phase = .idle
+        hasServed = true
         closedDeadline = Instant(nanoseconds: .max)
         if clientHasClosed, input.isEmpty { return close() }  // After `phase = .idle`: the answer is complete.
         deadline = reactor.now.advanced(byNanoseconds: node.idleNanoseconds)
+        if reactor.isHolding, reactor.park(self) { return }
         // Not from here: a client with a thousand pipelined requests would make a thousand nested calls.
         if !input.isEmpty {
             reactor.later { [self] in
@@ -428,6 +432,49 @@ final class Connection: HTTPStream {
         transport?.shutdownSending()
         input.consume(input.readableByteCount)
         updateInterest()
+    }
+
+    // MARK: Another process of the node
+
+    /// Lets go of the socket between two requests.
+    ///
+    /// - Returns: `nil` when it is in the middle of one, speaks TLS, or can't be handed on for another reason. Else it does
+    ///   nothing any more.
+    func park() -> ParkedConnection? {
+        guard phase == .idle || phase == .head, output.isEmpty, !clientHasClosed,
+            input.readableByteCount <= Self.pipelinedBytesMax, transport?.tls == nil, let transport = transport.take()
+        else { return nil }
+        phase = .closed
+        reactor.unwatch(self, transport.rawValue)
+        reactor.connectionCount -= 1
+        node.admission.leave(client.address, isExempt: client.isTrusted)
+        let bytes = unsafe input.withReadable { unsafe Array($0) }
+        input.consume(input.readableByteCount)
+        return ParkedConnection(
+            role: role.listener, redirectPort: redirectPort, bytes: bytes, descriptor: transport.release())
+    }
+
+    var staysHere: Bool { transport?.tls != nil }
+
+    /// With TLS, and without a request so far: its client is about to send one.
+    var isNewcomer: Bool {
+        phase == .handshake || phase == .head && transport?.tls != nil || phase == .idle && !hasServed && transport?.tls != nil
+    }
+
+    /// Nothing new may begin, and nobody else can go on with it.
+    func endIfServed() {
+        if phase == .idle, hasServed, transport?.tls != nil { closeUnlessAsked() }
+    }
+
+    /// Its client had its time.
+    func endNewcomer() { if isNewcomer { close() } }
+
+    /// Goes on where `park` left off.
+    func goOn(with bytes: [UInt8]) {
+        deadline = reactor.now.advanced(byNanoseconds: node.idleNanoseconds)
+        guard !bytes.isEmpty else { return }
+        unsafe bytes.withUnsafeBytes { unsafe input.append($0) }
+        parseHead()
     }
 
     override func close(isComplete: Bool = false) {

@@ -42,6 +42,7 @@ final class Isolate: Sendable {
     private let backgroundWork = Atomic<Int>(0)
     func backgroundWorkStarted() { backgroundWork.wrappingAdd(1, ordering: .relaxed) }
     func backgroundWorkEnded() { backgroundWork.wrappingSubtract(1, ordering: .relaxed) }
+    var backgroundCount: Int { backgroundWork.load(ordering: .relaxed) }
     private let sockets = Atomic<Int>(0)
     func socketOpened() { sockets.wrappingAdd(1, ordering: .relaxed) }
     func socketClosed() { sockets.wrappingSubtract(1, ordering: .relaxed) }

@@ -17,6 +17,7 @@ package final class IsolatePool: Sendable {
     private let environment: PoolEnvironment
     /// One bit per reactor that has events waiting.
     private let waitingReactors = Atomic<UInt64>(0)
+    private let isCutOffFlag = Atomic(false)
     private let state: Mutex<State>
 
     /// An isolate must answer `configure` within this time. The product allows a second; a busy machine more.
@@ -154,6 +155,11 @@ package final class IsolatePool: Sendable {
         for reactor in environment.reactors { reactor.post { reactor.dispatcher.closeWebSockets(of: isolate) } }
     }
 
+    /// Events that go on after their answer, over all isolates.
+    var backgroundCount: Int { state.withLock { $0.members.values.reduce(0) { $0 + $1.backgroundCount } } }
+    /// Its stores are another process' by now: what still runs can't reach them.
+    func cutOff() { isCutOffFlag.store(true, ordering: .releasing) }
+    var isCutOff: Bool { isCutOffFlag.load(ordering: .acquiring) }
     package var processIDs: [Int32] { state.withLock { $0.members.values.map(\.processID).sorted() } }
     package var lastFailure: String? { state.withLock { $0.lastFailure } }
     package var residentBytes: UInt64 {

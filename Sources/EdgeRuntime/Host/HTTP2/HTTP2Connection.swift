@@ -353,7 +353,7 @@ final class HTTP2Connection: PollTarget {
         }
         switch farewell {
         case .none:
-            if reactor.announcesEnd || streams.count == 0 && now >= deadline { sayFarewell(now) }
+            if reactor.announcesEnd(canBeParked: false) || streams.count == 0 && now >= deadline { sayFarewell(now) }
         case .announced(let takesUntil): if now >= takesUntil { takeNoMore() }
         // A client that doesn't go is left.
         case .said: if streams.count == 0, now >= deadline { close() }
@@ -369,6 +369,13 @@ final class HTTP2Connection: PollTarget {
         farewell = .announced(takesUntil: now + Self.farewellTime)
         session?.announceEnd()
         markDirty()
+    }
+
+    /// What the client sends from now on it has to send elsewhere: it has had time to hear that the connection ends.
+    func hold() {
+        guard phase == .open else { return }
+        if case .said = farewell { return }
+        takeNoMore()
     }
 
     func takeNoMore() {

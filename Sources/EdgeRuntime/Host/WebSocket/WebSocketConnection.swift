@@ -156,7 +156,7 @@ final class WebSocketConnection: PollTarget, @unchecked Sendable {  // What is p
     override func tick(_ now: Instant) {
         switch phase {
         case .open:
-            if reactor.isDraining { return say(.goingAway, "the node is being stopped") }
+            if reactor.endsWebSockets { return say(.goingAway, "the node is being stopped") }
             if now - heardAt >= session.limits.silenceMax {
                 outcome = (.abnormal, "the client is silent")
                 return close()

@@ -83,3 +83,28 @@ int edge_seccomp_action_available(uint32_t action) {
 }
 
 int edge_no_new_privileges(void) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); }
+
+int edge_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
+
+static volatile sig_atomic_t signal_receiver;
+
+static void pass_signal_on(int number, siginfo_t *info, void *context) {
+    (void)context;
+    int saved = errno;
+    if (signal_receiver > 0 && info->si_code <= 0) kill((pid_t)signal_receiver, number);
+    errno = saved;
+}
+
+void edge_pass_signals_on(void) {
+    struct sigaction action = {.sa_sigaction = pass_signal_on, .sa_flags = SA_SIGINFO | SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    // What is blocked from before exec would never come.
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void edge_set_signal_receiver(pid_t pid) { signal_receiver = pid; }

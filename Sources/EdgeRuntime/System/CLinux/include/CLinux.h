@@ -56,6 +56,7 @@ static inline ssize_t edge_sendfile(int out, int in, int64_t *offset, size_t cou
 #include "isolate_spawn.h"
 #include "landlock.h"
 #include "process.h"
+#include "records.h"
 static inline int edge_inotify(void) { return inotify_init1(IN_CLOEXEC); }
 static inline int edge_inotify_watch(int inotify, const char *path) {
     return inotify_add_watch(inotify, path, IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO);

@@ -19,6 +19,12 @@ int edge_process_cpu(pid_t pid, uint64_t *nanoseconds);
 // The most memory this process ever had resident.
 uint64_t edge_own_resident_bytes_max(void);
 
+int edge_adopt_orphans(void);  // prctl(PR_SET_CHILD_SUBREAPER), which is variadic
+// Gives SIGTERM, SIGHUP and SIGINT to the process that was named last, unless the kernel sent them for a terminal, which has
+// sent them to the whole group. For processes with nothing else to do.
+void edge_pass_signals_on(void);
+void edge_set_signal_receiver(pid_t pid);
+
 // A memfd of `size` bytes that nobody can shrink: a mapping of it never faults.
 int edge_sealed_memory(const char *name, uint64_t size);
 uint64_t edge_load_acquire(const void *address);
