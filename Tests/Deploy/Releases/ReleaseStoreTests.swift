@@ -113,6 +113,27 @@ import Testing
         try store.commit(plan.change, at: time)
         #expect(throws: ReleaseStoreError.self) { try store.load() }
     }
+
+    @Test func `keeps the last thousand aliases of a worker`() throws {
+        let place = try Place()
+        let store = try place.store()
+        var change = ReleaseStore.Change()
+        change.versions = [version(1), version(2)]
+        change.aliases = (0..<1001).map { VersionAlias(worker: "w", name: "a\($0)", version: "w-1") }
+        try store.commit(change, at: time)
+        #expect(try store.version(named: "a0", of: "w") == nil)
+        #expect(try store.version(named: "a1", of: "w")?.id == "w-1")
+        #expect(try store.version(named: "a1", of: "other") == nil)
+        // One that moves is a new one: the next to go is another.
+        change = ReleaseStore.Change()
+        change.aliases = [
+            VersionAlias(worker: "w", name: "a1", version: "w-2"), VersionAlias(worker: "w", name: "new", version: "w-2"),
+        ]
+        try store.commit(change, at: time)
+        #expect(try store.version(named: "a1", of: "w")?.id == "w-2")
+        #expect(try store.version(named: "a2", of: "w") == nil)
+        #expect(try store.version(named: "a3", of: "w")?.id == "w-1")
+    }
 }
 
 @Suite struct `Artifact store` {
@@ -168,26 +189,5 @@ import Testing
         // The thread that wrote last may be the last to let it go.
         for _ in 0..<2000 where hasLeftovers() { try await Task.sleep(for: .milliseconds(1)) }
         #expect(!hasLeftovers())
-    }
-
-    @Test func `keeps the last thousand aliases of a worker`() throws {
-        let place = try Place()
-        let store = try place.store()
-        var change = ReleaseStore.Change()
-        change.versions = [version(1), version(2)]
-        change.aliases = (0..<1001).map { VersionAlias(worker: "w", name: "a\($0)", version: "w-1") }
-        try store.commit(change, at: time)
-        #expect(try store.version(named: "a0", of: "w") == nil)
-        #expect(try store.version(named: "a1", of: "w")?.id == "w-1")
-        #expect(try store.version(named: "a1", of: "other") == nil)
-        // One that moves is a new one: the next to go is another.
-        change = ReleaseStore.Change()
-        change.aliases = [
-            VersionAlias(worker: "w", name: "a1", version: "w-2"), VersionAlias(worker: "w", name: "new", version: "w-2"),
-        ]
-        try store.commit(change, at: time)
-        #expect(try store.version(named: "a1", of: "w")?.id == "w-2")
-        #expect(try store.version(named: "a2", of: "w") == nil)
-        #expect(try store.version(named: "a3", of: "w")?.id == "w-1")
     }
 }
