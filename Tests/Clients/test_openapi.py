@@ -112,6 +112,8 @@ class OpenAPI(unittest.TestCase):
                 ORDER.get(operation.method.upper(), 2),
                 -operation.path.count("/") if operation.method.upper() == "DELETE" else operation.path.count("/"),
                 operation.path))
+        # It has the node end connections between two requests, which this client takes for a fault; `test_drain` asks it.
+        operations = [found for found in operations if found.label != "POST /edge/node/drain"]
         tokens, protected = self.tokens(len(operations))
         known, generator = Known(self.account, protected), random.Random(SEED)
         for operation in operations:
