@@ -71,7 +71,8 @@ actor QueueDriver {
                 let count = batch.items.count
                 let meter = release.meter
                 do {
-                    let reply = try await node.send(.queue, encoder.bytes, to: worker, of: release) { decoder throws(WireError) in
+                    let reply = try await node.send(.queue, encoder.bytes, to: worker, of: release) {
+                        decoder throws(WireError) in
                         let reply = try QueueBatchReply(decoding: &decoder)
                         guard reply.decisions.count == count else {
                             throw .invalidValue("number of decisions", offset: decoder.offset)

@@ -116,6 +116,19 @@ package struct SmokeTest: Equatable, Sendable {
     package var responseHeaders: [String: String] = [:]
     /// What the answer, as JSON, must have where: JSON pointer (RFC 6901) → a JSON text.
     package var json: [String: String] = [:]
+
+    package init(
+        method: String, path: String, headers: [String: String], body: String?, status: Int, deadline: Duration,
+        contains: String?
+    ) {
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.status = status
+        self.deadline = deadline
+        self.contains = contains
+    }
 }
 
 /// One step in the life of durable object classes.
