@@ -23,7 +23,7 @@ compatibility_date = "2026-08-01"
 product = "HelloWorker"
 routes = ["staging.example/*"]
 vars = { X = "one" }
-smoke = [{ get = "/up", status = 200 }]
+smoke = [{ get = "/hello", status = 200 }]
 '''
 DEPLOY = '''
 [deploy]
@@ -126,10 +126,12 @@ class Death(unittest.TestCase):
         self.assertEqual(sorted(states()), sorted(PREVIOUS + RESUMED + NEW + ["rolled-back", "refused"]))
         self.assertGreater(len(states()), 12)
 
-    def die(self, staging, state, words=()):
-        """Deploys to a node that dies in `state`; gives the isolates that it had."""
+    def die(self, staging, state, change, words=()):
+        """Deploys what `change` has made of the project to a node that dies in `state`."""
         staging.end()
         staging.start(fault=f"deployment:{state}")
+        # Until its first deployment, a node starts with what the files say.
+        change()
         pids = set(staging.node.isolate_pids())
         process = subprocess.Popen(
             [product("edge"), "deploy", "--environment", "staging", "--products", staging.project.path(".build/debug"),
@@ -151,8 +153,7 @@ class Death(unittest.TestCase):
             for number, state in enumerate(PREVIOUS + RESUMED + NEW):
                 with self.subTest(state=state):
                     value = f"v{number}"
-                    staging.set(value)
-                    self.die(staging, state)
+                    self.die(staging, state, lambda: staging.set(value))
                     staging.start()
                     if state in PREVIOUS:
                         end = "rolled-back" if state == "migrated" else "refused"
@@ -172,17 +173,27 @@ class Death(unittest.TestCase):
     def test_probe_11_kill_at_an_end(self):
         with Staging() as staging:
             serving = staging.served()
-            staging.set("crashes")
-            shutil.copy("/bin/false", staging.project.path("crasher"))
-            staging.project.install("HelloWorker", staging.project.path("crasher"))
-            self.die(staging, "rolled-back")
+            # From here on, a node starts with what was deployed.
+            staging.set("first")
+            self.assertEqual(staging.deploy().returncode, 0)
+            serving = staging.served()
+
+            def crash():
+                staging.set("crashes")
+                shutil.copy("/bin/false", staging.project.path("crasher"))
+                staging.project.install("HelloWorker", staging.project.path("crasher"))
+
+            self.die(staging, "rolled-back", crash)
             staging.start()
             self.assertEqual(staging.served(), serving)
             self.assertEqual(staging.newest()[1], "rolled-back")
             staging.project.install("HelloWorker", product("HelloWorker"))
-            staging.project.edit("environments/staging.toml", 'smoke = "optional"', 'smoke = "required"')
-            staging.project.edit("wrangler-like.toml", 'smoke = [{ get = "/up", status = 200 }]\n', "")
-            self.die(staging, "refused")
+
+            def forget_tests():
+                staging.project.edit("environments/staging.toml", 'smoke = "optional"', 'smoke = "required"')
+                staging.project.edit("wrangler-like.toml", 'smoke = [{ get = "/hello", status = 200 }]\n', "")
+
+            self.die(staging, "refused", forget_tests)
             staging.start()
             self.assertEqual(staging.served(), serving)
             staging.project.edit("environments/staging.toml", 'smoke = "required"', 'smoke = "optional"')
@@ -260,9 +271,9 @@ class Cutover(unittest.TestCase):
             wait_until(lambda: staging.newest()[1] == "rolled-back", 30, "the end")
 
     def test_probe_18_no_way_back_to_a_bucket_that_is_gone(self):
-        shape = SHAPE.replace("smoke =", 'r2 = { FILES = "files" }\nsmoke =')
+        shape = SHAPE.replace("smoke =", 'r2 = [{ binding = "FILES", resource = "files" }]\nsmoke =')
         with Staging(shape=shape) as staging:
-            staging.project.edit("wrangler-like.toml", 'r2 = { FILES = "files" }\n', "")
+            staging.project.edit("wrangler-like.toml", 'r2 = [{ binding = "FILES", resource = "files" }]\n', "")
             self.assertEqual(staging.deploy().returncode, 0)
             staging.wait_for_end()
             self.assertEqual(staging.edge("r2", "bucket", "delete", "files", "--yes").returncode, 0)

@@ -314,7 +314,9 @@ extension ReleaseStore {
             try journaled(
                 """
                 AND number > (SELECT coalesce(max(number), 0) FROM release_deployments
-                    WHERE tenant = ?1 AND environment = ?2 AND release = ?3) AND triggered_by <> 'rollback' ORDER BY number
+                    WHERE tenant = ?1 AND environment = ?2 AND release = ?3) AND triggered_by <> 'rollback'
+                    AND (state IN ('active', 'monitoring', 'draining', 'retired')
+                        OR state = 'rolled-back' AND reason LIKE 'after it was active:%') ORDER BY number
                 """, [.integer(release)], sqlite
             ).flatMap(\.backups)
         }

@@ -53,7 +53,7 @@ import Testing
             let syntax = migration("0002_b.sql", "SELECT 1;\n\n  CREATE TABEL b(x);")
             let second = await self.failure(of: D1MigrationRun([files[0], syntax]), fixture)
             #expect(second?.place == .init(file: "0002_b.sql", line: 3, column: 10), "\(second as Any)")
-            let constraint = migration("0002_b.sql", "INSERT INTO users VALUES (1, '');\n INSERT INTO users VALUES (1, '');")
+            let constraint = migration("0002_b.sql", "INSERT INTO users(id) VALUES (1);\n INSERT INTO users(id) VALUES (1);")
             let third = await self.failure(of: D1MigrationRun([files[0], constraint]), fixture)
             #expect(third?.place == .init(file: "0002_b.sql", line: 2, column: 2), "\(third as Any)")
             #expect(third?.reason.hasPrefix("UNIQUE constraint failed: users.id") == true)

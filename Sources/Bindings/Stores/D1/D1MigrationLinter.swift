@@ -197,7 +197,8 @@ package struct D1MigrationLinter {
         guard isUnique, !schema.isNew(table: table), schema.indexes[name] == nil else { return nil }
         // Columns that the old code doesn't write are NULL in its rows, and NULL equals nothing.
         if terms.contains(where: { schema.isNew(column: $0, of: table) }) { return nil }
-        if schema.indexes.values.contains(where: { $0.isUnique && $0.table == table && $0.terms == terms }) { return nil }
+        let others = Array(schema.indexes.values) + schema.droppedIndexes
+        if others.contains(where: { $0.isUnique && $0.table == table && $0.terms == terms }) { return nil }
         return Verdict(
             rule: .addUnique, reason: "the code in service may write rows into \(table) that are equal in these columns",
             advice: "make the new code write no such rows, and the index in \(Self.contract)")
@@ -322,11 +323,11 @@ enum SQLTableRebuild {
             guard case .renameTable(let source, let target)? = change else { continue }
             let earlier = changes[..<last]
             if let drop = earlier.lastIndex(of: .dropTable(target)), !schema.isNew(table: target),
-                earlier[..<drop].contains(where: { makes(source, $0) })
+                earlier[..<drop].contains(where: { makes(source, $0) }), !earlier[..<drop].contains(where: { makes(target, $0) })
             {
                 steps[drop] = Step(table: target, isNamedHere: true)
                 steps[last] = Step(table: target, isNamedHere: false)
-            } else if !schema.isNew(table: source), let drop = changes[last...].firstIndex(of: .dropTable(target)),
+            } else if !schema.isNew(table: source), !earlier.contains(where: { makes(source, $0) }), let drop = changes[last...].firstIndex(of: .dropTable(target)),
                 changes[last..<drop].contains(where: { makes(source, $0) })
             {
                 steps[last] = Step(table: source, isNamedHere: true)

@@ -18,6 +18,8 @@ struct D1MigrationSchema {
 
     var tables: [String: Table] = [:]
     var indexes: [String: Index] = [:]
+    /// Those that the code in service knows and that what is pending has dropped: they may come back under another name.
+    var droppedIndexes: [Index] = []
     /// Views and triggers, and whether they are new.
     var views: [String: Bool] = [:]
     var triggers: [String: Bool] = [:]
@@ -29,6 +31,7 @@ struct D1MigrationSchema {
             tables[name]?.newColumns = []
         }
         for name in indexes.keys { indexes[name]?.isNew = false }
+        droppedIndexes = []
         for name in views.keys { views[name] = false }
         for name in triggers.keys { triggers[name] = false }
     }
@@ -53,7 +56,7 @@ struct D1MigrationSchema {
         case .dropTable(let name):
             tables[name] = nil
             indexes = indexes.filter { $0.value.table != name }
-        case .dropIndex(let name): indexes[name] = nil
+        case .dropIndex(let name): if let index = indexes.removeValue(forKey: name), !index.isNew { droppedIndexes.append(index) }
         case .dropView(let name): views[name] = nil
         case .dropTrigger(let name): triggers[name] = nil
         case .renameTable(let name, let target):

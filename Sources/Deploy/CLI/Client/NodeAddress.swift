@@ -54,7 +54,9 @@ struct NodeAddress: Equatable, Sendable {
     /// `--state`, else `state/dev`, or `state/ENVIRONMENT` of `--environment`, here or in the project that this folder belongs to.
     static func stateDirectory(_ arguments: CommandLineArguments) -> String {
         if let named = arguments.value("state") { return named }
-        return stateDirectory(of: arguments.value("environment") ?? "dev")
+        // Beside a file in wrangler's format, it is one of the file's.
+        let environment = arguments.value("config") == nil ? arguments.value("environment") : nil
+        return stateDirectory(of: environment ?? "dev")
     }
 
     static func stateDirectory(of environment: String) -> String {

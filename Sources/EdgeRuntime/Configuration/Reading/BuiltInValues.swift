@@ -42,7 +42,7 @@ enum BuiltInValues {
             domain = "localhost"
             listen = ["127.0.0.1:8787"]
             log = { level = "debug", format = "text" }
-            monitoring = "basic"
+            monitoring = "full"
             error_pages = "trace"
             preview_urls = true
             cache_ttl = "0s"
