@@ -323,11 +323,13 @@ enum SQLTableRebuild {
             guard case .renameTable(let source, let target)? = change else { continue }
             let earlier = changes[..<last]
             if let drop = earlier.lastIndex(of: .dropTable(target)), !schema.isNew(table: target),
-                earlier[..<drop].contains(where: { makes(source, $0) }), !earlier[..<drop].contains(where: { makes(target, $0) })
+                earlier[..<drop].contains(where: { makes(source, $0) }),
+                !earlier[..<drop].contains(where: { makes(target, $0) })
             {
                 steps[drop] = Step(table: target, isNamedHere: true)
                 steps[last] = Step(table: target, isNamedHere: false)
-            } else if !schema.isNew(table: source), !earlier.contains(where: { makes(source, $0) }), let drop = changes[last...].firstIndex(of: .dropTable(target)),
+            } else if !schema.isNew(table: source), !earlier.contains(where: { makes(source, $0) }),
+                let drop = changes[last...].firstIndex(of: .dropTable(target)),
                 changes[last..<drop].contains(where: { makes(source, $0) })
             {
                 steps[last] = Step(table: source, isNamedHere: true)

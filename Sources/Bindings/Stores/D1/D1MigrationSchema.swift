@@ -56,7 +56,8 @@ struct D1MigrationSchema {
         case .dropTable(let name):
             tables[name] = nil
             indexes = indexes.filter { $0.value.table != name }
-        case .dropIndex(let name): if let index = indexes.removeValue(forKey: name), !index.isNew { droppedIndexes.append(index) }
+        case .dropIndex(let name):
+            if let index = indexes.removeValue(forKey: name), !index.isNew { droppedIndexes.append(index) }
         case .dropView(let name): views[name] = nil
         case .dropTrigger(let name): triggers[name] = nil
         case .renameTable(let name, let target):
