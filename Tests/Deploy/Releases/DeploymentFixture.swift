@@ -29,9 +29,10 @@ actor FakeSlots: DeploymentSlots {
     private(set) var discardCount = 0
     private(set) var retired: [Int64] = []
     private var looks: Int64 = 0
-    let time = UnixTime(milliseconds: 1_800_000_000_000)
+    private let clock: any NodeClock
 
-    init(_ store: ReleaseStore, _ plan: Plan) throws {
+    init(_ store: ReleaseStore, _ plan: Plan, _ clock: any NodeClock) throws {
+        self.clock = clock
         self.store = store
         self.plan = plan
         active = try store.routing()?.active
@@ -53,7 +54,7 @@ actor FakeSlots: DeploymentSlots {
     func record(_ composition: ReleaseComposition, _ entries: [JournalEntry]) throws {
         var change = composition.change
         change.journal = entries
-        try store.commit(change, at: time)
+        try store.commit(change, at: clock.wallTime())
     }
 
     func check(_ candidate: CandidateRelease, isReturn: Bool) throws(DeploymentFailure) {
@@ -84,7 +85,7 @@ actor FakeSlots: DeploymentSlots {
     private func switchTo(_ release: Int64, _ entries: [JournalEntry]) throws {
         var change = ReleaseStore.Change()
         change.journal = entries
-        try store.commit(change, at: time)
+        try store.commit(change, at: clock.wallTime())
         if let active { warm.insert(active) }
         warm.remove(release)
         active = release
@@ -204,7 +205,7 @@ final class DeploymentNode {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         let store = try ReleaseStore(database: directory + "/control.sqlite", tenant: "t", environment: "staging")
         self.store = store
-        slots = try FakeSlots(store, shape.slots)
+        slots = try FakeSlots(store, shape.slots, clock)
         let fault = Fault(dying)
         self.fault = fault
         machine = DeploymentMachine(

@@ -42,8 +42,9 @@ package struct ReleaseJudge: Equatable, Sendable {
     static let rateRise = 0.01
     /// One chance in a hundred.
     static let significance = 2.33
-    /// One chance in a thousand: times have long tails, and each worker is looked at.
-    static let latencySignificance = 3.1
+    /// One chance in ten thousand: each worker is looked at, a dozen times and more, and what is counted are the few requests
+    /// beyond a bound that is drawn from the same numbers, which makes an excess likelier than the test has it.
+    static let latencySignificance = 3.72
     /// For what bears out a suspicion: one chance in ten.
     static let confirmation = 1.28
     static let latencyFactor = 1.5

@@ -29,6 +29,10 @@ struct Exchange {
     var waitsSince = Instant(nanoseconds: 0)
     /// The two halves of what identifies the request in `CF-Ray` and logs.
     var ray: UInt64 = 0
+    /// What `traceparent` has beside it when the client sent none; drawn once, so that every isolate that is given the request,
+    /// or a copy of it, is told of the same trace.
+    var traceHalf: UInt64 = 0
+    var span: UInt64 = 0
     var route: RouteTarget?
     /// Whose answer it gets, once that is decided.
     var release: ReleaseRuntime?

@@ -17,6 +17,8 @@ extension HTTPStream: Dispatchable, EventOwner {
         exchange.started = reactor.now
         exchange.bytesMovedBefore = bytesMoved
         exchange.ray = reactor.random.next()
+        exchange.traceHalf = reactor.random.next()
+        exchange.span = reactor.random.next()
         exchange.unconsumedHead = headByteCount
         phase = .exchanging
         requestBody = makeRequestBody()

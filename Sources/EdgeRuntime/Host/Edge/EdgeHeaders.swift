@@ -66,10 +66,10 @@ enum EdgeHeaders {
         } else {
             buffer.append(headerName: "traceparent", valueByteCount: 55)
             buffer.append("00-" as StaticString)
-            buffer.append(HexDigits(connection.reactor.random.next()))
+            buffer.append(HexDigits(connection.exchange.traceHalf))
             buffer.append(ray)
             buffer.append(0x2D)
-            buffer.append(HexDigits(connection.reactor.random.next()))
+            buffer.append(HexDigits(connection.exchange.span))
             buffer.append("-00" as StaticString)
         }
         return count + 3

@@ -20,6 +20,7 @@ final class FakeNode: Sendable {
     let port: UInt16
     private let logger: Logger
     private let nextSlot = Atomic<Int>(0)
+    private let isolateIDs = IsolateIDSource()
 
     init(
         settings: EdgeSettings = EdgeSettings(), local: any LocalHandler = NoLocalHandler(),
@@ -53,7 +54,7 @@ final class FakeNode: Sendable {
         services: [WorkerRuntime] = [], cache: WorkerCache? = nil, bindingNames: [String] = [], version: String = "1"
     ) throws -> FakeWorker {
         let directory = IsolateDirectory()
-        let spawner = FakeSpawner(directory)
+        let spawner = FakeSpawner(directory, isolateIDs)
         let pool = IsolatePool(
             slot: nextSlot.wrappingAdd(1, ordering: .relaxed).oldValue,
             configuration: IsolateConfiguration(
@@ -139,10 +140,15 @@ struct FakeWorker: Sendable {
     }
 }
 
+/// Numbers for isolates. All workers of a node have theirs from one source: a reactor knows isolates by their numbers alone.
+final class IsolateIDSource: Sendable {
+    private let last = Atomic<UInt64>(0)
+    func next() -> IsolateID { IsolateID(last.wrappingAdd(1, ordering: .relaxed).newValue) }
+}
+
 /// Stands for the supervisor: what it starts is one end of a socket pair.
 final class FakeSpawner: IsolateSpawner {
     private struct State {
-        var lastID: UInt64 = 0
         var waiting: [FakeIsolate] = []
         var running: [IsolateID: FakeIsolate] = [:]
         var kills: [IsolateID: KillReason] = [:]
@@ -150,15 +156,14 @@ final class FakeSpawner: IsolateSpawner {
     private let state = Mutex(State())
     private let spawned = EventCounter()
     private let directory: IsolateDirectory
+    private let isolateIDs: IsolateIDSource
 
-    init(_ directory: IsolateDirectory) { self.directory = directory }
-
-    func reserveID() -> IsolateID {
-        state.withLock { state in
-            state.lastID += 1
-            return IsolateID(state.lastID)
-        }
+    init(_ directory: IsolateDirectory, _ isolateIDs: IsolateIDSource) {
+        self.directory = directory
+        self.isolateIDs = isolateIDs
     }
+
+    func reserveID() -> IsolateID { isolateIDs.next() }
 
     func spawn(
         _ specification: IsolateSpecification, as id: IsolateID?
