@@ -72,7 +72,8 @@ private func canary(
     var (new, old) = (Slot(candidate, version: "b"), Slot(active, version: "a"))
     let bake = JudgeSeries.interval * checks
     var series = JudgeSeries(
-        ReleaseJudge(), .shifting(percent: percent), duration: bake, noTraffic: noTraffic, passedSmokeTests: true, candidate: new.sample,
+        ReleaseJudge(), .shifting(percent: percent), duration: bake, noTraffic: noTraffic, passedSmokeTests: true,
+        candidate: new.sample,
         active: old.sample)
     for check in 1...checks * 4 {
         new.serve(rate.candidate, &random)
@@ -166,7 +167,8 @@ private func canary(
 
     @Test func `monitoring without traffic comes to its end`() {
         var series = JudgeSeries(
-            ReleaseJudge(), .monitoring, duration: .seconds(20), noTraffic: .rollback, passedSmokeTests: false, candidate: SlotSample(),
+            ReleaseJudge(), .monitoring, duration: .seconds(20), noTraffic: .rollback, passedSmokeTests: false,
+            candidate: SlotSample(),
             active: SlotSample())
         #expect(series.check(candidate: SlotSample(), active: SlotSample(), elapsed: .seconds(10)) == .wait)
         guard case .proceed(_?) = series.check(candidate: SlotSample(), active: SlotSample(), elapsed: .seconds(20)) else {
@@ -181,7 +183,8 @@ private func canary(
         var (new, old) = (Slot(Behaviour(errors: 0.1), version: "b"), Slot(Behaviour(), version: "a"))
         old.serve(2000, &random)
         var series = JudgeSeries(
-            ReleaseJudge(), .monitoring, duration: .seconds(300), noTraffic: .pause, passedSmokeTests: true, previousBaseline: old.sample,
+            ReleaseJudge(), .monitoring, duration: .seconds(300), noTraffic: .pause, passedSmokeTests: true,
+            previousBaseline: old.sample,
             candidate: new.sample, active: old.sample)
         var rulings: [JudgeSeries.Ruling] = []
         for check in 1...3 {
@@ -264,7 +267,8 @@ private func canary(
         var random = Seeded(5)
         var (new, old) = (Slot(Behaviour(), version: "b"), Slot(Behaviour(), version: "a"))
         var series = JudgeSeries(
-            ReleaseJudge(), .shifting(percent: 50), duration: .seconds(600), noTraffic: .pause, passedSmokeTests: true, candidate: new.sample,
+            ReleaseJudge(), .shifting(percent: 50), duration: .seconds(600), noTraffic: .pause, passedSmokeTests: true,
+            candidate: new.sample,
             active: old.sample)
         for check in 1...12 {
             new.serve(100, &random)
