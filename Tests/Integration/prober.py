@@ -82,6 +82,8 @@ class Prober:
                 self.fail(lane, f"{type(error).__name__}: {error}")
             with self.lock:
                 self.counts[lane.__name__] = self.counts.get(lane.__name__, 0) + 1
+            # They are to notice what goes wrong, not to wear the machine out.
+            time.sleep(0.01)
         requester.close()
 
     def fail(self, lane, what):

@@ -101,6 +101,7 @@ class Deploy(unittest.TestCase):
             self.assertEqual(platform.releases(5), {"0"})
             platform.deploy(2)
             self.assertEqual(platform.releases(5), {"2"})
+            wait_until(lambda: "2" in prober.releases, 30, "all clients at the second release")
             prober.__exit__()
             prober.check(self, wait_until)
             self.assertEqual(set(prober.releases), {"0", "2"})
