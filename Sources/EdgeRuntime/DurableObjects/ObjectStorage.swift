@@ -2,19 +2,6 @@ internal import Interfaces
 internal import SQLite
 internal import System
 
-/// How an operation treats the gates (spec: durable-objects, sections 2 and 3.2).
-public struct ObjectStorageOptions: Sendable {
-    /// A read that lets other events run meanwhile. Without effect here, where reads wait for nothing.
-    public var allowConcurrency: Bool
-    /// A write that outputs don't wait for.
-    public var allowUnconfirmed: Bool
-
-    public init(allowConcurrency: Bool = false, allowUnconfirmed: Bool = false) {
-        self.allowConcurrency = allowConcurrency
-        self.allowUnconfirmed = allowUnconfirmed
-    }
-}
-
 /// The durable memory of one object. What is written between two suspensions of its code is one atomic transaction; nothing
 /// leaves the object before it is on the disk.
 public final class ObjectStorage {
@@ -38,14 +25,14 @@ public final class ObjectStorage {
     // MARK: Keys and values
 
     public func get<Value: Decodable>(
-        _ key: String, as type: Value.Type = Value.self, _ options: ObjectStorageOptions = ObjectStorageOptions()
+        _ key: String, as type: Value.Type = Value.self
     ) async throws -> Value? {
         try kv.get(key, as: type)
     }
 
     /// Those that are there, in the order of their keys' bytes.
     public func get<Value: Decodable>(
-        _ keys: [String], as type: Value.Type = Value.self, _ options: ObjectStorageOptions = ObjectStorageOptions()
+        _ keys: [String], as type: Value.Type = Value.self
     ) async throws -> [(key: String, value: Value)] {
         try checkCount(keys.count)
         let distinct = Set(keys.map { Array($0.utf8) }).sorted { $0.lexicographicallyPrecedes($1) }
@@ -56,14 +43,14 @@ public final class ObjectStorage {
     }
 
     public func put(
-        _ key: String, _ value: some Encodable, _ options: ObjectStorageOptions = ObjectStorageOptions()
+        _ key: String, _ value: some Encodable
     ) async throws {
         try kv.put(key, value)
     }
 
     /// All of them or none.
     public func put(
-        _ entries: [(key: String, value: any Encodable)], _ options: ObjectStorageOptions = ObjectStorageOptions()
+        _ entries: [(key: String, value: any Encodable)]
     ) async throws {
         try checkCount(entries.count)
         var encoded: [(key: String, value: [UInt8])] = []
@@ -79,7 +66,7 @@ public final class ObjectStorage {
     /// - Returns: whether there was one.
     @discardableResult
     public func delete(
-        _ key: String, _ options: ObjectStorageOptions = ObjectStorageOptions()
+        _ key: String
     ) async throws -> Bool {
         try kv.delete(key)
     }
@@ -87,7 +74,7 @@ public final class ObjectStorage {
     /// - Returns: how many there were.
     @discardableResult
     public func delete(
-        _ keys: [String], _ options: ObjectStorageOptions = ObjectStorageOptions()
+        _ keys: [String]
     ) async throws -> Int {
         try checkCount(keys.count)
         return try transactionSync { try keys.count { try kv.delete($0) } }
