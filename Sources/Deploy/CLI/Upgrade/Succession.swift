@@ -196,18 +196,34 @@ actor Succession: NodeUpgrade {
         for runner in runners { await runner.closeStores() }
         parts.state.release()
         current.detail = "the new process opens the stores"
-        do {
-            try await give(parts, process, socket, since: began, until: max(parts.clock.now() + Self.openingMax, deadline))
-        } catch {
-            // Before the stores are touched, or two processes might have them.
-            await Self.end(process)
-            ServiceManager.tell("MAINPID=\(getpid())")
-            await takeBack(parts, runners)
-            await goOn(parts, runners)
-            throw error
+        let openingEnd = max(parts.clock.now() + Self.openingMax, deadline)
+        if let failure = await failureToGive(parts, process, socket, since: began, until: openingEnd) {
+            await revive(parts, process, runners)
+            throw failure
         }
         current.heldMilliseconds = (parts.clock.now() - began).wholeMilliseconds
         await parts.node.abandonAll()
+    }
+
+    // The two below stand apart from `replace` because the optimiser of Swift 6.2 dies of them together.
+
+    private func failureToGive(
+        _ parts: Parts, _ process: Int32, _ socket: RecordSocket, since began: Instant, until deadline: Instant
+    ) async -> (any Error)? {
+        do {
+            try await give(parts, process, socket, since: began, until: deadline)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func revive(_ parts: Parts, _ process: Int32, _ runners: [ReleaseRunner]) async {
+        // Before the stores are touched, or two processes might have them.
+        await Self.end(process)
+        ServiceManager.tell("MAINPID=\(getpid())")
+        await takeBack(parts, runners)
+        await goOn(parts, runners)
     }
 
     /// Returns when nothing new begins and nothing that is going on needs stores.
