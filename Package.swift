@@ -33,9 +33,9 @@ func worker(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
         path: "Sources/Handlers/\(name)", swiftSettings: strict)
 }
 
-func tests(_ name: String, _ path: String, _ dependencies: [Target.Dependency]) -> Target {
+func tests(_ name: String, _ path: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies, path: "Tests/\(path)", swiftSettings: strict)
+        name: name, dependencies: dependencies, path: "Tests/\(path)", exclude: exclude, swiftSettings: strict)
 }
 
 /// A C library of Debian: a module map, a shim header, nothing else.
@@ -135,6 +135,7 @@ let package = Package(
 
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
+        room("Collaboration", "Handlers/Collaboration"),
         worker("ApiGateway", ["Platform"]),
         worker("AuthService", ["Platform", "WorkersCrypto"]),
         worker("UserService", ["Platform"]),
@@ -238,6 +239,7 @@ let package = Package(
             ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
+        tests("CollaborationTests", "Handlers/Collaboration", ["Collaboration"], exclude: ["peers.mjs"]),
         tests(
             "ServicesTests", "Handlers/Services",
             [
