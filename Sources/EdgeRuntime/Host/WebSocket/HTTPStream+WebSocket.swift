@@ -88,7 +88,7 @@ extension HTTPStream {
 
 extension Connection {
     /// From here on the socket belongs to a `WorkerSocket`.
-    fileprivate func hand(over stream: EventStream, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+    fileprivate func hand(over stream: any SocketFarEnd, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
         consumeHead()
         let compression = PerMessageDeflate(handshake.extensions)
         output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
@@ -102,11 +102,8 @@ extension Connection {
         exchange.status = 101
         exchange.finish(on: self)
         guard let transport = transport.take() else { return stream.reset(.cancelled) }
-        var received = ByteBuffer()
-        var sent = ByteBuffer()
-        letGo(transport.rawValue, received: &received, sent: &sent)
-        WorkerSocket.start(
-            transport, input: received, output: sent, compression: compression, stream: stream, client: client,
-            reactor: reactor, node: node)
+        let opening = leave(transport, compression: compression)
+        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor, node: node)
+        WorkerSocket(link).begin(with: stream)
     }
 }
