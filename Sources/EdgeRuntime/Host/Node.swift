@@ -174,6 +174,16 @@ package final class Node: Sendable {
         }
     }
 
+    /// Makes the pool of one version's isolates for durable objects: they are started when objects need them, and can write below
+    /// the directories of `configuration.objectClasses`.
+    package func makeObjectPool(
+        configuration: IsolateConfiguration, image: IsolateImage, limits: WorkerLimits, space: ObjectSpace
+    ) -> IsolatePool {
+        makePool(
+            configuration: configuration, image: image, limits: limits,
+            size: PoolSize(min: 0, max: space.settings.isolatesMax, idleTimeout: .seconds(60)), identity: space.identity)
+    }
+
     /// Ends a pool for good, once its open events are done. Whoever asks it for an isolate from now on is refused.
     package func retire(_ pool: IsolatePool) { pool.stop() }
 

@@ -26,7 +26,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             throw .invalidValue("service binding number", offset: 2)
         }
         switch event.worker.bindings[Int(binding)] {
-        case .store, .values: throw .invalidValue("service binding number", offset: 2)
+        case .store, .values, .object: throw .invalidValue("service binding number", offset: 2)
         case .assets:
             guard let site = event.release.sites[event.worker.name] else {
                 call.answer(failure: CallFailure("The worker's assets are not in this release."))
