@@ -32,8 +32,12 @@ extension HTTPStream {
                 stream.startResponseBody(.stored(.bytes(text)))
             }
         }
-        let stream = try event.socketStream(head)
         let lines = try unsafe headerLines(head, message, handshake)
+        if let socket = event.hibernatingSocket(head) {
+            self.event = nil
+            return connection.hand(over: socket, handshake, lines)
+        }
+        let stream = try event.socketStream(head)
         self.event = nil
         connection.hand(over: stream, handshake, lines)
     }
@@ -89,6 +93,24 @@ extension HTTPStream {
 extension Connection {
     /// From here on the socket belongs to a `WorkerSocket`.
     fileprivate func hand(over stream: any SocketFarEnd, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+        let compression = writeSwitch(handshake, lines)
+        guard let transport = transport.take() else { return stream.reset(.cancelled) }
+        let opening = leave(transport, compression: compression)
+        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor, node: node)
+        WorkerSocket(link).begin(with: stream)
+    }
+
+    /// From here on the socket belongs to an `ObjectSocket`.
+    fileprivate func hand(over socket: ObjectSocket, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+        let compression = writeSwitch(handshake, lines)
+        guard let transport = transport.take() else { return socket.refuse() }
+        var opening = leave(transport, compression: compression)
+        guard let carried = opening.transport.take() else { return socket.refuse() }
+        socket.attach(
+            carried, input: opening.input, output: opening.output, compression: compression, client: client, node: node)
+    }
+
+    private func writeSwitch(_ handshake: WebSocketHandshake, _ lines: [UInt8]) -> PerMessageDeflate? {
         consumeHead()
         let compression = PerMessageDeflate(handshake.extensions)
         output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
@@ -101,9 +123,6 @@ extension Connection {
         output.append(rayText + "\r\n\r\n")
         exchange.status = 101
         exchange.finish(on: self)
-        guard let transport = transport.take() else { return stream.reset(.cancelled) }
-        let opening = leave(transport, compression: compression)
-        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor, node: node)
-        WorkerSocket(link).begin(with: stream)
+        return compression
     }
 }
