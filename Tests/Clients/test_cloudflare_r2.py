@@ -5,6 +5,7 @@ import unittest
 
 import cloudflare
 
+import s3_keys
 from harness import Node, product, wait_until
 
 
@@ -12,7 +13,7 @@ class R2(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.node = cls.enterClassContext(Node(
-            "run", product("StoreWorker"), "--kv", "KV", "--r2", "R2=bound", "--consume", "changes"))
+            "run", product("StoreWorker"), "--kv", "KV", "--r2", "R2=bound", "--consume", "changes", "--s3", "127.0.0.1:0"))
         cls.client = cloudflare.Cloudflare(api_token=cls.node.operator_token(), base_url=cls.node.control + "/client/v4")
         cls.account = {"account_id": next(iter(cls.client.accounts.list())).id}
         cls.buckets = cls.client.r2.buckets
@@ -114,16 +115,45 @@ class R2(unittest.TestCase):
             old, new = getattr(before, part).published, getattr(after, part).published
             self.assertEqual((new.objects - old.objects, new.payload_size - old.payload_size), (1, size))
 
-    def test_no_bucket_is_public(self):
-        self.make("private")
-        bucket = {"bucket_name": "private", **self.account}
-        managed = self.buckets.domains.managed.list(**bucket)
-        kept = self.buckets.domains.managed.update(enabled=False, **bucket)
-        self.assertEqual((managed.enabled, kept.to_dict()), (False, managed.to_dict()))
-        self.refused(cloudflare.BadRequestError, 10029, self.buckets.domains.managed.update, enabled=True, **bucket)
-        self.assertEqual(self.buckets.domains.custom.list(**bucket).domains, [])
-        self.refused(cloudflare.BadRequestError, 10029, self.buckets.domains.custom.create, domain="a.test", enabled=True,
-                     zone_id="0" * 32, **bucket)
+    def test_a_bucket_is_public_under_domains(self):
+        self.make("public")
+        bucket = {"bucket_name": "public", **self.account}
+        self.buckets.objects.upload("a/b", b"x", **bucket)
+        domains = self.buckets.domains
+        managed = domains.managed.list(**bucket)
+        self.assertEqual((managed.enabled, managed.domain), (False, f"pub-{managed.bucket_id}.r2.localhost"))
+        self.assertEqual(domains.managed.update(enabled=True, **bucket).domain, managed.domain)
+        self.assertEqual(self.node.get("/a/b", host=managed.domain).body, b"x")
+        self.assertEqual(domains.managed.update(enabled=False, **bucket).enabled, False)
+        # Without it, the host is as any other that the worker for all hosts has.
+        self.assertNotEqual(self.node.get("/a/b", host=managed.domain).body, b"x")
+        made = domains.custom.create(domain="a.example.com", enabled=True, zone_id="0" * 32, min_tls="1.2", **bucket)
+        self.assertEqual((made.domain, made.enabled, made.min_tls), ("a.example.com", True, "1.2"))
+        [listed] = domains.custom.list(**bucket).domains
+        shown = domains.custom.get("a.example.com", **bucket)
+        self.assertEqual((shown.domain, shown.status.ownership, shown.zone_name), (listed.domain, "active", "example.com"))
+        self.refused(cloudflare.ConflictError, 10073, self.other_bucket().create, domain="a.example.com", enabled=True,
+                     zone_id="0" * 32, bucket_name="public-too", **self.account)
+        self.assertEqual(domains.custom.update("a.example.com", enabled=False, **bucket).enabled, False)
+        self.assertEqual(domains.custom.get("a.example.com", **bucket).status.ownership, "deactivated")
+        self.assertEqual(domains.custom.delete("a.example.com", **bucket).domain, "a.example.com")
+        with self.assertRaises(cloudflare.NotFoundError):
+            domains.custom.get("a.example.com", **bucket)
+
+    def other_bucket(self):
+        self.make("public-too")
+        return self.buckets.domains.custom
+
+    def test_probe_23_of_the_control_plane_one_token_for_rest_and_s3(self):
+        self.make("probe-23")
+        token, pair = s3_keys.make_token(self.node)
+        s3 = s3_keys.client(self.node, pair)
+        s3.put_object(Bucket="probe-23", Key="by/boto3", Body=b"bytes")
+        mine = cloudflare.Cloudflare(api_token=token, base_url=self.node.control + "/client/v4")
+        found = mine.r2.buckets.objects.get("by/boto3", bucket_name="probe-23", **self.account)
+        self.assertEqual(found.read(), b"bytes")
+        mine.r2.buckets.objects.upload("by/sdk", b"others", bucket_name="probe-23", **self.account)
+        self.assertEqual(s3.get_object(Bucket="probe-23", Key="by/sdk")["Body"].read(), b"others")
 
     def test_cors_lifecycle_and_locks(self):
         self.make("rules")

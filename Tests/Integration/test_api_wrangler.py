@@ -5,6 +5,7 @@ import json
 import unittest
 
 from harness import Node, product
+from raw_websocket import TEXT, RawWebSocket
 from rest import Rest
 from test_scripts_api import code, form
 
@@ -47,6 +48,42 @@ class Wrangler(unittest.TestCase):
         self.assertEqual(answers, answers[:1] * 4)
         # Nor what the token isn't for.
         self.assertEqual(self.api.failure("GET", "storage/kv/namespaces", token=token), (403, 10000))
+
+    def test_probe_28_what_its_commands_ask(self):
+        """In the forms that wrangler sends: stores by id, keys with slashes as they are, a listing before each call."""
+        made = self.api.result("POST", "storage/kv/namespaces", {"title": "wrangler"})
+        [found] = [item for item in self.api.result("GET", "storage/kv/namespaces?per_page=100&order=title&direction=asc&page=1")
+                   if item["title"] == "wrangler"]
+        values = f"storage/kv/namespaces/{found['id']}/values/a%2Fkey"
+        self.assertEqual((found["id"], self.api.ask("PUT", values, "text", Content_Type="text/plain").status), (made["id"], 200))
+        self.assertEqual(self.api.ask("GET", values).text, "text")
+        self.assertEqual(self.api.result("GET", f"storage/kv/namespaces/{found['id']}/keys?limit=1000"), [{"name": "a/key"}])
+
+        self.api.result("POST", "d1/database", {"name": "wrangler"})
+        [found] = self.api.result("GET", "d1/database?per_page=10&page=1&name=wrangler")
+        path = f"d1/database/{found['uuid']}/query"
+        self.api.result("POST", path, {"sql": "CREATE TABLE t(x); INSERT INTO t VALUES (1)"})
+        [answer] = self.api.result("POST", path, {"sql": "SELECT x FROM t"})
+        self.assertEqual((answer["results"], answer["success"]), ([{"x": 1}], True))
+
+        self.api.result("POST", "queues", {"queue_name": "wrangler"})
+        self.assertIn("wrangler", [queue["queue_name"] for queue in self.api.result("GET", "queues?page=1")])
+
+        self.api.result("POST", "r2/buckets", {"name": "wrangler"})
+        stored = self.api.ask("PUT", "r2/buckets/wrangler/objects/dir/an object.txt".replace(" ", "%20"), b"bytes",
+                              Content_Type="text/plain", Cache_Control="max-age=5")
+        self.assertEqual(stored.status, 200, stored.text)
+        found = self.api.ask("GET", "r2/buckets/wrangler/objects/dir/an%20object.txt")
+        self.assertEqual((found.body, found.header("content-type")), (b"bytes", "text/plain"))
+
+        [deployment] = self.api.result("GET", "workers/scripts/one/deployments")["deployments"]
+        for version in deployment["versions"]:
+            shown = self.api.result("GET", f"workers/scripts/one/versions/{version['version_id']}")
+            self.assertEqual((shown["id"], shown["number"]), (version["version_id"], 1))
+        tail = self.api.result("POST", "workers/scripts/one/tails", {"filters": [{"sampling_rate": 1}]})
+        with RawWebSocket(tail["url"]) as socket:
+            socket.send(TEXT, b'{"debug":false}')
+        self.assertEqual(self.api.ask("DELETE", f"workers/scripts/one/tails/{tail['id']}").status, 200)
 
     def test_workers_are_searched(self):
         found = self.api.result("GET", "workers/scripts-search?name=tw")

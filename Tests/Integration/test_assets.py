@@ -54,7 +54,7 @@ FILES = {
 
 
 class Probes(unittest.TestCase):
-    def test_23_html_methods_paths_and_the_single_page(self):
+    def test_probe_23_html_methods_paths_and_the_single_page(self):
         with site(options=', not_found = "single-page-application"', files=FILES) as project, project.dev() as node:
             def location(path, method="GET"):
                 answer = node.request(method, path, host="localhost")
@@ -78,7 +78,7 @@ class Probes(unittest.TestCase):
             navigation = node.get("/unknown", host="localhost", headers={"Sec-Fetch-Mode": "navigate"})
             self.assertEqual((navigation.status, navigation.text), (200, "<h1>home</h1>"))
 
-    def test_24_run_worker_first(self):
+    def test_probe_24_run_worker_first(self):
         options = ', run_worker_first = ["/api/*", "!/api/static/*"]'
         with site(options=options, files=FILES) as project, project.dev() as node:
             self.assertEqual(node.get("/api/x", host="localhost").text, "GET http://localhost/api/x")
@@ -88,11 +88,11 @@ class Probes(unittest.TestCase):
             self.assertEqual((missing.status, missing.body), (404, b""))
             self.assertEqual(node.get("/a/b.txt", host="localhost").text, "b")
 
-    def test_24_always(self):
+    def test_probe_24_always(self):
         with site(options=", run_worker_first = true", files=FILES) as project, project.dev() as node:
             self.assertEqual(node.get("/a/b.txt", host="localhost").text, "GET http://localhost/a/b.txt")
 
-    def test_25_headers_and_redirects(self):
+    def test_probe_25_headers_and_redirects(self):
         files = FILES | {
             "_headers": "/file\n  X-A: one\n  ! ETag\n/*\n  X-A: two\n  Cache-Control: public, max-age=60\n",
             "_redirects": "/old/* /folder/ 301\n/old/page https://example.com/page 308\n/away /a/:x\n/u/:name /a/:name.txt 200\n",

@@ -25,6 +25,19 @@ kv_namespaces = [{ binding = "KV", id = "texts", preview_id = "PREVIEW" }]
 [env.test]
 kv_namespaces = [{ binding = "KV", id = "one" }]
 """
+WRANGLER_D1 = """name = "w"
+main = "w"
+compatibility_date = "2026-08-01"
+[[d1_databases]]
+binding = "DB"
+database_name = "plain"
+database_id = "x"
+preview_database_id = "PREVIEW"
+[[d1_databases]]
+binding = "OTHER"
+database_name = "other"
+database_id = "y"
+"""
 
 
 class Bindings(unittest.TestCase):
@@ -84,6 +97,31 @@ class Bindings(unittest.TestCase):
             self.assertEqual(self.done("kv", "key", "get", "p", "--namespace", name), value)
         self.refused(1, "no preview_id", "kv", "key", "get", "p", "--binding", "KV", "--preview", "-e", "test", *file)
         self.refused(64, "--binding NAME beside --preview", "kv", "key", "get", "p", "--namespace", "texts", "--preview")
+
+    def test_the_preview_of_a_database(self):
+        for name in ("plain", "looked-at"):
+            self.done("d1", "create", name)
+        preview = json.loads(self.done("d1", "info", "looked-at", "--json"))["uuid"]
+        self.project.write("wrangler.toml", WRANGLER_D1.replace("PREVIEW", preview))
+        self.project.write("migrations/0001_t.sql", "CREATE TABLE migrated(x);")
+        file = ("--config", "wrangler.toml", "--tenant", "t")
+        for name in ("DB", "plain"):
+            self.done("d1", "execute", name, "--preview", "--command", f"CREATE TABLE by_{name}(x)", *file)
+        self.project.write("some.sql", "CREATE TABLE by_file(x);")
+        self.done("d1", "execute", "DB", "--preview", "--file", self.project.path("some.sql"), *file)
+        self.assertIn("0001_t.sql", self.done("d1", "migrations", "list", "DB", "--preview", *file))
+        self.done("d1", "migrations", "apply", "DB", "--preview", *file)
+        self.assertIn("No migrations", self.done("d1", "migrations", "list", "plain", "--preview", *file))
+        self.assertIn("0001_t.sql", self.done("d1", "migrations", "list", "DB", *file))
+
+        def tables(name):
+            found = json.loads(self.done("d1", "execute", name, "--json", "--command", "SELECT name FROM sqlite_schema ORDER BY name"))
+            return [row["name"] for row in found[0]["results"] if row["name"].startswith(("by_", "migrated"))]
+
+        self.assertEqual(tables("looked-at"), ["by_DB", "by_file", "by_plain", "migrated"])
+        self.assertEqual(tables("plain"), [])
+        self.refused(1, "no preview_database_id", "d1", "execute", "OTHER", "--preview", "--command", "SELECT 1", *file)
+        self.refused(1, 'no D1 database "DBB"; did you mean "DB"?', "d1", "execute", "DBB", "--preview", "--command", "SELECT 1", *file)
 
     def test_a_database_by_its_binding(self):
         def name(*words):

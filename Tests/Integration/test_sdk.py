@@ -84,6 +84,11 @@ class Outbound(unittest.TestCase):
         self.assertEqual(self.node.get(f"/fetch-post?url={self.url}/post-redirect/302").text, "200 GET ")
         self.assertEqual(self.node.get(f"/fetch-post?url={self.url}/post-redirect/303").text, "200 GET ")
 
+    def test_probe_8_a_redirect_of_the_origin_is_the_clients(self):
+        for path, location in (("redirect/2", "/redirect/1"), ("redirect/1", "/redirect/0")):
+            answer = self.node.get(f"/proxy?url={self.url}/{path}")
+            self.assertEqual((answer.status, answer.header("location")), (302, location))
+
     def test_probe_9_the_seventh_fetch_waits(self):
         answer = self.node.get(f"/fetch-many/7?url={self.url}/slow")
         self.assertEqual(answer.status, 200, answer.text)

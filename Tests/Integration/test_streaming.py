@@ -110,7 +110,7 @@ class Streaming(unittest.TestCase):
     def files(self):
         return {os.path.join(parent, name) for parent, _, names in os.walk(self.node.state) for name in names}
 
-    def test_one_gibibyte_to_the_bucket_and_back(self):
+    def test_probe_28_one_gibibyte_to_the_bucket_and_back(self):
         digest = hashlib.sha256()
         with Memory(self, self.node):
             self.finish(self.put("/r2/large", 1024, digest))
@@ -132,7 +132,7 @@ class Streaming(unittest.TestCase):
             self.assertEqual(self.read("/r2/slow", pause=0.02, buffer=65536), (digest.hexdigest(), 128 * MIB))
         self.node.request("DELETE", "/r2/slow")
 
-    def test_slow_reader_of_a_worker_that_streams(self):
+    def test_probe_28_a_slow_reader_of_a_worker_that_streams(self):
         with Memory(self, self.node):
             connection = self.node.connect(timeout=60)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -215,7 +215,7 @@ class Streaming(unittest.TestCase):
         wait_until(lambda: self.files() == before, 20, f"no more than before: {self.files() - before}")
         self.assertEqual(self.node.get("/r2/warm").status, 200)
 
-    def test_aborted_downloads_free_their_streams(self):
+    def test_probe_28_aborted_downloads_free_their_streams(self):
         self.finish(self.put("/r2/half", 32, None))
         with Memory(self, self.node):
             for number in range(40):

@@ -59,7 +59,8 @@ struct CertificateLoader: Sendable {
             }
         }
         let made = try SelfSignedCertificate.make(
-            names: ["localhost", "*.localhost"], addresses: ["127.0.0.1", "::1"], now: now)
+            names: ["localhost", "*.localhost", "*.r2.localhost", "*.s3.localhost", "*.preview.localhost"],
+            addresses: ["127.0.0.1", "::1"], now: now)
         do throws(SystemError) {
             try FileTree.replaceFile(files.key, with: made.key, mode: 0o600)
             try FileTree.replaceFile(files.certificate, with: made.certificate, mode: 0o644)

@@ -25,6 +25,8 @@ struct NodeOptions {
     ]
 
     var environment: String
+    /// Clients' name for the node.
+    var domain: String
     var listen: [EdgeAddress]
     /// `nil`: all is plain.
     var tls: TLSOptions?
@@ -64,6 +66,7 @@ struct NodeOptions {
             return address
         }
         self.environment = environment
+        domain = configuration?.domain ?? "localhost"
         drain = configuration?.drain ?? DrainSettings()
         switchHold = configuration?.deploy.switchHold ?? .seconds(1)
         if let delay = try arguments.duration("drain-delay") { drain.delay = delay }

@@ -59,7 +59,9 @@ struct NodeProcess {
         node.holdClients()
         drain = NodeDrain(node: node, clock: clock, logger: logger, delay: options.drain.delay)
         control.report(drain, nil)
-        routing = RoutingDirectory(node: node)
+        routing = RoutingDirectory(node: node, domain: options.domain) { [logger] domain, store in
+            PublicBucket(domain, in: store, logger: logger)
+        }
         try await predecessor?.awaitRelease(to: node)
         state = try StateDirectory(path: options.stateDirectory)
         // What a node left that was killed.

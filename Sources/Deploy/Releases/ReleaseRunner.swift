@@ -1,3 +1,4 @@
+internal import Caching
 internal import Glibc
 internal import Interfaces
 package import Host
@@ -170,8 +171,12 @@ package actor ReleaseRunner {
         current.map { ($0.description, $0.split.primary) }
     }
 
-    /// The host suffixes that its workers have routes and domains on.
-    package var zones: [String] { Set(current?.description.workers.flatMap(\.zones) ?? []).sorted() }
+    /// The host suffixes that its workers and buckets have routes and domains on.
+    package var zones: [String] {
+        // What can't be read now is no reason to know of no zone at all.
+        let buckets = ((try? stores.r2.domains(of: nil)) ?? []).filter { !$0.isManaged }.map { ZoneName.of(host: $0.name) }
+        return Set((current?.description.workers.flatMap(\.zones) ?? []) + buckets).sorted()
+    }
 
     // MARK: One after the other
 
@@ -458,6 +463,9 @@ package actor ReleaseRunner {
         current = next
         keepHistory()
         stores.analytics.keepPoints(for: description.analyticsRetention)
+        do throws(R2Failure) { try await publishBuckets() } catch {
+            logger.log(.error, "public buckets aren't served: \(error.message)")
+        }
         await routing.install(description, next.split, previews: self)
         await crons.install(description, next.split.primary)
         await queues.install(

@@ -1,11 +1,17 @@
 internal import Caching
 internal import HTTP
 package import Host
+package import StoresR2
 
 /// The routes of all tenants of a node. Each tenant changes its own; the node gets the whole, as one table.
 package actor RoutingDirectory {
     private let node: Node
+    private let makeBucket: BucketMaker
     private var entries: [String: Entry] = [:]
+    /// The buckets that everybody may read, by tenant. Their routes come and go with the tenant's others.
+    private var buckets: [String: [PublicBucket]] = [:]
+    /// Host names that are being given to buckets, by the tenant that does.
+    private var claims: [String: String] = [:]
     /// How many tables were made.
     private var generation: UInt64 = 0
 
@@ -19,10 +25,41 @@ package actor RoutingDirectory {
         var numbered: [(description: ReleaseDescription, split: TrafficSplit)] = []
     }
 
-    package init(node: Node) { self.node = node }
+    /// Makes what answers for a bucket.
+    package typealias BucketMaker = @Sendable (R2BucketDomain, EmbeddedR2Store) -> any LocalHandler
 
-    /// - Throws: `RoutingConflict` when another tenant has a host or a pattern that `description` wants.
+    /// A bucket at a host name.
+    private struct PublicBucket {
+        var domain: R2BucketDomain
+        var store: EmbeddedR2Store
+        /// Where clients find it.
+        var hosts: [String]
+
+        /// Whether it has its name still: a bucket may have been deleted since.
+        var isRecorded: Bool { (try? store.hasDomain(domain.name, recordedAs: domain.record)) ?? false }
+    }
+
+    /// What the node's own names of buckets end with on every machine (RFC 6761 §6.3).
+    package static let localBuckets = "r2.localhost"
+    /// What they end with for clients elsewhere.
+    nonisolated let bucketDomain: String
+
+    /// - Parameters:
+    ///   - domain: the node's own, for names of buckets.
+    ///   - buckets: makes what answers at the hosts of public buckets.
+    package init(node: Node, domain: String = "localhost", buckets: @escaping BucketMaker) {
+        self.node = node
+        bucketDomain = "r2.\(domain)"
+        makeBucket = buckets
+    }
+
+    /// - Throws: `RoutingConflict` when another tenant, or a bucket, has a host or a pattern that `description` wants.
     func check(_ description: ReleaseDescription) throws(RoutingConflict) {
+        for domain in description.workers.flatMap(\.domains) {
+            if let owner = bucketOwner(of: domain.host) {
+                throw RoutingConflict(claim: "\(domain)", owner: owner, isOfBucket: true)
+            }
+        }
         let others = entries.filter { $0.key != description.tenant }.sorted { $0.key < $1.key }
         for (tenant, entry) in others {
             for worker in entry.description.workers {
@@ -40,6 +77,48 @@ package actor RoutingDirectory {
             }
         }
     }
+
+    // MARK: Buckets
+
+    /// The tenant one of whose buckets has the host.
+    private func bucketOwner(of host: String) -> String? {
+        claims[host]
+            ?? buckets.first { _, list in list.contains { $0.hosts.contains(host) && $0.isRecorded } }?.key
+    }
+
+    /// Keeps a host for a bucket of the tenant until `endClaim`, while it is recorded that the bucket has it.
+    ///
+    /// - Throws: `RoutingConflict` when a worker has it, or another tenant's bucket.
+    func claim(_ host: String, tenant: String) throws(RoutingConflict) {
+        for (owner, entry) in entries {
+            let releases = [entry.description] + entry.numbered.map(\.description)
+            guard !releases.contains(where: { $0.workers.contains { $0.domains.contains { $0.host == host } } }) else {
+                throw RoutingConflict(claim: host, owner: owner)
+            }
+        }
+        if let owner = bucketOwner(of: host), owner != tenant || claims[host] != nil {
+            throw RoutingConflict(claim: host, owner: owner, isOfBucket: true)
+        }
+        claims[host] = tenant
+    }
+
+    func endClaim(_ host: String) { claims[host] = nil }
+
+    /// Replaces the buckets of the tenant that everybody may read.
+    ///
+    /// - Parameter hosts: where clients find a domain.
+    func publish(
+        _ domains: [R2BucketDomain], in store: EmbeddedR2Store, tenant: String, hosts: (R2BucketDomain) -> [String]
+    ) async {
+        let before = buckets[tenant] ?? []
+        let isSame = before.map(\.domain) == domains && before.allSatisfy { $0.store === store }
+        buckets[tenant] = domains.map { PublicBucket(domain: $0, store: store, hosts: hosts($0)) }
+        // Without a release the tenant has no routes at all yet.
+        guard !isSame, entries[tenant] != nil else { return }
+        await installAll()
+    }
+
+    // MARK: Releases
 
     /// Sends new requests for the tenant's routes to the releases of `split`; those of other tenants stay where they are.
     ///
@@ -69,6 +148,7 @@ package actor RoutingDirectory {
 
     /// Takes the tenant's routes away; its hosts are unknown to the node from now on.
     func remove(_ tenant: String) async {
+        buckets[tenant] = nil
         guard entries.removeValue(forKey: tenant) != nil else { return }
         await installAll()
     }
@@ -82,14 +162,41 @@ package actor RoutingDirectory {
                     number: description.number, routes: Self.table([Entry(description: description, split: split)]))
             }
         }
-        await node.install(Self.table(sorted, numbered: numbered, generation: generation))
+        await node.install(Self.table(sorted, numbered: numbered, buckets: bucketRoutes, generation: generation))
+    }
+
+    /// Where requests for public buckets come in.
+    private struct BucketRoutes {
+        var routes: [(pattern: RoutePattern, payload: RouteDestination)] = []
+        var domains: [(domain: CustomDomain, payload: RouteDestination)] = []
+    }
+
+    private var bucketRoutes: BucketRoutes {
+        var found = BucketRoutes()
+        for (tenant, list) in buckets where entries[tenant] != nil {
+            for bucket in list where bucket.domain.isEnabled {
+                let target = RouteDestination.local(
+                    LocalTarget(tenant: tenant, handler: makeBucket(bucket.domain, bucket.store)))
+                for host in bucket.hosts {
+                    if bucket.domain.isManaged {
+                        // No worker stands before the node's own names.
+                        guard let pattern = try? RoutePattern("\(host)/*", for: bucket.domain.bucket) else { continue }
+                        found.routes.append((pattern, target))
+                    } else if let domain = try? CustomDomain(host, for: bucket.domain.bucket) {
+                        found.domains.append((domain, target))
+                    }
+                }
+            }
+        }
+        return found
     }
 
     private static func table(
-        _ entries: [Entry], numbered: [RoutingTable.Numbered] = [], generation: UInt64 = 0
+        _ entries: [Entry], numbered: [RoutingTable.Numbered] = [], buckets: BucketRoutes = BucketRoutes(),
+        generation: UInt64 = 0
     ) -> RoutingTable {
-        var routes: [(pattern: RoutePattern, payload: RouteDestination)] = []
-        var domains: [(domain: CustomDomain, payload: RouteDestination)] = []
+        var routes = buckets.routes
+        var domains = buckets.domains
         var zones: [(pattern: RoutePattern, payload: RoutingTable.Zone)] = []
         for entry in entries {
             let release = entry.split.primary
@@ -138,8 +245,13 @@ package actor RoutingDirectory {
 package struct RoutingConflict: Error, Sendable, CustomStringConvertible {
     package let claim: String
     package let owner: String
+    /// Whether one of the owner's buckets has it, not a worker.
+    package var isOfBucket = false
 
     package var description: String {
-        "\(claim) belongs to the tenant \"\(owner)\" on this node: choose another host or path"
+        if isOfBucket {
+            return "\(claim) leads to a bucket of the tenant \"\(owner)\" on this node: take it away there, or choose another"
+        }
+        return "\(claim) belongs to the tenant \"\(owner)\" on this node: choose another host or path"
     }
 }

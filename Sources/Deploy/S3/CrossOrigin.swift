@@ -8,6 +8,8 @@ internal import XML
 struct CrossOrigin {
     let rules: [R2CorsRule]
 
+    init(rules: [R2CorsRule]) { self.rules = rules }
+
     /// The rules of a bucket; of several tenants that have one of that name, of the first.
     init(bucket: String?, of tenants: [S3Tenant]) {
         var found: [R2CorsRule] = []

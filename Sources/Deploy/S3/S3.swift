@@ -17,4 +17,5 @@
 // ObjectReads, ObjectWrites, MultipartUploads, Lists, Buckets    the operations
 // CrossOrigin          CORS rules, preflights and what answers tell browsers; LifecycleDocument: lifecycle rules
 // FormUpload           files that browsers upload with a form; PostPolicy: what such a form may do
+// PublicBucket         a bucket as everybody may read it, without a signature and without S3's forms
 // XMLDocument, S3Error documents on their way out

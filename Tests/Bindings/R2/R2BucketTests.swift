@@ -41,6 +41,67 @@ import Testing
     }
 }
 
+@Suite struct `R2 domains` {
+    private func set(_ name: String, of bucket: String, in store: EmbeddedR2Store) async throws -> R2BucketDomain {
+        try await store.setDomain(name, of: bucket) { $0.isEnabled = true }
+    }
+
+    @Test func `are kept with the bucket, and go with it`() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        _ = try await store.createBucket("other", as: R2BucketProperties())
+        let first = try await set("a.test", of: "other", in: store)
+        let second = try await set("b.test", of: "photos", in: store)
+        #expect(try store.domains(of: nil) == [first, second])
+        #expect(try store.domains(of: "photos") == [second])
+        #expect(store.hasDomain("a.test", recordedAs: try first.record))
+        #expect(throws: R2Failure.noSuchBucket) { try store.domains(of: "missing") }
+        await #expect(throws: R2Failure.noSuchBucket) { _ = try await set("c.test", of: "missing", in: store) }
+        await #expect(throws: R2Failure.domain(.taken("a.test"))) { _ = try await set("a.test", of: "photos", in: store) }
+        try await store.deleteBucket("other")
+        _ = try await store.createBucket("other", as: R2BucketProperties())
+        #expect(try store.domains(of: nil) == [second])
+        #expect(!store.hasDomain("a.test", recordedAs: try first.record))
+        try await store.removeDomain("b.test", of: "photos")
+        await #expect(throws: R2Failure.domain(.unknown("b.test"))) {
+            try await store.removeDomain("b.test", of: "photos")
+        }
+    }
+
+    @Test func `are changed in place`() async throws {
+        let fixture = try await Fixture()
+        let before = try await set("a.test", of: "photos", in: fixture.store)
+        let after = try await fixture.store.setDomain("a.test", of: "photos") { $0.minimumTLS = "1.3" }
+        var expected = before
+        expected.minimumTLS = "1.3"
+        #expect(after == expected)
+        #expect(!fixture.store.hasDomain("a.test", recordedAs: try before.record))
+        await #expect(throws: R2Failure.domain(.unknown("a.test"))) {
+            _ = try await fixture.store.createBucket("other", as: R2BucketProperties())
+            try await fixture.store.removeDomain("a.test", of: "other")
+        }
+    }
+
+    @Test func `are at most fifty of a bucket`() async throws {
+        let fixture = try await Fixture()
+        for number in 0..<50 { _ = try await set("\(number).test", of: "photos", in: fixture.store) }
+        await #expect(throws: R2Failure.domain(.tooMany(50, ofTenant: false))) {
+            _ = try await set("50.test", of: "photos", in: fixture.store)
+        }
+        _ = try await set("49.test", of: "photos", in: fixture.store)
+    }
+}
+
+@Suite struct `R2 ranges of HTTP` {
+    @Test(
+        arguments: [
+            ("bytes=0-3", R2Range.offset(0, length: 4)), ("Bytes=2-", .offset(2)), ("bytes=-5", .suffix(5)),
+            ("bytes=3-9223372036854775807", .offset(3, length: .max - 1 - 3 + 1)), ("bytes=4-2", nil), ("bytes=0-1,3-4", nil),
+            ("lines=0-1", nil), ("bytes=", nil), ("bytes=-", nil), ("bytes=a-b", nil), ("bytes=+1-2", nil), ("bytes", nil),
+        ] as [(String, R2Range?)])
+    func `are single ones of bytes`(_ text: String, _ range: R2Range?) { #expect(R2Range(asking: text) == range) }
+}
+
 @Suite struct `R2 buckets` {
     @Test func `remember what was said when they were made`() async throws {
         let fixture = try await Fixture()

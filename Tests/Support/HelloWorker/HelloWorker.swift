@@ -313,5 +313,12 @@ import Workers
             }
             return try await exchange.context.fetch(target)
         }
+        // The client's own request, to another URL.
+        routes.get("/proxy") { exchange in
+            guard let target = exchange.request.url.searchParameters.get("url") else {
+                return .text("which url?", status: 400)
+            }
+            return try await exchange.context.fetch(Request(exchange.request, url: WebURL(target) ?? exchange.request.url))
+        }
     }
 }

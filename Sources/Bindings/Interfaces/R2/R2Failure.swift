@@ -44,6 +44,7 @@ package enum R2Failure: Error, Equatable, Sendable {
     case invalidRules(String)
     case malformedJSON(String)
     case noNotificationConfiguration
+    case domain(R2DomainFailure)
     /// Ours: the product sells all that is wanted.
     case storageLimitExceeded(StorageLimit)
 
@@ -82,6 +83,7 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .invalidRules: 10029
         case .malformedJSON: 10040
         case .noNotificationConfiguration: 11015
+        case .domain: 10029
         case .storageLimitExceeded: 100101
         }
     }
@@ -130,6 +132,7 @@ package enum R2Failure: Error, Equatable, Sendable {
         case .invalidRules(let reason): "Invalid argument: \(reason)."
         case .malformedJSON(let reason): "The JSON you provided was not well formed: \(reason)."
         case .noNotificationConfiguration: "The bucket has no event notification configuration for this queue."
+        case .domain(let failure): failure.message
         case .storageLimitExceeded(.bytes(let limit, let ofTenant)):
             "Storage limit exceeded: the \(ofTenant ? "account" : "bucket") may hold \(limit) bytes."
         case .storageLimitExceeded(.objects(let limit, let ofTenant)):
@@ -141,6 +144,25 @@ package enum R2Failure: Error, Equatable, Sendable {
     package func failure(of action: R2Action) -> CallFailure {
         if case .partNumberOutOfRange(let number) = self { return .partNumberOutOfRange(number) }
         return CallFailure("\(action.rawValue): \(message) (\(code))", code: code)
+    }
+}
+
+/// What is wrong with a name under which a bucket is to be public. The product documents no numbers for them.
+package enum R2DomainFailure: Error, Equatable, Sendable {
+    /// Another bucket has it.
+    case taken(String)
+    case unknown(String)
+    /// One of the node's own names, or no domain at all.
+    case notYours(String)
+    case tooMany(Int, ofTenant: Bool)
+
+    package var message: String {
+        switch self {
+        case .taken(let name): "The domain \(name) belongs to another bucket."
+        case .unknown(let name): "The bucket has no domain \(name)."
+        case .notYours(let name): "\(name) is no domain that a bucket can have: name one of yours, as files.example.com."
+        case .tooMany(let limit, let ofTenant): "\(ofTenant ? "An account" : "A bucket") has at most \(limit) domains."
+        }
     }
 }
 

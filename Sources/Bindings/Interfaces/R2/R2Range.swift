@@ -19,6 +19,21 @@ public enum R2Range: Equatable, Sendable {
         self = .header(value)
     }
 
+    /// As HTTP asks for one (RFC 9110 §14.2): anything but a single range of bytes is as if there were none, and one that
+    /// lies outside the object is an error, other than `header`.
+    package init?(asking text: String) {
+        let halves = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard halves.count == 2, halves[0].lowercased() == "bytes" else { return nil }
+        let ends = halves[1].split(separator: "-", omittingEmptySubsequences: false)
+        guard ends.count == 2, ends.allSatisfy({ $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }) else { return nil }
+        switch (Int64(ends[0]), Int64(ends[1])) {
+        case (let first?, let last?) where first <= last: self = .offset(first, length: min(last, .max - 1) - first + 1)
+        case (let first?, nil) where ends[1].isEmpty: self = .offset(first)
+        case (nil, let suffix?) where ends[0].isEmpty: self = .suffix(suffix)
+        default: return nil
+        }
+    }
+
     /// Checks what can be checked without knowing the object.
     ///
     /// - Throws: the product's RangeError for a negative number.

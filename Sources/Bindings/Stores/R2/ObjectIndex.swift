@@ -25,6 +25,7 @@ struct ObjectIndex: Sendable {
     /// Upload, part number (two bytes, big-endian) → `StoredPart`.
     let parts: LMDBDatabase
     let bucketSettings: BucketSettings
+    let domains: BucketDomains
     let ledger: UsageLedger
     let outbox: EventOutbox
 
@@ -41,6 +42,7 @@ struct ObjectIndex: Sendable {
         uploads = try environment.openDatabase("uploads")
         parts = try environment.openDatabase("parts")
         bucketSettings = try BucketSettings(environment)
+        domains = try BucketDomains(environment)
         ledger = try UsageLedger(environment)
         outbox = try EventOutbox(environment, countMax: eventsMax)
         try countOnce()
@@ -65,6 +67,7 @@ struct ObjectIndex: Sendable {
     func removeBucket(_ name: String, _ transaction: borrowing LMDBWriteTransaction) throws(LMDBError) {
         guard let number = try bucket(name, transaction.reading) else { return }
         try bucketSettings.removeAll(of: number, transaction)
+        try domains.removeAll(of: name, transaction)
         try transaction.delete(Array(name.utf8), in: buckets)
     }
 

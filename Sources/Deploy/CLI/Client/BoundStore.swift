@@ -79,6 +79,26 @@ struct BoundStore {
         return try find(name, .d1, &arguments).resource
     }
 
+    /// What `--preview` means in place of the database that the configuration has under this name, its own or a binding's.
+    static func findPreview(of name: String, _ arguments: inout CommandLineArguments) throws -> String {
+        let project = try Project(arguments, environment: arguments.value("environment"))
+        guard let configuration = project.loadWithoutWarnings(arguments.value("environment") ?? "dev", arguments) else {
+            throw APIFailure("without a configuration, nobody knows what --preview means")
+        }
+        let bindings = configuration.workers.flatMap(\.bindings).filter { resource($0.target, .d1) != nil }
+        let found = bindings.filter { $0.name == name } + bindings.filter { resource($0.target, .d1) == name }
+        guard !found.isEmpty else {
+            let nearest = Nearest.name(to: name, among: bindings.map(\.name))
+            throw APIFailure(
+                "the configuration has no D1 database \"\(name)\"" + (nearest.map { "; did you mean \"\($0)\"?" } ?? ""))
+        }
+        guard let preview = found.lazy.compactMap(\.preview).first else {
+            throw APIFailure("the database \"\(name)\" has no preview_database_id in the configuration")
+        }
+        fill(&arguments, configuration, project)
+        return preview
+    }
+
     /// Whose stores these are, and where.
     private static func fill(
         _ arguments: inout CommandLineArguments, _ configuration: EffectiveConfiguration, _ project: Project

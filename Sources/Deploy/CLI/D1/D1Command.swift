@@ -19,11 +19,19 @@ struct D1Target {
     let path: APIPath
 
     static let options = BoundStore.options + APIClient.storeOptions
+    static let previewOption = Option.flag("preview", "the database of its preview_database_id, in wrangler's format")
 
     /// - Parameter database: Its name or id. Without, it is the command's operand, which may be the name of a binding too.
     init(_ arguments: CommandLineArguments, _ database: String? = nil) async throws {
         var arguments = arguments
         let asked = try database ?? arguments.required("DATABASE")
+        if arguments.has("preview") {
+            // The preview is named in the configuration: nothing else is looked for.
+            let preview = try BoundStore.findPreview(of: asked, &arguments)
+            api = try APIClient(arguments)
+            path = "\(try await api.account())/d1/database/\(preview)"
+            return
+        }
         let bound = database == nil ? try Self.bound(asked, &arguments) : nil
         api = try APIClient(arguments)
         let all: APIPath = "\(try await api.account())/d1/database"

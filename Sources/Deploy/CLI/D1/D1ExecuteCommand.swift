@@ -16,6 +16,7 @@ enum D1ExecuteCommand: Command {
             .value("command", "SQL", "the statements, with semicolons between"),
             .value("file", "FILE", "a file of SQL, or - for standard input", .files),
             .flag("yes", "as wrangler has it: nothing is asked in any case", short: "y"),
+            D1Target.previewOption,
         ] + D1Target.options
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {

@@ -59,7 +59,8 @@ enum D1MigrationsListCommand: Command {
     static let summary = "Shows which files haven't been applied yet"
     static let discussion = "\(summary).\n\n\(D1MigrationsCommand.about)"
     static let operands = [D1Command.database]
-    static let options = [D1MigrationsCommand.tableOption] + D1MigrationsCommand.fileOptions + APIClient.storeOptions
+    static let options =
+        [D1MigrationsCommand.tableOption, D1Target.previewOption] + D1MigrationsCommand.fileOptions + APIClient.storeOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let folder = try MigrationFolder(arguments)
@@ -96,7 +97,7 @@ enum D1MigrationsApplyCommand: Command {
         [
             Option.flag("atomic", "all of them or none"),
             .flag("dry-run", "applies them to a copy of the database, which is gone afterwards"),
-            D1MigrationsCommand.tableOption,
+            D1MigrationsCommand.tableOption, D1Target.previewOption,
         ] + D1MigrationsCommand.fileOptions
         + APIClient.storeOptions
 

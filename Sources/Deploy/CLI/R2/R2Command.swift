@@ -13,7 +13,7 @@ enum R2BucketCommand: CommandGroup {
     static let commands: [any Command.Type] = [
         R2BucketCreateCommand.self, R2BucketListCommand.self, R2BucketInfoCommand.self, R2BucketUpdateCommand.self,
         R2BucketDeleteCommand.self, R2LifecycleCommand.self, R2LockCommand.self, R2NotificationCommand.self,
-        R2CorsCommand.self,
+        R2CorsCommand.self, R2DevURLCommand.self, R2DomainCommand.self,
     ]
 }
 

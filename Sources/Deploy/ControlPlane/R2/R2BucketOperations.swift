@@ -49,7 +49,10 @@ enum R2BucketOperations {
                 result: .json(R2Operations.nothing), mistakes: R2Operations.code
             ) { call in
                 let subject = try R2Operations.subject(services, call)
+                let runner = try services.accounts.runner(call)
                 try await R2Operations.perform { () throws(R2Failure) in try await subject.store.deleteBucket(subject.name) }
+                // The next change does it, too: until then nothing is found under its names.
+                try? await runner.publishBuckets()
                 return .result(.object([:]))
             },
         ]

@@ -1,6 +1,7 @@
 internal import Host
 internal import HTTP
 internal import Interfaces
+internal import S3
 internal import Stores
 internal import StoresR2
 
@@ -150,7 +151,8 @@ enum R2ObjectOperations {
 
     private static func get(_ services: APIServices, _ call: APICall) async throws -> APIReply {
         let (subject, key) = (try R2Operations.subject(services, call), try key(call))
-        let request = R2GetMessage(key: key, onlyIf: try condition(call), range: call.header("range").flatMap(range))
+        let request = R2GetMessage(
+            key: key, onlyIf: try condition(call), range: call.header("range").flatMap { R2Range(asking: $0) })
         let found = try await R2Operations.perform { () throws(R2Failure) in
             try await subject.store.get(request, in: subject.name)
         }
@@ -164,42 +166,14 @@ enum R2ObjectOperations {
             }
             return .raw(LocalResponse(status: 304, headers: fields(object)))
         case .withBody(let object, let body, let byteCount):
-            var headers = fields(object)
-            if let range = object.range {
-                let last = range.offset + range.length - 1
-                headers.append(("content-range", "bytes \(range.offset)-\(last)/\(object.size)"))
-            }
             return .raw(
                 LocalResponse(
-                    status: object.range == nil ? 200 : 206, headers: headers, body: body, bodyByteCount: Int(byteCount)))
+                    status: object.range == nil ? 200 : 206, headers: fields(object), body: body,
+                    bodyByteCount: Int(byteCount)))
         }
     }
 
     private static func fields(_ object: R2Object) -> [(name: String, value: String)] {
-        var headers = Headers()
-        // What a worker stored that no header can carry is left out.
-        try? object.writeHttpMetadata(&headers)
-        if headers.get("content-type") == nil { try? headers.set("content-type", "application/octet-stream") }
-        var fields: [(name: String, value: String)] = []
-        headers.forEachOnWire { fields.append(($0, $1)) }
-        return fields + [
-            ("etag", object.httpEtag), ("accept-ranges", "bytes"),
-            ("last-modified", HTTPDate(unixSeconds: object.uploaded / 1000).text),
-            ("cf-r2-storage-class", object.storageClass.name),
-        ]
-    }
-
-    /// One range of bytes; anything else is as if there were none (RFC 9110 §14.2).
-    private static func range(_ text: String) -> R2Range? {
-        let halves = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard halves.count == 2, halves[0].lowercased() == "bytes" else { return nil }
-        let ends = halves[1].split(separator: "-", omittingEmptySubsequences: false)
-        guard ends.count == 2, ends.allSatisfy({ $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }) else { return nil }
-        switch (Int64(ends[0]), Int64(ends[1])) {
-        case (let first?, let last?): return first <= last ? .offset(first, length: min(last, .max - 1) - first + 1) : nil
-        case (let first?, nil): return ends[1].isEmpty ? .offset(first) : nil
-        case (nil, let suffix?): return ends[0].isEmpty ? .suffix(suffix) : nil
-        case (nil, nil): return nil
-        }
+        EntityHeaders.of(object) + [("cf-r2-storage-class", object.storageClass.name)]
     }
 }

@@ -41,7 +41,7 @@ struct WranglerBindingReader {
             let name = entry.required(nameKey)
             let found = target(&entry)
             entry.finish()
-            let preview = entry.table["preview_id"]?.string
+            let preview = ["preview_id", "preview_database_id"].lazy.compactMap { entry.table[$0]?.string }.first
             if let name, let found { add(Binding(name: name.value, target: found, place: name.place, preview: preview)) }
         }
     }

@@ -211,6 +211,8 @@ final class Connection: HTTPStream {
 
     override var protocolName: String { "HTTP/1.\(exchange.minorVersion)" }
 
+    override var tlsSession: TLSSession? { transport?.tls }
+
     /// Whether the rest of the request's body is small and here.
     private var canDrainRequestBody: Bool {
         guard let left = requestBody.bytesLeft else { return false }

@@ -32,7 +32,7 @@ extension HTTPStream: Dispatchable, EventOwner {
         }
         if parser.head.targetForm == .asterisk { return answerServerOptions() }
         // What is signed there is the target as it was sent.
-        if role == .s3 { return startLocal(headByteCount) }
+        if role == .s3 { return startLocal(headByteCount, node.local) }
         guard findURL() else {
             exchange.mustClose = true
             return answer(.badRequest(status: 400, reason: "host and path make no URL"))
@@ -68,7 +68,7 @@ extension HTTPStream: Dispatchable, EventOwner {
 
     private func route(_ headByteCount: Int) {
         if let port = redirectPort, !exchange.wasRetried, !exchange.wasRerouted, redirect(toPort: port) { return }
-        if role == .control || isHostPath { return startLocal(headByteCount) }
+        if role == .control || isHostPath { return startLocal(headByteCount, node.local) }
         if let limit = node.clientLimit, isRefused(by: [limit]) { return }
         switch findRoute() {
         case .worker(let found):
@@ -78,6 +78,7 @@ extension HTTPStream: Dispatchable, EventOwner {
             let target = choose(found)
             exchange.release = target.release
             serve(target.site.rules.answer(assetRequest()), of: target.site)
+        case .local(let found): startLocal(headByteCount, found.handler)
         case .previews(let resolvers): preview(by: resolvers)
         case .origin(let origin): forward(to: origin)
         case .unknownHost: answer(.unknownHost)
@@ -323,7 +324,7 @@ extension HTTPStream: Dispatchable, EventOwner {
 
     // MARK: Requests that the node answers itself
 
-    private func startLocal(_ headByteCount: Int) {
+    private func startLocal(_ headByteCount: Int, _ handler: any LocalHandler) {
         exchange.isLocal = true
         let request = makeLocalRequest()
         consumeHead()
@@ -336,7 +337,6 @@ extension HTTPStream: Dispatchable, EventOwner {
             updateInterest()
         }
         let ray = exchange.ray
-        let handler = node.local
         let reply = LocalReply(self, ray: ray)
         // The task is bounded by the handler, which never waits without a limit of its own.
         Task(executorPreference: reactor) { reply.deliver(await handler.answer(request)) }
@@ -357,6 +357,9 @@ extension HTTPStream: Dispatchable, EventOwner {
                     ? BufferedSource(reactor: reactor, firstGrant: role == .s3 ? WireLimits.initialCredit : 0) : nil,
                 client: client.address.text, protocolName: protocolName)
             request.isSecure = client.scheme == .https
+            if role == .edge {
+                request.tls = tlsSession.map { LocalRequest.TLS(minorVersion: $0.minorVersion, cipher: $0.cipher) }
+            }
             return request
         }
     }

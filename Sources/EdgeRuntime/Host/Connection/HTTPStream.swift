@@ -1,6 +1,7 @@
 internal import HTTP
 internal import Observability
 internal import System
+internal import TLS
 internal import Wire
 
 /// What takes requests, one after the other, and has each answered: a connection of HTTP/1.1, or a stream of HTTP/2, which
@@ -97,6 +98,9 @@ class HTTPStream: PollTarget {
 
     /// As logs and `/cdn-cgi/trace` name it.
     var protocolName: String { preconditionFailure("what carries the stream does this") }
+
+    /// `nil` where nothing is encrypted.
+    var tlsSession: TLSSession? { preconditionFailure("what carries the stream does this") }
 
     // MARK: The request
 

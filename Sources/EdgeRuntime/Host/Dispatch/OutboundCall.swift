@@ -37,6 +37,9 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         case .site(let site):
             AssetCall.start(call, of: site, fetch)
             return nil
+        case .local(let target):
+            LocalCall.start(call, of: target, fetch)
+            return nil
         case .origin where fetch.asksForWebSocket:
             call.answer(failure: CallFailure("WebSockets can't be passed on to an origin in this version.", name: "TypeError"))
             return nil

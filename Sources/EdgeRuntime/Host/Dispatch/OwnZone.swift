@@ -11,6 +11,8 @@ enum OwnZone {
     case worker(RouteTarget)
     /// Files without a worker.
     case site(AssetSite)
+    /// What the node answers itself: a bucket that everybody may read.
+    case local(LocalTarget)
     /// The server behind the host's routes, with the request's path, and the `Host` to name there.
     case origin(url: String, host: String)
     /// The host has routes, and nothing behind them (error 1042).
@@ -26,6 +28,7 @@ enum OwnZone {
         // The release of the event that asks, as for all that it calls.
         case .worker(let worker): return .worker(TrafficSplit.target(worker, in: event.release))
         case .site(let target): return .site(event.release.sites[target.name] ?? target.site)
+        case .local(let target): return .local(target)
         case .origin(let origin):
             return .origin(url: origin.url(for: url.path + (url.query.map { "?\($0)" } ?? "")), host: url.host)
         case .noRoute: return .nothing

@@ -40,6 +40,17 @@ package struct SiteTarget: Sendable {
     }
 }
 
+/// What the node itself answers for a tenant: at the host of a bucket that everybody may read.
+package struct LocalTarget: Sendable {
+    package let tenant: String
+    package let handler: any LocalHandler
+
+    package init(tenant: String, handler: any LocalHandler) {
+        self.tenant = tenant
+        self.handler = handler
+    }
+}
+
 /// Finds versions of workers by host names of their own, also of those that get no other requests.
 package protocol PreviewResolver: Sendable {
     /// - Parameter name: the host's first label, in small letters.
@@ -57,6 +68,7 @@ package struct PreviewFailure: Error, Sendable {
 package enum RouteDestination: Sendable {
     case worker(RouteTarget)
     case site(SiteTarget)
+    case local(LocalTarget)
     /// Versions of the workers of these tenants, who share a domain: the first that knows the host's name has it.
     case previews([any PreviewResolver])
     /// No worker, though less particular routes may have one.
@@ -66,6 +78,7 @@ package enum RouteDestination: Sendable {
         switch self {
         case .worker(let target): target.release.tenant
         case .site(let target): target.site.tenant
+        case .local(let target): target.tenant
         case .nothing(let tenant): tenant
         // Nobody's: what is behind such a host is no worker's zone.
         case .previews: ""
@@ -94,6 +107,7 @@ package final class RoutingTable: Sendable {
     enum Match {
         case worker(RouteTarget)
         case site(SiteTarget)
+        case local(LocalTarget)
         case previews([any PreviewResolver])
         /// No worker has the path; behind the host's workers stands this server.
         case origin(OriginTarget)
@@ -175,6 +189,7 @@ package final class RoutingTable: Sendable {
         switch destination {
         case .worker(let target): .worker(target)
         case .site(let site): .site(site)
+        case .local(let target): .local(target)
         case .previews(let resolvers): .previews(resolvers)
         case .nothing: nil
         }

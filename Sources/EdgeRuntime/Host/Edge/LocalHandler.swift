@@ -4,6 +4,18 @@ package import Stores
 package struct LocalRequest: Sendable {
     package enum Listener: Sendable { case edge, control, s3 }
 
+    package struct TLS: Equatable, Sendable {
+        /// 2 for TLS 1.2.
+        package var minorVersion: Int
+        /// As OpenSSL names it.
+        package var cipher: String
+
+        package init(minorVersion: Int, cipher: String) {
+            self.minorVersion = minorVersion
+            self.cipher = cipher
+        }
+    }
+
     package var listener: Listener
     package var method: String
     /// Path and query as sent; on a public listener as a URL has them.
@@ -16,6 +28,8 @@ package struct LocalRequest: Sendable {
     package var client: String
     /// Whether it came by https.
     package var isSecure = false
+    /// What client and node agreed on, on a public listener; `nil` without TLS, and behind a worker.
+    package var tls: TLS?
     /// `HTTP/1.1` or `HTTP/2`.
     package var protocolName: String
 

@@ -2,6 +2,7 @@ internal import HTTP
 internal import HTTP2
 internal import Observability
 internal import System
+internal import TLS
 internal import Wire
 
 /// One client's connection that speaks HTTP/2 (RFC 9113): feeds the session with what comes, keeps its streams, writes what
@@ -27,6 +28,7 @@ final class HTTP2Connection: PollTarget {
     let redirectPort: UInt16?
 
     private var transport: Transport?
+    var tlsSession: TLSSession? { transport?.tls }
     var session: HTTP2Session?
     var phase = Phase.open
     private var input: ByteBuffer

@@ -4,6 +4,7 @@ internal import HTTP
 internal import HTTP2
 internal import Stores
 internal import System
+internal import TLS
 internal import Wire
 
 /// One request of an HTTP/2 connection, and its answer. Reactor thread only.
@@ -132,6 +133,8 @@ final class HTTP2Stream: HTTPStream {
     // MARK: The answer
 
     override var protocolName: String { "HTTP/2" }
+
+    override var tlsSession: TLSSession? { connection.tlsSession }
 
     override func makeOpenBody() -> ResponseBody { .untilClose }
 

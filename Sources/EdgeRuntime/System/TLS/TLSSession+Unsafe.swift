@@ -138,5 +138,14 @@ package import System
             rawValue: String(decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self))
     }
 
+    /// 2 for TLS 1.2: the version's second part, once the handshake has ended.
+    package var minorVersion: Int { Int(unsafe SSL_version(pointer)) - 0x0301 }
+
+    /// The name of the cipher suite, once the handshake has ended.
+    package var cipher: String {
+        // SAFETY: names are constants of the library.
+        unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(pointer)).map { unsafe String(cString: $0) } ?? ""
+    }
+
     package var isResumed: Bool { unsafe SSL_session_reused(pointer) == 1 }
 }
