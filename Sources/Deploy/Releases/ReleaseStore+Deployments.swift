@@ -8,6 +8,7 @@ internal import System
 ///     deployment_events   lines, only added
 ///     deployment_locks    the deployment in progress, whose node it is, and when that last said so
 ///     release_routing     which release gets requests: {generation, active, candidate, percent}
+///     deployment_coordination   what those that are one of several nodes' were told last, and until when that holds
 extension ReleaseStore {
     static let deploymentTables = """
         CREATE TABLE IF NOT EXISTS releases (
@@ -37,6 +38,10 @@ extension ReleaseStore {
             tenant TEXT NOT NULL, environment TEXT NOT NULL, generation INTEGER NOT NULL, active INTEGER, candidate INTEGER,
             percent INTEGER NOT NULL, PRIMARY KEY (tenant, environment)
         ) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS deployment_coordination (
+            tenant TEXT NOT NULL, environment TEXT NOT NULL, deployment INTEGER NOT NULL, word TEXT NOT NULL,
+            until INTEGER NOT NULL, PRIMARY KEY (tenant, environment, deployment)
+        ) WITHOUT ROWID;
         """
 
     private var place: [Value] { [.text(tenant), .text(environment)] }
@@ -64,6 +69,7 @@ extension ReleaseStore {
             guard let value else { continue }
             try set(column, try Self.text(value), of: entry.record.number, sqlite)
         }
+        if let coordination = entry.coordination { try write(coordination, of: entry.record.number, sqlite) }
         if let backups = entry.backups { try set("backups", try Self.text(backups), of: entry.record.number, sqlite) }
         for event in entry.events { try write(event.kind, event.text, entry.record, at: time, sqlite) }
         if let routing = entry.routing { try write(routing, sqlite) }
@@ -161,6 +167,31 @@ extension ReleaseStore {
             ], sqlite)
     }
 
+    private func write(_ coordination: Coordination, of deployment: Int64, _ sqlite: SQLiteConnection) throws {
+        try run(
+            """
+            INSERT OR REPLACE INTO deployment_coordination (tenant, environment, deployment, word, until)
+            VALUES (?1, ?2, ?3, ?4, ?5)
+            """,
+            place + [
+                .integer(deployment), .text(coordination.word.rawValue), .integer(coordination.until.milliseconds),
+            ], sqlite)
+    }
+
+    /// Durable when it returns. Touches nothing else of the deployment, which may be going on.
+    ///
+    /// - Parameter word: `nil`: it stays as it is.
+    func renewCoordination(until: UnixTime, _ word: Coordination.Word?, of deployment: Int64) throws {
+        try withConnection { sqlite in
+            try run(
+                """
+                UPDATE deployment_coordination SET until = ?4, word = coalesce(?5, word)
+                WHERE tenant = ?1 AND environment = ?2 AND deployment = ?3
+                """,
+                place + [.integer(deployment), .integer(until.milliseconds), word.map { .text($0.rawValue) } ?? .null], sqlite)
+        }
+    }
+
     /// Adds lines to a deployment's history. Durable when it returns.
     func note(_ events: [(kind: DeploymentEvent.Kind, text: String)], _ record: DeploymentRecord, at time: UnixTime) throws {
         try withConnection { sqlite in
@@ -236,6 +267,11 @@ extension ReleaseStore {
         try run(
             """
             DELETE FROM deployment_events WHERE tenant = ?1 AND environment = ?2 AND deployment IN (
+                SELECT number FROM release_deployments WHERE tenant = ?1 AND environment = ?2 AND release = ?3)
+            """, values, sqlite)
+        try run(
+            """
+            DELETE FROM deployment_coordination WHERE tenant = ?1 AND environment = ?2 AND deployment IN (
                 SELECT number FROM release_deployments WHERE tenant = ?1 AND environment = ?2 AND release = ?3)
             """, values, sqlite)
         try run(
@@ -342,7 +378,10 @@ extension ReleaseStore {
         let rows = try prepare(
             """
             SELECT number, release, coalesce(previous, 0), triggered_by, author_id, author_email, source, options, created_at,
-                state, percent, pause, reason, coalesce(finished_at, 0), steps, backups, contracted FROM release_deployments
+                state, percent, pause, reason, coalesce(finished_at, 0), steps, backups, contracted,
+                (SELECT word || ' ' || until FROM deployment_coordination AS told
+                    WHERE told.tenant = ?1 AND told.environment = ?2 AND told.deployment = number)
+            FROM release_deployments
             WHERE tenant = ?1 AND environment = ?2 \(condition)
             """, place + values, sqlite)
         var found: [JournaledDeployment] = []
@@ -361,6 +400,7 @@ extension ReleaseStore {
             record.reason = rows.text(12)
             let finished = rows.integer(13)
             record.finishedAt = finished == 0 ? nil : UnixTime(milliseconds: finished)
+            record.coordination = rows.text(17).flatMap(Coordination.init(row:))
             found.append(
                 JournaledDeployment(
                     record: record, steps: try Self.value(rows.text(14), [MigrationStep].self),
@@ -451,5 +491,14 @@ extension ReleaseStore {
                 ))
         }
         return found
+    }
+}
+
+extension Coordination {
+    /// - Parameter row: the word and the time in milliseconds, with a space between.
+    fileprivate init?(row: String) {
+        let parts = row.split(separator: " ")
+        guard parts.count == 2, let word = Word(rawValue: String(parts[0])), let until = Int64(parts[1]) else { return nil }
+        self.init(word: word, until: UnixTime(milliseconds: until))
     }
 }

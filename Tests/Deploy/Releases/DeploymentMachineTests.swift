@@ -52,7 +52,8 @@ import Testing
             let rules = DeploymentRules(state)
             switch state {
             case .created, .validated, .prechecked, .backedUp: #expect(rules.failure == .refused)
-            case .migrated, .starting, .healthy, .smokeTested, .shifting, .monitoring: #expect(rules.failure == .rolledBack)
+            case .migrated, .starting, .healthy, .smokeTested, .prepared, .shifting, .monitoring:
+                #expect(rules.failure == .rolledBack)
             case .active, .draining, .retired, .rolledBack, .refused: #expect(rules.failure == nil)
             }
         }
@@ -325,8 +326,9 @@ import Testing
 
     /// All states and moments: a new state can't be forgotten.
     static let deaths: [(DeploymentState, DeploymentFault.Moment)] =
-        DeploymentState.allCases.map { ($0, .committed) }
-        + DeploymentState.allCases.filter { !$0.isEnd }.map { ($0, .done) }
+        alone.map { ($0, .committed) } + alone.filter { !$0.isEnd }.map { ($0, .done) }
+    /// Those of a node by itself; `prepared` is for `Coordinated deployments`.
+    private static let alone = DeploymentState.allCases.filter { $0 != .prepared }
 
     @Test(arguments: deaths)
     func probe_11_a_node_that_dies_in_a_state_is_as_table_C5_says(state: DeploymentState, moment: DeploymentFault.Moment)
@@ -360,7 +362,8 @@ import Testing
         case .migrated:
             #expect(died.state == .rolledBack)
             #expect(died.reason?.contains("interrupted") == true)
-        case .refused, .rolledBack, .retired, .starting, .healthy, .smokeTested, .shifting, .active, .monitoring, .draining:
+        case .refused, .rolledBack, .retired, .starting, .healthy, .smokeTested, .prepared, .shifting, .active, .monitoring,
+            .draining:
             #expect(died.state == state)
         }
         try await next.machine.goOn()
@@ -368,7 +371,7 @@ import Testing
         switch state {
         case .created, .validated, .prechecked, .backedUp, .refused: #expect(end.state == .refused)
         case .migrated, .rolledBack: #expect(end.state == .rolledBack)
-        case .starting, .healthy, .smokeTested, .shifting, .active, .monitoring, .draining, .retired:
+        case .starting, .healthy, .smokeTested, .prepared, .shifting, .active, .monitoring, .draining, .retired:
             #expect(end.state == .retired)
         }
         try await next.run("quiet") {

@@ -43,7 +43,8 @@ struct APIClient {
     /// - Parameters:
     ///   - environment: Of the node on this machine, where neither `url` nor `state` says more.
     init(
-        source environment: String, url: String?, state: String?, token: String?, authorities: String?, tenant: String?
+        source environment: String, url: String?, state: String?, token: String?, authorities: String?, tenant: String?,
+        patience: Duration = .seconds(3600)
     ) throws {
         let state = state ?? NodeAddress.stateDirectory(of: environment)
         let address: NodeAddress
@@ -60,7 +61,7 @@ struct APIClient {
         } else {
             self.token = try Self.operatorToken(for: address, in: state, isNamed: url == nil)
         }
-        node = NodeClient(address)
+        node = NodeClient(address, patience: patience)
         self.tenant = tenant
         headers = []
     }

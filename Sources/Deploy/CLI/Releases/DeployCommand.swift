@@ -13,6 +13,9 @@ enum DeployCommand: CommandGroup {
         on this machine, or to --remote; then shows each step until the new release is active. Ctrl-C leaves the
         deployment going on in the node; once more aborts it.
 
+        With --nodes, several nodes prepare the release, switch once all of them are prepared, and keep it once all serve it; when one
+        fails, all go back. A node that doesn't hear of this command for --lease goes back by itself. Ctrl-C takes all back.
+
         Exit codes: 0 active, 1 rolled back, 2 refused, 3 it waits for `edge deploy resume` or `promote`, 75 another one
         is in progress.
         """
@@ -55,12 +58,14 @@ enum DeployCommand: CommandGroup {
             .value("from", "URL", "the control URL of a node of that environment (the one on this machine)"),
             .value("from-token", "TOKEN", "who asks there ($EDGE_API_TOKEN, else the operator's, from --from-state)"),
             .value("from-state", "DIRECTORY", "the state of that node (state/ENVIRONMENT)", .directories),
-        ] + APIClient.tenantOptions
+        ] + CoordinatedDeployment.options + APIClient.tenantOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let project = try Project(arguments)
         try project.requirePlatform()
         let options = try DeploymentRequest(arguments)
+        guard arguments.value("nodes") == nil else { return try await deployToNodes(project, options, arguments) }
+        if arguments.has("lease") { throw UsageError.unexpectedArgument("--lease without --nodes") }
         let client = try APIClient(arguments)
         let node = try await NodeReleases(client)
         let environment = try node.environment(arguments)
@@ -78,6 +83,34 @@ enum DeployCommand: CommandGroup {
             return try await DeploymentStart(node: node, request: request, arguments: arguments).run {
                 try await bundle.send(to: node, request)
             }
+        }
+    }
+}
+
+extension DeployCommand {
+    private static func deployToNodes(
+        _ project: Project, _ options: DeploymentRequest, _ arguments: CommandLineArguments
+    ) async throws -> Int32 {
+        try CoordinatedDeployment.check(arguments)
+        let environment = arguments.value("environment") ?? "dev"
+        guard let configuration = project.load(environment, arguments) else { return ExitCode.refused }
+        guard let list = try NodeList(arguments, nodes: configuration.nodes, environment: environment) else {
+            return ExitCode.usage
+        }
+        let (id, lease) = (RandomID.uuid(), try CoordinatedDeployment.lease(arguments))
+        let leader = try await CoordinatedDeployment(
+            list, environment: environment, id: id, lease: lease, isJSON: arguments.has("json"))
+        let bundle = try ProjectBundle(
+            project, configuration, products: arguments.value("products") ?? OwnExecutable.directory, arguments)
+        defer { bundle.remove() }
+        var request = options.with(revision: GitRevision.find(from: project.directory))
+        return try await ReleaseFailures.explained {
+            if let source = configuration.deploy.promoteFrom, !arguments.has("allow-unpromoted") {
+                try await bundle.check(against: source, configuration, arguments, tenant: arguments.value("tenant"))
+                request = request.with("trigger", "promotion")
+            }
+            let signed = CoordinatedDeployment.request(try request.signed(bundle.hash, arguments), id: id, lease: lease)
+            return await leader.run { try await bundle.send(to: $0, signed) }
         }
     }
 }
@@ -142,6 +175,13 @@ struct NodeReleases {
         account = try await client.account()
         slots = try await client.result("GET", "\(account)/edge/slots")
     }
+
+    private init(_ client: APIClient, _ account: APIPath, _ slots: JSON) {
+        (self.client, self.account, self.slots) = (client, account, slots)
+    }
+
+    /// The same node, at another address.
+    func reached(by client: APIClient) -> NodeReleases { NodeReleases(client, account, slots) }
 
     var ownEnvironment: String { slots["environment"]?.text ?? "" }
     var active: Int64? { slots["active"]?.integer }

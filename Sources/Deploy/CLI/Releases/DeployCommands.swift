@@ -5,9 +5,23 @@ enum DeployStatusCommand: Command {
     static let name = "status"
     static let summary = "Shows the releases in service and the newest deployment; --watch follows it"
     static let options =
-        [DeployCommand.environment, .flag("watch", "shows what it does until it has ended")] + APIClient.tenantOptions
+        [DeployCommand.environment, .flag("watch", "shows what it does until it has ended"), NodeList.option]
+        + APIClient.tenantOptions
+    static let discussion = """
+        With --nodes, what each node serves. Exit codes then: 0 all serve the same, 1 they don't, or one can't be asked, 3 a deployment is
+        in progress.
+        """
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        if arguments.has("nodes") {
+            if arguments.has("watch") { throw UsageError.unexpectedArgument("--watch beside --nodes") }
+            let environment = arguments.value("environment") ?? "dev"
+            let nodes = Project.isHere ? try Project(arguments).loadWithoutWarnings(environment, arguments)?.nodes : nil
+            guard let list = try NodeList(arguments, nodes: nodes ?? [:], environment: environment) else {
+                return ExitCode.usage
+            }
+            return await NodesStatus.run(list, arguments)
+        }
         let client = try APIClient(arguments)
         let node = try await NodeReleases(client)
         let slots = try await client.result("GET", "\(node.account)/edge/slots")

@@ -91,6 +91,8 @@ enum ReleaseFailures {
     private static let refused: Set<Int64> = [11400, 11401, 11402, 11403]
     static let unknown: Int64 = 11404
 
+    static func isRefusal(_ failure: APIFailure) -> Bool { failure.reasons.contains { refused.contains($0.code) } }
+
     /// Runs `body`; what it was refused for is printed, a line for each mistake.
     static func explained(_ body: () async throws -> Int32) async throws -> Int32 {
         do { return try await body() } catch let failure as APIFailure {

@@ -16,7 +16,16 @@ enum DeploymentJSON {
         .required("author", author), .required("options", .any), .required("created_on", .string()),
         .required("finished_on", .nullable(.string())), .required("pause", .nullable(.string())),
         .required("reason", .nullable(.string())), .required("exit_code", .nullable(.integer(0...3))),
+        .required("coordination", .nullable(coordination)),
     ])
+
+    private static let coordination = APISchema.object([
+        .required("id", .string()), .required("lease_seconds", .number),
+        .required("word", .nullable(.choice(["prepare", "switch", "confirm"]))), .required("until", .nullable(.string())),
+    ])
+
+    /// The words that whoever leads several nodes may give, with `id` as in the options.
+    static let wordSchema = APISchema.object([.required("id", .string(1...64))])
 
     static let eventSchema = APISchema.object([
         .required("sequence", .integer(1...Int64.max)), .required("time", .string()), .required("state", state),
@@ -60,6 +69,15 @@ enum DeploymentJSON {
             "finished_on": record.finishedAt.map(time) ?? .null, "pause": record.pause.map { .string($0) } ?? .null,
             "reason": record.reason.map { .string($0) } ?? .null,
             "exit_code": record.exitCode.map { .integer(Int64($0)) } ?? .null,
+            "coordination": json(record.options.coordination, record.coordination),
+        ])
+    }
+
+    private static func json(_ request: Coordination.Request?, _ told: Coordination?) -> JSON {
+        guard let request else { return .null }
+        return .object([
+            "id": .string(request.id), "lease_seconds": .number(request.leaseSeconds),
+            "word": told.map { .string($0.word.rawValue) } ?? .null, "until": told.map { time($0.until) } ?? .null,
         ])
     }
 
@@ -107,6 +125,9 @@ enum DeploymentJSON {
         .optional("message", .nullable(.string(0...1000))), .optional("tag", .nullable(.string(0...100))),
         .optional("revision", .nullable(.string(0...100))), .optional("restore_data", .nullable(.bool)),
         .optional("signature", .nullable(.string(0...100))),
+        .optional(
+            "coordination",
+            .nullable(.object([.required("id", .string(1...64)), .required("lease_seconds", .number)]))),
     ]
 
     private static func json(_ options: DeploymentOptions) -> JSON {
@@ -154,6 +175,10 @@ enum DeploymentJSON {
         options.tag = json["tag"]?.text ?? ""
         options.revision = json["revision"]?.text ?? ""
         options.restoresData = json["restore_data"]?.bool ?? false
+        if let led = json["coordination"], let id = led["id"]?.text, let seconds = led["lease_seconds"]?.number {
+            guard (1...3600).contains(seconds) else { throw mistake("coordination/lease_seconds", "1 to 3600") }
+            options.coordination = .init(id: id, leaseSeconds: seconds)
+        }
         return options
     }
 }

@@ -82,6 +82,15 @@ enum ReleaseDeploymentOperations {
             change("promote", "Takes a deployment to its end without further checks", services) {
                 try await $0.promote($1, by: $2)
             },
+            word("hold", "Tells a node of several that the others are still being seen to: renews its lease", services) {
+                control, number, id, _ in try await control.hold(number, id)
+            },
+            word("switch", "Has a node of several, which is prepared, serve the release; on probation", services) {
+                try await $0.switchOver($1, $2, by: $3)
+            },
+            word("confirm", "Tells a node of several that all of them serve the release: it is to stay", services) {
+                control, number, id, _ in try await control.confirm(number, id)
+            },
         ]
     }
 
@@ -96,6 +105,24 @@ enum ReleaseDeploymentOperations {
             try await services.onDeployments(call) { control in
                 let number = try number(call)
                 try await body(control, number, services.deployer(call))
+                return .result(DeploymentJSON.json(try await control.deployment(number)))
+            }
+        }
+    }
+
+    /// What may be said again when nobody knows what became of it.
+    private static func word(
+        _ verb: String, _ summary: String, _ services: APIServices,
+        _ body: @escaping @Sendable (any DeploymentControl, Int64, String, ScriptAuthor) async throws -> Void
+    ) -> APIOperation {
+        APIOperation(
+            "POST", one + "/" + verb, id: "edge.deployments.\(verb)", summary, .account(.workers, .edit),
+            body: .json(DeploymentJSON.wordSchema), result: .json(DeploymentJSON.deploymentSchema), isIdempotent: true,
+            isPolled: verb == "hold"
+        ) { call in
+            try await services.onDeployments(call) { control in
+                let number = try number(call)
+                try await body(control, number, call.json["id"]?.text ?? "", services.deployer(call))
                 return .result(DeploymentJSON.json(try await control.deployment(number)))
             }
         }

@@ -118,6 +118,14 @@ package protocol DeploymentControl: Sendable {
     /// Goes to 100 % and through the switch without further checks.
     func promote(_ deployment: Int64, by author: ScriptAuthor) async throws(DeploymentError)
 
+    // Of a deployment that is one of several nodes': the words of `Coordination`, which may be repeated. `id` is that of its
+    // request; each renews the node's lease, and is durable when it returns.
+
+    func hold(_ deployment: Int64, _ id: String) async throws(DeploymentError)
+    /// Returns when new requests go to the release.
+    func switchOver(_ deployment: Int64, _ id: String, by author: ScriptAuthor) async throws(DeploymentError)
+    func confirm(_ deployment: Int64, _ id: String) async throws(DeploymentError)
+
     /// The newest first.
     func releases(max: Int) async throws(DeploymentError) -> [ReleaseRecord]
     func release(_ number: Int64) async throws(DeploymentError) -> ReleaseRecord

@@ -255,7 +255,15 @@ extension DeploymentMachine: DeploymentControl {
 
     private static func check(_ options: DeploymentOptions, _ input: DeploymentInput) throws(DeploymentError) {
         var reasons: [String] = []
-        let steps = options.steps ?? input.settings.steps
+        let steps = options.coordination == nil ? options.steps ?? input.settings.steps : [100]
+        if let request = options.coordination {
+            if options.steps.map({ $0 != [100] }) ?? false || options.pauseAt != nil {
+                reasons.append("several nodes switch at once: without steps, and without pauses in between")
+            }
+            if !Coordination.Request.leaseRange.contains(request.leaseSeconds) {
+                reasons.append("the lease of a node among several is 1 to 3600 seconds, not \(request.leaseSeconds)")
+            }
+        }
         if steps.isEmpty || steps.last != 100 || steps.contains(where: { !(1...100).contains($0) })
             || zip(steps, steps.dropFirst()).contains(where: { $0 >= $1 })
         {
@@ -336,6 +344,7 @@ extension DeploymentMachine: DeploymentControl {
 
     package func resume(_ deployment: Int64, by author: ScriptAuthor) async throws(DeploymentError) {
         let run = try await inProgress(deployment)
+        try Self.checkIsAlone(run.record)
         guard run.record.pause != nil else {
             throw .notNow("deployment \(deployment) is not paused: it is \(run.record.state)")
         }
@@ -346,6 +355,7 @@ extension DeploymentMachine: DeploymentControl {
 
     package func promote(_ deployment: Int64, by author: ScriptAuthor) async throws(DeploymentError) {
         let run = try await inProgress(deployment)
+        try Self.checkIsAlone(run.record)
         guard !run.record.state.isPastSwitch else { throw .notNow("deployment \(deployment) is \(run.record.state) already") }
         guard [.smokeTested, .shifting].contains(run.record.state) else {
             throw .notNow(
@@ -357,6 +367,15 @@ extension DeploymentMachine: DeploymentControl {
         let record = try await self.deployment(deployment)
         guard record.state.isPastSwitch else {
             throw .notNow("deployment \(deployment) is \(record.state): \(record.reason ?? "")")
+        }
+    }
+
+    /// One of several nodes doesn't go on by itself.
+    private static func checkIsAlone(_ record: DeploymentRecord) throws(DeploymentError) {
+        guard record.options.coordination == nil else {
+            throw .notNow(
+                "deployment \(record.number) is one of several nodes', which switch together: only whoever began it lets it go "
+                    + "on; \"edge deploy abort \(record.number)\" stops this one, and with it all")
         }
     }
 

@@ -49,6 +49,7 @@ extension DeploymentMachine {
                 }
             }
             let run = Run(item, found.record, found.content, input, environment)
+            if let told = item.record.coordination { keep(told, run) }
             switch DeploymentRules(item.record.state).recovery {
             case .end: continue
             case .goOn:
@@ -66,6 +67,9 @@ extension DeploymentMachine {
             case .resume(let state):
                 if problem == nil, item.record.previous != active { problem = "another release became active meanwhile" }
                 if problem == nil, input?.settings.resume == false { problem = "deploy.resume is off" }
+                if problem == nil, let lease = run.lease, lease <= clock.now() {
+                    problem = "whoever leads the nodes wasn't heard of meanwhile"
+                }
                 if let problem { await end(run, active, problem) } else { await goOn(run, from: state, slots) }
             case .restore:
                 if problem == nil, item.record.previous != active { problem = "another release became active meanwhile" }
@@ -83,7 +87,7 @@ extension DeploymentMachine {
     /// Between a breaking migration and the switch, what serves must not write: that was forgotten with the node.
     private func freezeAgain(_ run: Run, _ state: DeploymentState) async {
         let breaking = run.journaled.steps.filter { $0.kind == .expand && $0.isBreaking }
-        guard [.starting, .healthy, .smokeTested, .shifting].contains(state), !run.isReturn, !breaking.isEmpty,
+        guard [.starting, .healthy, .smokeTested, .prepared, .shifting].contains(state), !run.isReturn, !breaking.isEmpty,
             let migrations = run.environment.migrations
         else { return }
         do throws(DeploymentFailure) {
@@ -102,7 +106,10 @@ extension DeploymentMachine {
         await tell(run, .note, "the node ended while it was \(run.record.state); it goes on")
         if state != run.record.state {
             let active = run.record.previous
-            await enter(state, run, percent: 0) { $0.routing = .init(active: active, candidate: nil, percent: 0) }
+            await enter(state, run, percent: 0) {
+                $0.record.pause = nil
+                $0.routing = .init(active: active, candidate: nil, percent: 0)
+            }
         }
         start(run)
     }

@@ -61,6 +61,7 @@ extension DeploymentMachine {
                 $0.routing = .init(active: active, candidate: run.record.release, percent: 0)
             }
         case .smokeTested: try await smokeTest(run, slots, limit)
+        case .prepared: try await awaitSwitch(run, slots)
         case .shifting: try await shift(run, slots)
         case .active: try await settle(run, slots)
         case .monitoring: try await monitor(run, slots)
@@ -71,7 +72,8 @@ extension DeploymentMachine {
     }
 
     /// Does what somebody asked for that holds in any state.
-    private func obey(_ run: Run) throws(DeploymentFailure) {
+    func obey(_ run: Run) throws(DeploymentFailure) {
+        try checkLease(run)
         switch run.request {
         case .abort(let author):
             run.request = nil
@@ -79,6 +81,9 @@ extension DeploymentMachine {
         case .promote:
             run.request = nil
             run.isPromoting = true
+        case .switchOver:
+            run.request = nil
+            run.isSwitching = true
         case .resume: run.request = nil
         case nil: break
         }
@@ -212,6 +217,7 @@ extension DeploymentMachine {
             }
             run.isTested = true
         }
+        if run.isCoordinated { return try await prepare(run) }
         if run.record.options.pauseAt == 0, !run.isPromoting { try await pause(run, "paused at 0 %, as asked for") }
         try await raise(run, slots, to: run.steps.first ?? 100)
     }
@@ -248,7 +254,7 @@ extension DeploymentMachine {
             case .promote(let author):
                 run.isPromoting = true
                 word = "promoted by \(author.name)"
-            case nil: continue
+            case .switchOver, nil: continue
             }
         }
         run.request = nil
@@ -322,8 +328,8 @@ extension DeploymentMachine {
 
     // MARK: The switch and after it
 
-    private func activate(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
-        if !run.isReturn { try await hook(.confirmPromotion, run) }
+    func activate(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
+        if !run.isReturn, !run.isCoordinated { try await hook(.confirmPromotion, run) }
         if strikes(run.record.state, .done) { return }
         var entry = JournalEntry(run.record)
         entry.record.state = .active
@@ -331,6 +337,7 @@ extension DeploymentMachine {
         entry.record.pause = nil
         entry.events = [(.entered, Self.text(of: entry.record))]
         entry.routing = .init(active: run.record.release, candidate: nil, percent: 100)
+        entry.coordination = freshLease(run, .switch)
         let fault = fault
         var delay = Duration.seconds(1)
         while true {
@@ -367,7 +374,11 @@ extension DeploymentMachine {
             if await !slots.isWarm(previous) { await warmUp(previous, run, slots) }
             try await watch(run, slots, .monitoring, for: run.monitor)
         }
-        await enter(.draining, run) { $0.lock = .release }
+        try await awaitConfirmation(run)
+        await enter(.draining, run) {
+            $0.record.pause = nil
+            $0.lock = .release
+        }
         if isDead { return }
         finishing[run.record.number] = run
         present = nil
@@ -465,6 +476,7 @@ extension DeploymentMachine {
         var entry = JournalEntry(run.record)
         entry.record.state = .rolledBack
         entry.record.percent = 0
+        entry.record.pause = nil
         entry.record.reason = "after it was active: \(failure)"
         entry.record.finishedAt = clock.wallTime()
         entry.events = [(.failure, "\(failure)"), (.entered, Self.text(of: entry.record))]

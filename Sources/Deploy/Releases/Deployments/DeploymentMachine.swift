@@ -9,6 +9,8 @@ internal import System
 ///     created → validated → prechecked → backed-up → migrated → starting → healthy → smoke-tested → shifting(n %)
 ///             → active → monitoring → draining → retired
 ///
+/// One of several nodes' waits in `prepared`, in place of `shifting`, for the word to switch: see `Coordination`.
+///
 /// Up to `shifting` the release before serves as if nothing were tried, and a failure leads back to it. From `monitoring` the
 /// way back is one transaction, since its slot is still warm. One deployment has the lock until it drains.
 package actor DeploymentMachine {
@@ -63,6 +65,13 @@ package actor DeploymentMachine {
         var isFrozen = false
         /// There is no way back that watching could lead to.
         var isUnwatched = false
+        /// What the leader of several nodes said last; `nil`: nothing yet.
+        var coordination: Coordination?
+        /// When that lapses, by the clock that nobody sets.
+        var lease: Instant?
+        var hasLapsed = false
+        /// The word to switch has come.
+        var isSwitching = false
 
         init(
             _ journaled: JournaledDeployment, _ release: ReleaseRecord, _ content: ReleaseContent, _ input: DeploymentInput?,
@@ -82,7 +91,8 @@ package actor DeploymentMachine {
         var candidate: CandidateRelease { CandidateRelease(record: release, content: content, input: input) }
         /// A return to a release that served before: nothing is migrated or tried, all requests move at once.
         var isReturn: Bool { record.trigger == .rollback }
-        var steps: [Int] { isReturn ? [100] : record.options.steps ?? input?.settings.steps ?? [100] }
+        var isCoordinated: Bool { record.options.coordination != nil }
+        var steps: [Int] { isReturn || isCoordinated ? [100] : record.options.steps ?? input?.settings.steps ?? [100] }
         var bake: Duration {
             isReturn ? .zero : record.options.bakeSeconds.map { .seconds($0) } ?? input?.settings.bake ?? .zero
         }
@@ -97,6 +107,7 @@ package actor DeploymentMachine {
         case abort(ScriptAuthor)
         case resume(ScriptAuthor)
         case promote(ScriptAuthor)
+        case switchOver(ScriptAuthor)
     }
 
     init(
@@ -253,6 +264,7 @@ package actor DeploymentMachine {
         if let steps = entry.steps { run.journaled.steps = steps }
         if let backups = entry.backups { run.journaled.backups = backups }
         if let contracted = entry.contracted { run.journaled.contracted = contracted }
+        if let coordination = entry.coordination { keep(coordination, run) }
         logger.log(
             .info, "deployment \(entry.record.state)",
             [
@@ -277,6 +289,7 @@ package actor DeploymentMachine {
         case .starting: "starting release \(record.release) beside the one that serves"
         case .healthy: "its isolates run; asking for their health"
         case .smokeTested: "release \(record.release) gets requests of tests alone"
+        case .prepared: "release \(record.release) waits for the word to switch"
         case .shifting: "release \(record.release) gets \(record.percent) % of requests"
         case .active: "release \(record.release) is active"
         case .monitoring: "watching how it does"

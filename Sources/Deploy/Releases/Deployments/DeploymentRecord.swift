@@ -26,6 +26,8 @@ package struct DeploymentOptions: Codable, Equatable, Sendable {
     package var signature: String?
     /// A rollback: the data goes back as well.
     package var restoresData = false
+    /// As one of several nodes that switch together; `nil`: by itself.
+    package var coordination: Coordination.Request?
 
     package init() {}
 }
@@ -51,6 +53,8 @@ package struct DeploymentRecord: Equatable, Sendable {
     /// Why it was refused or rolled back, in words for people.
     package var reason: String?
     package var finishedAt: UnixTime?
+    /// What its node was told, as of when the row was read; `nil`: nothing yet, or it is of one node alone.
+    package var coordination: Coordination?
 
     /// The exit code of `edge deploy` once it has come to an end or a pause: 0 active, 1 rolled back, 2 refused, 3 paused.
     package var exitCode: Int32? {

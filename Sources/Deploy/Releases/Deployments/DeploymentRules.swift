@@ -33,6 +33,8 @@ struct DeploymentRules: Equatable, Sendable {
         case .starting: self.init(.seconds(60), .rolledBack, .resume(from: .starting))
         case .healthy: self.init(.seconds(30), .rolledBack, .resume(from: .starting))
         case .smokeTested: self.init(.seconds(120), .rolledBack, .resume(from: .starting))
+        // Ends with its lease.
+        case .prepared: self.init(nil, .rolledBack, .resume(from: .starting))
         case .shifting: self.init(nil, .rolledBack, .restore)
         case .active: self.init(nil, nil, .goOn)
         case .monitoring: self.init(nil, .rolledBack, .goOn)

@@ -9,6 +9,8 @@ package enum DeploymentState: String, CaseIterable, Codable, Sendable, CustomStr
     case starting
     case healthy
     case smokeTested = "smoke-tested"
+    /// One of several nodes: waits for the word to switch.
+    case prepared
     case shifting
     case active
     case monitoring

@@ -26,6 +26,7 @@ struct JournalEntry: Sendable {
     var steps: [MigrationStep]?
     var backups: [DatabaseBackup]?
     var contracted: [MigrationStep]?
+    var coordination: Coordination?
 
     init(_ record: DeploymentRecord) { self.record = record }
 }

@@ -33,6 +33,8 @@ package struct EffectiveConfiguration: Sendable {
     package var hooks: [Hook]
     /// PEM files of public keys: bundles must be signed by one of them. Read when the node starts; empty: none must.
     package var deployKeys: [String] = []
+    /// The control URLs of the environment's nodes, by their names.
+    package var nodes: [String: String] = [:]
     /// `nil`, and always in production: stores answer as well as they can.
     package var simulate: SimulateSettings?
     /// All of them, disabled ones too, by name.

@@ -86,6 +86,7 @@ struct Assembly {
             workers: workers,
             queues: queues, settings: list.settings)
         configuration.deployKeys = settings.deployKeys
+        configuration.nodes = settings.nodes
         checkPromotion(configuration, settings.promoteFromPlace)
         PlatformCheck(
             configuration: configuration,

@@ -29,6 +29,7 @@ struct EnvironmentReader {
         var drain = DrainSettings()
         var hooks: [Hook] = []
         var deployKeys: [String] = []
+        var nodes: [String: String] = [:]
         var simulate: SimulateSettings?
     }
 
@@ -70,6 +71,7 @@ struct EnvironmentReader {
         settings.drain = readDrain(&reader)
         settings.hooks = readHooks(&reader)
         settings.deployKeys = (reader.strings("deploy_keys") ?? []).map(\.value)
+        settings.nodes = readNodes(&reader)
         settings.simulate = readSimulate(&reader)
         reader.finish { key in
             switch key {
@@ -315,6 +317,27 @@ struct EnvironmentReader {
         settings.timeout = table.duration("timeout", in: .zero...Self.day)?.value ?? settings.timeout
         table.finish()
         return settings
+    }
+
+    /// `nodes = { a = "https://10.0.0.1:8788" }`
+    private func readNodes(_ reader: inout TableReader) -> [String: String] {
+        guard var table = reader.table("nodes") else { return [:] }
+        var nodes: [String: String] = [:]
+        for entry in table.table.entries {
+            guard let url = table.name(entry.key) else { continue }
+            if !BindingReader.isName(entry.key) {
+                table.report(.invalidValue, entry.keyLocation, entry.key, "a node's name has letters, digits and \"_\"")
+            }
+            if !url.value.hasPrefix("http://"), !url.value.hasPrefix("https://") {
+                table.report(
+                    .invalidValue, url.place, entry.key,
+                    "expected the control URL of a node, got \(JSONText.quoted(url.value))",
+                    fix: "\"https://10.0.0.1:8788\"")
+            }
+            nodes[entry.key] = url.value
+        }
+        table.finish()
+        return nodes
     }
 
     private func readKV(_ reader: inout TableReader) -> KVSettings {

@@ -90,7 +90,7 @@ package struct ShapeFile: Sendable {
         reader.finish { key in
             switch key {
             case "domain", "listen", "tls", "s3", "log", "deploy", "cache_ttl", "trusted_proxies", "deploy_keys", "retention",
-                "hooks":
+                "hooks", "nodes":
                 "\"\(key)\" belongs to environments/NAME.toml"
             case _ where WorkerReader.shapeKeys.contains(key): "write it under [workers.NAME]"
             default: nil
