@@ -31,6 +31,8 @@ export class SharedDocument {
     this.isJoined = false;
     this.undoStack = [];
     this.redoStack = [];
+    /** Others' cursors by member, as places in `confirmed`. */
+    this.cursors = new Map();
   }
 
   /** Everything that has to outlive the page. */
@@ -177,12 +179,14 @@ export class SharedDocument {
   confirm(sequence) {
     if (!this.inflight || sequence !== this.sequence) return;
     this.confirmed = apply(this.confirmed, this.inflight);
+    this.moveCursors(this.inflight, null);
     this.inflight = null;
     this.isSent = false;
   }
 
   applyRemote(operation, member = null) {
     this.confirmed = apply(this.confirmed, operation);
+    this.moveCursors(operation, member);
     let shown = operation;
     if (this.inflight) [shown, this.inflight] = transform(shown, this.inflight);
     if (this.waiting) [shown, this.waiting] = transform(shown, this.waiting);
@@ -195,7 +199,20 @@ export class SharedDocument {
     this.onChange(shown, member);
   }
 
-  // Cursors: the server speaks of places in the text without own changes.
+  // Cursors: the server speaks of places in its newest text, which own changes aren't in.
+
+  /** @param cursor `{ anchor, head }`, or null for none */
+  setCursor(member, cursor) {
+    if (cursor) this.cursors.set(member, cursor);
+    else this.cursors.delete(member);
+  }
+
+  moveCursors(operation, author) {
+    for (const [member, { anchor, head }] of this.cursors) {
+      const isAuthors = member === author;
+      this.cursors.set(member, { anchor: moved(anchor, operation, isAuthors), head: moved(head, operation, isAuthors) });
+    }
+  }
 
   /** Where a place of the server's newest text is in what the user sees. */
   shownPlace(position) {
@@ -205,7 +222,7 @@ export class SharedDocument {
     return Math.min(place, this.text.length);
   }
 
-  /** The revision that the user's places belong to, or null while there are own changes on their way. */
+  /** The revision that the user's own places belong to, or null while there are changes on their way. */
   get placesRevision() {
     return this.isJoined && !this.hasUnsaved ? this.revision : null;
   }
