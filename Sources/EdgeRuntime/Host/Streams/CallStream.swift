@@ -175,7 +175,7 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         switch pendingBody {
         case .stream(let stream as EventStream)? where stream.isSocket: socket = stream
         case .redirected(let outside as WorkerSocket)?: socket = outside
-        case .stream, .redirected, .stored, nil: return nil
+        case .stream, .redirected, .stored, .hibernating, nil: return nil
         }
         pendingBody = nil
         activity = nil
