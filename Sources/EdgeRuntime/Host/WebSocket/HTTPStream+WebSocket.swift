@@ -103,7 +103,7 @@ extension Connection {
         exchange.finish(on: self)
         guard let transport = transport.take() else { return stream.reset(.cancelled) }
         let opening = leave(transport, compression: compression)
-        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor, node: node)
-        WorkerSocket(link).begin(with: stream)
+        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
+        WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
     }
 }
