@@ -29,7 +29,7 @@ extension Connection {
         exchange.finish(on: self)
         writeSwitch(upgrade)
         WebSocketConnection.start(
-            leave(transport, compression: upgrade.compression), session: upgrade.session, reactor: reactor, node: node)
+            leave(transport, compression: upgrade.compression), session: upgrade.session, reactor: reactor)
         return true
     }
 
@@ -40,7 +40,8 @@ extension Connection {
         reactor.unwatch(self, transport.rawValue)
         retainedConsumer = nil
         bodyConsumer = nil
-        var opening = WebSocketLink.Opening(transport: transport, compression: compression, client: client)
+        var opening = WebSocketLink.Opening(
+            transport: transport, compression: compression, place: WebSocketLink.Place(client: client, node: node))
         swap(&opening.output, &output)
         swap(&opening.input, &input)
         return opening

@@ -96,8 +96,8 @@ extension Connection {
         let compression = writeSwitch(handshake, lines)
         guard let transport = transport.take() else { return stream.reset(.cancelled) }
         let opening = leave(transport, compression: compression)
-        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor, node: node)
-        WorkerSocket(link).begin(with: stream)
+        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
+        WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
     }
 
     /// From here on the socket belongs to an `ObjectSocket`.

@@ -17,12 +17,12 @@ final class WebSocketConnection: WebSocketLinkOwner, @unchecked Sendable {  // W
     private static let writesPerTurn = 16
 
     static func start(
-        _ opening: consuming WebSocketLink.Opening, session: WebSocketSession, reactor: Reactor, node: NodeContext
+        _ opening: consuming WebSocketLink.Opening, session: WebSocketSession, reactor: Reactor
     ) {
         let limits = WebSocketLink.Limits(
             messageBytesMax: session.limits.messageBytesMax, needsMasking: session.limits.needsMasking,
             pingInterval: session.limits.pingInterval, silenceMax: session.limits.silenceMax)
-        let link = WebSocketLink(opening, side: .server, limits: limits, delivery: .whole, reactor: reactor, node: node)
+        let link = WebSocketLink(opening, side: .server, limits: limits, delivery: .whole, reactor: reactor)
         WebSocketConnection(session, link).begin(link, reactor)
     }
 

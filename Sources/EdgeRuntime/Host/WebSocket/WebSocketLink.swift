@@ -60,16 +60,26 @@ final class WebSocketLink: PollTarget, Ticker {
         /// What the peer gets first.
         var output = ByteBuffer()
         var compression: PerMessageDeflate?
-        /// Whose place among the node's connections it has.
-        var client: Client?
+        /// Given back at the end.
+        var place: Place?
+    }
+
+    /// The place that a client's connection has among the node's.
+    struct Place {
+        let client: Client
+        let node: NodeContext
+
+        fileprivate func leave(_ reactor: Reactor) {
+            reactor.connectionCount -= 1
+            node.admission.leave(client.address, isExempt: client.isTrusted)
+        }
     }
 
     let reactor: Reactor
-    let node: NodeContext
     let side: Side
     let compression: PerMessageDeflate?
     private(set) var phase = Phase.open
-    private let client: Client?
+    private let place: Place?
     private let limits: Limits
     private var owner: (any WebSocketLinkOwner)?
     private var transport: Transport?
@@ -97,18 +107,17 @@ final class WebSocketLink: PollTarget, Ticker {
 
     init(
         _ opening: consuming Opening, side: Side, limits: Limits = Limits(), delivery: WebSocketReader.Delivery,
-        reactor: Reactor, node: NodeContext
+        reactor: Reactor
     ) {
         transport = opening.transport.take()
         tunnel = opening.tunnel
         input = opening.input
         output = opening.output
         compression = opening.compression
-        client = opening.client
+        place = opening.place
         self.side = side
         self.limits = limits
         self.reactor = reactor
-        self.node = node
         reader = WebSocketReader(
             masking: side == .client ? .refused : limits.needsMasking ? .required : .optional,
             messageBytesMax: limits.messageBytesMax, delivery: delivery,
@@ -126,7 +135,7 @@ final class WebSocketLink: PollTarget, Ticker {
             do {
                 try reactor.watch(self, rawValue, .read)
             } catch {
-                node.logger.log(.error, "a WebSocket can't be watched: \(error)")
+                reactor.logger.log(.error, "a WebSocket can't be watched: \(error)")
                 return disconnect()
             }
         }
@@ -321,10 +330,8 @@ final class WebSocketLink: PollTarget, Ticker {
             self.tunnel = nil
             reactor.removeTicker(self)
             tunnel.close(isComplete: isComplete)
-        } else if let client {
-            reactor.connectionCount -= 1
-            node.admission.leave(client.address, isExempt: client.isTrusted)
         }
+        place?.leave(reactor)
         input = ByteBuffer()
         output = ByteBuffer()
         sending = Sending()

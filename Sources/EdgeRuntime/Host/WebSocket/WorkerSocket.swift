@@ -31,7 +31,6 @@ extension SocketFarEnd {
 /// the peer by the stream's window and the output's high water, beyond which the worker gets no more credit.
 final class WorkerSocket: Ticker {
     private let reactor: Reactor
-    private let node: NodeContext
     private let link: WebSocketLink
     private var far: (any SocketFarEnd)?
     private var consumer: (any BodyConsumer)?
@@ -39,6 +38,7 @@ final class WorkerSocket: Ticker {
     /// Called once, when the connection is gone.
     private let onEnd: () -> Void
     private var hasLink = true
+    private let idleTimeout: Duration?
     /// When a message last went by, in either direction.
     private var usedAt: Instant
     /// Of a socket without a link.
@@ -59,12 +59,14 @@ final class WorkerSocket: Ticker {
     private static let heldForWorkerMax = 64 << 10
     private static let workerEndTime = Duration.seconds(30)
 
-    /// - Parameter onEnd: Called once, when the connection is gone.
-    init(_ link: WebSocketLink, onEnd: @escaping () -> Void = {}) {
+    /// - Parameters:
+    ///   - idleTimeout: After so long without a message the conversation is ended.
+    ///   - onEnd: Called once, when the connection is gone.
+    init(_ link: WebSocketLink, idleTimeout: Duration? = nil, onEnd: @escaping () -> Void = {}) {
         self.link = link
+        self.idleTimeout = idleTimeout
         self.onEnd = onEnd
         reactor = link.reactor
-        node = link.node
         usedAt = link.reactor.now
     }
 
@@ -106,7 +108,7 @@ extension WorkerSocket: WebSocketLinkOwner {
 
     func tick(_ link: WebSocketLink, _ now: Instant) {
         if reactor.isDraining { return say(SocketClose(code: 1001, reason: "the node is being stopped")) }
-        if let most = node.settings.webSocketIdleTimeout, now - usedAt >= most {
+        if let most = idleTimeout, now - usedAt >= most {
             return say(SocketClose(code: 1001, reason: "no message for \(most.components.seconds) seconds"))
         }
         forWorker.releaseIfEmpty()
