@@ -35,6 +35,7 @@ package final class IsolatePool: Sendable {
         var lastSpeaker: IsolateID?
         var isStopped = false
         var handlers: [String]?
+        var objectClasses: [String]?
         var readyWaiters: [CheckedContinuation<String?, Never>] = []
         var lastSample: (time: Instant, cpu: Duration, served: Int)?
         /// Health events that are on their way.
@@ -122,6 +123,8 @@ package final class IsolatePool: Sendable {
 
     /// The events that the version handles; `nil` before its first isolate said so.
     package var handlers: [String]? { state.withLock { $0.handlers } }
+    /// The classes of durable objects that the version has; `nil` before its first isolate said so.
+    package var objectClasses: [String]? { state.withLock { $0.objectClasses } }
     /// Ready isolates, for status.
     package var readyCount: Int { state.withLock { $0.machine.readyCount } }
     /// Events that are open now, over all isolates.
@@ -320,6 +323,7 @@ package final class IsolatePool: Sendable {
         let now = environment.clock.now()
         let isWanted = state.withLock { state in
             state.handlers = description.handlers
+            state.objectClasses = description.objectClasses.map(\.name)
             state.lastFailure = nil
             state.machine.noteReady(isolate.id, at: now)
             state.machine.noteHealth(isolate.id, at: now)
