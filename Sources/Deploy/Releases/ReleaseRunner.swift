@@ -473,7 +473,7 @@ package actor ReleaseRunner {
                 try require("fetch", triggers.contains(.route) || triggers.contains(.domain), "it has routes")
                 try require("scheduled", triggers.contains(.cron), "it has crons")
                 try require("queue", isConsumer, "it consumes a queue")
-                let classes = Set(runtime.pool.objectClasses ?? [])
+                let classes = Set((runtime.pool.objectClasses ?? []).map(\.name))
                 for namespace in plan.stored.objects.namespaces(of: name) where !classes.contains(namespace.class.name) {
                     let isNew = stored?.objects.namespaces.contains { $0.id == namespace.id } != true
                     let step: ClassMigrationRefusal.Step = namespace.storage == .sqlite ? .newSQLiteClass : .newClass

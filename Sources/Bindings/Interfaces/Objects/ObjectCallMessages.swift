@@ -15,7 +15,8 @@ package struct ObjectCallHead: Equatable, Sendable {
 }
 
 /// The message of `objectAlarmTime`: the alarm is to be at `time`, or there is none any more. Answered, with nothing, when the node's
-/// index is durable. The isolate moves the index earlier before it commits, and later, or away, after (spec: section 4).
+/// index is durable. The isolate moves the index earlier before it commits, and later, or away, after (spec: section 4), one move at
+/// a time; it also says here what a handler has changed, so the time in an `ObjectAlarmReply` never moves the index later.
 package struct ObjectAlarmTimeMessage: Equatable, Sendable {
     package var object: ObjectReference
     /// Milliseconds since 1970.
@@ -29,6 +30,11 @@ package struct ObjectAlarmTimeMessage: Equatable, Sendable {
     package func encode(into encoder: inout WireEncoder) {
         object.encode(into: &encoder)
         encoder.put(time)
+    }
+
+    package init(_ message: [UInt8]) throws(WireError) {
+        var decoder = WireDecoder(message)
+        try self.init(decoding: &decoder)
     }
 
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
@@ -175,7 +181,7 @@ package struct SocketAutoResponseMessage: Equatable, Sendable {
 }
 
 /// Stands behind the head of an answer 101 to an `objectFetch`, when the object has accepted the socket to hibernate
-/// (`ReplyHead.hibernates`): the node keeps the socket under the number that the event's head gave, and the stream ends.
+/// (bit 2 of the flags of the fetch reply; the `open` frame has the `end` flag, and the message stands behind the headers): the node keeps the socket under the number that the event's head gave, and the stream ends.
 package struct HibernationMessage: Equatable, Sendable {
     package var tags: [String]
     package var attachment: [UInt8]?

@@ -1,5 +1,8 @@
 package import Wire
 
+// In front of the message of an `rpc` event stand the `props` of the caller's binding, a string of JSON, empty without any. The answer's
+// message is a byte, 0 where the result follows and 1 where it is the answer's body, and the result.
+
 /// A call of a named method with typed arguments, to a service or an object. The reply's message is the result, encoded; either side
 /// may have a stream of bytes beside it (the stream's body).
 package struct RPCMessage: Equatable, Sendable {

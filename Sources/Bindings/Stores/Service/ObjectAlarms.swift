@@ -44,6 +44,8 @@ package protocol ObjectAlarmIndex: AnyObject, Sendable {
     /// Replaces the object's alarm.
     func set(_ alarm: ObjectAlarm) async throws
     func remove(_ object: [UInt8]) async throws
+    /// Puts `new`, or nothing, in the place of `old`, unless that has been changed meanwhile.
+    func replace(_ old: ObjectAlarm, by new: ObjectAlarm?) async throws
     func removeAll(of namespace: String) async throws
     /// False when the index is new, or was left before it had all alarms: they are to be asked of the objects then.
     var isComplete: Bool { get }
