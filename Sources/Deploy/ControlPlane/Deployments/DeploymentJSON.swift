@@ -47,6 +47,7 @@ enum DeploymentJSON {
                     .required("database", .string()), .required("file", .string()),
                     .required("kind", .choice(["expand", "contract"])), .required("checksum", .string()),
                 ]))), .required("steps", .array(.integer(1...100))), .required("triggers", .array(.string())),
+        .required("class_migrations", .array(.string())),
     ])
 
     static func time(_ time: UnixTime) -> JSON {
@@ -111,6 +112,7 @@ enum DeploymentJSON {
                         "checksum": .string(step.checksum),
                     ])
                 }), "steps": .array(plan.steps.map { .integer(Int64($0)) }), "triggers": .strings(plan.triggers),
+            "class_migrations": .strings(plan.classMigrations),
         ])
     }
 
@@ -124,7 +126,7 @@ enum DeploymentJSON {
         .optional("contract", .nullable(.bool)), .optional("allow_unpromoted", .nullable(.bool)),
         .optional("message", .nullable(.string(0...1000))), .optional("tag", .nullable(.string(0...100))),
         .optional("revision", .nullable(.string(0...100))), .optional("restore_data", .nullable(.bool)),
-        .optional("signature", .nullable(.string(0...100))),
+        .optional("signature", .nullable(.string(0...100))), .optional("force_migrations", .nullable(.bool)),
         .optional(
             "coordination",
             .nullable(.object([.required("id", .string(1...64)), .required("lease_seconds", .number)]))),
@@ -141,7 +143,7 @@ enum DeploymentJSON {
             "allow_breaking": flag(options.allowsBreaking), "contract": flag(options.contracts),
             "allow_unpromoted": flag(options.allowsUnpromoted), "message": text(options.message), "tag": text(options.tag),
             "revision": text(options.revision), "restore_data": flag(options.restoresData),
-            "signature": options.signature.flatMap(text),
+            "signature": options.signature.flatMap(text), "force_migrations": flag(options.forcesClassMigrations == true),
         ])
     }
 
@@ -179,6 +181,7 @@ enum DeploymentJSON {
             guard (1...3600).contains(seconds) else { throw mistake("coordination/lease_seconds", "1 to 3600") }
             options.coordination = .init(id: id, leaseSeconds: seconds)
         }
+        if json["force_migrations"]?.bool == true { options.forcesClassMigrations = true }
         return options
     }
 }
