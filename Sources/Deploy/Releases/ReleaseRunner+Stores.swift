@@ -26,7 +26,13 @@ extension ReleaseRunner {
         let didServe = await leaveService()
         let before = stores
         await before.close()
-        let changed = await Self.blocking { Result { try change() } }
+        let (directory, identity) = (objects.directory, identity)
+        let changed = await Self.blocking {
+            Result {
+                try change()
+                if let identity { try ObjectArchive.give(directory, to: identity) }
+            }
+        }
         let reopened = await Self.blocking { Result { try before.reopened(with: settings) } }
         use(try reopened.get())
         await resumeObjects()
