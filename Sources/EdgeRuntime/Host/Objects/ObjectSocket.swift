@@ -305,8 +305,7 @@ extension ObjectLines {
             owners[socket.object] = isOwn
             guard isOwn else { continue }
             let isWhole = message.isFinal && !socket.isInMessage
-            let windowBits = isWhole ? socket.compression.map { Int($0.serverWindowBits) } : nil
-            let key = FrameKey(isContinuation: socket.isInMessage, windowBits: windowBits)
+            let key = FrameKey(isContinuation: socket.isInMessage, agreement: isWhole ? socket.compression?.windowBits : nil)
             let frame = frames[key] ?? Self.frame(message, key, socket.compression)
             frames[key] = frame
             socket.send(frame, isFinal: message.isFinal)
@@ -315,13 +314,13 @@ extension ObjectLines {
 
     private struct FrameKey: Hashable {
         let isContinuation: Bool
-        let windowBits: Int?
+        let agreement: Int?
     }
 
     private static func frame(_ message: SocketSendMessage, _ key: FrameKey, _ compression: PerMessageDeflate?) -> [UInt8] {
         let opcode: WebSocketOpcode = key.isContinuation ? .continuation : message.isText ? .text : .binary
         var buffer = ByteBuffer()
-        if key.windowBits != nil, let compressed = compression?.compress(message.payload) {
+        if key.agreement != nil, let compressed = compression?.compress(message.payload) {
             buffer.appendWebSocketFrame(opcode, compressed, isCompressed: true)
         } else {
             buffer.appendWebSocketHeader(opcode, payloadByteCount: message.payload.count, isFinal: message.isFinal)
