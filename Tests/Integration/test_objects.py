@@ -217,15 +217,15 @@ class DurableObjects(unittest.TestCase):
 
     def test_sockets_of_an_object_have_tags_and_attachments(self):
         with self.socket("tags", "?tag=a&tag=b&attachment=first&hello=hi") as first:
-            self.assertEqual(first.message(), (TEXT, b"hi"))
+            self.assertEqual(first.receive(), (TEXT, b"hi"))
             with self.socket("tags", "?tag=b") as second:
                 self.assertEqual(self.objects.json("/name/PROBES/tags/sockets"), ["b:nil", "a,b:first"])
                 self.assertEqual(self.objects.json("/name/PROBES/tags/sockets?tag=a"), ["a,b:first"])
                 self.probe("tags", "broadcast?text=all&tag=b")
-                self.assertEqual(first.message(), (TEXT, b"all"))
-                self.assertEqual(second.message(), (TEXT, b"all"))
+                self.assertEqual(first.receive(), (TEXT, b"all"))
+                self.assertEqual(second.receive(), (TEXT, b"all"))
                 second.send(TEXT, b"echo")
-                self.assertEqual(second.message(), (TEXT, b"echo"))
+                self.assertEqual(second.receive(), (TEXT, b"echo"))
 
     # MARK: Death
 
