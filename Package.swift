@@ -199,6 +199,9 @@ let package = Package(
             name: "ObjectWorker", dependencies: ["DurableObjects", "Workers", "SQLite"], path: "Tests/Support/ObjectWorker",
             swiftSettings: strict),
         .executableTarget(
+            name: "RoomWorker", dependencies: ["DurableObjects", "Workers"], path: "Tests/Support/RoomWorker",
+            swiftSettings: strict),
+        .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
         tests(
