@@ -35,6 +35,11 @@ extension ReleaseRunner {
         }
         let reopened = await Self.blocking { Result { try before.reopened(with: settings) } }
         use(try reopened.get())
+        // Objects that were taken over have the key that their ids were made with.
+        if var rows = stored {
+            rows.objectKeys = try await read { try $0.load().objectKeys }
+            note(rows)
+        }
         await resumeObjects()
         if didServe {
             // What is in its stores now may be older, or nothing.

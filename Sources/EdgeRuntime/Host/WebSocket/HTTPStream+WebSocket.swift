@@ -93,24 +93,18 @@ extension HTTPStream {
 extension Connection {
     /// From here on the socket belongs to a `WorkerSocket`.
     fileprivate func hand(over stream: any SocketFarEnd, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
-        let compression = writeSwitch(handshake, lines)
-        guard let transport = transport.take() else { return stream.reset(.cancelled) }
-        let opening = leave(transport, compression: compression)
+        guard let opening = switchProtocols(handshake, lines) else { return stream.reset(.cancelled) }
         let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
         WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
     }
 
     /// From here on the socket belongs to an `ObjectSocket`.
     fileprivate func hand(over socket: ObjectSocket, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
-        let compression = writeSwitch(handshake, lines)
-        guard let transport = transport.take() else { return socket.refuse() }
-        var opening = leave(transport, compression: compression)
-        guard let carried = opening.transport.take() else { return socket.refuse() }
-        socket.attach(
-            carried, input: opening.input, output: opening.output, compression: compression, client: client, node: node)
+        guard let opening = switchProtocols(handshake, lines) else { return socket.refuse() }
+        socket.attach(WebSocketLink(opening, side: .server, delivery: .whole, reactor: reactor))
     }
 
-    private func writeSwitch(_ handshake: WebSocketHandshake, _ lines: [UInt8]) -> PerMessageDeflate? {
+    private func switchProtocols(_ handshake: WebSocketHandshake, _ lines: [UInt8]) -> WebSocketLink.Opening? {
         consumeHead()
         let compression = PerMessageDeflate(handshake.extensions)
         output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
@@ -123,6 +117,7 @@ extension Connection {
         output.append(rayText + "\r\n\r\n")
         exchange.status = 101
         exchange.finish(on: self)
-        return compression
+        guard let transport = transport.take() else { return nil }
+        return leave(transport, compression: compression)
     }
 }
