@@ -60,6 +60,11 @@ public struct CallFailure: Error, Equatable, Sendable, CustomStringConvertible {
     }
     private static let textBytesMax = 16 << 10
 
+    /// The same with marks beside those that it has.
+    package func marked(_ marks: Marks) -> CallFailure {
+        CallFailure(message, name: name, code: code, marks: self.marks.union(marks))
+    }
+
     package func encode(into encoder: inout WireEncoder) {
         encoder.put(name)
         encoder.put(message)

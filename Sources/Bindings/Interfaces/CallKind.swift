@@ -55,6 +55,10 @@ package enum CallKind: UInt16, Sendable {
         }
     }
 
+    package var isEventOfObject: Bool { rawValue >= Self.objectOpen.rawValue && rawValue <= Self.objectClose.rawValue }
+    /// Whether an isolate says it of an object that it has, or of a WebSocket of one.
+    package var isOfObject: Bool { rawValue >= Self.objectAlarmTime.rawValue && rawValue <= Self.socketAutoResponse.rawValue }
+
     /// Whether the tenant's cache answers it.
     package var isForCache: Bool { self == .cachePut || self == .cacheMatch || self == .cacheDelete }
     /// Whether a store answers it.

@@ -32,6 +32,11 @@ package struct ObjectAlarmTimeMessage: Equatable, Sendable {
         encoder.put(time)
     }
 
+    package init(_ message: [UInt8]) throws(WireError) {
+        var decoder = WireDecoder(message)
+        try self.init(decoding: &decoder)
+    }
+
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
         object = try ObjectReference(decoding: &decoder)
         time = try decoder.takeOptional { d throws(WireError) in try d.takeInt64() }

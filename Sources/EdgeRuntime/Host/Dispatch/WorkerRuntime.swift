@@ -127,6 +127,8 @@ package enum BindingTarget: Sendable {
     case service(String)
     /// The worker's own files, as the release has them.
     case assets
+    /// A class of durable objects.
+    case object(ObjectNamespace)
     /// Values that the isolate was told at its start: nobody to call.
     case values
 }

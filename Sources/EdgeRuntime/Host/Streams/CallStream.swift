@@ -74,6 +74,10 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             binding = call.binding
             guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
             activity = try unsafe Subrequest.start(self, of: event, binding: call.binding, message)
+        case .objectRequest, .objectInvoke:
+            binding = call.binding
+            guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
+            activity = try unsafe ObjectCall.start(self, of: event, call, message)
         default: throw .invalidValue("call kind", offset: 0)  // A store's calls come by `ask`.
         }
     }
@@ -173,6 +177,16 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         disconnect()
         reset(.cancelled)
         return stream
+    }
+
+    /// As above, for one that hibernates.
+    func takeHibernatingSocket() -> ObjectSocket? {
+        guard case .hibernating(let socket)? = pendingBody else { return nil }
+        pendingBody = nil
+        activity = nil
+        disconnect()
+        reset(.cancelled)
+        return socket
     }
 
     private func startBody() {

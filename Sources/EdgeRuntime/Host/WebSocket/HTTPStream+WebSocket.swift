@@ -32,8 +32,12 @@ extension HTTPStream {
                 stream.startResponseBody(.stored(.bytes(text)))
             }
         }
-        let stream = try event.socketStream(head)
         let lines = try unsafe headerLines(head, message, handshake)
+        if let socket = event.hibernatingSocket(head) {
+            self.event = nil
+            return connection.hand(over: socket, handshake, lines)
+        }
+        let stream = try event.socketStream(head)
         self.event = nil
         connection.hand(over: stream, handshake, lines)
     }
@@ -89,6 +93,28 @@ extension HTTPStream {
 extension Connection {
     /// From here on the socket belongs to a `WorkerSocket`.
     fileprivate func hand(over stream: EventStream, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+        let compression = writeSwitch(handshake, lines)
+        guard let transport = transport.take() else { return stream.reset(.cancelled) }
+        var received = ByteBuffer()
+        var sent = ByteBuffer()
+        letGo(transport.rawValue, received: &received, sent: &sent)
+        WorkerSocket.start(
+            transport, input: received, output: sent, compression: compression, stream: stream, client: client,
+            reactor: reactor, node: node)
+    }
+
+    /// From here on the socket belongs to an `ObjectSocket`.
+    fileprivate func hand(over socket: ObjectSocket, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+        let compression = writeSwitch(handshake, lines)
+        guard let transport = transport.take() else { return socket.refuse() }
+        var received = ByteBuffer()
+        var sent = ByteBuffer()
+        letGo(transport.rawValue, received: &received, sent: &sent)
+        socket.attach(
+            transport, input: received, output: sent, compression: compression, client: client, node: node)
+    }
+
+    private func writeSwitch(_ handshake: WebSocketHandshake, _ lines: [UInt8]) -> PerMessageDeflate? {
         consumeHead()
         let compression = PerMessageDeflate(handshake.extensions)
         output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
@@ -101,12 +127,6 @@ extension Connection {
         output.append(rayText + "\r\n\r\n")
         exchange.status = 101
         exchange.finish(on: self)
-        guard let transport = transport.take() else { return stream.reset(.cancelled) }
-        var received = ByteBuffer()
-        var sent = ByteBuffer()
-        letGo(transport.rawValue, received: &received, sent: &sent)
-        WorkerSocket.start(
-            transport, input: received, output: sent, compression: compression, stream: stream, client: client,
-            reactor: reactor, node: node)
+        return compression
     }
 }
