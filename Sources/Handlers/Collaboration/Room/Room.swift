@@ -237,6 +237,17 @@ package enum RoomOutput: Equatable, Sendable {
     case notify(RoomNotification)
 }
 
+extension RoomNotification {
+    /// Why it can't be delivered, or `nil`: it came through a queue.
+    package var flaw: String? {
+        if !(1...200).contains(id.utf8.count) { return "id has \(id.utf8.count) bytes" }
+        if user.utf8.count != 36 { return "user is not an id" }
+        if !(1...64).contains(kind.utf8.count) { return "kind has \(kind.utf8.count) bytes" }
+        let byteCount = data.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        return byteCount > 8 << 10 ? "data has \(byteCount) bytes" : nil
+    }
+}
+
 /// Something that a person should hear of who may not be here.
 package struct RoomNotification: Codable, Equatable, Sendable {
     /// The same for the same happening: a second one with it is no news.
@@ -264,6 +275,8 @@ package enum RoomClosing: Int, Sendable {
     case joinTimedOut = 4408
     /// The same client has connected anew.
     case replaced = 4409
+    /// The room doesn't know the connection any more; a new one is welcome.
+    case unknown = 4410
     case tooLarge = 4413
     case tooFast = 4429
 
@@ -274,6 +287,7 @@ package enum RoomClosing: Int, Sendable {
         case .removed: "you were removed from this room"
         case .joinTimedOut: "no \"join\" came in time"
         case .replaced: "this client has connected anew"
+        case .unknown: "join again"
         case .tooLarge: "the message is too large"
         case .tooFast: "too many messages"
         }

@@ -34,7 +34,9 @@ export class RoomConnection extends EventTarget {
       onChange: (operation, member) => this.emit("change", { operation, member }),
     });
     this.reconnect = this.reconnect.bind(this);
+    this.networkLost = () => this.socket && this.drop();
     addEventListener("online", this.reconnect);
+    addEventListener("offline", this.networkLost);
     this.connect();
   }
 
@@ -143,6 +145,7 @@ export class RoomConnection extends EventTarget {
     clearTimeout(this.watching);
     clearTimeout(this.retrying);
     removeEventListener("online", this.reconnect);
+    removeEventListener("offline", this.networkLost);
     this.socket?.close(1000);
     this.socket = null;
   }
