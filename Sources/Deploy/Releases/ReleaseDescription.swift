@@ -26,6 +26,10 @@ package struct ReleaseDescription: Sendable {
     package var shadowPercent = 0
     /// What keeps a client with one of several releases.
     package var affinity = Affinity.standard
+    /// How the tenant's durable objects are kept.
+    package var objects = ObjectSettings()
+    /// Whether migrations of classes are applied that don't follow what was applied last.
+    package var forcesClassMigrations = false
     /// How long what it has begun may go on once it is replaced.
     package var drain = DrainLimits()
     /// Where versions can be looked at, `NAME-WORKER.preview.DOMAIN`.
@@ -107,6 +111,8 @@ package struct WorkerDescription: Sendable {
         case rateLimit(RateLimit)
         case versionMetadata
         case analytics(dataset: String)
+        /// A class of durable objects; `nil`: the worker's own.
+        case object(class: String, worker: String?)
     }
 
     package struct RateLimit: Codable, Sendable, Equatable {
@@ -192,6 +198,8 @@ package struct WorkerDescription: Sendable {
     package var frontCache: FrontCache?
     package var crons: [CronExpression] = []
     package var consumers: [Consumer] = []
+    /// Of its classes of durable objects.
+    package var migrations: [ClassMigration] = []
 
     package init(name: String, executable: String?) {
         self.name = name

@@ -40,7 +40,7 @@ final class Incarnation: ObjectInstance {
         scope.wasReset = { [weak self] failure in self?.ended(failure) }
         let turns = ObjectLoopTurns(scope, environment, reference)
         let storage = try ObjectStorage(
-            path: environment.path(of: scope.name, in: description.directory), isSQL: description.hasSQL, turns: turns)
+            path: try environment.path(of: scope.name, in: description.directory), isSQL: description.hasSQL, turns: turns)
         let stored = try storage.name
         let name = stored ?? reference.name
         reference.name = name
@@ -142,8 +142,10 @@ final class Incarnation: ObjectInstance {
 
     /// The scope is being reset.
     private func ended(_ failure: CallFailure) {
-        guard isConstructed || !isOver else { return }
+        let wasThere = isConstructed
         end(failure)
+        // Until it is there, the answer to its opening says the same.
+        guard wasThere else { return }
         scope.sayNow(.objectAbort, channel: 0, ObjectAbortMessage(object: reference, failure: failure).bytes)
     }
 
@@ -158,6 +160,7 @@ final class Incarnation: ObjectInstance {
         guard !isOver else { return }
         isOver = true
         state?.storage.close(DurableObjectError(failure.message, isObjectReset: true))
+        sockets.forget()
         object = nil
         methods = RPCTable()
         onEnd(self)
@@ -166,12 +169,13 @@ final class Incarnation: ObjectInstance {
     func close(_ message: ObjectCloseMessage) async -> ObjectCloseReply {
         switch message.reason {
         case .hibernation, .inactivity:
-            guard scope.isIdle else { return ObjectCloseReply(isBusy: true) }
+            guard scope.isIdle, state?.storage.isQuiet != false else { return ObjectCloseReply(isBusy: true) }
             finish(ObjectFailures.connectionLost)
         case .codeUpdated, .requested:
             let failure = message.reason == .codeUpdated ? ObjectFailures.codeUpdated : ObjectFailures.closed
             scope.closeSockets()
             await untilIdle(upTo: .milliseconds(message.patience))
+            if scope.isIdle { await state?.storage.untilQuiet() }
             finish(failure)
         }
         return ObjectCloseReply(isBusy: false)

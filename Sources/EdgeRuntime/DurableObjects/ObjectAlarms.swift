@@ -91,6 +91,9 @@ final class ObjectAlarms {
 
     private var waiting: (() -> Void)?
 
+    /// Whether the node's index has what the row has.
+    var isSettled: Bool { !isMoving }
+
     /// After a commit is durable, and nothing is open.
     func committed() {
         guard !isMoving, !database.isInTransaction, let wanted = try? time() as Int64?, wanted != indexed else { return }
@@ -105,6 +108,7 @@ final class ObjectAlarms {
                 return database.reset(DurableObjectError("The alarm could not be noted: \(error)", isObjectReset: true))
             }
             indexed = wanted
+            database.changed()
             proceed()
             if let next = waiting {
                 waiting = nil

@@ -242,6 +242,7 @@ final class ObjectDatabase {
         turns.commitIsDurable(commit)
         for waiter in ready { waiter.completion(nil) }
         alarms?.committed()
+        changed()
     }
 
     /// Ends the connection: all that is not committed is gone, and cursors that are still held give nothing any more.
@@ -258,6 +259,21 @@ final class ObjectDatabase {
         let ending = waiters
         waiters = []
         for waiter in ending { waiter.completion(error) }
+        changed()
+    }
+
+    // MARK: Quiet
+
+    var isQuiet: Bool { !isInTransaction && durable == committed }
+    private var changeWaiters: [CheckedContinuation<Void, Never>] = []
+
+    /// Returns when something has become durable, or nothing will any more.
+    func nextChange() async { await withCheckedContinuation { changeWaiters.append($0) } }
+
+    func changed() {
+        let woken = changeWaiters
+        changeWaiters = []
+        for waiter in woken { waiter.resume() }
     }
 
     func note(_ cursor: SQLCursor) {
@@ -298,6 +314,7 @@ final class ObjectDatabase {
         let ending = waiters
         waiters = []
         for waiter in ending { waiter.completion(error) }
+        changed()
         turns.reset(error)
     }
 }

@@ -3,7 +3,7 @@ internal import Workers
 
 /// What storage needs of the loop, for one object.
 final class ObjectLoopTurns: ObjectTurns {
-    private unowned let scope: ObjectScope
+    private let scope: ObjectScope
     private let environment: ObjectEnvironment
     private let object: ObjectReference
 

@@ -4,7 +4,7 @@ internal import Workers
 /// One hibernating WebSocket as its object sees it. The node has the connection; what is said here goes there when the writes
 /// before it are durable.
 final class ObjectSocket: HibernatingSocket {
-    private unowned let owner: ObjectSockets
+    private let owner: ObjectSockets
     private(set) var id: SocketID?
     let tags: [String]
     private(set) var attachment: [UInt8]?
@@ -72,7 +72,7 @@ final class ObjectSocket: HibernatingSocket {
         guard waitingByteCount <= 8 << 20 else {
             throw CallFailure("Too much was sent on a WebSocket before the response that makes it.")
         }
-        waiting.append { [unowned self] _ in owner.send(kind, bytes, to: [self]) }
+        waiting.append { [weak self] _ in if let self { owner.send(kind, bytes, to: [self]) } }
     }
 
     func close(_ close: SocketClose) {
@@ -111,7 +111,9 @@ final class ObjectSockets {
     private var open: [UInt64: ObjectSocket] = [:]
     /// The numbers in the order in which they came, the oldest first; those that are gone stay until most are.
     private var order: [UInt64] = []
-    private var pendingCount = 0
+    /// Those whose answer has not gone out yet.
+    private var pending: [Weak] = []
+    private struct Weak { weak var socket: ObjectSocket? }
     private(set) var autoResponse: WebSocketAutoResponse?
     private(set) var eventTimeout: Int?
 
@@ -158,11 +160,20 @@ final class ObjectSockets {
         let accepted = ObjectSocket(self, tags: distinct)
         try socket.accept(hibernating: accepted)
         accepted.adopt(socket)
+        pending.removeAll { $0.socket == nil }
+        pending.append(Weak(socket: accepted))
     }
 
     func opened(_ socket: ObjectSocket, _ id: SocketID) {
+        pending.removeAll { $0.socket == nil || $0.socket === socket }
         open[id.rawValue] = socket
         order.append(id.rawValue)
+    }
+
+    /// The object is gone.
+    func forget() {
+        open = [:]
+        order = []
     }
 
     func socket(_ id: SocketID) -> ObjectSocket? { open[id.rawValue] }
@@ -173,9 +184,8 @@ final class ObjectSockets {
     }
 
     private func sockets(_ tag: String?) -> [ObjectSocket] {
-        order.reversed().compactMap { number in
-            guard let socket = open[number], socket.readyState != .closed else { return nil }
-            return tag.map { socket.tags.contains($0) } ?? true ? socket : nil
+        (pending.reversed().compactMap(\.socket) + order.reversed().compactMap { open[$0] }).filter { socket in
+            socket.readyState != .closed && (tag.map { socket.tags.contains($0) } ?? true)
         }
     }
 
@@ -243,7 +253,7 @@ final class ObjectSockets {
     func send(_ kind: SocketRecord.Kind, _ bytes: [UInt8], to receivers: [ObjectSocket]) {
         var byReactor: [Int: [SocketID]] = [:]
         for socket in receivers where socket.readyState == .open {
-            if let id = socket.id { byReactor[id.reactor, default: []].append(id) }
+            if let id = socket.id { byReactor[id.reactor, default: []].append(id) } else { try? socket.send(kind, bytes) }
         }
         for (reactor, ids) in byReactor.sorted(by: { $0.key < $1.key }) {
             for start in stride(from: 0, to: ids.count, by: SocketSendMessage.socketCountMax) {

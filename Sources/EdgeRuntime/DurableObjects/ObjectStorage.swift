@@ -48,7 +48,16 @@ public final class ObjectStorage {
     }
 
     /// The incarnation is over: later calls throw `error`.
-    package func close(_ error: DurableObjectError) { database.close(error) }
+    package func close(_ error: DurableObjectError) {
+        sql.close()
+        database.close(error)
+    }
+
+    /// Whether all that was written is durable, and the node knows of the alarm.
+    package var isQuiet: Bool { database.isQuiet && alarms.isSettled }
+    package func untilQuiet() async {
+        while database.failure == nil, !isQuiet { await database.nextChange() }
+    }
 
     // MARK: Keys and values
 

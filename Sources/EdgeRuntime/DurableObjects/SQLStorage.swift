@@ -36,6 +36,8 @@ public final class SQLStorage {
     @discardableResult
     public func exec(_ query: String, _ bindings: SQLValue...) throws -> SQLCursor { try exec(query, bindings) }
 
+    func close() { kept.removeAll() }
+
     @discardableResult
     public func exec(_ query: String, _ bindings: [SQLValue]) throws -> SQLCursor {
         guard isAvailable else { throw Self.notAvailable }

@@ -70,11 +70,13 @@ final class InputGate {
         if starts.isEmpty { letGo() } else { starts.removeFirst()() }
     }
 
-    func breakOpen() {
+    func breakOpen(_ failure: any Error) {
         isBroken = true
-        for section in sections { section.isAlive = false }
-        sections = []
         starts = []
+        for section in sections.reversed() {
+            section.task?.cancel()
+            section.end(.failure(failure))
+        }
         letGo()
     }
 
@@ -97,10 +99,20 @@ final class GateSection: TaskExecutor, SchedulingExecutor, @unchecked Sendable {
     /// As `Invocation.pendingCount`.
     var pendingCount = 0
     var lastRan: UInt64 = 0
+    var task: Task<Void, Never>?
+    /// Told once when it is over, or the object is.
+    var whenOver: ((Result<Void, any Error>) -> Void)?
 
     init(_ invocation: Invocation, inside parent: GateSection?) {
         self.invocation = invocation
         self.parent = parent
+    }
+
+    func end(_ result: Result<Void, any Error>) {
+        guard let whenOver else { return }
+        self.whenOver = nil
+        task = nil
+        whenOver(result)
     }
 
     /// The section that its jobs belong to, once it is over itself.

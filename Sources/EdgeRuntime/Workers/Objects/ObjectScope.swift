@@ -15,7 +15,7 @@ package final class ObjectScope: @unchecked Sendable {  // Owner: the loop's thr
     /// Events that aren't over, the background work that they have started included.
     private var events: [Invocation] = []
     /// The event that made it: what acts in nobody's name acts in its.
-    private let opener: Invocation
+    private var opener: Invocation?
     /// What will wake code of the object: as `Invocation.pendingCount`.
     var pendingCount = 0
     private var idleWaiters: [() -> Void] = []
@@ -34,7 +34,9 @@ package final class ObjectScope: @unchecked Sendable {  // Owner: the loop's thr
 
     /// The event whose code runs.
     var running: Invocation {
-        guard let current = loop.current else { return events.last ?? opener }
+        guard let current = loop.current ?? events.last ?? opener else {
+            preconditionFailure("code runs in the name of an event")
+        }
         // Work that outlived its event goes on in another's name while there is one.
         guard current.scope === self, current.isOver else { return current }
         return events.last { !$0.isOver } ?? current
@@ -96,17 +98,18 @@ package final class ObjectScope: @unchecked Sendable {  // Owner: the loop's thr
         let deadline = limit.map { failure in
             loop.schedule(after: Self.sectionMax) { self.reset(failure) }
         }
-        let work = Confined((body: body, completion: completion))
-        _ = Task(executorPreference: section) {
-            let result: Result<Void, any Error>
-            do {
-                try await work.value.body()
-                result = .success(())
-            } catch { result = .failure(error) }
+        section.whenOver = { result in
             deadline?.cancel()
             self.input.pop(section)
-            work.value.completion(result)
+            completion(result)
             self.noteIdle()
+        }
+        let work = Confined(body)
+        section.task = Task(executorPreference: section) {
+            do {
+                try await work.value()
+                section.end(.success(()))
+            } catch { section.end(.failure(error)) }
         }
     }
 
@@ -161,7 +164,8 @@ package final class ObjectScope: @unchecked Sendable {  // Owner: the loop's thr
         wasReset?(failure)
         wasReset = nil
         for event in ending { event.endAsReset(failure) }
-        input.breakOpen()
+        input.breakOpen(failure)
+        opener = nil
         noteIdle()
     }
 
