@@ -11,7 +11,9 @@ enum ProtocolToken {
     static func authorization(of request: Request) -> String? {
         if let authorization = request.headers["authorization"] { return authorization }
         guard request.headers["upgrade"]?.lowercased() == "websocket" else { return nil }
-        return offered(request.headers[header]).first { $0.hasPrefix(prefix) }.map { "Bearer " + $0.dropFirst(prefix.utf8.count) }
+        return offered(request.headers[header]).first { $0.hasPrefix(prefix) }.map {
+            "Bearer " + $0.dropFirst(prefix.utf8.count)
+        }
     }
 
     static func remove(from headers: inout HeaderChanges) {

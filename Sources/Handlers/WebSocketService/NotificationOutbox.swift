@@ -42,8 +42,10 @@ final class NotificationOutbox {
         defer { isDraining = false }
         let queue = try env.queue("NOTIFICATIONS")
         while true {
-            let rows = try state.storage.sql.exec("SELECT id, body FROM outbox ORDER BY id LIMIT ?1", .integer(Int64(Self.batchMax)))
-                .toArray()
+            let rows = try state.storage.sql.exec(
+                "SELECT id, body FROM outbox ORDER BY id LIMIT ?1", .integer(Int64(Self.batchMax))
+            )
+            .toArray()
             guard !rows.isEmpty else { break }
             try await queue.sendBatch(try rows.map { QueueMessageToSend(try notification($0)) })
             for row in rows { try state.storage.sql.exec("DELETE FROM outbox WHERE id = ?1", row[0]) }

@@ -63,13 +63,13 @@ enum RoomEndpoints {
     static func publish(_ exchange: Exchange) async throws -> Response {
         let input: NewValue = try await exchange.request.decodeJSON(upTo: 16 << 10)
         let publication = Publication(
-            visitor: RoomVisitor(try exchange.identity), topic: exchange.parameters["topic"] ?? "", data: input.data)
+            visitor: RoomVisitor(try exchange.identity), topic: exchange.parameters.get("topic") ?? "", data: input.data)
         _ = try await stub(try id(exchange), exchange).call(RoomCalls.publish, publication).value
-        return Response(status: 204)
+        return try Response(status: 204)
     }
 
     private static func id(_ exchange: Exchange) throws(APIError) -> String {
-        guard let id = exchange.parameters["id"].flatMap(Identifier.init) else { throw .notFound("this room") }
+        guard let id = exchange.parameters.get("id").flatMap(Identifier.init) else { throw .notFound("this room") }
         return id.text
     }
 
