@@ -14,6 +14,7 @@ final class CollaborationRoom: DurableObject, DurableObjectFetchHandler, Durable
     private let env: Env
     private let storage: SQLRoomStorage
     private let outbox: NotificationOutbox
+    private let logins = LoginCheck()
     /// `nil` until somebody has made the room.
     private var room: Room<SQLRoomStorage>?
     private var sockets: [String: WebSocket] = [:]
@@ -119,7 +120,8 @@ final class CollaborationRoom: DurableObject, DurableObjectFetchHandler, Durable
         let pair = WebSocketPair()
         try perform { room in
             let outputs = try room.connect(
-                id, user: identity.userID, name: name, isAdmin: identity.role == .admin, now: state.now)
+                id, user: identity.userID, name: name, session: identity.sessionID, isAdmin: identity.role == .admin,
+                now: state.now)
             try state.acceptWebSocket(pair.server, tags: [id])
             sockets[id] = pair.server
             return outputs
@@ -136,6 +138,19 @@ final class CollaborationRoom: DurableObject, DurableObjectFetchHandler, Durable
             }
         }
         try await outbox.send()
+        checkLogins()
+    }
+
+    /// Where something is said, those whose login has ended since they came don't hear of it for long.
+    private func checkLogins() {
+        guard let room, logins.isDue(state.now) else { return }
+        let sessions = Set(room.members.values.map(\.session))
+        state.waitUntil { [weak self] in
+            guard let self else { return }
+            let ended = try await logins.ended(among: sessions, env)
+            guard !ended.isEmpty, self.room != nil else { return }
+            try perform { $0.expel(sessions: ended, now: state.now) }
+        }
     }
 
     func webSocketClose(_ socket: WebSocket, _ close: WebSocketClose) async throws { try disconnect(socket) }

@@ -20,9 +20,12 @@ final class UserInbox: DurableObject, DurableObjectFetchHandler, DurableObjectWe
     private let state: DurableObjectState
     private let storage: SQLInboxStorage
     private let inbox: Inbox<SQLInboxStorage>
+    private let env: Env
+    private let logins = LoginCheck()
 
     init(state: DurableObjectState, env: Env) throws {
         self.state = state
+        self.env = env
         storage = SQLInboxStorage(state.storage.sql)
         inbox = Inbox(storage)
         if state.getWebSocketAutoResponse() == nil {
@@ -32,7 +35,7 @@ final class UserInbox: DurableObject, DurableObjectFetchHandler, DurableObjectWe
 
     static var methods: [RPCHandler<UserInbox>] {
         [
-            RPCHandler(InboxCalls.deliver) { object, notification in try object.deliver(notification) },
+            RPCHandler(InboxCalls.deliver) { object, notification in try await object.deliver(notification) },
             RPCHandler(InboxCalls.page) { object, request in
                 try RoomReply { try object.inbox.page(before: request.before, limit: request.limit) }
             },
@@ -40,10 +43,22 @@ final class UserInbox: DurableObject, DurableObjectFetchHandler, DurableObjectWe
         ]
     }
 
-    private func deliver(_ notification: RoomNotification) throws -> Bool {
+    private func deliver(_ notification: RoomNotification) async throws -> Bool {
+        try await checkLogins()
         guard let text = try inbox.deliver(notification) else { return false }
         state.broadcast(.text(text))
         return true
+    }
+
+    /// Ends connections whose login has ended since they were made.
+    private func checkLogins() async throws {
+        guard logins.isDue(state.now) else { return }
+        let sockets = state.getWebSockets()
+        let sessions = try sockets.map { try $0.deserializeAttachment(as: String.self) ?? "" }
+        let ended = try await logins.ended(among: Set(sessions), env)
+        for (socket, session) in zip(sockets, sessions) where ended.contains(session) {
+            try socket.close(RoomClosing.sessionEnded.rawValue, RoomClosing.sessionEnded.reason)
+        }
     }
 
     /// - Returns: how many are unread then.
@@ -57,6 +72,7 @@ final class UserInbox: DurableObject, DurableObjectFetchHandler, DurableObjectWe
             let greeting = try inbox.greeting(connections: state.getWebSockets().count)
             let pair = WebSocketPair()
             try state.acceptWebSocket(pair.server, tags: [Identifier(now: state.now).text])
+            try pair.server.serializeAttachment(try Identity(of: request).sessionID)
             try pair.server.send(greeting)
             return try Upgrade.response(pair.client)
         } catch let failure as RoomFailure {

@@ -492,6 +492,15 @@ private func operation(_ sequence: Int, _ revision: Int, _ components: String) -
         try scene.join("m4", alice)
     }
 
+    @Test func `leave when their login ends`() throws {
+        let scene = try Scene()
+        try scene.join("m1", alice)
+        try scene.take(scene.room.connect("m2", user: bob, name: "b", session: "s1", isAdmin: false, now: scene.now))
+        try scene.take(scene.room.expel(sessions: ["s1", "s2"], now: scene.now))
+        #expect(scene.closed == ["m2": .sessionEnded])
+        #expect(scene.room.members.keys.sorted() == ["m1"])
+    }
+
     @Test func `can be muted`() throws {
         let scene = try Scene()
         try scene.join("m1", owner)

@@ -19,6 +19,15 @@ package final class Room<Storage: RoomStorage> {
     /// When those connected who haven't joined.
     var arrivals: [String: Int64] = [:]
     var joinedCount: Int
+    /// The connection of each client that has joined.
+    var clients: [ClientKey: String] = [:]
+    /// Who came last, the newest last; some may have left.
+    var latest: [String] = []
+
+    struct ClientKey: Hashable {
+        var user: String
+        var client: String
+    }
 
     /// What a connection may still send.
     struct Budget {
@@ -52,7 +61,14 @@ package final class Room<Storage: RoomStorage> {
         history = try DocumentHistory(storage, retention: retention)
         news = News()
         joinedCount = members.count { $0.client != nil }
-        for member in members where member.client == nil { arrivals[member.id] = member.connectedAt }
+        for member in members.sorted(by: { ($0.connectedAt, $0.id) < ($1.connectedAt, $1.id) }) {
+            guard let client = member.client else {
+                arrivals[member.id] = member.connectedAt
+                continue
+            }
+            clients[ClientKey(user: member.user, client: client)] = member.id
+            latest.append(member.id)
+        }
     }
 
     /// Makes the room, or leaves it as it is when it is there.
@@ -83,13 +99,14 @@ package final class Room<Storage: RoomStorage> {
     ///
     /// - Throws: as `admit`, and `RoomFailure` `room_full`.
     package func connect(
-        _ id: String, user: String, name: String, isAdmin: Bool, now: Int64
+        _ id: String, user: String, name: String, session: String = "", isAdmin: Bool, now: Int64
     ) throws -> [RoomOutput] {
         let role = try admit(user: user, isAdmin: isAdmin, now: now)
         guard members.count < limits.membersMax else {
             throw RoomFailure("room_full", "the room has \(limits.membersMax) members, and no place for more")
         }
-        let member = Member(id: id, user: user, name: name, isAdmin: isAdmin, role: role, connectedAt: now)
+        let member = Member(
+            id: id, user: user, name: name, session: session, isAdmin: isAdmin, role: role, connectedAt: now)
         members[id] = member
         arrivals[id] = now
         try storage.remember(name: name, of: user)
@@ -104,8 +121,10 @@ package final class Room<Storage: RoomStorage> {
     func remove(_ id: String, now: Int64) {
         budgets[id] = nil
         arrivals[id] = nil
-        guard let member = members.removeValue(forKey: id), member.client != nil else { return }
+        guard let member = members.removeValue(forKey: id), let client = member.client else { return }
         joinedCount -= 1
+        let key = ClientKey(user: member.user, client: client)
+        if clients[key] == id { clients[key] = nil }
         news.present.remove(id)
         news.cursors.remove(id)
         news.left.append(id)
@@ -115,6 +134,11 @@ package final class Room<Storage: RoomStorage> {
             news.hasTyping = true
         }
         schedule(now)
+    }
+
+    /// Ends the connections of logins that have ended.
+    package func expel(sessions: Set<String>, now: Int64) -> [RoomOutput] {
+        members.values.filter { sessions.contains($0.session) }.map(\.id).sorted().flatMap { end($0, .sessionEnded, now) }
     }
 
     /// Ends all connections of a user.

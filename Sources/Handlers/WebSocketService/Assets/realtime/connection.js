@@ -5,7 +5,7 @@ const heartbeatInterval = 20_000;
 const answerTime = 10_000;
 const retryTimeMax = 15_000;
 /** What ends a connection for good: another one of this client took over, or there is no access. */
-const finalCodes = new Map([[4403, "removed"], [4409, "replaced"]]);
+const finalCodes = new Map([[4401, "signed-out"], [4403, "removed"], [4409, "replaced"]]);
 /** Refusals after which only a new join helps. */
 const rejoining = new Set(["unknown_revision", "out_of_sequence"]);
 /** Refusals after which the change can't be made at all. */
