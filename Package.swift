@@ -197,6 +197,9 @@ let package = Package(
             name: "CutoverWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/CutoverWorker",
             swiftSettings: strict),
         .executableTarget(
+            name: "ObjectWorker", dependencies: ["DurableObjects", "Workers"], path: "Tests/Support/ObjectWorker",
+            swiftSettings: strict),
+        .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
             swiftSettings: strict),
         tests(
@@ -237,7 +240,7 @@ let package = Package(
             ]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
-            ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
+            ["DurableObjects", "Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
         tests("CollaborationTests", "Handlers/Collaboration", ["Collaboration"], exclude: ["peers.mjs"]),

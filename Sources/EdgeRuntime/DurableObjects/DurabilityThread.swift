@@ -44,7 +44,12 @@ final class DurabilityThread: Sendable {
                 return round
             }
             if round.isEmpty { wakeup.wait(upTo: .seconds(60)) }
+            DurabilityFaults.shared.wait()
             for wish in round {
+                if DurabilityFaults.shared.skips {
+                    wish.done(nil)
+                    continue
+                }
                 var failure = Self.sync(wish.descriptor)
                 if failure == nil, let folder = wish.folder { failure = Self.syncFolder(folder) }
                 wish.done(failure)
@@ -62,6 +67,7 @@ final class DurabilityThread: Sendable {
     }
 
     private static func sync(_ descriptor: Int32) -> SystemError? {
+        if DurabilityFaults.shared.takeFailure() { return SystemError("fdatasync", errno: EIO) }
         while fdatasync(descriptor) != 0 {
             let code = errno
             guard code == EINTR else { return SystemError("fdatasync", errno: code) }

@@ -1,24 +1,24 @@
-internal import Interfaces
-internal import Workers
+package import Interfaces
+package import Workers
 
 /// The durable objects of one isolate: those that the node has opened here. The loop's thread alone.
-final class ObjectIsolate: ObjectHosting {
+package final class ObjectIsolate: ObjectHosting {
     private let types: [String: any DurableObject.Type]
-    let classes: [(name: String, hasAlarm: Bool)]
+    package let classes: [(name: String, hasAlarm: Bool)]
     private var configured: [String: IsolateConfiguration.ObjectClass] = [:]
     private var incarnations: [[UInt8]: Incarnation] = [:]
     private let environment = ObjectEnvironment()
 
-    init(_ types: [any DurableObject.Type]) {
+    package init(_ types: [any DurableObject.Type]) {
         self.types = Dictionary(types.map { ($0.className, $0) }) { first, _ in first }
         classes = types.map { (name: $0.className, hasAlarm: $0 is any DurableObjectAlarmHandler.Type) }
     }
 
-    func configured(_ configuration: IsolateConfiguration) {
+    package func configured(_ configuration: IsolateConfiguration) {
         configured = Dictionary(configuration.objectClasses.map { ($0.name, $0) }) { first, _ in first }
     }
 
-    func prepare(_ message: ObjectOpenMessage, _ scope: ObjectScope) throws {
+    package func prepare(_ message: ObjectOpenMessage, _ scope: ObjectScope) throws {
         let id = message.object.id
         if let incarnation = incarnations[id] {
             // One more piece of a list of sockets.
@@ -36,7 +36,7 @@ final class ObjectIsolate: ObjectHosting {
         incarnation.sockets.add(message)
     }
 
-    func construct(_ id: [UInt8]) throws -> ObjectOpenReply {
+    package func construct(_ id: [UInt8]) throws -> ObjectOpenReply {
         guard let incarnation = incarnations[id] else { throw ObjectFailures.connectionLost }
         do { return try incarnation.construct() } catch {
             incarnation.forget(CallFailure(thrown: error))
@@ -44,17 +44,17 @@ final class ObjectIsolate: ObjectHosting {
         }
     }
 
-    func scope(of id: [UInt8]) -> ObjectScope? { incarnations[id]?.scope }
-    func instance(_ id: [UInt8]) -> (any ObjectInstance)? {
+    package func scope(of id: [UInt8]) -> ObjectScope? { incarnations[id]?.scope }
+    package func instance(_ id: [UInt8]) -> (any ObjectInstance)? {
         guard let incarnation = incarnations[id], incarnation.isConstructed else { return nil }
         return incarnation
     }
 
-    func checkForDeadlocks(_ ticks: UInt64, grace: UInt64) {
+    package func checkForDeadlocks(_ ticks: UInt64, grace: UInt64) {
         for incarnation in incarnations.values { incarnation.scope.checkForDeadlock(ticks, grace: grace) }
     }
 
-    func close(_ message: ObjectCloseMessage) async -> ObjectCloseReply {
+    package func close(_ message: ObjectCloseMessage) async -> ObjectCloseReply {
         guard let incarnation = incarnations[message.object.id] else { return ObjectCloseReply(isBusy: false) }
         return await incarnation.close(message)
     }

@@ -34,7 +34,12 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             }
             AssetCall.start(call, of: site, try FetchMessage(unsafe Array(message)))
             return nil
-        case .service(let name):
+        case .entrypoint(let entrypoint) where !entrypoint.name.isEmpty:
+            call.answer(
+                failure: CallFailure("The entrypoint \"\(entrypoint.name)\" takes typed calls, not requests.", name: "TypeError"))
+            return nil
+        case .service, .entrypoint:
+            guard let name = event.worker.bindings[Int(binding)].entrypoint?.worker else { return nil }
             if let worker = event.release.workers[name] {
                 let target = RouteTarget(release: event.release, worker: worker)
                 return try unsafe start(call, of: event, to: target, message)

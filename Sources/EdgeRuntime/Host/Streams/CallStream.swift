@@ -74,6 +74,10 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             binding = call.binding
             guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
             activity = try unsafe Subrequest.start(self, of: event, binding: call.binding, message)
+        case .serviceInvoke:
+            binding = call.binding
+            guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
+            activity = try unsafe ServiceCall.start(self, of: event, call, message)
         case .objectRequest, .objectInvoke:
             binding = call.binding
             guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
