@@ -132,6 +132,7 @@ let package = Package(
 
         room("StoresRateLimits", "Bindings/Stores/RateLimits", ["Stores", "Interfaces", "Wire", "System"]),
         room("StoresAnalytics", "Bindings/Stores/Analytics", ["Stores", "Interfaces", "Wire", "Observability", "System"]),
+        room("StoresObjects", "Bindings/Stores/Objects", ["Stores", "LMDB", "System"]),
 
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
@@ -156,7 +157,7 @@ let package = Package(
             [
                 "Host", "Configuration", "Caching", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
-                "StoresAnalytics", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
+                "StoresAnalytics", "StoresObjects", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
         room(
             "S3", "Deploy/S3",
@@ -274,6 +275,7 @@ let package = Package(
         tests(
             "StoresAnalyticsTests", "Bindings/Analytics",
             ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
+        tests("StoresObjectsTests", "Bindings/Objects", ["StoresObjects", "Stores", "LMDB", "System"]),
         tests(
             "StoresSimulationTests", "Bindings/Simulation",
             [

@@ -108,6 +108,8 @@ struct ObjectRegistry {
 
     enum Refusal: Equatable {
         case notServed
+        /// Isolates of the version that is to have it can't be started.
+        case noIsolate
         case tooMany, tooMuch, tooLong, tooOften
     }
 
@@ -558,6 +560,9 @@ struct ObjectRegistry {
         hosts[host] = nil
         servers[record.server]?.hosts.removeAll { $0 == host }
         offerPlaces(of: record.server, &effects)
+        if let left = servers[record.server], left.hosts.isEmpty, left.line.isEmpty, !isServing(record.server) {
+            servers[record.server] = nil
+        }
     }
 
     /// An isolate that was asked for comes not.
@@ -571,7 +576,7 @@ struct ObjectRegistry {
         for id in line {
             guard let entry = entries[id], entry.waitsForPlace else { continue }
             entries[id]?.waitsForPlace = false
-            effects.append(.refuseWaiting(id, reactors: entry.waitingReactors, .notServed))
+            effects.append(.refuseWaiting(id, reactors: entry.waitingReactors, .noIsolate))
         }
     }
 
