@@ -186,7 +186,7 @@ class Page(unittest.TestCase):
         one.until_text(lambda text: text == two.text and "three formats" in text and "December" in text)
         self.assertEqual(one.page.inner_text("#room-name"), "Launch plan")
         # Who is there, and where.
-        one.until("document.querySelectorAll('#faces li').length === 2")
+        one.until("document.querySelectorAll('#faces span').length === 2")
         one.until("document.querySelector('#overlay .caret')?.dataset.name === 'grace.hopper'")
         two.until("document.querySelector('#overlay .caret')?.dataset.name === 'ada.lovelace'")
         place = two.text.index("Monday")
