@@ -280,6 +280,15 @@ class Page(unittest.TestCase):
         self.assertEqual(two.page.get_attribute("#tab-chat", "aria-selected"), "true")
         two.picture("phone-chat")
         two.check()
+        # Who owns the room decides what others may do.
+        one.page.click("#faces-button")
+        one.page.wait_for_selector("#people[open]")
+        one.picture("people")
+        one.check()
+        one.page.select_option("#people-list select", "viewer")
+        two.until("document.getElementById('text').readOnly && document.getElementById('message').disabled")
+        one.until("document.activeElement.tagName === 'SELECT' && document.activeElement.value === 'viewer'")
+        one.page.keyboard.press("Escape")
         # Without a mouse: from the top into the text, and out of it.
         one.page.evaluate("document.activeElement.blur()")
         reached = []
