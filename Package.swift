@@ -27,10 +27,10 @@ func room(_ name: String, _ path: String, _ dependencies: [Target.Dependency] = 
         swiftSettings: strict)
 }
 
-func worker(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func worker(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
     .executableTarget(
         name: name, dependencies: ["Workers", "Interfaces"] + dependencies,
-        path: "Sources/Handlers/\(name)", swiftSettings: strict)
+        path: "Sources/Handlers/\(name)", exclude: exclude, swiftSettings: strict)
 }
 
 func tests(_ name: String, _ path: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
@@ -142,6 +142,7 @@ let package = Package(
         worker("UserService", ["Platform"]),
         worker("ContentService", ["Platform"]),
         worker("AnalyticsService", ["Platform", "WorkersCrypto"]),
+        worker("WebSocketService", ["Collaboration", "Platform", "DurableObjects"], exclude: ["Assets"]),
 
         // What README.md and docs/sdk.md show.
         .executableTarget(

@@ -222,7 +222,7 @@ private final class Simulation {
         simulation.check("seed \(seed)")
     }
 
-    @Test(arguments: 0..<20) func `converges for clients of the browser`(_ seed: Int) throws {
+    @Test(arguments: 0..<16) func `converges for clients of the browser`(_ seed: Int) throws {
         let browser = try BrowserPeers()
         // In every other run the log is so short that clients have to merge with snapshots.
         var retention = DocumentRetention()

@@ -191,7 +191,7 @@ private func operation(_ sequence: Int, _ revision: Int, _ components: String) -
         (#"{"type":"chat","id":"chat-0001","text":" \n "}"#, "invalid"),
         (#"{"type":"chat","id":"chat-0001","text":"\u0007"}"#, "invalid"),
         (#"{"type":"history","limit":0}"#, "invalid"), (#"{"type":"history","limit":101}"#, "invalid"),
-        (#"{"type":"members","limit":201}"#, "invalid"), (#"{"type":"grant","user":"x","role":"viewer"}"#, "invalid"),
+        (#"{"type":"members","limit":101}"#, "invalid"), (#"{"type":"grant","user":"x","role":"viewer"}"#, "invalid"),
         (#"{"type":"grant","user":"\#(alice)","role":"god"}"#, "malformed_message"),
         (#"{"type":"kick","user":"\#(alice)","seconds":-1}"#, "invalid"),
         (#"{"type":"configure","access":"owner"}"#, "invalid"), (#"{"type":"configure","name":""}"#, "invalid"),
@@ -419,6 +419,27 @@ private func operation(_ sequence: Int, _ revision: Int, _ components: String) -
         #expect(pages == 3 && seen.count == 7)
     }
 
+    @Test func `may be ten thousand, and each thing that happens is told once for all of them`() throws {
+        var limits = RoomLimits()
+        limits.presenceDetailMax = 1
+        let storage = MemoryRoomStorage()
+        _ = try Room.create(
+            RoomSettings(id: "r", name: "Big", access: .editor, createdBy: owner, createdAt: 0), in: storage)
+        let room = try Room(storage, limits: limits)
+        for index in 0..<10_000 {
+            _ = try room.connect("m\(index)", user: "u\(index)", name: "n", isAdmin: false, now: 0)
+            let outputs = try room.receive(#"{"type":"join","client":"client-\#(index)"}"#, from: "m\(index)", now: 0)
+            guard outputs.count == 2, case .send(let text, to: .one) = outputs[1] else { throw PeerError(text: "\(outputs)") }
+            #expect(text.utf8.count < 1024)
+        }
+        let told = try room.tick(now: 10_000)
+        guard told.count == 1, case .send(let text, to: .all(except: nil)) = told[0] else { throw PeerError(text: "\(told)") }
+        #expect(text == #"{"count":10000,"type":"presence"}"#)
+        let outputs = try room.receive(operation(1, 0, #"["x"]"#), from: "m7", now: 10_000)
+        #expect(outputs.count == 2)
+        guard case .send(_, to: .all(except: "m7")) = outputs[1] else { throw PeerError(text: "\(outputs)") }
+    }
+
     @Test func `see who types, until they stop or a while passes`() throws {
         let scene = try Scene()
         try scene.join("m1", alice)
@@ -490,6 +511,15 @@ private func operation(_ sequence: Int, _ revision: Int, _ components: String) -
         try scene.send("m1", #"{"type":"kick","user":"\#(alice)","seconds":10}"#)
         try scene.send("m1", #"{"type":"kick","user":"\#(alice)","seconds":0}"#)
         try scene.join("m4", alice)
+    }
+
+    @Test func `leave when their login ends`() throws {
+        let scene = try Scene()
+        try scene.join("m1", alice)
+        try scene.take(scene.room.connect("m2", user: bob, name: "b", session: "s1", isAdmin: false, now: scene.now))
+        try scene.take(scene.room.expel(sessions: ["s1", "s2"], now: scene.now))
+        #expect(scene.closed == ["m2": .sessionEnded])
+        #expect(scene.room.members.keys.sorted() == ["m1"])
     }
 
     @Test func `can be muted`() throws {

@@ -8,13 +8,16 @@ extension Room {
         }
         guard member.client == nil else { throw RoomFailure.invalid("this connection has joined already") }
         // A connection that the client has given up, while the server hasn't noticed.
-        let old = members.values.filter { $0.user == member.user && $0.client == client }.map(\.id).sorted()
-        var outputs = old.flatMap { end($0, .replaced, now) }
+        let key = ClientKey(user: member.user, client: client)
+        var outputs = clients[key].map { end($0, .replaced, now) } ?? []
         var member = member
         member.client = client
         members[member.id] = member
         arrivals[member.id] = nil
+        clients[key] = member.id
         joinedCount += 1
+        latest.append(member.id)
+        if latest.count > 4 * limits.presenceDetailMax { latest = shownLatest().reversed() }
         outputs.append(.keep(member))
         outputs.append(.send(try roomText(try welcome(member, client: client, revision: revision, now)), to: .one(member.id)))
         news.present.insert(member.id)
@@ -45,9 +48,19 @@ extension Room {
 
     /// The members whom a new one is shown: in a large room, the ones who came last.
     private func present() throws -> [MemberView] {
-        let joined = members.values.filter { $0.client != nil }
-        let shown = joined.sorted { ($0.connectedAt, $0.id) > ($1.connectedAt, $1.id) }.prefix(limits.presenceDetailMax)
-        return try shown.map { MemberView($0, cursor: try currentCursor($0)) }
+        try shownLatest().compactMap { id in
+            try members[id].map { MemberView($0, cursor: try currentCursor($0)) }
+        }
+    }
+
+    /// The newest first.
+    private func shownLatest() -> [String] {
+        var shown: [String] = []
+        for id in latest.reversed() where members[id] != nil {
+            shown.append(id)
+            if shown.count == limits.presenceDetailMax { break }
+        }
+        return shown
     }
 
     func submit(

@@ -19,6 +19,15 @@ package final class Room<Storage: RoomStorage> {
     /// When those connected who haven't joined.
     var arrivals: [String: Int64] = [:]
     var joinedCount: Int
+    /// The connection of each client that has joined.
+    var clients: [ClientKey: String] = [:]
+    /// Who came last, the newest last; some may have left.
+    var latest: [String] = []
+
+    struct ClientKey: Hashable {
+        var user: String
+        var client: String
+    }
 
     /// What a connection may still send.
     struct Budget {
@@ -52,7 +61,14 @@ package final class Room<Storage: RoomStorage> {
         history = try DocumentHistory(storage, retention: retention)
         news = News()
         joinedCount = members.count { $0.client != nil }
-        for member in members where member.client == nil { arrivals[member.id] = member.connectedAt }
+        for member in members.sorted(by: { ($0.connectedAt, $0.id) < ($1.connectedAt, $1.id) }) {
+            guard let client = member.client else {
+                arrivals[member.id] = member.connectedAt
+                continue
+            }
+            clients[ClientKey(user: member.user, client: client)] = member.id
+            latest.append(member.id)
+        }
     }
 
     /// Makes the room, or leaves it as it is when it is there.
@@ -83,13 +99,14 @@ package final class Room<Storage: RoomStorage> {
     ///
     /// - Throws: as `admit`, and `RoomFailure` `room_full`.
     package func connect(
-        _ id: String, user: String, name: String, isAdmin: Bool, now: Int64
+        _ id: String, user: String, name: String, session: String = "", isAdmin: Bool, now: Int64
     ) throws -> [RoomOutput] {
         let role = try admit(user: user, isAdmin: isAdmin, now: now)
         guard members.count < limits.membersMax else {
             throw RoomFailure("room_full", "the room has \(limits.membersMax) members, and no place for more")
         }
-        let member = Member(id: id, user: user, name: name, isAdmin: isAdmin, role: role, connectedAt: now)
+        let member = Member(
+            id: id, user: user, name: name, session: session, isAdmin: isAdmin, role: role, connectedAt: now)
         members[id] = member
         arrivals[id] = now
         try storage.remember(name: name, of: user)
@@ -104,8 +121,10 @@ package final class Room<Storage: RoomStorage> {
     func remove(_ id: String, now: Int64) {
         budgets[id] = nil
         arrivals[id] = nil
-        guard let member = members.removeValue(forKey: id), member.client != nil else { return }
+        guard let member = members.removeValue(forKey: id), let client = member.client else { return }
         joinedCount -= 1
+        let key = ClientKey(user: member.user, client: client)
+        if clients[key] == id { clients[key] = nil }
         news.present.remove(id)
         news.cursors.remove(id)
         news.left.append(id)
@@ -115,6 +134,11 @@ package final class Room<Storage: RoomStorage> {
             news.hasTyping = true
         }
         schedule(now)
+    }
+
+    /// Ends the connections of logins that have ended.
+    package func expel(sessions: Set<String>, now: Int64) -> [RoomOutput] {
+        members.values.filter { sessions.contains($0.session) }.map(\.id).sorted().flatMap { end($0, .sessionEnded, now) }
     }
 
     /// Ends all connections of a user.
@@ -237,6 +261,17 @@ package enum RoomOutput: Equatable, Sendable {
     case notify(RoomNotification)
 }
 
+extension RoomNotification {
+    /// Why it can't be delivered, or `nil`: it came through a queue.
+    package var flaw: String? {
+        if !(1...200).contains(id.utf8.count) { return "id has \(id.utf8.count) bytes" }
+        if user.utf8.count != 36 { return "user is not an id" }
+        if !(1...64).contains(kind.utf8.count) { return "kind has \(kind.utf8.count) bytes" }
+        let byteCount = data.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        return byteCount > 8 << 10 ? "data has \(byteCount) bytes" : nil
+    }
+}
+
 /// Something that a person should hear of who may not be here.
 package struct RoomNotification: Codable, Equatable, Sendable {
     /// The same for the same happening: a second one with it is no news.
@@ -264,6 +299,8 @@ package enum RoomClosing: Int, Sendable {
     case joinTimedOut = 4408
     /// The same client has connected anew.
     case replaced = 4409
+    /// The room doesn't know the connection any more; a new one is welcome.
+    case unknown = 4410
     case tooLarge = 4413
     case tooFast = 4429
 
@@ -274,6 +311,7 @@ package enum RoomClosing: Int, Sendable {
         case .removed: "you were removed from this room"
         case .joinTimedOut: "no \"join\" came in time"
         case .replaced: "this client has connected anew"
+        case .unknown: "join again"
         case .tooLarge: "the message is too large"
         case .tooFast: "too many messages"
         }

@@ -17,7 +17,7 @@ package struct RoomLimits: Sendable {
     /// Milliseconds between connecting and joining.
     package var joinTime: Int64 = 30_000
     /// A larger room tells how many are there, not who came and went: each arrival would be told to all.
-    package var presenceDetailMax = 200
+    package var presenceDetailMax = 100
     /// Milliseconds for which a person counts as typing without saying so again.
     package var typingLifetime: Int64 = 6_000
     /// Seconds at most that somebody is kept out or silent.

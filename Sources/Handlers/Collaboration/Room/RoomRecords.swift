@@ -107,6 +107,8 @@ package struct Member: Codable, Equatable, Sendable {
     package var id: String
     package var user: String
     package var name: String
+    /// The login that the connection was made with.
+    package var session: String
     /// The platform's role `admin`: an owner of every room.
     package var isAdmin: Bool
     package var role: RoomRole
@@ -119,10 +121,13 @@ package struct Member: Codable, Equatable, Sendable {
     package var cursorRevision = 0
     package var topics: [String] = []
 
-    package init(id: String, user: String, name: String, isAdmin: Bool, role: RoomRole, connectedAt: Int64) {
+    package init(
+        id: String, user: String, name: String, session: String, isAdmin: Bool, role: RoomRole, connectedAt: Int64
+    ) {
         self.id = id
         self.user = user
         self.name = name
+        self.session = session
         self.isAdmin = isAdmin
         self.role = role
         self.connectedAt = connectedAt

@@ -5,7 +5,7 @@ const heartbeatInterval = 20_000;
 const answerTime = 10_000;
 const retryTimeMax = 15_000;
 /** What ends a connection for good: another one of this client took over, or there is no access. */
-const finalCodes = new Map([[4403, "removed"], [4409, "replaced"]]);
+const finalCodes = new Map([[4401, "signed-out"], [4403, "removed"], [4409, "replaced"]]);
 /** Refusals after which only a new join helps. */
 const rejoining = new Set(["unknown_revision", "out_of_sequence"]);
 /** Refusals after which the change can't be made at all. */
@@ -34,7 +34,9 @@ export class RoomConnection extends EventTarget {
       onChange: (operation, member) => this.emit("change", { operation, member }),
     });
     this.reconnect = this.reconnect.bind(this);
+    this.networkLost = () => this.socket && this.drop();
     addEventListener("online", this.reconnect);
+    addEventListener("offline", this.networkLost);
     this.connect();
   }
 
@@ -143,6 +145,7 @@ export class RoomConnection extends EventTarget {
     clearTimeout(this.watching);
     clearTimeout(this.retrying);
     removeEventListener("online", this.reconnect);
+    removeEventListener("offline", this.networkLost);
     this.socket?.close(1000);
     this.socket = null;
   }

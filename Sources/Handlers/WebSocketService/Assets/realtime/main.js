@@ -2,6 +2,7 @@ import { APIFailure, Session } from "./api.js";
 import { Chat } from "./chat.js";
 import { RoomConnection } from "./connection.js";
 import { Editor } from "./editor.js";
+import { People } from "./people.js";
 import { recentRooms, rememberRoom, RoomStore } from "./storage.js";
 
 const $ = (id) => document.getElementById(id);
@@ -23,7 +24,7 @@ function hueOf(user) {
 
 function show(id) {
   for (const part of ["sign-in", "lobby", "ended", "room"]) $(part).hidden = part !== id;
-  for (const part of ["place", "faces", "share"]) $(part).hidden = id !== "room";
+  for (const part of ["place", "faces-button", "share"]) $(part).hidden = id !== "room";
   $("sign-out").hidden = !session;
 }
 
@@ -169,6 +170,10 @@ class RoomView {
       },
       room: this.room, user: session.user, hueOf, onMessage: (message) => this.heard(message),
     });
+    this.people = new People({
+      elements: { dialog: $("people"), list: $("people-list"), access: $("access"), accessForm: $("access-form") },
+      room: this.room, user: session.user, hueOf,
+    });
     this.listen();
     $("no-messages").hidden = false;
     $("older").hidden = true;
@@ -201,6 +206,7 @@ class RoomView {
         $(`tab-${this.tab}`).focus();
       });
     }
+    on($("faces-button"), "click", () => this.people.open());
     on($("share"), "click", async () => {
       await navigator.clipboard.writeText(location.href).then(() => toast("Link copied"), () => toast(location.href));
     });
@@ -214,6 +220,7 @@ class RoomView {
     this.room.close();
     this.editor.close();
     this.chat.close();
+    this.people.close();
     this.store.close(this.room.document);
   }
 
@@ -241,6 +248,8 @@ class RoomView {
   }
 
   named(room) {
+    this.access = room.access;
+    this.showPeople();
     $("room-name").textContent = room.name;
     document.title = `${room.name} · Rooms`;
     rememberRoom(session.user.id, room);
@@ -253,12 +262,17 @@ class RoomView {
     this.showFaces();
   }
 
+  showPeople() {
+    this.people.update(this.members, this.role, this.access);
+  }
+
   describe(member) {
     const found = this.members.get(member);
     return found && member !== this.me?.id ? { name: found.name, hue: hueOf(found.user) } : null;
   }
 
   showFaces() {
+    this.showPeople();
     // A person with several tabs is one person, active if one of them is.
     const people = new Map();
     for (const { user, name, state } of this.members.values()) {
@@ -266,25 +280,27 @@ class RoomView {
     }
     const shown = [...people.values()].sort((a, b) => (a.user === session.user.id) - (b.user === session.user.id)).slice(-facesMax);
     const items = shown.map(({ user, name, state }) => {
-      const item = document.createElement("li");
+      const item = document.createElement("span");
       item.style.setProperty("--hue", hueOf(user));
       item.dataset.state = state;
       item.textContent = Array.from(name).slice(0, 2).join("").toUpperCase();
       item.title = (user === session.user.id ? `${name} (you)` : name) + (state === "away" ? ", away" : "");
-      item.setAttribute("aria-label", item.title);
       return item;
     });
     const more = this.count > this.members.size ? this.count - shown.length : people.size - shown.length;
     if (more > 0) {
-      const item = document.createElement("li");
+      const item = document.createElement("span");
       item.className = "more";
       item.textContent = `+${more}`;
       items.unshift(item);
     }
     $("faces").replaceChildren(...items);
+    $("faces-button").setAttribute("aria-label", `People in this room: ${items.map(({ title, textContent }) => title || textContent).join("; ")}`);
   }
 
   setRole(role) {
+    this.role = role;
+    this.showPeople();
     const canEdit = role === "editor" || role === "owner";
     // Until the room has said so, what was typed offline may go on.
     $("text").readOnly = !canEdit && this.room.document.revision !== null && this.me !== undefined;
