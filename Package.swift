@@ -198,7 +198,10 @@ let package = Package(
             name: "CutoverWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/CutoverWorker",
             swiftSettings: strict),
         .executableTarget(
-            name: "ObjectWorker", dependencies: ["DurableObjects", "Workers"], path: "Tests/Support/ObjectWorker",
+            name: "ObjectWorker", dependencies: ["DurableObjects", "Workers", "SQLite"], path: "Tests/Support/ObjectWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "RoomWorker", dependencies: ["DurableObjects", "Workers"], path: "Tests/Support/RoomWorker",
             swiftSettings: strict),
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",

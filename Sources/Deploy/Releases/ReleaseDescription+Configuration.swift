@@ -130,6 +130,8 @@ extension ReleaseDescription {
         case .r2(let resource): .r2(bucket: resource)
         case .queue(let queue, let delay): .queue(queue, delaySeconds: delay?.components.seconds)
         case .service(let target, nil, nil): .service(worker: target)
+        case .service(let target, let entrypoint, let props):
+            .entrypoint(worker: target, name: entrypoint == "default" ? "" : entrypoint ?? "", props: props ?? "")
         case .assets: .assets
         case .rateLimit(let limit):
             .rateLimit(
@@ -141,7 +143,7 @@ extension ReleaseDescription {
         case .versionMetadata: .versionMetadata
         case .analytics(let dataset): .analytics(dataset: dataset)
         case .durableObject(let name, let owner): .object(class: name, worker: owner == worker ? nil : owner)
-        case .service, .vectorize, .workflow, .ai, .email, .hyperdrive, .dispatch:
+        case .vectorize, .workflow, .ai, .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
         }
     }

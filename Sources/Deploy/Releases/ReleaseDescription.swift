@@ -106,6 +106,8 @@ package struct WorkerDescription: Sendable {
         /// `nil`: the queue's own delay.
         case queue(String, delaySeconds: Int64?)
         case service(worker: String)
+        /// One of its entrypoints for typed calls, the default one if the name is empty, and what it is told of its caller, as JSON.
+        case entrypoint(worker: String, name: String, props: String)
         /// The worker's own files.
         case assets
         case rateLimit(RateLimit)

@@ -368,6 +368,7 @@ extension VersionSnapshot {
     fileprivate func calls(_ worker: String) -> Bool {
         bindings.contains { binding in
             if case .object(_, worker) = binding.target { return true }
+            if case .entrypoint(worker, _, _) = binding.target { return true }
             return binding.target == .service(worker: worker)
         }
     }

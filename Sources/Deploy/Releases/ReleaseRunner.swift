@@ -28,7 +28,7 @@ package actor ReleaseRunner {
     private let assets: AssetStore
     let routing: RoutingDirectory
     let secrets: any SecretSource
-    private let identity: TenantIdentity?
+    let identity: TenantIdentity?
     /// The tenant's durable objects.
     package nonisolated let objects: ObjectSpace
     /// Namespaces that versions have been named for.
@@ -304,6 +304,10 @@ package actor ReleaseRunner {
         var freshObjects: [WorkerRuntime] = []
         /// Of workers that are left out.
         var failed: Set<String> = []
+
+        func runtimes(of worker: String) -> [WorkerRuntime] {
+            live.filter { $0.live.deployment.worker == worker }.flatMap { Array($0.runtimes.values) }
+        }
     }
 
     /// Starts what the plan has and the present release hasn't, records the plan and moves traffic to it.
@@ -473,6 +477,13 @@ package actor ReleaseRunner {
                 try require("fetch", triggers.contains(.route) || triggers.contains(.domain), "it has routes")
                 try require("scheduled", triggers.contains(.cron), "it has crons")
                 try require("queue", isConsumer, "it consumes a queue")
+                for case .entrypoint(let wanted) in runtime.bindings where !wanted.name.isEmpty {
+                    for case let known? in prepared.runtimes(of: wanted.worker).map(\.pool.entrypoints)
+                    where !known.contains(wanted.name) {
+                        throw ReleaseError.missingHandler(
+                            wanted.name, worker: wanted.worker, reason: "\"\(name)\" binds it as its entrypoint")
+                    }
+                }
                 let classes = Set((runtime.pool.objectClasses ?? []).map(\.name))
                 for namespace in plan.stored.objects.namespaces(of: name) where !classes.contains(namespace.class.name) {
                     let isNew = stored?.objects.namespaces.contains { $0.id == namespace.id } != true

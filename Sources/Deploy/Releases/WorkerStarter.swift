@@ -98,6 +98,9 @@ struct WorkerStarter: Sendable {
                 let service = try await stores.queueService(queue, delaySeconds: delay, for: title, simulation)
                 bound.add(name, .queue, .store(service))
             case .service(let target): bound.add(name, .service, .service(target))
+            case .entrypoint(let target, let entrypoint, let props):
+                bound.add(
+                    name, .service, .entrypoint(ServiceEntrypoint(worker: target, name: entrypoint, props: props)))
             case .assets: bound.add(name, .assets, .assets)
             case .rateLimit(let limit):
                 let service = try stores.rateLimitService(limit)

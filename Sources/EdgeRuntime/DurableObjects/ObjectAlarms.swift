@@ -12,6 +12,8 @@ final class ObjectAlarms {
     /// What the node's index has, and whether that is being changed.
     private var indexed: Int64?
     private var isMoving = false
+    /// The row may have been changed since it was compared with the index.
+    private var isTouched = false
 
     static let row = 1
 
@@ -41,6 +43,7 @@ final class ObjectAlarms {
             throw DurableObjectError("Your Durable Object class must have an alarm() handler in order to call setAlarm()")
         }
         try database.beginWriting()
+        isTouched = true
         try database.run("INSERT OR REPLACE INTO _cf_METADATA (key, value) VALUES (\(Self.row), \(time))")
         wasSetInHandler = isHandlerRunning
     }
@@ -48,7 +51,14 @@ final class ObjectAlarms {
     func delete() throws {
         guard try time() != nil else { return }
         try database.beginWriting()
+        isTouched = true
         try database.run("DELETE FROM _cf_METADATA WHERE key = \(Self.row)")
+        wasSetInHandler = false
+    }
+
+    /// Something else has removed the row.
+    func noteDeletion() {
+        isTouched = true
         wasSetInHandler = false
     }
 
@@ -80,7 +90,7 @@ final class ObjectAlarms {
     ///
     /// - Returns: whether it may go on. If not, `proceed` is called when it may.
     func mayCommit(_ proceed: @escaping () -> Void) -> Bool {
-        guard let wanted = try? time(), indexed.map({ wanted < $0 }) ?? true else { return true }
+        guard isTouched, let wanted = try? time(), indexed.map({ wanted < $0 }) ?? true else { return true }
         guard !isMoving else {
             waiting = proceed
             return false
@@ -96,8 +106,13 @@ final class ObjectAlarms {
 
     /// After a commit is durable, and nothing is open.
     func committed() {
-        guard !isMoving, !database.isInTransaction, let wanted = try? time() as Int64?, wanted != indexed else { return }
-        move(to: wanted) {}
+        guard isTouched, !isMoving, !database.isInTransaction else { return }
+        do {
+            let wanted = try time()
+            isTouched = false
+            // A row that is earlier than the index was never committed.
+            if wanted != indexed { move(to: wanted) {} }
+        } catch {}  // A storage that can't be read has reset its object.
     }
 
     private func move(to wanted: Int64?, _ proceed: @escaping () -> Void) {
@@ -114,6 +129,8 @@ final class ObjectAlarms {
                 waiting = nil
                 next()
             }
+            // What was committed meanwhile.
+            if database.failure == nil, database.isQuiet { committed() }
         }
     }
 }

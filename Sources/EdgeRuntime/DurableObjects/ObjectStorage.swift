@@ -137,6 +137,7 @@ public final class ObjectStorage {
         guard !database.isInLongTransaction else {
             throw DurableObjectError("Cannot call deleteAll() within a transaction")
         }
+        alarms.noteDeletion()
         try transactionSync {
             // Rows first: what refers to another table must be gone when that one goes.
             try database.run("PRAGMA defer_foreign_keys = ON")

@@ -159,7 +159,7 @@ import Testing
         try project(["wrangler-like.toml": shape, "environments/staging.toml": Example.staging]) { loader in
             #expect(
                 loader.checkAll().map { "\($0.location?.line ?? 0) \($0.severity) \($0.path)" } == [
-                    "9 warning workers.a.tail", "10 error workers.a.AI", "14 error workers.b.A",
+                    "9 warning workers.a.tail", "10 error workers.a.AI",
                 ])
         }
     }

@@ -18,7 +18,8 @@ import DurableObjects
             }
             routes.add("/id/:binding/:id/*path") { exchange in
                 let objects = try Self.objects(exchange)
-                return try await Self.forward(exchange, try objects.get(objects.idFromString(exchange.parameters.get("id") ?? "")))
+                return try await Self.forward(
+                    exchange, try objects.get(objects.idFromString(exchange.parameters.get("id") ?? "")))
             }
             routes.get("/ids/:binding/:name") { try Self.ids($0) }
             routes.get("/parse/:binding/:id") { exchange in
@@ -43,7 +44,9 @@ import DurableObjects
 
     private static func forward(_ exchange: Exchange, _ stub: DurableObjectStub) async throws -> Response {
         let search = exchange.request.url.search
-        guard let url = WebURL("http://object/" + (exchange.parameters.get("path") ?? "") + search) else { return .empty(status: 400) }
+        guard let url = WebURL("http://object/" + (exchange.parameters.get("path") ?? "") + search) else {
+            return .empty(status: 400)
+        }
         return try await stub.fetch(try Request(exchange.request, url: url))
     }
 

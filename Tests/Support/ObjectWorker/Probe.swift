@@ -9,7 +9,8 @@ enum ProbeMethods {
 }
 
 /// A route for each thing that the acceptance probes of durable objects ask for.
-final class Probe: DurableObject, DurableObjectFetchHandler, DurableObjectAlarmHandler, DurableObjectWebSocketHandler, RPCTarget {
+final class Probe: DurableObject, DurableObjectFetchHandler, DurableObjectAlarmHandler, DurableObjectWebSocketHandler, RPCTarget
+{
     private let state: DurableObjectState
     private var noted: [Int] = []
     private var socketEvents: [String] = []

@@ -35,7 +35,7 @@ enum ScriptJSON {
         case .d1: "d1"
         case .r2: "r2_bucket"
         case .queue: "queue"
-        case .service: "service"
+        case .service, .entrypoint: "service"
         case .assets: "assets"
         case .rateLimit: "ratelimit"
         case .versionMetadata: "version_metadata"
@@ -82,6 +82,9 @@ enum ScriptJSON {
             guard let delay else { return [name] }
             return [name, JSON.Member(name: "delivery_delay", value: .integer(delay))]
         case .service(let worker): return [member("service", worker), member("environment", "production")]
+        case .entrypoint(let worker, let name, _):
+            return [member("service", worker), member("environment", "production")]
+                + (name.isEmpty ? [] : [member("entrypoint", name)])
         case .rateLimit(let limit):
             let simple = JSON.object(["limit": .integer(Int64(limit.limit)), "period": .integer(Int64(limit.periodSeconds))])
             return [member("namespace_id", limit.namespace), JSON.Member(name: "simple", value: simple)]

@@ -178,13 +178,13 @@ struct UploadBindings: Sendable {
             return .queue(queue, delaySeconds: item.json["delivery_delay"]?.integer)
         case "service":
             let service = try item.text("service")
-            if let entrypoint = item.json["entrypoint"]?.text, entrypoint != "default" {
-                throw ScriptError.invalid("binding \(item.name): workers of this node have no entrypoint \(entrypoint)")
-            }
             let isThere = await runner.hasWorker(service)
             guard isThere || service == worker else {
                 throw ScriptError.invalid(
                     "Could not resolve service binding '\(item.name)'. Target script '\(service.prefix(64))' not found.")
+            }
+            if let entrypoint = item.json["entrypoint"]?.text, entrypoint != "default" {
+                return .entrypoint(worker: service, name: entrypoint, props: "")
             }
             return .service(worker: service)
         case "durable_object_namespace": return try object(item, of: worker)

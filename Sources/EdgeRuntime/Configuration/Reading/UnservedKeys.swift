@@ -52,9 +52,9 @@ extension Binding {
     /// Whether this version of the node has an engine for it.
     package var isServed: Bool {
         switch target {
-        case .kv, .d1, .r2, .queue, .service(_, nil, nil), .rateLimit, .analytics, .versionMetadata, .assets, .durableObject:
+        case .kv, .d1, .r2, .queue, .service, .rateLimit, .analytics, .versionMetadata, .assets, .durableObject:
             true
-        case .service, .vectorize, .workflow, .ai, .email, .hyperdrive, .dispatch: false
+        case .vectorize, .workflow, .ai, .email, .hyperdrive, .dispatch: false
         }
     }
 }

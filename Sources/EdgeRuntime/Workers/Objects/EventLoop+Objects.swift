@@ -32,7 +32,7 @@ extension EventLoop {
                 var decoder = WireDecoder(rest)
                 let message = try ObjectAlarmMessage(decoding: &decoder)
                 event.start {
-                    let reply = try await instance(head, objects).alarm(message)
+                    let reply = try await instance(head, objects, event).alarm(message)
                     try await scope.output.pass()
                     event.reply { $0.append(encoded { reply.encode(into: &$0) }) }
                 }
@@ -68,7 +68,7 @@ extension EventLoop {
             RequestStorage(layout, block: message), headers: headers,
             body: layout.hasBody ? incomingBody(event, header, length: layout.bodyLength) : nil)
         event.start {
-            let response = try await instance(head, objects).fetch(request)
+            let response = try await instance(head, objects, event).fetch(request)
             try await event.outputGate?.pass()
             if response.webSocket != nil {
                 try event.respondWithSocket(response, to: request)
@@ -84,7 +84,7 @@ extension EventLoop {
         var decoder = WireDecoder(message)
         let message = try RPCMessage(decoding: &decoder)
         let body = incomingBody(event, header, length: nil)
-        event.start { try await event.answer(message, body) { try instance(head, objects).methods } }
+        event.start { try await event.answer(message, body) { try instance(head, objects, event).methods } }
     }
 
     private func socket(
@@ -95,7 +95,7 @@ extension EventLoop {
         let body = incomingBody(event, header, length: nil)
         event.start {
             let payload = try await body?.collect(upTo: RPCMessage.byteCountMax)
-            try await instance(head, objects).socket(message, payload: payload)
+            try await instance(head, objects, event).socket(message, payload: payload)
             try await event.outputGate?.pass()
             event.reply { _ in }
         }
@@ -125,7 +125,11 @@ extension EventLoop {
     }
 }
 
-private func instance(_ head: ObjectEventHead, _ objects: any ObjectHosting) throws -> any ObjectInstance {
+private func instance(
+    _ head: ObjectEventHead, _ objects: any ObjectHosting, _ event: Invocation
+) throws -> any ObjectInstance {
+    // An event belongs to the incarnation that it came for.
+    if let failure = event.scope?.failure { throw failure }
     guard let instance = objects.instance(head.object.id) else {
         throw objects.scope(of: head.object.id)?.failure ?? ObjectFailures.connectionLost
     }
