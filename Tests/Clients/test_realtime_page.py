@@ -201,7 +201,8 @@ class Page(unittest.TestCase):
         one.until("document.querySelectorAll('#messages li').length === 2")
         self.assertEqual(one.messages(), two.messages())
         one.until("document.getElementById('typing').textContent === ''")
-        two.page.focus("#text")
+        for person in (one, two):
+            person.page.focus("#text")
         for person, name in ((one, "room-light"), (two, "room-dark")):
             person.until("document.querySelector('#overlay .caret') !== null")
             person.picture(name)
@@ -243,7 +244,9 @@ class Page(unittest.TestCase):
         # A tab that is closed without a network leaves its changes to the next one.
         two.context.set_offline(True)
         two.until("document.getElementById('status').dataset.state !== 'online'")
-        two.type("and closed\n", len(two.text))
+        two.page.focus("#text")
+        two.page.keyboard.press("Control+End")
+        two.page.keyboard.type("and closed\n")
         two.until("Object.values({...localStorage}).some((value) => value.includes('and closed'))")
         two.page.close()
         two.context.set_offline(False)
@@ -258,7 +261,9 @@ class Page(unittest.TestCase):
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         one.type("y", 1)
-        two.type("z", len(two.text))
+        two.page.focus("#text")
+        two.page.keyboard.press("Control+End")
+        two.page.keyboard.type("z")
         for person in (one, two):
             person.until_text(lambda text: text.startswith("xy") and text.endswith("z"))
             person.until_saved()
