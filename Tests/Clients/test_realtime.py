@@ -215,7 +215,7 @@ class Rooms(unittest.TestCase):
     def test_many_members(self):
         room = make_room(self.owner)
         path = f"ws://localhost:{self.node.port}/api/v1/realtime/rooms/{room}/socket"
-        count, messages = 300, 5
+        count, messages = 200, 5
 
         async def member(number, ready):
             async with connect_async(

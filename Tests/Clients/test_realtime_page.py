@@ -252,7 +252,6 @@ class Page(unittest.TestCase):
         two.context.set_offline(False)
         two.open()
         two.go("?" + one.page.url.split("?")[1])
-        two.sign_in()
         one.until_text(lambda text: text.endswith("and closed\n"))
         two.until_text(lambda text: text == one.text)
         # What holds the room dies; nobody has to do anything.
@@ -329,8 +328,15 @@ class Page(unittest.TestCase):
         two.register()
         two.page.wait_for_selector("#ended:visible")
         self.assertEqual(two.page.inner_text("#ended-title"), "No access")
+        # All tabs have one login, and a room that was left without it can be gone back to.
+        other = one.context.new_page()
+        other.goto(one.page.url)
+        other.wait_for_selector("#room:visible")
+        other.close()
         one.page.click("#sign-out")
         one.page.wait_for_selector("#sign-in-form:visible")
+        one.sign_in()
+        one.until_online()
 
     def test_the_policy_lets_nothing_in(self):
         answer = self.node.get("/realtime/", host="localhost")
