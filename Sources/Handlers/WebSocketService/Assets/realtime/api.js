@@ -11,15 +11,12 @@ export class APIFailure extends Error {
   }
 }
 
+/** A login, which all tabs of the browser share. */
 export class Session {
-  /** The session of this tab, or null. */
+  /** The login that there is, or null. */
   static restored() {
-    try {
-      const stored = JSON.parse(sessionStorage.getItem(storageKey));
-      return stored ? new Session(stored) : null;
-    } catch {
-      return null;
-    }
+    const stored = read();
+    return stored ? new Session(stored) : null;
   }
 
   static async signIn(email, password) {
@@ -41,11 +38,11 @@ export class Session {
 
   keep() {
     const { user, access, refresh } = this;
-    sessionStorage.setItem(storageKey, JSON.stringify({ user, access, refresh }));
+    localStorage.setItem(storageKey, JSON.stringify({ user, access, refresh }));
   }
 
   async signOut() {
-    sessionStorage.removeItem(storageKey);
+    localStorage.removeItem(storageKey);
     await request("POST", "/api/v1/auth/logout", { refreshToken: this.refresh }, this.access).catch(() => {});
   }
 
@@ -64,18 +61,39 @@ export class Session {
     return expiry(this.access) > Date.now() + 60_000 ? this.access : this.renewed();
   }
 
-  /** A used refresh token ends the session, so only one renewal is under way. */
+  /** A refresh token that is used twice ends the login, so one renewal is under way at a time, in one of the tabs. */
   renewed() {
-    this.renewal ??= request("POST", "/api/v1/auth/refresh", { refreshToken: this.refresh })
-      .then((answer) => {
-        this.access = answer.accessToken;
-        this.refresh = answer.refreshToken;
-        this.keep();
-        return this.access;
-      })
-      .finally(() => (this.renewal = undefined));
+    this.renewal ??= alone("edge.realtime.renewal", () => this.renew()).finally(() => (this.renewal = undefined));
     return this.renewal;
   }
+
+  async renew() {
+    const stored = read();
+    if (stored && stored.user.id === this.user.id && stored.access !== this.access) {
+      // Another tab was first.
+      this.access = stored.access;
+      this.refresh = stored.refresh;
+      if (expiry(this.access) > Date.now() + 60_000) return this.access;
+    }
+    const answer = await request("POST", "/api/v1/auth/refresh", { refreshToken: this.refresh });
+    this.access = answer.accessToken;
+    this.refresh = answer.refreshToken;
+    if (read()) this.keep();
+    return this.access;
+  }
+}
+
+function read() {
+  try {
+    return JSON.parse(localStorage.getItem(storageKey));
+  } catch {
+    return null;
+  }
+}
+
+/** Runs work while no other tab does; without the API for that, just runs it. */
+function alone(name, work) {
+  return navigator.locks ? navigator.locks.request(name, work) : work();
 }
 
 function expiry(token) {

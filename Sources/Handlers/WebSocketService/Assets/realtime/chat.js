@@ -12,7 +12,7 @@ export class Chat {
     this.oldest = null;
     this.newest = 0;
     this.typists = [];
-    this.lastTyping = 0;
+    this.lastTyping = -Infinity;
     this.canWrite = true;
     this.mutedUntil = 0;
     this.abort = new AbortController();
@@ -149,7 +149,7 @@ export class Chat {
     if (!text || this.field.disabled) return;
     const id = this.room.say(text);
     this.field.value = "";
-    this.lastTyping = 0;
+    this.lastTyping = -Infinity;
     const item = this.item({ id, user: this.user.id, name: "", text, at: Date.now() });
     this.list.append(item);
     this.items.set(id, item);
@@ -167,7 +167,7 @@ export class Chat {
   sayTyping(isTyping) {
     const now = performance.now();
     if (isTyping && now - this.lastTyping < typingInterval) return;
-    this.lastTyping = isTyping ? now : 0;
+    this.lastTyping = isTyping ? now : -Infinity;
     this.room.send({ type: "typing", active: isTyping });
   }
 

@@ -171,14 +171,14 @@ export class RoomConnection extends EventTarget {
       case "joined": return this.joined(message);
       case "operation":
         if (!document.receiveOperation(message)) return this.drop();
-        this.emit("cursors");
+        this.emit("cursors", [message.member]);
         return this.changed();
       case "ack":
         document.receiveAcknowledgement(message);
         return this.changed();
       case "cursors":
         for (const { member, anchor, head } of message.cursors) document.setCursor(member, anchor === undefined ? null : { anchor, head });
-        return this.emit("cursors");
+        return this.emit("cursors", message.cursors.map(({ member }) => member));
       case "presence":
         for (const member of message.left ?? []) document.setCursor(member, null);
         return this.emit("presence", message);

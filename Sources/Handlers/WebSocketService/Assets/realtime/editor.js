@@ -1,6 +1,8 @@
 import { moved, typed } from "./operation.js";
 
 const cursorInterval = 80;
+/** How long a cursor that rests says whose it is: the name hides what is above. */
+const nameTime = 4_000;
 /** Changes that follow each other this closely are taken back together. */
 const groupTime = 700;
 
@@ -12,6 +14,8 @@ export class Editor {
     this.room = room;
     this.describe = describe;
     this.lastChange = 0;
+    /** When each member's cursor moved. */
+    this.moves = new Map();
     this.abort = new AbortController();
     const on = (target, type, listener) => target.addEventListener(type, listener, { signal: this.abort.signal });
     on(field, "input", () => this.input());
@@ -25,7 +29,7 @@ export class Editor {
     on(document, "selectionchange", () => document.activeElement === field && this.selectionChanged());
     on(field, "blur", () => this.selectionChanged());
     on(room, "change", ({ detail }) => this.remoteChange(detail.operation));
-    on(room, "cursors", () => this.draw());
+    on(room, "cursors", ({ detail }) => this.cursorsMoved(detail));
     on(room, "presence", () => this.draw());
     on(room, "joined", () => {
       this.show();
@@ -38,6 +42,7 @@ export class Editor {
   close() {
     this.abort.abort();
     clearTimeout(this.cursorTimer);
+    clearTimeout(this.nameTimer);
   }
 
   get document() {
@@ -119,6 +124,13 @@ export class Editor {
     this.sendCursor();
   }
 
+  cursorsMoved(members) {
+    for (const member of members) this.moves.set(member, performance.now());
+    clearTimeout(this.nameTimer);
+    this.nameTimer = setTimeout(() => this.draw(), nameTime);
+    this.draw();
+  }
+
   sendCursor() {
     if (!this.hasMoved || this.cursorTimer) return;
     this.cursorTimer = setTimeout(() => {
@@ -144,12 +156,13 @@ export class Editor {
       const person = this.describe(member);
       if (!person) continue;
       const [from, to] = [this.document.shownPlace(anchor), this.document.shownPlace(head)];
-      cursors.push({ person, from: Math.min(from, to), to: Math.max(from, to), head: to });
+      const isResting = performance.now() - (this.moves.get(member) ?? -Infinity) >= nameTime;
+      cursors.push({ person, isResting, from: Math.min(from, to), to: Math.max(from, to), head: to });
     }
     const places = [...new Set([0, text.length, ...cursors.flatMap(({ from, to }) => [from, to])])].sort((a, b) => a - b);
     const nodes = [];
     for (const [index, place] of places.entries()) {
-      for (const { person, head } of cursors) if (head === place) nodes.push(caret(person));
+      for (const { person, head, isResting } of cursors) if (head === place) nodes.push(caret(person, isResting));
       const next = places[index + 1];
       if (next === undefined) continue;
       const selection = cursors.find(({ from, to }) => from <= place && to >= next);
@@ -175,9 +188,9 @@ function endOfChange(operation) {
   return end;
 }
 
-function caret({ name, hue }) {
+function caret({ name, hue }, isResting) {
   const element = document.createElement("span");
-  element.className = "caret";
+  element.className = isResting ? "caret resting" : "caret";
   element.style.setProperty("--hue", hue);
   element.dataset.name = name;
   return element;

@@ -349,7 +349,10 @@ class RoomView {
     $("ended-text").textContent = text;
     $("ended-button").textContent = button;
     $("ended-button").onclick = () => {
-      if (state === "signed-out") session = null;
+      if (state === "signed-out") {
+        session.signOut();
+        session = null;
+      }
       else if (state !== "replaced") history.pushState(null, "", location.pathname);
       route();
     };
@@ -387,6 +390,7 @@ class RoomView {
 async function route() {
   view?.close();
   view = null;
+  session ??= Session.restored();
   if (!session) return signIn();
   const id = new URLSearchParams(location.search).get("room");
   if (!id) return lobby();
