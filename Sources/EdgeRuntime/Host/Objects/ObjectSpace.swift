@@ -323,7 +323,12 @@ package final class ObjectSpace: Sendable {
 
     private func fail(_ id: ObjectID, upTo incarnation: UInt64, _ failure: CallFailure, alsoWaiting: Bool) {
         for reactor in reactors {
-            reactor.post { reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting) }
+            // Before anything else that the isolate says of these events on the same channel.
+            if reactor.isCurrent {
+                reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting)
+            } else {
+                reactor.post { reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting) }
+            }
         }
     }
 
