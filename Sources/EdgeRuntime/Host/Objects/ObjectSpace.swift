@@ -282,7 +282,9 @@ package final class ObjectSpace: Sendable {
 
     func gaveUp(_ event: ObjectEvent) { state.withLock { $0.registry.gaveUp(event.id, byteCount: event.byteCount) } }
 
-    func lineIsEmpty(_ id: ObjectID, of reactor: Reactor) { state.withLock { $0.registry.lineIsEmpty(id, of: reactor.index) } }
+    func lineIsEmpty(_ id: ObjectID, of reactor: Reactor) {
+        quickly { state, effects, _ in state.registry.lineIsEmpty(id, of: reactor.index, &effects) }
+    }
 
     func ended(_ id: ObjectID, _ incarnation: UInt64) {
         quickly { state, effects, now in state.registry.ended(id, incarnation, at: now, &effects) }

@@ -69,7 +69,9 @@ private struct RegistryModel {
                         refused += 1
                     }
                     lines[id]?[reactor] = []
-                    registry.lineIsEmpty(id, of: reactor)
+                    var more: [ObjectRegistry.Effect] = []
+                    registry.lineIsEmpty(id, of: reactor, &more)
+                    carryOut(more)
                 }
             case .wantIsolate(let server): wanted.append(server)
             case .kill(let host, _): exit(host)
@@ -146,7 +148,9 @@ private struct RegistryModel {
             }
             carryOut(effects)
         }
-        registry.lineIsEmpty(id, of: reactor)
+        var effects: [ObjectRegistry.Effect] = []
+        registry.lineIsEmpty(id, of: reactor, &effects)
+        carryOut(effects)
     }
 
     /// One thing that an isolate, the clock or an operator does.
