@@ -353,7 +353,9 @@ struct ObjectRegistry {
     }
 
     mutating func closed(_ id: ObjectID, _ incarnation: UInt64, isBusy: Bool, at now: Instant, _ effects: inout [Effect]) {
-        guard var entry = entries[id], entry.incarnation == incarnation, case .closing(let reason, _) = entry.phase else { return }
+        guard var entry = entries[id], entry.incarnation == incarnation, case .closing(let reason, _) = entry.phase else {
+            return
+        }
         guard isBusy else { return end(id, at: now, &effects) }
         guard reason == .hibernation || reason == .inactivity else {
             if let host = entry.host { effects.append(.kill(host, id)) }
@@ -588,7 +590,9 @@ struct ObjectRegistry {
 
     /// Which versions have the namespace's objects from now on. The oldest one comes first: a share that grows takes points from its
     /// neighbours only.
-    mutating func serve(_ namespace: String, by list: [(server: ServerID, share: Int)], at now: Instant, _ effects: inout [Effect]) {
+    mutating func serve(
+        _ namespace: String, by list: [(server: ServerID, share: Int)], at now: Instant, _ effects: inout [Effect]
+    ) {
         var end = 0
         shares[namespace] = list.map { item in
             end += item.share

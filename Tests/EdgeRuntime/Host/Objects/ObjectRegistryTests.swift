@@ -121,7 +121,8 @@ private struct RegistryModel {
         entered += 1
         var effects: [ObjectRegistry.Effect] = []
         let admission = registry.enter(
-            id, in: "n", from: reactor, byteCount: 1, isLimited: true, isBehindOthers: !line[reactor].isEmpty, at: now, &effects)
+            id, in: "n", from: reactor, byteCount: 1, isLimited: true, isBehindOthers: !line[reactor].isEmpty, at: now, &effects
+        )
         switch admission {
         case .deliver(let delivery): try given(event, id, delivery)
         case .wait: line[reactor].append(event)
@@ -182,11 +183,12 @@ private struct RegistryModel {
         case 80..<86:
             guard let owner = owners[id], let life = lives[id], life.isClosing else { return }
             let isBusy = !life.events.isEmpty || Int.random(in: 0..<3, using: &random) == 0
-            let mayStay = registry[id].map { entry in
-                if case .closing(.hibernation, _) = entry.phase { return true }
-                if case .closing(.inactivity, _) = entry.phase { return true }
-                return false
-            } ?? false
+            let mayStay =
+                registry[id].map { entry in
+                    if case .closing(.hibernation, _) = entry.phase { return true }
+                    if case .closing(.inactivity, _) = entry.phase { return true }
+                    return false
+                } ?? false
             if isBusy, mayStay {
                 lives[id]?.isClosing = false
             } else {
@@ -392,7 +394,8 @@ private struct RegistryModel {
         let next = ObjectAlarmDriver.next(alarm, .answered(reply), at: UnixTime(milliseconds: 5), jitter: 0)
         #expect(next?.time == UnixTime(milliseconds: 9000))
         #expect(next?.retryCount == 0 && next?.isRetry == false)
-        #expect(ObjectAlarmDriver.next(alarm, .answered(ObjectAlarmReply(.done)), at: UnixTime(milliseconds: 5), jitter: 0) == nil)
+        #expect(
+            ObjectAlarmDriver.next(alarm, .answered(ObjectAlarmReply(.done)), at: UnixTime(milliseconds: 5), jitter: 0) == nil)
     }
 }
 

@@ -52,7 +52,8 @@ private final class ObjectStage: Sendable {
         self.index = index
         space = try node.makeObjectSpace(settings, directory: directory) { index }
         namespace = ObjectNamespace(
-            id: String(repeating: "ab", count: 16), key: [UInt8](repeating: 7, count: 32), worker: "objects", className: "Counter",
+            id: String(repeating: "ab", count: 16), key: [UInt8](repeating: 7, count: 32), worker: "objects",
+            className: "Counter",
             hasSQL: true, space: space)
         objects = try node.addWorker(size: PoolSize(min: 0, max: 4, idleTimeout: .seconds(60)), objects: space)
         server = ObjectServer(
@@ -329,7 +330,9 @@ extension FakeIsolate {
             let alarm = try owner.expectEvent(.objectAlarm)
             var decoder = WireDecoder(alarm.message)
             _ = try ObjectEventHead(decoding: &decoder)
-            #expect(try ObjectAlarmMessage(decoding: &decoder) == ObjectAlarmMessage(retryCount: 0, isRetry: false, scheduledTime: time))
+            #expect(
+                try ObjectAlarmMessage(decoding: &decoder)
+                    == ObjectAlarmMessage(retryCount: 0, isRetry: false, scheduledTime: time))
             var reply = WireEncoder()
             ObjectAlarmReply(.done).encode(into: &reply)
             owner.reply(alarm.stream, reply.bytes)

@@ -77,7 +77,8 @@ final class FakeNode: Sendable {
 
     /// The objects of tenant `t`.
     func makeObjectSpace(
-        _ settings: ObjectSettings, directory: String = "/nonexistent", index: @escaping @Sendable () throws -> any ObjectAlarmIndex
+        _ settings: ObjectSettings, directory: String = "/nonexistent",
+        index: @escaping @Sendable () throws -> any ObjectAlarmIndex
     ) throws -> ObjectSpace {
         try ObjectSpace(
             directory: directory, tenant: "t", settings: settings, identity: nil, reactors: [reactor], clock: clock,
