@@ -78,6 +78,8 @@ final class Incarnation: ObjectInstance {
         return try await handler.fetch(request)
     }
 
+    var socketEventTimeout: Int? { sockets.eventTimeout }
+
     func socket(_ message: ObjectSocketMessage, payload: [UInt8]?) async throws {
         guard let socket = sockets.socket(message.socket) else { return }
         let handler = object as? any DurableObjectWebSocketHandler

@@ -22,8 +22,8 @@ final class ObjectDatabase {
     /// Our own that nobody uses now, by their text.
     private var statements: [String: SQLiteStatement] = [:]
     private static let statementsMax = 32
-    /// Those that are being read: they end with the connection.
-    private var cursors: [WeakCursor] = []
+    /// Goes up with every change of what tables there are, and with what takes changes back.
+    var schema = 0
     /// Transactions that go over several turns; the turn's end commits nothing while there is one.
     private var longTransactionCount = 0
     private var savepointCount = 0
@@ -159,7 +159,10 @@ final class ObjectDatabase {
     func endSavepoint(_ number: Int, keeping isKept: Bool) throws(DurableObjectError) {
         defer { savepointCount = number - 1 }
         try check()
-        if !isKept { try run("ROLLBACK TO edge_\(number)") }
+        if !isKept {
+            schema += 1
+            try run("ROLLBACK TO edge_\(number)")
+        }
         try run("RELEASE edge_\(number)")
     }
 
@@ -251,8 +254,6 @@ final class ObjectDatabase {
     func close(_ error: DurableObjectError) {
         if failure == nil { failure = error }
         isInTransaction = false
-        for cursor in cursors { cursor.value?.abandon() }
-        cursors = []
         statements = [:]
         connection = nil
         lock.release()
@@ -275,13 +276,6 @@ final class ObjectDatabase {
         changeWaiters = []
         for waiter in woken { waiter.resume() }
     }
-
-    func note(_ cursor: SQLCursor) {
-        if cursors.count >= 64 { cursors.removeAll { $0.value == nil } }
-        cursors.append(WeakCursor(value: cursor))
-    }
-
-    private struct WeakCursor { weak var value: SQLCursor? }
 
     private func checkpoint() {
         // What can't be copied now is copied the next time.

@@ -138,6 +138,7 @@ public final class ObjectStorage {
             throw DurableObjectError("Cannot call deleteAll() within a transaction")
         }
         alarms.noteDeletion()
+        database.schema += 1
         try transactionSync {
             // Rows first: what refers to another table must be gone when that one goes.
             try database.run("PRAGMA defer_foreign_keys = ON")
@@ -259,6 +260,7 @@ public final class ObjectTransaction {
                 "Cannot call rollback() on transaction that has already committed: did you move `txn` outside of the closure?")
         case .open:
             state = .rolledBack
+            database.schema += 1
             try database.run("ROLLBACK TO edge_\(number)")
         }
     }

@@ -12,13 +12,14 @@ public typealias SQLRow = D1Row
 public final class SQLStorage {
     private let database: ObjectDatabase
     private let isAvailable: Bool
-    /// Single statements that run again and again, ready to run.
-    private var kept = SQLiteStatementCache<Prepared>(capacity: 64)
+    /// Single statements that run again and again, by their text; the one that ran last is at hand.
+    private var kept: [String: PreparedSQL] = [:]
+    private var last: (query: String, prepared: PreparedSQL)?
+    /// Those of scripts, and second ones of the same text: as long as cursors have them.
+    private var loose: [WeakPrepared] = []
+    private struct WeakPrepared { weak var prepared: PreparedSQL? }
 
-    struct Prepared {
-        let statement: SQLiteStatement
-        let profile: StatementProfile
-    }
+    private static let keptMax = 64
 
     static let notAvailable = DurableObjectError(
         "This Durable Object is not backed by SQLite storage, so the SQL API is not available. SQL can be enabled on a new Durable "
@@ -36,32 +37,58 @@ public final class SQLStorage {
     @discardableResult
     public func exec(_ query: String, _ bindings: SQLValue...) throws -> SQLCursor { try exec(query, bindings) }
 
-    func close() { kept.removeAll() }
+    /// The connection ends, and all statements with it.
+    func close() {
+        for prepared in kept.values { prepared.statement = nil }
+        for item in loose { item.prepared?.statement = nil }
+        kept = [:]
+        loose = []
+        last = nil
+    }
 
     @discardableResult
     public func exec(_ query: String, _ bindings: [SQLValue]) throws -> SQLCursor {
         guard isAvailable else { throw Self.notAvailable }
         try database.check()
-        if let ready = kept.entry(for: query) {
-            guard ready.statement.parameterCount == bindings.count else { throw Self.wrongCount }
-            kept.remove(query)
-            return try run(ready.statement, ready.profile, bindings, changesBefore: 0, keptAs: query)
-        }
+        if let ready = ready(query) { return try run(ready, bindings, changesBefore: 0) }
         var script = SQLiteScript(query)
         var changes: Int64 = 0
         var isFirst = true
         while true {
-            let (statement, profile) = try prepare(&script)
+            let prepared = try prepare(&script)
             let isLast = script.isAtEnd
-            let values = isLast ? bindings : []
-            guard statement.parameterCount == values.count else { throw Self.wrongCount }
-            let cursor = try run(
-                statement, profile, values, changesBefore: changes, keptAs: isFirst && isLast ? query : nil)
+            if isFirst, isLast { keep(prepared, query) } else { hold(prepared) }
             isFirst = false
+            let cursor = try run(prepared, isLast ? bindings : [], changesBefore: changes)
             if isLast { return cursor }
             _ = try cursor.toArray()
             changes = cursor.rowsWritten
         }
+    }
+
+    /// A statement of this text that nobody reads now.
+    private func ready(_ query: String) -> PreparedSQL? {
+        let found = last.flatMap { $0.query == query ? $0.prepared : nil } ?? kept[query]
+        guard let found, !found.isInUse, found.schema == database.schema else { return nil }
+        last = (query, found)
+        return found
+    }
+
+    private func keep(_ prepared: PreparedSQL, _ query: String) {
+        if let old = kept[query] {
+            if old.isInUse { return hold(prepared) }
+        } else if kept.count >= Self.keptMax {
+            // Which ones are wanted again shows soon enough.
+            for (text, item) in kept where !item.isInUse { kept[text] = nil }
+            guard kept.count < Self.keptMax else { return hold(prepared) }
+        }
+        kept[query] = prepared
+        last = (query, prepared)
+    }
+
+    private func hold(_ prepared: PreparedSQL) {
+        if loose.count >= 64 { loose.removeAll { $0.prepared == nil } }
+        loose.append(WeakPrepared(prepared: prepared))
     }
 
     /// Bytes that the database takes, without what deletions have left free.
@@ -87,25 +114,29 @@ public final class SQLStorage {
         + "the SQL BEGIN TRANSACTION or SAVEPOINT statements. The API is safer because it will automatically roll back on errors, "
         + "and because it interacts correctly with Durable Objects' automatic atomic write coalescing."
 
-    private func prepare(_ script: inout SQLiteScript) throws -> (SQLiteStatement, StatementProfile) {
+    private func prepare(_ script: inout SQLiteScript) throws -> PreparedSQL {
         database.authorizer.notes = SQLAuthorizer.Notes()
         do throws(SQLiteError) {
             guard let statement = try database.sqlite.prepare(&script) else {
                 throw SQLiteError(.misuse, message: "SQL code did not contain a statement.")
             }
-            guard !statement.isExplanation else { return (statement, StatementProfile()) }
-            return (statement, database.trusted { database.sqlite.profile(statement.text) })
+            let profile =
+                statement.isExplanation
+                ? StatementProfile() : database.trusted { database.sqlite.profile(statement.text) }
+            return PreparedSQL(statement, profile, schema: database.schema)
         } catch {
             if database.authorizer.notes.refusedTransaction { throw DurableObjectError(Self.transactionRefusal) }
             throw database.failed(error)
         }
     }
 
-    private func run(
-        _ statement: SQLiteStatement, _ profile: StatementProfile, _ values: [SQLValue], changesBefore: Int64,
-        keptAs query: String?
-    ) throws -> SQLCursor {
-        if !statement.isReadOnly { try database.beginWriting() }
+    private func run(_ prepared: PreparedSQL, _ values: [SQLValue], changesBefore: Int64) throws -> SQLCursor {
+        guard let statement = prepared.statement else { throw Self.notAvailable }
+        guard statement.parameterCount == values.count else { throw Self.wrongCount }
+        if !prepared.isReadOnly {
+            try database.beginWriting()
+            if prepared.changesSchema { database.schema += 1 }
+        }
         do throws(SQLiteError) {
             for (index, value) in values.enumerated() {
                 switch value {
@@ -116,138 +147,47 @@ public final class SQLStorage {
                 case .blob(let bytes): try statement.bind(bytes, at: index + 1)
                 }
             }
-        } catch { throw database.failed(error) }
-        let cursor = SQLCursor(statement, profile, database, written: changesBefore)
-        database.note(cursor)
-        if let query, !statement.isExplanation {
-            cursor.whenOver = { [weak self] statement in
-                statement.clearBindings()
-                self?.kept.insert(Prepared(statement: statement, profile: profile), for: query)
-            }
+        } catch {
+            prepared.rest()
+            throw database.failed(error)
         }
+        prepared.isInUse = true
+        let cursor = SQLCursor(prepared, database, written: changesBefore)
         // So that statements without rows have run when this returns.
         try cursor.advance()
         return cursor
     }
 }
 
-/// The rows of a statement, read when they are asked for. It has no snapshot: what is written meanwhile may show.
-public final class SQLCursor {
-    /// `nil` when the database was closed meanwhile.
-    private var statement: SQLiteStatement?
-    private let profile: StatementProfile
-    private let database: ObjectDatabase
-    private let isReadOnly: Bool
-    private let columns: D1Columns
-    private let isExplanation: Bool
-    private var waiting: SQLRow?
-    private var isOver = false
-    private var scanSteps = 0
-    private var rowCount = 0
-    private var firstCount: Int64?
-    private var changes: Int64 = 0
-    private let writtenBefore: Int64
-    /// Takes the statement back once all rows were read.
-    var whenOver: ((SQLiteStatement) -> Void)?
+/// A statement that is ready to run, and what is known of it.
+final class PreparedSQL {
+    /// `nil` when the database was closed.
+    var statement: SQLiteStatement?
+    let profile: StatementProfile
+    let columns: D1Columns
+    let isReadOnly: Bool
+    let isExplanation: Bool
+    let changesSchema: Bool
+    /// As of which state of the schema its columns are.
+    let schema: Int
+    /// A cursor reads it.
+    var isInUse = false
 
-    init(_ statement: SQLiteStatement, _ profile: StatementProfile, _ database: ObjectDatabase, written: Int64) {
+    init(_ statement: SQLiteStatement, _ profile: StatementProfile, schema: Int) {
         self.statement = statement
         self.profile = profile
-        self.database = database
-        writtenBefore = written
+        self.schema = schema
         columns = D1Columns((0..<statement.columnCount).map { statement.columnName($0) })
-        isExplanation = statement.isExplanation
         isReadOnly = statement.isReadOnly
+        isExplanation = statement.isExplanation
+        let keyword = SQLiteScript(statement.text).nextKeyword
+        changesSchema = !statement.isReadOnly && !["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"].contains(keyword)
     }
 
-    /// The database is closed: nothing more comes.
-    func abandon() {
-        isOver = true
-        waiting = nil
-        statement = nil
-    }
-
-    public var columnNames: [String] { columns.names }
-
-    /// Rows that the statement has looked at so far; an estimate, as D1's is.
-    public var rowsRead: Int {
-        Int(
-            profile.rowsRead(scanSteps: statement?.counter(.fullScanSteps) ?? scanSteps, rows: rowCount, firstCount: firstCount)
-        )
-    }
-
-    /// Rows and index entries that it has written so far.
-    public var rowsWritten: Int64 {
-        writtenBefore + (isReadOnly || isExplanation ? 0 : profile.rowsWritten(changes: changes))
-    }
-
-    /// The next row; `nil` when there is none.
-    public func next() throws -> SQLRow? {
-        try database.check()
-        guard let row = waiting else { return nil }
-        try advance()
-        return row
-    }
-
-    /// All rows that are left.
-    public func toArray() throws -> [SQLRow] {
-        var rows: [SQLRow] = []
-        while let row = try next() { rows.append(row) }
-        return rows
-    }
-
-    /// The row, of which there must be just one.
-    public func one() throws -> SQLRow {
-        guard let row = try next() else {
-            throw DurableObjectError("Expected exactly one result from SQL query, but got no results.")
-        }
-        guard try next() == nil else {
-            throw DurableObjectError("Expected exactly one result from SQL query, but got multiple results.")
-        }
-        return row
-    }
-
-    /// The values of the rows that are left, without names. Shares its place with the cursor.
-    public func raw() throws -> [[SQLValue]] { try toArray().map(\.values) }
-
-    /// Reads ahead by one row.
-    func advance() throws(DurableObjectError) {
-        waiting = nil
-        guard !isOver, let statement else { return }
-        try database.check()
-        let before = database.sqlite.totalChanges
-        do throws(SQLiteError) {
-            if try statement.step() {
-                rowCount += 1
-                if rowCount == 1, statement.columnCount > 0, statement.columnKind(0) == .integer {
-                    firstCount = statement.integer(0)
-                }
-                waiting = D1Row(columns: columns, values: (0..<statement.columnCount).map { Self.value(statement, $0) })
-            } else {
-                isOver = true
-                scanSteps = statement.counter(.fullScanSteps, resetting: true)
-                statement.reset()
-                self.statement = nil
-                changes += database.sqlite.totalChanges - before
-                whenOver?(statement)
-                whenOver = nil
-                return
-            }
-        } catch {
-            isOver = true
-            statement.reset()
-            throw database.failed(error)
-        }
-        changes += database.sqlite.totalChanges - before
-    }
-
-    private static func value(_ statement: SQLiteStatement, _ index: Int) -> SQLValue {
-        switch statement.columnKind(index) {
-        case .null: .null
-        case .integer: .integer(statement.integer(index))
-        case .real: .real(statement.real(index))
-        case .text: .text(statement.text(index) ?? "")
-        case .blob: .blob(statement.blob(index))
-        }
+    /// Its cursor is done with it.
+    func rest() {
+        isInUse = false
+        statement?.reset()
+        statement?.clearBindings()
     }
 }

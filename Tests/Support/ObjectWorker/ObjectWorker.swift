@@ -5,22 +5,17 @@ import DurableObjects
 ///     /name/BINDING/NAME/…    the object of a name        /id/BINDING/HEX/…    of an id
 ///     /ids/BINDING/NAME       ids of the namespace        /order/BINDING/NAME/COUNT, /broken/BINDING/NAME   one stub, many calls
 ///     /transfer/FROM/TO/AMOUNT   between two accounts
-@main final class ObjectWorker: FetchHandler, DurableObjectWorker {
+@main final class ObjectWorker: FetchHandler, DurableObjectWorker, EntrypointWorker {
     static var durableObjects: [any DurableObject.Type] { [Probe.self, Account.self, Plain.self] }
+
+    static var entrypoints: [any WorkerEntrypoint.Type] { [Greeter.self, Admin.self] }
 
     private let router: Router
 
     init(env: Env) throws {
         router = try Router { routes in
-            routes.add("/name/:binding/:name/*path") { exchange in
-                let name = exchange.parameters.get("name") ?? ""
-                return try await Self.forward(exchange, try Self.objects(exchange).getByName(name))
-            }
-            routes.add("/id/:binding/:id/*path") { exchange in
-                let objects = try Self.objects(exchange)
-                return try await Self.forward(
-                    exchange, try objects.get(objects.idFromString(exchange.parameters.get("id") ?? "")))
-            }
+            for method in [Method.get, .post] { Self.addObjects(method, &routes) }
+            Self.addCalls(&routes)
             routes.get("/ids/:binding/:name") { try Self.ids($0) }
             routes.get("/parse/:binding/:id") { exchange in
                 .text("\(try Self.objects(exchange).idFromString(exchange.parameters.get("id") ?? ""))")
@@ -35,6 +30,17 @@ import DurableObjects
     func fetch(_ request: Request, env: Env, context: ExecutionContext) async throws -> Response {
         do { return try await router.respond(to: request, env: env, context: context) } catch {
             return try .json(Failure(error), status: 500)
+        }
+    }
+
+    private static func addObjects(_ method: Method, _ routes: inout RouteBuilder) {
+        routes.on(method, "/name/:binding/:name/*path") { exchange in
+            let name = exchange.parameters.get("name") ?? ""
+            return try await forward(exchange, try objects(exchange).getByName(name))
+        }
+        routes.on(method, "/id/:binding/:id/*path") { exchange in
+            let objects = try objects(exchange)
+            return try await forward(exchange, try objects.get(objects.idFromString(exchange.parameters.get("id") ?? "")))
         }
     }
 

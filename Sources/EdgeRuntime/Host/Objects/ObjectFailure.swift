@@ -31,7 +31,8 @@ enum ObjectFailure {
                 "Durable Object's isolate exceeded its memory limit and was reset.",
                 marks: [.remote, .objectReset, .stubBroken])
         case .hung, .exception:
-            CallFailure(reason.message.isEmpty ? "The Durable Object's code will never answer." : reason.message, marks: .remote)
+            CallFailure(
+                reason.message.isEmpty ? "The Durable Object's code will never answer." : reason.message, marks: .remote)
         case .cancelled, .overloaded, .internal: lost
         }
     }

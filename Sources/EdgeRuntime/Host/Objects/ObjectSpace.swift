@@ -282,7 +282,9 @@ package final class ObjectSpace: Sendable {
 
     func gaveUp(_ event: ObjectEvent) { state.withLock { $0.registry.gaveUp(event.id, byteCount: event.byteCount) } }
 
-    func lineIsEmpty(_ id: ObjectID, of reactor: Reactor) { state.withLock { $0.registry.lineIsEmpty(id, of: reactor.index) } }
+    func lineIsEmpty(_ id: ObjectID, of reactor: Reactor) {
+        quickly { state, effects, _ in state.registry.lineIsEmpty(id, of: reactor.index, &effects) }
+    }
 
     func ended(_ id: ObjectID, _ incarnation: UInt64) {
         quickly { state, effects, now in state.registry.ended(id, incarnation, at: now, &effects) }
@@ -323,7 +325,12 @@ package final class ObjectSpace: Sendable {
 
     private func fail(_ id: ObjectID, upTo incarnation: UInt64, _ failure: CallFailure, alsoWaiting: Bool) {
         for reactor in reactors {
-            reactor.post { reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting) }
+            // Before anything else that the isolate says of these events on the same channel.
+            if reactor.isCurrent {
+                reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting)
+            } else {
+                reactor.post { reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting) }
+            }
         }
     }
 

@@ -172,6 +172,8 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         }
     }
 
+    func cancelTask() { task?.cancel() }
+
     /// An error says something, too: not before what was written is durable.
     private func failBehindGate(_ error: any Error) async {
         do {

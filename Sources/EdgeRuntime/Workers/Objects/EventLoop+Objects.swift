@@ -95,7 +95,12 @@ extension EventLoop {
         let body = incomingBody(event, header, length: nil)
         event.start {
             let payload = try await body?.collect(upTo: RPCMessage.byteCountMax)
-            try await instance(head, objects, event).socket(message, payload: payload)
+            let instance = try instance(head, objects, event)
+            let deadline = instance.socketEventTimeout.map { milliseconds in
+                event.loop.schedule(after: .milliseconds(milliseconds)) { event.cancelTask() }
+            }
+            defer { deadline?.cancel() }
+            try await instance.socket(message, payload: payload)
             try await event.outputGate?.pass()
             event.reply { _ in }
         }

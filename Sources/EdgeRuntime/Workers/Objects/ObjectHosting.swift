@@ -26,6 +26,8 @@ package protocol ObjectInstance: AnyObject {
     /// - Parameter socket: What the client's WebSocket is called if the object lets it hibernate.
     func fetch(_ request: Request) async throws -> Response
     func alarm(_ message: ObjectAlarmMessage) async throws -> ObjectAlarmReply
+    /// How long a handler of a WebSocket's event may take, in milliseconds.
+    var socketEventTimeout: Int? { get }
     /// - Parameter payload: The message's bytes, where the event's body had them.
     func socket(_ message: ObjectSocketMessage, payload: [UInt8]?) async throws
 }

@@ -1,3 +1,4 @@
+import Glibc
 import HTTP
 import Interfaces
 import Isolates
@@ -12,7 +13,9 @@ import Wire
 /// Alarms in memory, in the place of the files.
 final class MemoryAlarmIndex: ObjectAlarmIndex {
     private let alarms = Mutex<[[UInt8]: ObjectAlarm]>([:])
-    var isComplete: Bool { true }
+    private let hasAll: Mutex<Bool>
+    init(isComplete: Bool = true) { hasAll = Mutex(isComplete) }
+    var isComplete: Bool { hasAll.withLock { $0 } }
     func due(at time: UnixTime, max: Int) throws -> [ObjectAlarm] {
         alarms.withLock { alarms in
             Array(alarms.values.filter { $0.time <= time }.sorted { $0.time < $1.time }.prefix(max))
@@ -26,35 +29,37 @@ final class MemoryAlarmIndex: ObjectAlarmIndex {
         alarms.withLock { if $0[old.object] == old { $0[old.object] = new } }
     }
     func removeAll(of namespace: String) async throws {}
-    func noteComplete() async throws {}
+    func noteComplete() async throws { hasAll.withLock { $0 = true } }
     func close() async {}
 }
 
 /// A worker whose events call objects of another, and all isolates in the hands of the test.
 private final class ObjectStage: Sendable {
     let node: FakeNode
-    let index = MemoryAlarmIndex()
+    let index: MemoryAlarmIndex
     let space: ObjectSpace
     let namespace: ObjectNamespace
     let objects: FakeWorker
     let caller: FakeWorker
+    let server: ObjectServer
     let id: [UInt8]
 
-    init(_ settings: ObjectSettings = ObjectSettings()) throws {
+    init(
+        _ settings: ObjectSettings = ObjectSettings(), index: MemoryAlarmIndex = MemoryAlarmIndex(),
+        directory: String = "/nonexistent"
+    ) throws {
         node = try FakeNode()
-        let index = index
-        space = try node.makeObjectSpace(settings) { index }
+        self.index = index
+        space = try node.makeObjectSpace(settings, directory: directory) { index }
         namespace = ObjectNamespace(
-            id: String(repeating: "ab", count: 16), key: [UInt8](repeating: 7, count: 32), worker: "objects", className: "Counter",
+            id: String(repeating: "ab", count: 16), key: [UInt8](repeating: 7, count: 32), worker: "objects",
+            className: "Counter",
             hasSQL: true, space: space)
         objects = try node.addWorker(size: PoolSize(min: 0, max: 4, idleTimeout: .seconds(60)), objects: space)
-        space.serve(
-            namespace,
-            by: [
-                ObjectServer(
-                    worker: objects.runtime, release: ReleaseRuntime(name: "r", tenant: "t", workers: [objects.runtime]),
-                    className: "Counter")
-            ])
+        server = ObjectServer(
+            worker: objects.runtime, release: ReleaseRuntime(name: "r", tenant: "t", workers: [objects.runtime]),
+            className: "Counter")
+        space.serve(namespace, by: [server])
         caller = try node.addWorker(bindings: [.object(namespace)])
         id = ObjectID.make(body: [UInt8](repeating: 1, count: 16), key: namespace.key)
     }
@@ -325,12 +330,105 @@ extension FakeIsolate {
             let alarm = try owner.expectEvent(.objectAlarm)
             var decoder = WireDecoder(alarm.message)
             _ = try ObjectEventHead(decoding: &decoder)
-            #expect(try ObjectAlarmMessage(decoding: &decoder) == ObjectAlarmMessage(retryCount: 0, isRetry: false, scheduledTime: time))
+            #expect(
+                try ObjectAlarmMessage(decoding: &decoder)
+                    == ObjectAlarmMessage(retryCount: 0, isRetry: false, scheduledTime: time))
             var reply = WireEncoder()
             ObjectAlarmReply(.done).encode(into: &reply)
             owner.reply(alarm.stream, reply.bytes)
             for _ in 0..<2000 where try stage.index.firstTime() != nil { stage.node.onReactor {} }
             #expect(try stage.index.firstTime() == nil)
+        }
+    }
+
+    @Test func `test_probe_16 runs an alarm again, uncounted, that its isolate's end cut off`() async throws {
+        try await onThread {
+            let stage = try ObjectStage()
+            defer { stage.node.stop() }
+            let time = stage.node.clock.wallTime()
+            let done = Semaphore()
+            Task {
+                try await stage.index.set(
+                    ObjectAlarm(
+                        object: stage.id, name: nil, namespace: stage.namespace.id, time: time, scheduledTime: time))
+                done.signal()
+            }
+            done.wait()
+            stage.space.serve(stage.namespace, by: [stage.server])
+            for retry in [false, true] {
+                let owner = try stage.objects.nextReadyIsolate()
+                owner.replyOpen(try owner.expectEvent(.objectOpen).stream, alarm: time.milliseconds)
+                let alarm = try owner.expectEvent(.objectAlarm)
+                var decoder = WireDecoder(alarm.message)
+                _ = try ObjectEventHead(decoding: &decoder)
+                let message = try ObjectAlarmMessage(decoding: &decoder)
+                #expect(message.retryCount == 0 && message.isRetry == retry)
+                guard !retry else { break }
+                stage.objects.spawner.end(owner.id, .crashed(signal: 11))
+                for _ in 0..<2000 where try stage.index.alarm(of: stage.id)?.isRetry != true { stage.node.onReactor {} }
+                stage.node.pass(.seconds(2))
+            }
+        }
+    }
+
+    @Test func `asks objects for their alarms when the index was lost`() async throws {
+        var template = Array("/tmp/edge-objects-XXXXXX".utf8CString)
+        guard let made = unsafe mkdtemp(&template) else { throw SystemError("mkdtemp", errno: errno) }
+        let path = unsafe String(cString: made)
+        defer { try? FileTree.removeTree(path) }
+        try await onThread {
+            let index = MemoryAlarmIndex(isComplete: false)
+            let namespace = String(repeating: "ab", count: 16)
+            let key = [UInt8](repeating: 7, count: 32)
+            let ids = (1...3).compactMap { ObjectID(ObjectID.make(body: [UInt8](repeating: UInt8($0), count: 16), key: key)) }
+            for id in ids {
+                let folder = "\(path)/\(namespace)/\(id.description.prefix(2))"
+                try FileTree.makeDirectory(folder, mode: 0o700)
+                try FileTree.replaceFile("\(folder)/\(id).sqlite", with: [1], mode: 0o600)
+            }
+            let stage = try ObjectStage(index: index, directory: path)
+            defer { stage.node.stop() }
+            let owner = try stage.objects.nextReadyIsolate()
+            for number in 0..<3 {
+                owner.replyOpen(try owner.expectEvent(.objectOpen).stream, alarm: number == 1 ? nil : 4_000_000_000_000)
+            }
+            for _ in 0..<5000 where try index.due(at: UnixTime(milliseconds: .max), max: 9).count < 2 || !index.isComplete {
+                stage.node.onReactor {}
+                usleep(1000)
+            }
+            #expect(try index.due(at: UnixTime(milliseconds: .max), max: 9).count == 2)
+            #expect(index.isComplete)
+        }
+    }
+
+    @Test func `has events wait while files are replaced`() async throws {
+        try await onThread {
+            let stage = try ObjectStage()
+            defer { stage.node.stop() }
+            let (isolate, event) = try stage.caller.start(try stage.node.connect(), stage)
+            isolate.send(
+                .open, 2, flags: [.end, .lazyBody],
+                FakeIsolate.call(.objectInvoke, binding: 0, parent: event, stage.invoke("a")))
+            let owner = try stage.objects.nextReadyIsolate()
+            owner.replyOpen(try owner.expectEvent(.objectOpen).stream)
+            owner.reply(try owner.expectEvent(.objectCall).stream)
+            _ = try isolate.answer(to: 2)
+            let isSuspended = Atomic(false)
+            let space = stage.space
+            Task {
+                do { try await space.suspend() } catch { Issue.record(error) }
+                isSuspended.store(true, ordering: .releasing)
+            }
+            owner.replyClose(try owner.expectEvent(.objectClose).stream)
+            while !isSuspended.load(ordering: .acquiring) { stage.node.pass(.milliseconds(250)) }
+            isolate.send(
+                .open, 4, flags: [.end, .lazyBody],
+                FakeIsolate.call(.objectInvoke, binding: 0, parent: event, stage.invoke("b")))
+            while stage.space.counts().waiting == 0 { stage.node.onReactor {} }
+            try stage.space.resume()
+            owner.replyOpen(try owner.expectEvent(.objectOpen).stream)
+            owner.reply(try owner.expectEvent(.objectCall).stream, [5])
+            #expect(try isolate.answer(to: 4) == .success([5]))
         }
     }
 

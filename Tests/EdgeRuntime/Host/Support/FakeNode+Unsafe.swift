@@ -77,10 +77,11 @@ final class FakeNode: Sendable {
 
     /// The objects of tenant `t`.
     func makeObjectSpace(
-        _ settings: ObjectSettings, index: @escaping @Sendable () throws -> any ObjectAlarmIndex
+        _ settings: ObjectSettings, directory: String = "/nonexistent",
+        index: @escaping @Sendable () throws -> any ObjectAlarmIndex
     ) throws -> ObjectSpace {
         try ObjectSpace(
-            directory: "/nonexistent", tenant: "t", settings: settings, identity: nil, reactors: [reactor], clock: clock,
+            directory: directory, tenant: "t", settings: settings, identity: nil, reactors: [reactor], clock: clock,
             logger: logger, openIndex: index)
     }
 
