@@ -165,7 +165,8 @@ let package = Package(
         room(
             "ControlPlane", "Deploy/ControlPlane",
             [
-                "Releases", "S3", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1",
+                "Releases", "S3", "Host", "Caching", "Configuration", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores",
+                "StoresD1",
                 "StoresKV",
                 "StoresQueues", "StoresR2", "Observability", "System",
             ]),

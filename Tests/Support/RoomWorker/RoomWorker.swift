@@ -42,7 +42,7 @@ class Counting {
             try state.storage.kv.put("count", count)
             return .text("\(count) \(release)")
         case "alarm":
-            try state.storage.setAlarm(state.now + (path.last.flatMap { Int64(String($0)) } ?? 0))
+            try await state.storage.setAlarm(state.now + (path.last.flatMap { Int64(String($0)) } ?? 0))
             return .text(release)
         // Sleeps and then writes.
         case "slow":
