@@ -84,7 +84,7 @@ struct NodeProcess {
         let identity = geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil
         let objects = try ObjectSpace(
             directory: state.directory(of: .objects, tenant: tenant), tenant: tenant, identity: identity, node: node,
-            openIndex: { throw ObjectSpaceError.system("alarms of durable objects are not kept yet") })
+            openIndex: { [state] in try state.openAlarms(tenant: tenant) })
         return ReleaseRunner(
             node: node, stores: stores, objects: objects, artifacts: artifacts, assets: assets, store: store, routing: routing,
             secrets: secrets, versionSecrets: VersionSecrets(sealed),

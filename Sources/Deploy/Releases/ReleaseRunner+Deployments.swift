@@ -410,7 +410,6 @@ extension ReleaseRunner: DeploymentSlots {
 
     func retire(_ release: Int64) {
         guard let running = warm.removeValue(forKey: release) else { return }
-        objectMoves[release] = nil
         letGo(running)
     }
 

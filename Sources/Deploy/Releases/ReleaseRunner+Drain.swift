@@ -11,6 +11,7 @@ extension ReleaseRunner {
         Task {
             _ = await self.drain(previous)
             self.end(previous)
+            if let release = previous.release { self.objectMoves[release] = nil }
             await self.purgeObjects()
         }
     }

@@ -26,16 +26,35 @@ extension ReleaseRunner {
         let didServe = await leaveService()
         let before = stores
         await before.close()
-        let changed = await Self.blocking { Result { try change() } }
+        let (directory, identity) = (objects.directory, identity)
+        let changed = await Self.blocking {
+            Result {
+                try change()
+                if let identity { try ObjectArchive.give(directory, to: identity) }
+            }
+        }
         let reopened = await Self.blocking { Result { try before.reopened(with: settings) } }
         use(try reopened.get())
-        await resumeObjects()
-        if didServe {
-            // What is in its stores now may be older, or nothing.
-            if let configured { try await stores.migrate(configured.migrations, logger: logger) }
-            try await bring(try makePlan())
+        // Objects that were taken over have the key that their ids were made with.
+        if var rows = stored {
+            rows.objectKeys = try await read { try $0.load().objectKeys }
+            note(rows)
         }
+        do {
+            if didServe { try await serveAgain() }
+        } catch {
+            await resumeObjects()
+            throw error
+        }
+        // Not before: those who had the objects are gone.
+        await resumeObjects()
         try changed.get()
+    }
+
+    private func serveAgain() async throws {
+        // What is in its stores now may be older, or nothing.
+        if let configured { try await stores.migrate(configured.migrations, logger: logger) }
+        try await bring(try makePlan())
     }
 
     func resumeObjects() async {

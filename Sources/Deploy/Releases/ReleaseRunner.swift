@@ -28,7 +28,7 @@ package actor ReleaseRunner {
     private let assets: AssetStore
     let routing: RoutingDirectory
     let secrets: any SecretSource
-    private let identity: TenantIdentity?
+    let identity: TenantIdentity?
     /// The tenant's durable objects.
     package nonisolated let objects: ObjectSpace
     /// Namespaces that versions have been named for.

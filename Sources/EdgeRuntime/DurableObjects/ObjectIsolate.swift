@@ -1,4 +1,5 @@
 package import Interfaces
+internal import SQLite
 package import Workers
 
 /// The durable objects of one isolate: those that the node has opened here. The loop's thread alone.
@@ -16,6 +17,8 @@ package final class ObjectIsolate: ObjectHosting {
 
     package func configured(_ configuration: IsolateConfiguration) {
         configured = Dictionary(configuration.objectClasses.map { ($0.name, $0) }) { first, _ in first }
+        // The directories' names begin at the working directory, `/proc/self/cwd`.
+        _ = SQLiteProcess.leaveLinks()
     }
 
     package func prepare(_ message: ObjectOpenMessage, _ scope: ObjectScope) throws {

@@ -155,7 +155,8 @@ package final class Node: Sendable {
         identity: TenantIdentity?
     ) -> IsolatePool {
         makePool(
-            configuration: configuration, image: image, limits: limits, size: size, identity: identity, files: nil, objects: nil)
+            configuration: configuration, image: image, limits: limits, size: size, identity: identity, files: nil, objects: nil
+        )
     }
 
     private func makePool(

@@ -44,7 +44,8 @@ enum SystemCallTable {
         Entry(
             "stat", "lstat", "newfstatat", "access", "faccessat", "readlink", "readlinkat", "getcwd", "getdents64",
             because:
-                "SQLite asks whether a journal is there, and where a name leads. It says that a path exists, where the user may go"),
+                "SQLite asks whether a journal is there, and where a name leads. It says that a path exists, where the user may go"
+        ),
     ]
 
     static let memory = [

@@ -43,6 +43,20 @@ enum WorkersError {
     static func webSocketReason(_ byteCount: Int) -> CallFailure {
         CallFailure("A WebSocket close reason has at most 123 bytes of UTF-8, not \(byteCount).", name: "TypeError")
     }
+    static func webSocketURL(_ url: String) -> CallFailure {
+        CallFailure("WebSocket: the URL \"\(url)\" is not a ws or wss URL.", name: "SyntaxError")
+    }
+    static func webSocketFragment(_ url: String) -> CallFailure {
+        CallFailure("WebSocket: the URL \"\(url)\" must not have a fragment.", name: "SyntaxError")
+    }
+    static func webSocketProtocols(_ protocols: [String]) -> CallFailure {
+        CallFailure("WebSocket: the protocols \(protocols) must be different tokens.", name: "SyntaxError")
+    }
+    static func webSocketAnswer(_ status: Int) -> CallFailure {
+        CallFailure(
+            "Failed to establish the WebSocket connection: expected server to reply with HTTP status code 101 "
+                + "(switching protocols), but received \(status) instead.")
+    }
     static func webSocketCode(_ code: Int) -> CallFailure {
         CallFailure("Invalid WebSocket close code: \(code).", name: "TypeError")
     }

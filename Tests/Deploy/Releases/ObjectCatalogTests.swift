@@ -165,3 +165,45 @@ import Testing
         #expect(found == refusal)
     }
 }
+
+@Suite struct `Shares of objects` {
+    private func join(_ old: [(String, Int)], _ new: [(String, Int)], _ percent: Int) -> [String] {
+        ShareLine.join(
+            old.map { (owner: $0.0, share: $0.1) }, new.map { (owner: $0.0, share: $0.1) }, at: 10_000 - percent * 100,
+            isSame: ==
+        ).map { "\($0.owner) \($0.share)" }
+    }
+
+    @Test func `the new release takes the upper end`() {
+        #expect(join([("a", 10_000)], [("b", 10_000)], 0) == ["a 10000"])
+        #expect(join([("a", 10_000)], [("b", 10_000)], 20) == ["a 8000", "b 2000"])
+        #expect(join([("a", 10_000)], [("b", 10_000)], 100) == ["b 10000"])
+        #expect(join([("a", 4000), ("b", 6000)], [("c", 10_000)], 50) == ["a 4000", "b 1000", "c 5000"])
+        #expect(join([("a", 10_000)], [("b", 6000), ("c", 4000)], 50) == ["a 5000", "b 1000", "c 4000"])
+    }
+
+    @Test func `a version that both have stays whole`() {
+        #expect(join([("a", 10_000)], [("a", 10_000)], 30) == ["a 10000"])
+        #expect(join([("a", 4000), ("b", 6000)], [("b", 10_000)], 30) == ["a 4000", "b 6000"])
+    }
+
+    @Test func `no object moves back while the share grows`() {
+        func owner(_ point: Int, _ percent: Int) -> String {
+            let parts = ShareLine.join(
+                [(owner: "a", share: 3000), ("b", 7000)], [(owner: "c", share: 2000), ("b", 8000)],
+                at: 10_000 - percent * 100, isSame: ==)
+            #expect(parts.reduce(0) { $0 + $1.share } == 10_000)
+            var end = 0
+            for part in parts {
+                end += part.share
+                if point < end { return part.owner }
+            }
+            return ""
+        }
+        for point in stride(from: 0, to: 10_000, by: 37) {
+            let owners = stride(from: 0, through: 100, by: 5).map { owner(point, $0) }
+            let changes = zip(owners, owners.dropFirst()).count { $0 != $1 }
+            #expect(changes <= 1, "\(point): \(owners)")
+        }
+    }
+}

@@ -21,29 +21,37 @@ struct ObjectService: Sendable {
         return Set(entries.keys).union(candidate.entries.keys).sorted().compactMap { id in
             guard var entry = entries[id] else { return candidate.entries[id] }
             guard let new = candidate.entries[id], percent > 0 else { return entry }
-            entry.servers = Self.join(entry.servers, new.servers, at: border)
+            func share(_ server: ObjectServer, _ share: Int) -> ObjectServer {
+                ObjectServer(worker: server.worker, release: server.release, className: server.className, share: share)
+            }
+            let parts = ShareLine.join(
+                entry.servers.map { ($0, $0.share) }, new.servers.map { ($0, $0.share) }, at: border
+            ) { $0.worker === $1.worker }
+            entry.servers = parts.map { share($0.owner, $0.share) }
             return entry
         }
     }
+}
 
-    /// `old` up to the border, then `new`.
-    private static func join(_ old: [ObjectServer], _ new: [ObjectServer], at border: Int) -> [ObjectServer] {
-        var joined: [ObjectServer] = []
-        func add(_ servers: [ObjectServer], from lower: Int, to upper: Int) {
+/// Shares side by side on the line of all points.
+enum ShareLine {
+    /// `old` up to the border, then `new`. Owners that meet and are the same, by `isSame`, are one: the older.
+    static func join<Owner>(
+        _ old: [(owner: Owner, share: Int)], _ new: [(owner: Owner, share: Int)], at border: Int,
+        isSame: (Owner, Owner) -> Bool
+    ) -> [(owner: Owner, share: Int)] {
+        var joined: [(owner: Owner, share: Int)] = []
+        func add(_ parts: [(owner: Owner, share: Int)], from lower: Int, to upper: Int) {
             var start = 0
-            for server in servers {
-                let end = start + server.share
+            for part in parts {
+                let end = start + part.share
                 let share = min(end, upper) - max(start, lower)
                 start = end
                 guard share > 0 else { continue }
-                if let last = joined.last, last.worker === server.worker {
-                    // A version that both releases have.
-                    joined[joined.count - 1] = ObjectServer(
-                        worker: last.worker, release: last.release, className: last.className, share: last.share + share)
+                if let last = joined.last, isSame(last.owner, part.owner) {
+                    joined[joined.count - 1].share += share
                 } else {
-                    joined.append(
-                        ObjectServer(
-                            worker: server.worker, release: server.release, className: server.className, share: share))
+                    joined.append((part.owner, share))
                 }
             }
         }

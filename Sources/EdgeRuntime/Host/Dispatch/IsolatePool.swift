@@ -534,6 +534,7 @@ package final class IsolatePool: Sendable {
             let open = state.members.values.reduce(0) { $0 + $1.openEvents }
             // An idle pool may shrink, but not to nothing under its WebSockets.
             let hasSockets = state.members.values.contains { $0.openSockets > 0 || (objects?.objectCount(of: $0) ?? 0) > 0 }
+            for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
             // Objects say how many isolates they need; while there are any, none is taken from them.
             if objects != nil, hasSockets { return }
             defer { state.lastSample = (now, cpu, served) }
@@ -545,7 +546,6 @@ package final class IsolatePool: Sendable {
                     cpu: max(0, used) / seconds / Double(max(1, state.members.count)), p95: p95,
                     requestsPerSecond: Double(max(0, served - last.served)) / seconds, openCount: max(open, hasSockets ? 1 : 0)),
                 at: now)
-            for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
         }
         for isolate in state.withLock({ Array($0.members.values) }) { isolate.refillStrayLogs() }
         checkHealth(now)

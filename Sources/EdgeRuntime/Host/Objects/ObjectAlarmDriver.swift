@@ -107,7 +107,8 @@ final class ObjectAlarmDriver: Sendable {
     /// What an object's own row says when it is opened.
     func noteTruth(_ object: ObjectID, _ time: UnixTime?, name: String?, in namespace: String) {
         guard let time, let index else { return }
-        if let known = try? index.alarm(of: object.bytes), known.time <= time || (known.isRetry && known.scheduledTime == time) {
+        if let known = try? index.alarm(of: object.bytes), known.time <= time || (known.isRetry && known.scheduledTime == time)
+        {
             return
         }
         // It ends with one transaction.

@@ -11,6 +11,8 @@ enum ObjectFailure {
         }
         return switch refusal {
         case .notServed: CallFailure("No version that is in service has this Durable Object's class.", marks: .stubBroken)
+        case .noIsolate:
+            CallFailure("The Durable Object can't be started: the worker's isolates end as they start.", marks: .retryable)
         case .tooMany: overloaded("Too many requests queued.")
         case .tooMuch: overloaded("Too much data queued.")
         case .tooLong: overloaded("Requests queued for too long.")
@@ -29,7 +31,8 @@ enum ObjectFailure {
                 "Durable Object's isolate exceeded its memory limit and was reset.",
                 marks: [.remote, .objectReset, .stubBroken])
         case .hung, .exception:
-            CallFailure(reason.message.isEmpty ? "The Durable Object's code will never answer." : reason.message, marks: .remote)
+            CallFailure(
+                reason.message.isEmpty ? "The Durable Object's code will never answer." : reason.message, marks: .remote)
         case .cancelled, .overloaded, .internal: lost
         }
     }

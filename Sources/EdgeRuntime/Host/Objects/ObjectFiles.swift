@@ -21,7 +21,7 @@ enum ObjectFiles {
         return found
     }
 
-    private static func files(of object: ObjectID, in directory: String) -> [String] {
+    static func files(of object: ObjectID, in directory: String) -> [String] {
         let id = object.description
         let folder = directory + "/" + id.prefix(2)
         return FileTree.list(folder).filter { $0.hasPrefix(id) }.map { folder + "/" + $0 }
@@ -33,6 +33,8 @@ enum ObjectFiles {
 
     static func remove(_ object: ObjectID, in directory: String) throws(SystemError) {
         // The database last: what is left of an attempt that failed is found again.
-        for path in files(of: object, in: directory).sorted(by: { $0.utf8.count > $1.utf8.count }) { try FileTree.removeTree(path) }
+        for path in files(of: object, in: directory).sorted(by: { $0.utf8.count > $1.utf8.count }) {
+            try FileTree.removeTree(path)
+        }
     }
 }

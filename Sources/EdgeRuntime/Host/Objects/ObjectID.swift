@@ -46,11 +46,15 @@ package struct ObjectID: Hashable, Sendable, CustomStringConvertible {
     func belongs(to key: [UInt8]) -> Bool {
         let bytes = bytes
         let (body, proof) = (Array(bytes.prefix(16)), Array(bytes.suffix(16)))
-        func isProof(_ key: [UInt8]) -> Bool { Array(MessageAuthentication.hmac(body, key: key, .sha256).prefix(16)) == proof }
-        if isProof(key) { return true }
+        if Self.proof(of: body, key: key) == proof { return true }
         return Self.jurisdictions.contains { name in
-            isProof(MessageAuthentication.hmac(Array("jurisdiction \(name)".utf8), key: key, .sha256))
+            let key = MessageAuthentication.hmac(Array("jurisdiction \(name)".utf8), key: key, .sha256)
+            return Self.proof(of: body, key: key) == proof
         }
+    }
+
+    static func proof(of body: [UInt8], key: [UInt8]) -> [UInt8] {
+        Array(MessageAuthentication.hmac(body, key: key, .sha256).prefix(16))
     }
 
     package static let jurisdictions = ["eu", "fedramp"]

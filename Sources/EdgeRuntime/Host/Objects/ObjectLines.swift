@@ -176,7 +176,9 @@ final class ObjectLines: Ticker {
 
     func closeStandardSockets(_ id: ObjectID, of space: ObjectSpace, code: UInt16) {
         guard let line = existingLine(id, space) else { return }
-        for stream in line.sockets { stream.closeSocket(SocketClose(code: code, reason: "the object is being moved: connect again")) }
+        for stream in line.sockets {
+            stream.closeSocket(SocketClose(code: code, reason: "the object is being moved: connect again"))
+        }
     }
 
     func tick(_ now: Instant) {

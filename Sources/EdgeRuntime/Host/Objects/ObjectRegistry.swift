@@ -52,8 +52,8 @@ struct ObjectRegistry {
         var waitingByteCount = 0
         /// One bit for each reactor that has events waiting.
         var waitingReactors: UInt64 = 0
-        /// Waits for an isolate with room.
-        var waitsForPlace = false
+        /// Waits for an isolate of that version with room.
+        var waitsForPlace: ServerID?
         var window = (start: Instant(nanoseconds: .min / 2), count: 0)
         var usedAt: Instant
         /// Its last attempt to hibernate found it busy.
@@ -108,6 +108,8 @@ struct ObjectRegistry {
 
     enum Refusal: Equatable {
         case notServed
+        /// Isolates of the version that is to have it can't be started.
+        case noIsolate
         case tooMany, tooMuch, tooLong, tooOften
     }
 
@@ -280,10 +282,14 @@ struct ObjectRegistry {
     }
 
     /// A reactor's line is empty.
-    mutating func lineIsEmpty(_ id: ObjectID, of reactor: Int) {
+    mutating func lineIsEmpty(_ id: ObjectID, of reactor: Int, _ effects: inout [Effect]) {
         guard var entry = entries[id] else { return }
         entry.waitingReactors &= ~(1 << UInt64(reactor))
+        let server = server(of: id, in: entry.namespace)
+        let isUnused = entry.phase == .absent && entry.waitingReactors == 0
         store(id, entry)
+        // It may have been given a turn that it has no use for.
+        if isUnused, let server { offerPlaces(of: server, &effects) }
     }
 
     /// An event is over, whatever became of it.
@@ -347,7 +353,9 @@ struct ObjectRegistry {
     }
 
     mutating func closed(_ id: ObjectID, _ incarnation: UInt64, isBusy: Bool, at now: Instant, _ effects: inout [Effect]) {
-        guard var entry = entries[id], entry.incarnation == incarnation, case .closing(let reason, _) = entry.phase else { return }
+        guard var entry = entries[id], entry.incarnation == incarnation, case .closing(let reason, _) = entry.phase else {
+            return
+        }
         guard isBusy else { return end(id, at: now, &effects) }
         guard reason == .hibernation || reason == .inactivity else {
             if let host = entry.host { effects.append(.kill(host, id)) }
@@ -488,15 +496,15 @@ struct ObjectRegistry {
             effects.append(.wantIsolate(server))
         }
         guard let best, least < settings.objectsPerIsolate else {
-            if !entry.waitsForPlace {
-                entry.waitsForPlace = true
+            if entry.waitsForPlace != server {
+                entry.waitsForPlace = server
                 record.line.append(id)
                 if usable.count >= settings.isolatesMax { evictOne(of: usable, at: now, &effects) }
             }
             servers[server] = record
             return nil
         }
-        entry.waitsForPlace = false
+        entry.waitsForPlace = nil
         record.liveCount += 1
         servers[server] = record
         hosts[best]?.objects.insert(id)
@@ -522,8 +530,8 @@ struct ObjectRegistry {
         }
         while free > 0, !record.line.isEmpty {
             let id = record.line.removeFirst()
-            guard let entry = entries[id], entry.waitsForPlace else { continue }
-            entries[id]?.waitsForPlace = false
+            guard let entry = entries[id], entry.waitsForPlace == server else { continue }
+            entries[id]?.waitsForPlace = nil
             guard entry.phase == .absent, entry.waitingReactors != 0 else { continue }
             effects.append(.wake(id, reactors: entry.waitingReactors))
             free -= 1
@@ -558,6 +566,9 @@ struct ObjectRegistry {
         hosts[host] = nil
         servers[record.server]?.hosts.removeAll { $0 == host }
         offerPlaces(of: record.server, &effects)
+        if let left = servers[record.server], left.hosts.isEmpty, left.line.isEmpty, !isServing(record.server) {
+            servers[record.server] = nil
+        }
     }
 
     /// An isolate that was asked for comes not.
@@ -569,9 +580,9 @@ struct ObjectRegistry {
         servers[server] = record
         guard record.hosts.isEmpty else { return }
         for id in line {
-            guard let entry = entries[id], entry.waitsForPlace else { continue }
-            entries[id]?.waitsForPlace = false
-            effects.append(.refuseWaiting(id, reactors: entry.waitingReactors, .notServed))
+            guard let entry = entries[id], entry.waitsForPlace == server else { continue }
+            entries[id]?.waitsForPlace = nil
+            effects.append(.refuseWaiting(id, reactors: entry.waitingReactors, .noIsolate))
         }
     }
 
@@ -579,7 +590,9 @@ struct ObjectRegistry {
 
     /// Which versions have the namespace's objects from now on. The oldest one comes first: a share that grows takes points from its
     /// neighbours only.
-    mutating func serve(_ namespace: String, by list: [(server: ServerID, share: Int)], at now: Instant, _ effects: inout [Effect]) {
+    mutating func serve(
+        _ namespace: String, by list: [(server: ServerID, share: Int)], at now: Instant, _ effects: inout [Effect]
+    ) {
         var end = 0
         shares[namespace] = list.map { item in
             end += item.share
@@ -595,6 +608,8 @@ struct ObjectRegistry {
             if entry.hasOwner { moves.append(id) }
             if !entry.hasOwner, entry.waitingReactors != 0 { effects.append(.wake(id, reactors: entry.waitingReactors)) }
         }
+        // A place that one was to have who goes elsewhere now.
+        for server in servers.keys { offerPlaces(of: server, &effects) }
         startMoves(at: now, &effects)
     }
 

@@ -6,37 +6,18 @@ internal import Wire
 /// A hibernating WebSocket: it belongs to the node, and stays while its object comes and goes. Messages of the client are events of the
 /// object, one at a time; what the object sends comes one way, for one socket or for many. Reactor thread only.
 ///
-/// States, each with what ends it:
-/// - `pending`: the object has accepted it, and its client is still on the way through the worker that asked for it. That one's
-///   answer, or its refusal.
-/// - `open`: both sides may send; either one's close, a mistake of the client, its silence, the node's end.
-/// - `closing`: this side's Close frame is out, or in the output; the client's, or a few seconds.
-/// - `lingering`: both were said: the client reads what is left and ends the connection; its end, or a moment.
-/// - `gone`: there is no connection; the object has still to hear of that. Then this is forgotten.
+/// It begins without a client, who is still on the way through the worker that asked for it, gets the client's link or is refused, and is
+/// forgotten when the link has ended and the object has heard of that.
 ///
 /// What is held is bounded: a client isn't read while a message of it is under way, and one that reads too slowly is closed with 1013
 /// once more than `queuedBytesMax` wait for it when another message comes.
-final class ObjectSocket: PollTarget {
-    private enum Phase { case pending, open, closing, lingering, gone }
-
+final class ObjectSocket: WebSocketLinkOwner {
     let id: SocketID
     let object: ObjectID
     private let namespace: ObjectNamespace
     private let reactor: Reactor
-    private var node: NodeContext?
-    private var client: Client?
-    private(set) var compression: PerMessageDeflate?
-    private var transport: Transport?
-    private var input = ByteBuffer()
-    private var output = ByteBuffer()
-    private var reader: WebSocketReader?
-    private var phase = Phase.pending
-    private var interest = Epoll.Interest.read
-    private var willFlush = false
-    private var heardAt: Instant
-    private var askedAt: Instant?
-    /// Of `pending`, `closing` and `lingering`.
-    private var deadline: Instant
+    private var link: WebSocketLink?
+    private var isGone = false
 
     // Towards the object.
     private var event: ObjectSocketEvent?
@@ -48,150 +29,50 @@ final class ObjectSocket: PollTarget {
     private var frames: [[UInt8]] = []
     private var framesHead = 0
     private var queuedByteCount = 0
+    private var isWriting = false
     /// A message of the object has begun and not ended.
     private(set) var isInMessage = false
+    /// Behind all that waits.
     private var close: SocketClose?
 
     fileprivate var space: ObjectSpace { namespace.space }
+    var compression: PerMessageDeflate? { link?.compression }
 
-    /// Of a message from the client (spec: durable-objects, section 5).
-    static let messageBytesMax = 32 << 20
     /// What may wait for a client when the next message comes.
     static let queuedBytesMax = 4 << 20
     /// And with that message, however long it is.
     private static let queuedBytesHardMax = 64 << 20
-    private static let outputHighWater = 64 << 10
-    private static let readBytesMax = 16 << 10
-    private static let pendingTime = Duration.seconds(60)
-    private static let pingInterval = Duration.seconds(30)
-    private static let silenceMax = Duration.seconds(90)
-    private static let closingTime = Duration.seconds(5)
-    private static let lingerTime = Duration.seconds(2)
 
     init(_ id: SocketID, of object: ObjectID, _ namespace: ObjectNamespace, on reactor: Reactor) {
         self.id = id
         self.object = object
         self.namespace = namespace
         self.reactor = reactor
-        heardAt = reactor.now
-        deadline = reactor.now + Self.pendingTime
     }
 
     /// Takes the connection of the client.
-    ///
-    /// - Parameters:
-    ///   - input: What the client has sent behind its request.
-    ///   - output: What the client gets first: the switch of protocols.
-    func attach(
-        _ transport: consuming Transport, input: consuming ByteBuffer, output: consuming ByteBuffer,
-        compression: PerMessageDeflate?, client: Client, node: NodeContext
-    ) {
-        self.client = client
-        self.node = node
-        self.input = input
-        self.output = output
-        self.compression = compression
-        let rawValue = transport.rawValue
-        self.transport = consume transport
-        reader = WebSocketReader(
-            masking: .required, messageBytesMax: Self.messageBytesMax,
-            inflater: compression == nil ? nil : MessageInflater())
-        heardAt = reactor.now
-        do {
-            try reactor.watch(self, rawValue, .read)
-        } catch {
-            node.logger.log(.error, "a WebSocket can't be watched: \(error)")
-            return disconnect()
-        }
-        // The object may have closed it by now.
-        phase = close == nil ? .open : .closing
-        deadline = close == nil ? Instant(nanoseconds: .max) : reactor.now + Self.closingTime
-        readFrames()
-        flush()
+    func attach(_ link: WebSocketLink) {
+        guard !isGone else { return link.disconnect() }
+        self.link = link
+        link.begin(for: self)
+        self.link?.flush()
     }
 
     /// Nobody takes the other end.
-    func refuse() { if phase == .pending { disconnect() } }
+    func refuse() { if link == nil { gone() } }
 
-    // MARK: Reading
+    // MARK: What the client says
 
-    override func becameReady(_ events: Epoll.Interest) {
-        if canRead {
-            if events.isReadable || transport?.waitsToWrite == true { read() }
-        } else if events.isFailure {
-            return disconnect()
+    /// What it said before has been heard.
+    var canReceive: Bool { event == nil && lastWord == nil }
+
+    func received(_ kind: WebSocketOpcode, _ bytes: [UInt8], isFinal: Bool, by link: WebSocketLink) {
+        if kind == .text, let answer = space.autoResponse(to: bytes, on: id, of: object) {
+            var buffer = ByteBuffer()
+            buffer.appendWebSocketFrame(.text, Array(answer.utf8))
+            return send(unsafe buffer.withReadable { unsafe Array($0) }, isFinal: true)
         }
-        flush()
-    }
-
-    /// Whether the client may say something: what it said before has been heard.
-    private var canRead: Bool { phase == .lingering || (event == nil && (phase == .open || phase == .closing)) }
-
-    private func read() {
-        guard let result = transport?.read(into: &input, upTo: Self.readBytesMax) else { return }
-        switch result {
-        case .wouldBlock: return
-        case .closed: return disconnect()
-        case .moved:
-            heardAt = reactor.now
-            askedAt = nil
-            readFrames()
-        }
-        readMoreLater()
-    }
-
-    /// TLS may have more that epoll says nothing of.
-    private func readMoreLater() {
-        guard canRead, transport?.hasUnread == true else { return }
-        reactor.later { [self] in
-            if canRead { read() }
-            flush()
-        }
-    }
-
-    private func readFrames() {
-        var offset = 0
-        do {
-            while event == nil, phase == .open || phase == .closing, lastWord == nil,
-                let found = try unsafe input.withReadable({ bytes throws(WebSocketFailure) in
-                    try unsafe reader?.next(bytes, from: &offset)
-                })
-            { received(found) }
-        } catch {
-            fail(error)
-        }
-        input.consume(phase == .open || phase == .closing ? min(offset, input.readableByteCount) : input.readableByteCount)
-        input.releaseIfEmpty()
-        tellEnd()
-    }
-
-    private func received(_ found: WebSocketReader.Event) {
-        switch found {
-        case .text(let bytes):
-            if let answer = space.autoResponse(to: bytes, on: id, of: object) { return write(.text, Array(answer.utf8)) }
-            tell(ObjectSocketEvent(self, bytes, isText: true))
-        case .binary(let bytes): tell(ObjectSocketEvent(self, bytes, isText: false))
-        case .piece: preconditionFailure("the reader was asked for whole messages")
-        case .ping(let payload): if phase == .open { write(.pong, payload) }
-        case .pong: break
-        case .close(let code, let reason):
-            // The answer is the node's: the object's handler needn't give one.
-            if phase == .open { writeClose(SocketClose(code: code?.rawValue)) }
-            lastWord = .close(SocketClose(code: code?.rawValue, reason: reason))
-            linger()
-        }
-    }
-
-    /// The client broke a rule: it is told which, and the connection ends.
-    private func fail(_ failure: WebSocketFailure) {
-        if phase == .open { writeClose(SocketClose(code: failure.code.rawValue, reason: failure.reason)) }
-        lastWord = .error(failure.reason)
-        linger()
-    }
-
-    // MARK: To the object
-
-    private func tell(_ event: ObjectSocketEvent) {
+        let event = ObjectSocketEvent(self, bytes, isText: kind == .text)
         // What all clients of the tenant have said and no object has heard is bounded.
         guard event.takeShare() else {
             return end(SocketClose(code: 1013, reason: "too much waits for durable objects: try again later"))
@@ -199,6 +80,16 @@ final class ObjectSocket: PollTarget {
         self.event = event
         reactor.objects.submit(event)
     }
+
+    func receivedAll(by link: WebSocketLink) { tellEnd() }
+
+    /// The answer is the node's: the object's handler needn't give one.
+    func received(_ close: SocketClose, by link: WebSocketLink) {
+        lastWord = close.wasClean ? .close(close) : .error(close.reason)
+        link.answerClose()
+    }
+
+    // MARK: To the object
 
     /// The object has heard the last message.
     func eventEnded(_ ended: ObjectSocketEvent) {
@@ -209,9 +100,8 @@ final class ObjectSocket: PollTarget {
         // Not from within what has ended it.
         reactor.later { [self] in
             guard event == nil else { return }
-            if lastWord == nil { readFrames() }
+            link?.readOn()
             tellEnd()
-            flush()
         }
     }
 
@@ -225,7 +115,7 @@ final class ObjectSocket: PollTarget {
 
     private func forget() {
         space.removeSocket(id, of: object)
-        if phase == .gone || transport == nil { reactor.objects.sockets[id.rawValue] = nil }
+        if isGone { reactor.objects.sockets[id.rawValue] = nil }
     }
 
     fileprivate func eventHead(_ content: ObjectSocketMessage.Content) -> [UInt8] {
@@ -242,161 +132,70 @@ final class ObjectSocket: PollTarget {
     ///
     /// - Parameter isFinal: Whether the message ends with it.
     func send(_ frame: [UInt8], isFinal: Bool) {
-        guard phase == .open || phase == .pending, close == nil else { return }
+        guard !isGone, close == nil, lastWord == nil else { return }
         let most = isInMessage ? Self.queuedBytesHardMax : Self.queuedBytesMax
         isInMessage = !isFinal
         guard queuedByteCount <= most else {
-            // What was not begun is of no use to a client that is told to go.
-            let begun = min(framesHead + 1, frames.count)
-            queuedByteCount -= frames[begun...].reduce(0) { $0 + $1.count }
-            frames.removeSubrange(begun...)
+            // None of it is of use to a client that is told to go.
+            frames = []
+            framesHead = 0
+            queuedByteCount = 0
             isInMessage = false
             return end(SocketClose(code: 1013, reason: "the client reads too slowly"))
         }
         frames.append(frame)
         queuedByteCount += frame.count
-        if phase == .open { flushLater() }
+        link?.flushLater()
     }
 
     /// The object, or the node, closes it.
     func end(_ close: SocketClose) {
-        guard phase == .open || phase == .pending, self.close == nil else { return }
-        writeClose(close)
+        guard !isGone, self.close == nil else { return }
         self.close = close
-        guard phase == .open else { return }
-        phase = .closing
-        deadline = reactor.now + Self.closingTime
-        flushLater()
+        link?.flushLater()
     }
 
-    // MARK: Deadlines
-
-    override func tick(_ now: Instant) {
-        switch phase {
-        case .open: tickOpen(now)
-        case .pending, .closing, .lingering: if now >= deadline { disconnect() }
-        case .gone: break
+    /// Gives the link as much as it has room for; whole frames, so that what the protocol says for itself can stand between them.
+    func canSend(on link: WebSocketLink) {
+        guard !isWriting else { return }
+        isWriting = true
+        defer { isWriting = false }
+        while framesHead < frames.count, link.hasRoom, link.phase == .open {
+            let frame = frames[framesHead]
+            framesHead += 1
+            queuedByteCount -= frame.count
+            link.output.append(frame)
+            if !link.hasRoom { link.write() }
         }
+        if framesHead == frames.count || framesHead > 64 {
+            frames.removeFirst(framesHead)
+            framesHead = 0
+        }
+        if frames.isEmpty, let close, link.phase == .open { link.say(close) }
+    }
+
+    func tick(_ link: WebSocketLink, _ now: Instant) {
+        if link.reactor.endsWebSockets { end(SocketClose(code: 1001, reason: "the node is being stopped")) }
         if let event, let most = space.eventTimeout(of: object) { event.endIfOlder(than: most, now) }
-    }
-
-    private func tickOpen(_ now: Instant) {
-        if reactor.isDraining { return end(SocketClose(code: 1001, reason: "the node is being stopped")) }
-        // A client that isn't read can't be heard.
-        if !canRead { heardAt = now }
-        if now - heardAt >= Self.silenceMax { return disconnect() }
-        if askedAt == nil, now - heardAt >= Self.pingInterval {
-            askedAt = now
-            if framesHead == frames.count, output.isEmpty { write(.ping, []) }
-            flush()
-        }
-        output.releaseIfEmpty()
     }
 
     // MARK: The end
 
-    private func linger() {
-        phase = .lingering
-        deadline = reactor.now + Self.lingerTime
-        flushLater()
-    }
+    func closed(_ link: WebSocketLink) {}
 
-    /// The connection is of no more use. The object hears of it in its turn.
-    private func disconnect() {
-        guard phase != .gone else { return }
-        let isComplete = phase == .lingering && output.isEmpty
-        phase = .gone
-        if let transport = transport.take() {
-            reactor.unwatch(self, transport.rawValue)
-            transport.close(isComplete: isComplete)
-            reactor.connectionCount -= 1
-            if let client { node?.admission.leave(client.address, isExempt: client.isTrusted) }
-        }
-        input = ByteBuffer()
-        output = ByteBuffer()
-        reader = nil
+    func ended(_ link: WebSocketLink, because reason: String) { gone() }
+
+    /// There is no connection any more. The object hears of that in its turn.
+    private func gone() {
+        guard !isGone else { return }
+        isGone = true
+        link = nil
         frames = []
         framesHead = 0
         queuedByteCount = 0
         if lastWord == nil { lastWord = .close(.disconnected) }
         if hasToldEnd, event == nil { return forget() }
         tellEnd()
-    }
-
-    // MARK: Writing
-
-    private func write(_ opcode: WebSocketOpcode, _ payload: [UInt8]) {
-        var buffer = ByteBuffer()
-        buffer.appendWebSocketFrame(opcode, payload)
-        append(buffer)
-    }
-
-    private func writeClose(_ close: SocketClose) {
-        var buffer = ByteBuffer()
-        // Nothing that an isolate says is believed.
-        let code = close.code.map { WebSocketCloseCode(rawValue: $0) }.map { $0.isAllowedInFrames ? $0 : .internalError }
-        buffer.appendWebSocketClose(code, reason: close.reason)
-        append(buffer)
-    }
-
-    private func append(_ buffer: consuming ByteBuffer) {
-        let bytes = unsafe buffer.withReadable { unsafe Array($0) }
-        frames.append(bytes)
-        queuedByteCount += bytes.count
-        if phase != .pending { flushLater() }
-    }
-
-    private func flushLater() {
-        guard !willFlush else { return }
-        willFlush = true
-        reactor.later { [self] in
-            willFlush = false
-            flush()
-        }
-    }
-
-    private func flush() {
-        guard phase != .gone, transport != nil else { return }
-        while true {
-            fill()
-            guard !output.isEmpty else { break }
-            let before = output.readableByteCount
-            if let result = transport?.write(from: &output), case .closed = result { return disconnect() }
-            if !output.isEmpty || before == 0 { break }
-        }
-        // The server ends the connection first (RFC 6455 §7.1.1): the client reads the Close frame, then the end.
-        if phase == .lingering, output.isEmpty { transport?.shutdownSending() }
-        if output.isEmpty { output.releaseIfEmpty() }
-        updateInterest()
-    }
-
-    /// Copies no more of the frames than is about to be written.
-    private func fill() {
-        while framesHead < frames.count, output.readableByteCount < Self.outputHighWater {
-            let frame = frames[framesHead]
-            let count = min(frame.count, Self.outputHighWater)
-            if count == frame.count {
-                output.append(frame)
-                framesHead += 1
-            } else {
-                output.append(Array(frame[..<count]))
-                frames[framesHead] = Array(frame[count...])
-            }
-            queuedByteCount -= count
-        }
-        guard framesHead == frames.count || framesHead > 64 else { return }
-        frames.removeFirst(framesHead)
-        framesHead = 0
-    }
-
-    private func updateInterest() {
-        guard let rawValue = transport?.rawValue else { return }
-        var wanted: Epoll.Interest = canRead ? .read : .peerClosed
-        if !output.isEmpty || transport?.waitsToWrite == true { wanted.insert(.write) }
-        guard wanted != interest else { return }
-        interest = wanted
-        reactor.change(self, rawValue, wanted)
-        readMoreLater()
     }
 }
 
@@ -506,8 +305,7 @@ extension ObjectLines {
             owners[socket.object] = isOwn
             guard isOwn else { continue }
             let isWhole = message.isFinal && !socket.isInMessage
-            let windowBits = isWhole ? socket.compression.map { Int($0.serverWindowBits) } : nil
-            let key = FrameKey(isContinuation: socket.isInMessage, windowBits: windowBits)
+            let key = FrameKey(isContinuation: socket.isInMessage, agreement: isWhole ? socket.compression?.windowBits : nil)
             let frame = frames[key] ?? Self.frame(message, key, socket.compression)
             frames[key] = frame
             socket.send(frame, isFinal: message.isFinal)
@@ -516,13 +314,13 @@ extension ObjectLines {
 
     private struct FrameKey: Hashable {
         let isContinuation: Bool
-        let windowBits: Int?
+        let agreement: Int?
     }
 
     private static func frame(_ message: SocketSendMessage, _ key: FrameKey, _ compression: PerMessageDeflate?) -> [UInt8] {
         let opcode: WebSocketOpcode = key.isContinuation ? .continuation : message.isText ? .text : .binary
         var buffer = ByteBuffer()
-        if key.windowBits != nil, let compressed = compression?.compress(message.payload) {
+        if key.agreement != nil, let compressed = compression?.compress(message.payload) {
             buffer.appendWebSocketFrame(opcode, compressed, isCompressed: true)
         } else {
             buffer.appendWebSocketHeader(opcode, payloadByteCount: message.payload.count, isFinal: message.isFinal)

@@ -32,7 +32,7 @@ package final class ObjectSpace: Sendable {
         var classNames: [String: String] = [:]
     }
 
-    private struct State {
+    struct State {
         var registry: ObjectRegistry
         var servers: [ObjectRegistry.ServerID: Server] = [:]
         var nextServer = 0
@@ -121,7 +121,7 @@ package final class ObjectSpace: Sendable {
 
     /// Changes the state under the lock, and then carries out what follows from that.
     @discardableResult
-    private func update<Result: Sendable>(
+    func update<Result: Sendable>(
         _ body: (inout State, inout [ObjectRegistry.Effect], Instant) -> Result
     ) -> Result {
         let now = clock.now()
@@ -190,7 +190,8 @@ package final class ObjectSpace: Sendable {
             case .emptied(let host):
                 guard let isolate = state.withLock({ $0.isolates[host] }) else { continue }
                 isolate.pool.finishRetiring(isolate)
-            case .disconnect(let id): closeSockets(of: id, SocketClose(code: 1012, reason: "the code was updated: connect again"))
+            case .disconnect(let id):
+                closeSockets(of: id, SocketClose(code: 1012, reason: "the code was updated: connect again"))
             }
         }
     }
@@ -281,7 +282,9 @@ package final class ObjectSpace: Sendable {
 
     func gaveUp(_ event: ObjectEvent) { state.withLock { $0.registry.gaveUp(event.id, byteCount: event.byteCount) } }
 
-    func lineIsEmpty(_ id: ObjectID, of reactor: Reactor) { state.withLock { $0.registry.lineIsEmpty(id, of: reactor.index) } }
+    func lineIsEmpty(_ id: ObjectID, of reactor: Reactor) {
+        quickly { state, effects, _ in state.registry.lineIsEmpty(id, of: reactor.index, &effects) }
+    }
 
     func ended(_ id: ObjectID, _ incarnation: UInt64) {
         quickly { state, effects, now in state.registry.ended(id, incarnation, at: now, &effects) }
@@ -322,7 +325,12 @@ package final class ObjectSpace: Sendable {
 
     private func fail(_ id: ObjectID, upTo incarnation: UInt64, _ failure: CallFailure, alsoWaiting: Bool) {
         for reactor in reactors {
-            reactor.post { reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting) }
+            // Before anything else that the isolate says of these events on the same channel.
+            if reactor.isCurrent {
+                reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting)
+            } else {
+                reactor.post { reactor.objects.fail(id, of: self, upTo: incarnation, failure, alsoWaiting: alsoWaiting) }
+            }
         }
     }
 
@@ -506,7 +514,7 @@ extension ObjectSpace {
         }
     }
 
-    private func check(_ id: String, in namespace: ObjectNamespace) throws(ObjectSpaceError) -> ObjectID {
+    func check(_ id: String, in namespace: ObjectNamespace) throws(ObjectSpaceError) -> ObjectID {
         guard let object = ObjectID(text: id), object.belongs(to: namespace.key) else { throw .badID(id) }
         return object
     }
@@ -524,7 +532,7 @@ extension ObjectSpace {
     }
 
     /// Waits as long as `holds`, at most as long as an object may take to close.
-    private func wait(for object: ObjectID, while holds: @Sendable (ObjectRegistry.Entry) -> Bool) async throws(ObjectSpaceError) {
+    func wait(for object: ObjectID, while holds: @Sendable (ObjectRegistry.Entry) -> Bool) async throws(ObjectSpaceError) {
         let deadline = clock.now() + settings.drain + ObjectLimits.closeGrace + .seconds(5)
         while state.withLock({ $0.registry[object].map(holds) ?? false }) {
             guard clock.now() < deadline else { throw .stillInUse(object.description) }
@@ -615,7 +623,7 @@ extension ObjectSpace {
         }
     }
 
-    private func onDisk(_ body: @escaping @Sendable () throws(SystemError) -> Void) async throws(ObjectSpaceError) {
+    func onDisk(_ body: @escaping @Sendable () throws(SystemError) -> Void) async throws(ObjectSpaceError) {
         let failure: SystemError? = await withCheckedContinuation { continuation in
             reactors[0].files.submit {
                 do throws(SystemError) {

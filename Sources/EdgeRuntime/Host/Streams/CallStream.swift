@@ -174,13 +174,18 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     }
 
     /// Takes the WebSocket away that the call was answered with, when nothing of it went to the isolate; the call is over then.
-    func takeSocket() -> EventStream? {
-        guard case .stream(let stream)? = pendingBody, let stream = stream as? EventStream, stream.isSocket else { return nil }
+    func takeSocket() -> (any SocketFarEnd)? {
+        let socket: any SocketFarEnd
+        switch pendingBody {
+        case .stream(let stream as EventStream)? where stream.isSocket: socket = stream
+        case .redirected(let outside as WorkerSocket)?: socket = outside
+        case .stream, .redirected, .stored, .hibernating, nil: return nil
+        }
         pendingBody = nil
         activity = nil
         disconnect()
         reset(.cancelled)
-        return stream
+        return socket
     }
 
     /// As above, for one that hibernates.

@@ -279,9 +279,9 @@ final class EventStream: ChannelStream {
         ledgerEntry = channel.openLedger(number, .standard)
     }
 
-    /// The stream that carries the WebSocket of the answer with `head`: the event's own, or that of another worker, which the
-    /// isolate passes on.
-    func socketStream(_ head: ReplyHead) throws(WireError) -> EventStream {
+    /// What carries the WebSocket of the answer with `head`: the event's own stream, or the one that another worker, or a server,
+    /// has answered the isolate with, which passes it on.
+    func socketStream(_ head: ReplyHead) throws(WireError) -> any SocketFarEnd {
         guard head.spliceStream != 0 else { return self }
         guard let call = channel.call(head.spliceStream), let stream = call.takeSocket() else {
             throw .invalidValue("number of the WebSocket to pass on", offset: 11)

@@ -65,7 +65,8 @@ final class RefusedSocket: BodyProducer {
 
     func refuse() {
         socket.refuse()
-        consumer?.fail(StreamReset(.internal, "a hibernating WebSocket can be passed on to a client, and not be accepted by a worker"))
+        consumer?.fail(
+            StreamReset(.internal, "a hibernating WebSocket can be passed on to a client, and not be accepted by a worker"))
     }
 
     func grant(_ byteCount: Int) {}
