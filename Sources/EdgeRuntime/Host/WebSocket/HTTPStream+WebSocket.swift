@@ -9,9 +9,7 @@ extension HTTPStream {
     func becomeWebSocket(
         _ event: EventStream, _ head: ReplyHead, _ message: UnsafeRawBufferPointer
     ) throws(WireError) {
-        guard parser.head.isWebSocketUpgrade, head.hasBody, let connection = self as? Connection,
-            exchange.unconsumedHead > 0, !requestBody.isPending
-        else {
+        guard parser.head.isWebSocketUpgrade, head.hasBody, exchange.unconsumedHead > 0, !requestBody.isPending else {
             node.logger.log(
                 .error,
                 "Worker tried to return a WebSocket in a response to a request which did not contain the header \"Upgrade: websocket\".",
@@ -35,7 +33,13 @@ extension HTTPStream {
         let stream = try event.socketStream(head)
         let lines = try unsafe headerLines(head, message, handshake)
         self.event = nil
-        connection.hand(over: stream, handshake, lines)
+        consumeHead()
+        let accept = WebSocketHandshake.accept(handshake.key) { Digest.hash($0, with: .sha1) }
+        guard let opening = switchProtocols(accept: accept, lines, PerMessageDeflate(handshake.extensions)) else {
+            return stream.reset(.cancelled)
+        }
+        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
+        WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
     }
 
     private func refuseWebSocket(of event: EventStream, _ answer: (HTTPStream) -> Void) {
@@ -83,27 +87,5 @@ extension HTTPStream {
             lines += Array("\(bytes.text(entry.name)): \(bytes.text(entry.value))\r\n".utf8)
         }
         return lines
-    }
-}
-
-extension Connection {
-    /// From here on the socket belongs to a `WorkerSocket`.
-    fileprivate func hand(over stream: any SocketFarEnd, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
-        consumeHead()
-        let compression = PerMessageDeflate(handshake.extensions)
-        output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
-        output.append("Sec-WebSocket-Accept: ")
-        output.append(WebSocketHandshake.accept(handshake.key) { Digest.hash($0, with: .sha1) })
-        output.append("\r\n" as StaticString)
-        output.append(lines)
-        if let compression { output.append("Sec-WebSocket-Extensions: \(compression.answer)\r\n") }
-        output.append(reactor.cachedDate.lines)
-        output.append(rayText + "\r\n\r\n")
-        exchange.status = 101
-        exchange.finish(on: self)
-        guard let transport = transport.take() else { return stream.reset(.cancelled) }
-        let opening = leave(transport, compression: compression)
-        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
-        WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
     }
 }
