@@ -306,10 +306,13 @@ class Stopping(unittest.TestCase):
     def test_a_node_that_stops_says_1001(self):
         node = Node("run", product("HelloWorker"), "--no-log-requests").start()
         try:
-            with Tunnels(node.port) as tunnels:
-                stream = tunnels.open()
+            with Client(node.port) as client:
+                client.send(client.head(1, fields(), end=False))
+                while 1 not in client.heads:
+                    client.frame()
                 node.process.terminate()
-                self.assertEqual(tunnels.receive(stream)[1][:2], struct.pack(">H", 1001))
+                said = b"".join(frame.data for frame in client.frames() if frame.type == 0)
+                self.assertEqual(said[2:4], struct.pack(">H", 1001))
         finally:
             node.stop()
 

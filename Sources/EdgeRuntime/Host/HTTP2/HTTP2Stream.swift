@@ -330,6 +330,7 @@ final class HTTP2Stream: HTTPStream {
         phase = .tunnel
         responseBody = .untilClose
         isReusable = false
+        markDirty()
         var opening = WebSocketLink.Opening(tunnel: self, compression: compression)
         swap(&opening.input, &input)
         return opening
