@@ -225,6 +225,26 @@ backend back
         wait_for_port(port)
         return Server("deno", [child.pid], port)
 
+    def node_ws(self, code):
+        """Node with the package `ws` from npm, installed below the work directory; `None`, with a message, without either."""
+        home = os.path.join(self.work, "node-ws")
+        os.makedirs(home)
+        if shutil.which("node") is None or shutil.which("npm") is None:
+            print("bench: no node row, node and npm aren't here", file=sys.stderr)
+            return None
+        installed = subprocess.run(
+            ["npm", "install", "--silent", "--no-audit", "--no-fund", "ws"], cwd=home, capture_output=True, text=True)
+        if installed.returncode != 0:
+            print(f"bench: no node row, ws can't be installed from npm: {installed.stderr.strip()[-200:]}", file=sys.stderr)
+            return None
+        port = free_port()
+        script = os.path.join(home, "server.js")
+        with open(script, "w") as file:
+            file.write(code.replace("PORT", str(port)))
+        child = self.spawn(["node", script])
+        wait_for_port(port)
+        return Server("node ws", [child.pid], port)
+
     # Loads
 
     def wrk(self, server, path, connections, script=None):

@@ -1,4 +1,4 @@
-"""WebSockets through an isolate beside deno's own, and what an idle one holds.
+"""WebSockets through an isolate beside deno's own and node's `ws`, and what an idle one holds.
 
 Mixed into `Bench` of bench.py. The client speaks raw frames from one thread: one message is under way on each connection, so a
 message costs the server one wake-up, or less when many have come by then.
@@ -15,6 +15,12 @@ DENO = """Deno.serve({port: PORT, hostname: '127.0.0.1', onListen() {}}, (reques
     const {socket, response} = Deno.upgradeWebSocket(request);
     socket.onmessage = (event) => socket.send(event.data);
     return response;
+});"""
+
+
+NODE_WS = """const {WebSocketServer} = require('ws');
+new WebSocketServer({port: PORT, host: '127.0.0.1', perMessageDeflate: false}).on('connection', (socket) => {
+    socket.on('message', (data, isBinary) => socket.send(data, {binary: isBinary}));
 });"""
 
 
@@ -78,21 +84,22 @@ class SocketRows:
 
     def websockets(self):
         edge = self.edge("HelloWorker", "--isolates", "1")
-        deno = self.deno(DENO)
+        peers = [(peer, aim) for peer, aim in ((self.deno(DENO), "<= 1.0"), (self.node_ws(NODE_WS), "<= 0.75")) if peer]
         for connections, size in ((64, 64), (64, 4096)):
             rounds = []
             for number in range(self.options.rounds + 1):
-                pair = [self.echo_round(server, path, connections, size)
-                        for server, path in ((edge, "/ws/echo"), (deno, "/")) if server]
+                figures = [self.echo_round(edge, "/ws/echo", connections, size)]
+                figures += [self.echo_round(peer, "/", connections, size) for peer, _ in peers]
                 if number:  # The first round warms up.
-                    rounds.append(pair)
+                    rounds.append(figures)
             mine = [statistics.median(r[0][i] for r in rounds) for i in range(2)]
             title = f"WebSocket echo through an isolate, {size} bytes, {connections} connections"
-            if deno:
-                theirs = [statistics.median(r[1][i] for r in rounds) for i in range(2)]
-                self.row(title, f"{statistics.median(r[0][1] / r[1][1] for r in rounds):.2f} x deno CPU", "<= 1.0 x deno",
+            for place, (peer, aim) in enumerate(peers, 1):
+                theirs = [statistics.median(r[place][i] for r in rounds) for i in range(2)]
+                self.row(title, f"{statistics.median(r[0][1] / r[place][1] for r in rounds):.2f} x {peer.name} CPU",
+                         f"{aim} x {peer.name}",
                          f"{mine[1]:.1f} vs {theirs[1]:.1f} us CPU; {mine[0]:,.0f} vs {theirs[0]:,.0f} messages/s")
-            else:
+            if not peers:
                 self.row(title, f"{mine[1]:.1f} us CPU", "", f"{mine[0]:,.0f} messages/s")
         self.idle_sockets(edge)
 

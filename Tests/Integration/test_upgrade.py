@@ -15,6 +15,7 @@ import time
 import unittest
 
 from harness import ROOT, Node, edge, is_alive, product, wait_until
+from raw_websocket import TEXT, RawWebSocket
 from test_load_balancer import Load
 
 
@@ -60,6 +61,21 @@ class Upgrading(unittest.TestCase):
         done = upgrade(node, binary)
         self.assertEqual(done.returncode, 0, f"{done.stderr}\n{node.log_text()[-4000:]}")
         self.assertIn("requests waited for", done.stdout)
+
+    def test_websockets_are_told_to_come_again(self):
+        """Those of plain workers can't outlive their isolates: they end at once, with the code of a restart."""
+        with self.node() as node:
+            sockets = [RawWebSocket(node.url + "/ws/echo", protocol=None, timeout=60) for _ in range(20)]
+            for ws in sockets:
+                ws.send(TEXT, b"before")
+                self.assertEqual(ws.receive(), (TEXT, b"before"))
+            self.upgraded(node)
+            for ws in sockets:
+                self.assertEqual(ws.close_code(), (1012, "the node is being replaced: connect again"))
+                ws.socket.close()
+            with RawWebSocket(node.url + "/ws/echo", protocol=None, timeout=60) as ws:
+                ws.send(TEXT, b"after")
+                self.assertEqual(ws.receive(), (TEXT, b"after"))
 
     def test_ten_upgrades_fail_no_request_and_lose_no_write(self):
         with tempfile.TemporaryDirectory() as directory, self.node() as node:

@@ -30,6 +30,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     private var dirtyChannels: [Channel] = []
     private var dirtyConnections: [Connection] = []
     private var dirtyHTTP2Connections: [HTTP2Connection] = []
+    private var dirtyLinks: [WebSocketLink] = []
     private var tickers: [ObjectIdentifier: any Ticker] = [:]
     private var isStopped = false
     private var thread = pthread_t()
@@ -147,7 +148,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     /// Something was left for the next turn.
     private var hasWork: Bool {
         !(jobs.isEmpty && laterWork.isEmpty && dirtyChannels.isEmpty && dirtyConnections.isEmpty
-            && dirtyHTTP2Connections.isEmpty)
+            && dirtyHTTP2Connections.isEmpty && dirtyLinks.isEmpty)
     }
 
     private func millisecondsToNextTick() -> Int32 {
@@ -193,13 +194,16 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
         // Channels first: while isolates work on what they got, clients are written to. A flush may make others
         // dirty (a stream that gets credit), hence the loop.
         var round = 0
-        while !(dirtyChannels.isEmpty && dirtyConnections.isEmpty && dirtyHTTP2Connections.isEmpty), round < 4 {
+        while !(dirtyChannels.isEmpty && dirtyConnections.isEmpty && dirtyHTTP2Connections.isEmpty && dirtyLinks.isEmpty),
+            round < 4
+        {
             var channels: [Channel] = []
             swap(&channels, &dirtyChannels)
             for channel in channels { channel.flush() }
             var connections: [Connection] = []
             swap(&connections, &dirtyConnections)
             for connection in connections { connection.flush() }
+            flushLinks()
             flushHTTP2()
             if dirtyChannels.isEmpty {
                 channels.removeAll(keepingCapacity: true)
@@ -211,6 +215,16 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
             }
             round += 1
         }
+    }
+
+    private func flushLinks() {
+        guard !dirtyLinks.isEmpty else { return }
+        var links: [WebSocketLink] = []
+        swap(&links, &dirtyLinks)
+        for link in links { link.flushDirty() }
+        guard dirtyLinks.isEmpty else { return }
+        links.removeAll(keepingCapacity: true)
+        swap(&links, &dirtyLinks)
     }
 
     private func flushHTTP2() {
@@ -304,6 +318,7 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     func markDirty(_ channel: Channel) { dirtyChannels.append(channel) }
     func markDirty(_ connection: Connection) { dirtyConnections.append(connection) }
     func markDirty(_ connection: HTTP2Connection) { dirtyHTTP2Connections.append(connection) }
+    func markDirty(_ link: WebSocketLink) { dirtyLinks.append(link) }
 
     /// Runs `body` in the next turn, after what is being done now.
     func later(_ body: @escaping () -> Void) { laterWork.append(body) }
@@ -323,7 +338,8 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
         targets.reduce(into: 0) { count, target in
             switch target {
             case let stream as HTTPStream: if stream.isInExchange, stream.role != .control { count += 1 }
-            case let connection as HTTP2Connection: if connection.role != .control { count += connection.streams.count }
+            case let connection as HTTP2Connection:
+                if connection.role != .control { count += connection.streams.all.count { $0.phase != .tunnel } }
             default: break
             }
         }

@@ -91,6 +91,9 @@ package struct WebSocketReader {
     package mutating func next(
         _ bytes: UnsafeRawBufferPointer, from offset: inout Int
     ) throws(WebSocketFailure) -> Event? {
+        if frame == nil, message == nil, header.isEmpty, let event = try unsafe readWholeMessage(bytes, &offset) {
+            return event
+        }
         while true {
             if frame == nil {
                 guard try unsafe readHeader(bytes, &offset) else { return nil }
@@ -126,6 +129,26 @@ package struct WebSocketReader {
         message?.bytes = []
         message?.deliveredByteCount += arriving.bytes.count
         return .piece(arriving.opcode, arriving.bytes, isFinal: isFinal)
+    }
+
+    // MARK: Whole messages
+
+    func mayBeMasked(_ isMasked: Bool) -> Bool {
+        switch masking {
+        case .required: isMasked
+        case .refused: !isMasked
+        case .optional: true
+        }
+    }
+
+    /// Of a message that is handed on as it stands.
+    var wholeBytesMax: Int { min(messageBytesMax, Self.pieceByteCount) }
+
+    func message(_ kind: WebSocketOpcode, _ bytes: [UInt8]) -> Event {
+        switch delivery {
+        case .whole: kind == .text ? .text(bytes) : .binary(bytes)
+        case .inPieces: .piece(kind, bytes, isFinal: true)
+        }
     }
 
     // MARK: Headers

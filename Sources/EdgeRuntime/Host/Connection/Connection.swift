@@ -72,6 +72,12 @@ final class Connection: HTTPStream {
         reactor.counters.connectionsAccepted += 1
     }
 
+    override func switchProtocols(
+        accept: String, _ lines: [UInt8], _ compression: PerMessageDeflate?
+    ) -> WebSocketLink.Opening? {
+        becomeWebSocket(accept: accept, lines, compression)
+    }
+
     // MARK: Reading
 
     override func becameReady(_ events: Epoll.Interest) {
@@ -115,14 +121,14 @@ final class Connection: HTTPStream {
             if requestBody.isPending { pumpRequestBody() }
             updateInterest()
         case .lingering: input.consume(input.readableByteCount)
-        case .closed: break
+        case .tunnel, .closed: break
         }
     }
 
     private func clientClosed() {
         clientHasClosed = true
         switch phase {
-        case .handshake, .head, .lingering, .closed: close()
+        case .handshake, .head, .lingering, .tunnel, .closed: close()
         case .gathering: abandon()
         case .idle where input.isEmpty: close()
         case .waiting, .exchanging:
@@ -251,7 +257,7 @@ final class Connection: HTTPStream {
         case .waiting, .exchanging:
             input.readableByteCount < (requestBody.isPending ? 256 << 10 : Self.pipelinedBytesMax)
                 && !(requestBody.isPending && bodyAllowance == 0 && input.readableByteCount >= 64 << 10)
-        case .closed: false
+        case .tunnel, .closed: false
         }
     }
 
@@ -275,7 +281,7 @@ final class Connection: HTTPStream {
             }
             tickExchange(now)
         case .lingering: if now >= deadline { close() }
-        case .closed: break
+        case .tunnel, .closed: break
         }
     }
 

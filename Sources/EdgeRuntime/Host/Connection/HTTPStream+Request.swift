@@ -458,7 +458,7 @@ private struct LocalReply: @unchecked Sendable {  // Created and delivered on th
     }
 
     func deliver(_ response: LocalResponse) {
-        if let upgrade = response.webSocket { return Connection.upgrade(stream, to: upgrade, ray: ray) }
+        if let upgrade = response.webSocket { return HTTPStream.upgrade(stream, to: upgrade, ray: ray) }
         stream?.localAnswered(response, ray: ray)
     }
 }

@@ -14,7 +14,12 @@ internal import Wire
 ///   or stay apart in `responseBody`.
 class HTTPStream: PollTarget {
     /// See `Connection`; a stream of HTTP/2 begins with `idle` and is never in `handshake` or `head`.
-    enum Phase { case handshake, idle, head, gathering, waiting, exchanging, lingering, closed }
+    enum Phase {
+        case handshake, idle, head, gathering, waiting, exchanging, lingering
+        /// A stream of HTTP/2 that carries a WebSocket.
+        case tunnel
+        case closed
+    }
 
     final let reactor: Reactor
     final let node: NodeContext
@@ -95,6 +100,18 @@ class HTTPStream: PollTarget {
     ///
     /// - Parameter hasLength: whether it is known now what will follow.
     func endHead(hasLength: Bool) { preconditionFailure("what carries the stream does this") }
+
+    /// Answers that what follows is a WebSocket, and ends HTTP here.
+    ///
+    /// - Parameters:
+    ///   - accept: What HTTP/1.1 says to the client's key.
+    ///   - lines: Of the answer's head, besides those of the switch.
+    /// - Returns: What carries the WebSocket; `nil` when this is no request for one, or the client is gone.
+    func switchProtocols(
+        accept: String, _ lines: [UInt8], _ compression: PerMessageDeflate?
+    ) -> WebSocketLink.Opening? {
+        nil
+    }
 
     /// As logs and `/cdn-cgi/trace` name it.
     var protocolName: String { preconditionFailure("what carries the stream does this") }
@@ -215,6 +232,15 @@ class HTTPStream: PollTarget {
 
     /// Between taking a request and the end of its answer.
     final var isInExchange: Bool { phase == .gathering || phase == .waiting || phase == .exchanging }
+
+    /// The exchange is somebody else's from here on: what belonged to it is let go.
+    final func leaveExchange() {
+        retainedConsumer = nil
+        bodyConsumer = nil
+        event = nil
+        exchange.route = nil
+        exchange.release = nil
+    }
 
     /// Nobody is there any more to get an answer: what is going on is told, and let go. The stream is closed behind it.
     final func abandonExchange() {

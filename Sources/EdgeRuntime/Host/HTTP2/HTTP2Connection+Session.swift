@@ -32,6 +32,8 @@ extension HTTP2Connection: HTTP2SessionDelegate {
     func requestHeadEnded(_ number: Int32, isWholeRequest: Bool) {
         guard let stream = streams[UInt32(number)], stream.phase == .idle else { return }
         if draft.isTooLarge { return stream.refuseHead(.headTooLarge) }
+        if draft.hasProtocol, !draft.asksForWebSocket || isWholeRequest { return stream.refuseProtocol() }
+        stream.isConnect = draft.hasProtocol
         guard draft.finish(into: &stream.input) else { return reset(stream, .protocolError) }
         stream.takeHead(isWholeRequest: isWholeRequest)
     }

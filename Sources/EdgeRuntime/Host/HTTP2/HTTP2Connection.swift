@@ -113,7 +113,8 @@ final class HTTP2Connection: PollTarget {
     private func start() {
         let limits = HTTP2Limits(
             streamsMax: UInt32(Self.streamsMax), fieldBytesMax: UInt32(clamping: node.settings.limits.headBytesMax),
-            streamWindow: Int32(Self.streamWindow), connectionWindow: Int32(Self.connectionWindow))
+            streamWindow: Int32(Self.streamWindow), connectionWindow: Int32(Self.connectionWindow),
+            takesProtocols: role != .s3)
         session = HTTP2Session(limits, delegate: self)
         guard session != nil else { return close() }
         feed()

@@ -27,6 +27,10 @@ final class HTTP2Stream: HTTPStream {
     /// Whether another request may use the object: nobody in a line knows it.
     private(set) var isReusable = true
     var isListedAsServed = false
+    /// The request asks for a WebSocket (RFC 8441): what follows its head is no body.
+    var isConnect = false
+    /// The WebSocket that the stream has become.
+    private var link: WebSocketLink?
 
     /// Output beyond which the answer's producer gets no more credit.
     private static let outputHighWater = 64 << 10
@@ -52,6 +56,7 @@ final class HTTP2Stream: HTTPStream {
         hasRequestEnded = false
         hasBody = false
         hasSentEnd = false
+        isConnect = false
         heldByteCount = 0
         ungranted = 0
     }
@@ -86,12 +91,21 @@ final class HTTP2Stream: HTTPStream {
         refuseRequest(.badRequest(status: error.status, reason: error.description))
     }
 
+    /// A protocol that isn't spoken here, or one that the client has ended before it began.
+    func refuseProtocol() {
+        isReusable = false
+        refuseRequest(.badRequest(status: 501, reason: "CONNECT is taken for the protocol websocket only"))
+    }
+
     /// Takes what came of the body.
     func receive(body bytes: UnsafeRawBufferPointer) {
         bytesMoved &+= bytes.count
         // What nobody will read is dropped, and its window isn't given back: so the client stops.
         guard phase != .closed, phase != .lingering else { return connection.giveBack(bytes.count, of: nil) }
         heldByteCount += bytes.count
+        if let link { return unsafe link.receive(bytes) }
+        // Of a WebSocket that isn't answered yet, the window holds the client back.
+        if isConnect { return unsafe input.append(bytes) }
         if requestBody.isPending { unsafe input.append(bytes) }
         bodyArrived()
     }
@@ -99,6 +113,7 @@ final class HTTP2Stream: HTTPStream {
     func requestEnded() {
         hasRequestEnded = true
         guard phase != .closed else { return }
+        if let link { return link.tunnelEnded() }
         bodyArrived()
     }
 
@@ -109,13 +124,13 @@ final class HTTP2Stream: HTTPStream {
         case .waiting, .exchanging:
             if requestBody.isPending { pumpRequestBody() }
             updateInterest()
-        case .handshake, .idle, .head, .lingering, .closed: break
+        case .handshake, .idle, .head, .lingering, .tunnel, .closed: break
         }
     }
 
     /// Gives the client back the windows of what was taken of its body.
     override func updateInterest() {
-        guard phase != .closed else { return }
+        guard phase != .closed, !isConnect else { return }
         let waiting = requestBody.isPending ? input.readableByteCount - exchange.unconsumedHead : 0
         guard heldByteCount > waiting else { return }
         connection.giveBack(heldByteCount - waiting, of: requestBody.isPending && !hasRequestEnded ? self : nil)
@@ -123,7 +138,7 @@ final class HTTP2Stream: HTTPStream {
     }
 
     override func makeRequestBody() -> RequestBody {
-        if hasRequestEnded { return .none }
+        if hasRequestEnded || isConnect { return .none }
         guard let length = parser.head.contentLength else { return .untilEnd }
         return length > 0 ? .length(left: length) : .none
     }
@@ -160,13 +175,14 @@ final class HTTP2Stream: HTTPStream {
     /// Lets the session ask for what has gathered.
     func flush() {
         isDirty = false
+        if phase == .tunnel { return connection.resume(self) }
         guard phase == .exchanging, exchange.isHeadSent, flushEncoder() else { return }
         if hasBody { connection.resume(self) } else { connection.noteServed(self) }
     }
 
     /// What can be sent of the body, at most `most` bytes.
     func nextPiece(upTo most: Int) -> HTTP2Piece? {
-        guard phase == .exchanging else { return nil }
+        guard phase == .exchanging || phase == .tunnel else { return nil }
         if !output.isEmpty {
             let count = min(most, output.readableByteCount)
             return HTTP2Piece(byteCount: count, isLast: responseBody.isComplete && count == output.readableByteCount)
@@ -184,7 +200,7 @@ final class HTTP2Stream: HTTPStream {
     ///
     /// - Returns: false when it can't: a file is shorter than it was.
     func write(_ piece: HTTP2Piece, to target: inout ByteBuffer) -> Bool {
-        guard phase == .exchanging else { return false }
+        guard phase == .exchanging || phase == .tunnel else { return false }
         let count = piece.byteCount
         if !output.isEmpty {
             unsafe output.withReadable { unsafe target.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
@@ -230,6 +246,7 @@ final class HTTP2Stream: HTTPStream {
 
     /// Something of the answer was written, or all of it.
     func wasServed() {
+        if phase == .tunnel, !hasSentEnd, output.readableByteCount < Self.outputHighWater { link?.tunnelHasRoom() }
         guard phase == .exchanging else { return }
         if hasSentEnd, responseBody.isComplete { return finishResponse() }
         if ungranted > 0, output.readableByteCount < Self.outputHighWater {
@@ -263,7 +280,12 @@ final class HTTP2Stream: HTTPStream {
     func wasClosed() -> Bool {
         connection.giveBack(heldByteCount, of: nil)
         heldByteCount = 0
-        guard phase != .closed, phase != .lingering else {
+        if let link {
+            self.link = nil
+            phase = .closed
+            link.disconnect()
+        }
+        guard phase != .closed, phase != .lingering, phase != .tunnel else {
             phase = .closed
             return false
         }
@@ -287,8 +309,71 @@ final class HTTP2Stream: HTTPStream {
             guard now >= deadline else { return }
             phase = .closed
             connection.reset(self, .noError)
-        // The dispatcher has its own deadline.
-        case .waiting, .handshake, .head, .closed: break
+        // The dispatcher has its own deadline, and so has a WebSocket.
+        case .waiting, .handshake, .head, .tunnel, .closed: break
         }
+    }
+
+    // MARK: WebSockets
+
+    /// The answer is the status 200, and the stream the connection (RFC 8441 §5).
+    override func switchProtocols(
+        accept: String, _ lines: [UInt8], _ compression: PerMessageDeflate?
+    ) -> WebSocketLink.Opening? {
+        guard isConnect, phase == .exchanging, !exchange.isHeadSent else { return nil }
+        output.append("HTTP/1.1 200 OK\r\n" as StaticString)
+        appendSwitch(lines, compression)
+        exchange.status = 200
+        hasBody = true
+        let isTaken = connection.respond(self, status: 200, &output, hasBody: true)
+        output.consume(output.readableByteCount)
+        guard isTaken else { return nil }
+        exchange.finish(on: self)
+        leaveExchange()
+        phase = .tunnel
+        responseBody = .untilClose
+        isReusable = false
+        markDirty()
+        var opening = WebSocketLink.Opening(tunnel: self, compression: compression)
+        swap(&opening.input, &input)
+        return opening
+    }
+}
+
+extension HTTP2Stream: WebSocketTunnel {
+    func carry(_ link: WebSocketLink) {
+        guard phase == .tunnel else { return link.disconnect() }
+        self.link = link
+        if hasRequestEnded { link.tunnelEnded() }
+    }
+
+    func write(from buffer: inout ByteBuffer) -> TransferResult {
+        let count = min(buffer.readableByteCount, Self.outputHighWater - output.readableByteCount)
+        guard count > 0 else { return .wouldBlock }
+        unsafe buffer.withReadable { unsafe output.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        buffer.consume(count)
+        markDirty()
+        return .moved(count)
+    }
+
+    func took(_ byteCount: Int) {
+        let count = min(byteCount, heldByteCount)
+        heldByteCount -= count
+        connection.giveBack(count, of: hasRequestEnded ? nil : self)
+    }
+
+    func endSending() {
+        guard phase == .tunnel else { return }
+        responseBody = .complete
+        markDirty()
+    }
+
+    func closeTunnel(isComplete: Bool) {
+        link = nil
+        guard phase == .tunnel else { return }
+        if isComplete, hasSentEnd, hasRequestEnded { return }
+        phase = .closed
+        // What a reset is to a connection (RFC 8441 §5).
+        connection.reset(self, isComplete && hasSentEnd ? .noError : .cancel)
     }
 }

@@ -135,7 +135,13 @@ final class EventStream: ChannelStream {
     }
 
     /// D1 queries (spec: d1, section 8): a worker of the free table has 50, and so has one that is to make no subrequests.
-    private(set) lazy var queries = QueryAllowance(max(50, worker.limits.subrequestsMax))
+    var queries: QueryAllowance {
+        let allowance = queriesSoFar ?? QueryAllowance(max(50, worker.limits.subrequestsMax))
+        queriesSoFar = allowance
+        return allowance
+    }
+    /// `nil` until the first one.
+    private var queriesSoFar: QueryAllowance?
 
     /// Counts one more subrequest; false when the limit is reached.
     func countSubrequest(_ call: CallHead) -> Bool {
@@ -273,7 +279,7 @@ final class EventStream: ChannelStream {
         storeCallCount = 0
         oneWayCallCount = 0
         logByteCount = 0
-        queries = QueryAllowance(max(50, worker.limits.subrequestsMax))
+        queriesSoFar = nil
         guard let entry = ledgerEntry else { return }
         channel.closeLedger(entry)
         ledgerEntry = channel.openLedger(number, .standard)

@@ -9,9 +9,7 @@ extension HTTPStream {
     func becomeWebSocket(
         _ event: EventStream, _ head: ReplyHead, _ message: UnsafeRawBufferPointer
     ) throws(WireError) {
-        guard parser.head.isWebSocketUpgrade, head.hasBody, let connection = self as? Connection,
-            exchange.unconsumedHead > 0, !requestBody.isPending
-        else {
+        guard parser.head.isWebSocketUpgrade, head.hasBody, exchange.unconsumedHead > 0, !requestBody.isPending else {
             node.logger.log(
                 .error,
                 "Worker tried to return a WebSocket in a response to a request which did not contain the header \"Upgrade: websocket\".",
@@ -33,13 +31,20 @@ extension HTTPStream {
             }
         }
         let lines = try unsafe headerLines(head, message, handshake)
+        let accept = WebSocketHandshake.accept(handshake.key) { Digest.hash($0, with: .sha1) }
+        let compression = PerMessageDeflate(handshake.extensions)
         if let socket = event.hibernatingSocket(head) {
             self.event = nil
-            return connection.hand(over: socket, handshake, lines)
+            consumeHead()
+            guard let opening = switchProtocols(accept: accept, lines, compression) else { return socket.refuse() }
+            return socket.attach(WebSocketLink(opening, side: .server, delivery: .whole, reactor: reactor))
         }
         let stream = try event.socketStream(head)
         self.event = nil
-        connection.hand(over: stream, handshake, lines)
+        consumeHead()
+        guard let opening = switchProtocols(accept: accept, lines, compression) else { return stream.reset(.cancelled) }
+        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
+        WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
     }
 
     private func refuseWebSocket(of event: EventStream, _ answer: (HTTPStream) -> Void) {
@@ -87,37 +92,5 @@ extension HTTPStream {
             lines += Array("\(bytes.text(entry.name)): \(bytes.text(entry.value))\r\n".utf8)
         }
         return lines
-    }
-}
-
-extension Connection {
-    /// From here on the socket belongs to a `WorkerSocket`.
-    fileprivate func hand(over stream: any SocketFarEnd, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
-        guard let opening = switchProtocols(handshake, lines) else { return stream.reset(.cancelled) }
-        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
-        WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
-    }
-
-    /// From here on the socket belongs to an `ObjectSocket`.
-    fileprivate func hand(over socket: ObjectSocket, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
-        guard let opening = switchProtocols(handshake, lines) else { return socket.refuse() }
-        socket.attach(WebSocketLink(opening, side: .server, delivery: .whole, reactor: reactor))
-    }
-
-    private func switchProtocols(_ handshake: WebSocketHandshake, _ lines: [UInt8]) -> WebSocketLink.Opening? {
-        consumeHead()
-        let compression = PerMessageDeflate(handshake.extensions)
-        output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
-        output.append("Sec-WebSocket-Accept: ")
-        output.append(WebSocketHandshake.accept(handshake.key) { Digest.hash($0, with: .sha1) })
-        output.append("\r\n" as StaticString)
-        output.append(lines)
-        if let compression { output.append("Sec-WebSocket-Extensions: \(compression.answer)\r\n") }
-        output.append(reactor.cachedDate.lines)
-        output.append(rayText + "\r\n\r\n")
-        exchange.status = 101
-        exchange.finish(on: self)
-        guard let transport = transport.take() else { return nil }
-        return leave(transport, compression: compression)
     }
 }

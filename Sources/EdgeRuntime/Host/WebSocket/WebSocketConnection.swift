@@ -91,7 +91,11 @@ final class WebSocketConnection: WebSocketLinkOwner, @unchecked Sendable {  // W
     }
 
     func tick(_ link: WebSocketLink, _ now: Instant) {
-        if link.reactor.endsWebSockets { say(.goingAway, "the node is being stopped", on: link) }
+        if link.reactor.hasSuccessor {
+            say(.serviceRestart, "the node is being replaced: connect again", on: link)
+        } else if link.reactor.isDraining {
+            say(.goingAway, "the node is being stopped", on: link)
+        }
     }
 
     // MARK: The end

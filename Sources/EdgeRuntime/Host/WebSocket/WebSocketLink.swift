@@ -87,13 +87,14 @@ final class WebSocketLink: PollTarget, Ticker {
     private var input: ByteBuffer
     private var reader: WebSocketReader
     private var interest = Epoll.Interest.read
-    private var willFlush = false
+    private var isDirty = false
     private var isReading = false
     private var heardAt: Instant
     private var askedAt: Instant?
     /// Of all states but `open` and `gone`.
     private var deadline = Instant(nanoseconds: .max)
     private var hasHeardClose = false
+    private var hasTunnelEnded = false
 
     // What is sent: see `WebSocketLink+Sending`.
     var output: ByteBuffer
@@ -129,8 +130,8 @@ final class WebSocketLink: PollTarget, Ticker {
     func begin(for owner: any WebSocketLinkOwner) {
         self.owner = owner
         if let tunnel {
-            tunnel.carry(self)
             reactor.addTicker(self)
+            tunnel.carry(self)
         } else if let rawValue = transport?.rawValue {
             do {
                 try reactor.watch(self, rawValue, .read)
@@ -214,6 +215,7 @@ final class WebSocketLink: PollTarget, Ticker {
         tunnel?.took(count)
         input.releaseIfEmpty()
         owner?.receivedAll(by: self)
+        if hasTunnelEnded, input.isEmpty { disconnect() }
     }
 
     private func received(_ event: WebSocketReader.Event) {
@@ -260,8 +262,11 @@ final class WebSocketLink: PollTarget, Ticker {
         flushLater()
     }
 
-    /// The peer ends its direction of the tunnel, or the tunnel as a whole.
-    func tunnelEnded() { disconnect() }
+    /// Nothing more comes through the tunnel.
+    func tunnelEnded() {
+        hasTunnelEnded = true
+        if input.isEmpty { disconnect() }
+    }
 
     /// The tunnel has room again.
     func tunnelHasRoom() { flush() }
@@ -329,7 +334,7 @@ final class WebSocketLink: PollTarget, Ticker {
         if let tunnel {
             self.tunnel = nil
             reactor.removeTicker(self)
-            tunnel.close(isComplete: isComplete)
+            tunnel.closeTunnel(isComplete: isComplete)
         }
         place?.leave(reactor)
         input = ByteBuffer()
@@ -344,12 +349,15 @@ final class WebSocketLink: PollTarget, Ticker {
 
     /// At the end of the turn.
     func flushLater() {
-        guard !willFlush else { return }
-        willFlush = true
-        reactor.later { [self] in
-            willFlush = false
-            flush()
-        }
+        guard !isDirty, phase != .gone else { return }
+        isDirty = true
+        reactor.markDirty(self)
+    }
+
+    /// For the reactor, when the turn ends.
+    func flushDirty() {
+        isDirty = false
+        flush()
     }
 
     func flush() {
@@ -396,5 +404,5 @@ protocol WebSocketTunnel: AnyObject {
     /// So many bytes of what came were used.
     func took(_ byteCount: Int)
     func endSending()
-    func close(isComplete: Bool)
+    func closeTunnel(isComplete: Bool)
 }

@@ -107,6 +107,10 @@ extension WorkerSocket: WebSocketLinkOwner {
     func closed(_ link: WebSocketLink) {}
 
     func tick(_ link: WebSocketLink, _ now: Instant) {
+        // Its isolate ends with this process, and has no stores since the other one has them.
+        if reactor.hasSuccessor {
+            return say(SocketClose(code: 1012, reason: "the node is being replaced: connect again"))
+        }
         if reactor.isDraining { return say(SocketClose(code: 1001, reason: "the node is being stopped")) }
         if let most = idleTimeout, now - usedAt >= most {
             return say(SocketClose(code: 1001, reason: "no message for \(most.components.seconds) seconds"))
@@ -216,13 +220,20 @@ extension WorkerSocket: BodyConsumer {
         switch link.phase {
         case .open:
             if link.isInFrame { return link.disconnect() }
-            link.say(
-                reason.code == .overloaded
-                    ? SocketClose(code: 1013, reason: "the client reads too slowly")
-                    : SocketClose(code: 1011, reason: "the worker failed"))
+            link.say(close(for: reason))
         case .answering: link.answerClose()
         case .closing where link.isInFrame: link.disconnect()
         case .closing, .lingering, .gone: break
+        }
+    }
+
+    private func close(for reason: StreamReset) -> SocketClose {
+        switch reason.code {
+        case .overloaded: SocketClose(code: 1013, reason: "the client reads too slowly")
+        // The event that had asked for the connection is over.
+        case .cancelled where link.side == .client: SocketClose(code: 1001, reason: "the worker let go of the WebSocket")
+        case .cancelled, .exception, .exceededCPU, .exceededMemory, .hung, .internal:
+            SocketClose(code: 1011, reason: "the worker failed")
         }
     }
 

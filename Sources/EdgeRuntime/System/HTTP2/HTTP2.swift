@@ -52,7 +52,13 @@ package struct HTTP2Limits: Sendable {
     package var streamWindow: Int32
     package var connectionWindow: Int32
 
-    package init(streamsMax: UInt32, fieldBytesMax: UInt32, streamWindow: Int32, connectionWindow: Int32) {
+    /// Whether clients are told that CONNECT may name a protocol (RFC 8441).
+    package var takesProtocols: Bool
+
+    package init(
+        streamsMax: UInt32, fieldBytesMax: UInt32, streamWindow: Int32, connectionWindow: Int32, takesProtocols: Bool = false
+    ) {
+        self.takesProtocols = takesProtocols
         self.streamsMax = streamsMax
         self.fieldBytesMax = fieldBytesMax
         self.streamWindow = streamWindow

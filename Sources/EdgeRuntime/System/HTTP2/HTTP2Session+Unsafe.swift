@@ -48,13 +48,14 @@ private let callbackFailure = NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
         func entry(_ name: nghttp2_settings_id, _ value: UInt32) -> nghttp2_settings_entry {
             nghttp2_settings_entry(settings_id: Int32(name.rawValue), value: value)
         }
-        let entries = [
+        var entries = [
             entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streamsMax),
             entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, UInt32(limits.streamWindow)),
             entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.fieldBytesMax),
             // No tree of priorities: it is deprecated, and its upkeep is the client's to abuse (RFC 9218 §2.1).
             entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
         ]
+        if limits.takesProtocols { entries.append(entry(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1)) }
         return unsafe nghttp2_submit_settings(pointer, UInt8(NGHTTP2_FLAG_NONE.rawValue), entries, entries.count) == 0
             && nghttp2_session_set_local_window_size(pointer, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, limits.connectionWindow)
                 == 0

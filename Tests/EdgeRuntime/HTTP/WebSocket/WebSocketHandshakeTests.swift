@@ -70,3 +70,65 @@ import Testing
         #expect(WebSocketHandshake.makeKey(Array("the sample nonce".utf8)) == "dGhlIHNhbXBsZSBub25jZQ==")
     }
 }
+
+@Suite struct `WebSocket offer` {
+    /// The key of RFC 6455 §1.3, whose digest is written there.
+    private static let digest: [UInt8] = [
+        0xB3, 0x7A, 0x4F, 0x2C, 0xC0, 0x62, 0x4F, 0x16, 0x90, 0xF6, 0x46, 0x06, 0xCF, 0x38, 0x59, 0x45, 0xB2, 0xBE, 0xC4, 0xEA,
+    ]
+
+    private func offer(_ subprotocols: String...) -> WebSocketOffer {
+        WebSocketOffer(random: Array("the sample nonce".utf8), subprotocols: subprotocols) { text in
+            text.starts(with: Array("dGhlIHNhbXBsZSBub25jZQ==".utf8)) ? Self.digest : []
+        }
+    }
+
+    private func answer(_ changed: (name: String, value: String)..., without: String = "") -> [(name: String, value: String)] {
+        let usual = [
+            (name: "upgrade", value: "WebSocket"), ("connection", "keep-alive, Upgrade"),
+            ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        ]
+        return usual.filter { line in line.name != without && !changed.contains { $0.name == line.name } } + changed
+    }
+
+    @Test func `says what a client has to say`() {
+        let fields = Dictionary(uniqueKeysWithValues: offer("a, b", "c").fields.map { ($0.name, $0.value) })
+        #expect(fields["sec-websocket-key"] == "dGhlIHNhbXBsZSBub25jZQ==")
+        #expect(fields["sec-websocket-version"] == "13")
+        #expect(fields["sec-websocket-protocol"] == "a, b, c")
+        #expect(offer().fields.contains { $0.name == "sec-websocket-protocol" } == false)
+    }
+
+    @Test func `takes what grants it`() throws {
+        let plain = try offer().agreement(answer())
+        #expect(plain.subprotocol == nil && plain.compression == nil)
+        let chosen = try offer("a, b").agreement(answer(("sec-websocket-protocol", "b")))
+        #expect(chosen.subprotocol == "b")
+        for text in ["", "; client_no_context_takeover", "; server_max_window_bits=8", "; server_max_window_bits=\"15\""] {
+            let agreed = try offer().agreement(
+                answer(("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover" + text)))
+            #expect(agreed.compression?.windowBits == 15)
+        }
+    }
+
+    @Test func `refuses what doesn't`() {
+        let wrong = [
+            answer(("upgrade", "h2c")), answer(without: "upgrade"), answer(("upgrade", "websocket, h2c")),
+            answer(("connection", "close")), answer(without: "connection"),
+            answer(("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOO=")), answer(without: "sec-websocket-accept"),
+            answer(("sec-websocket-protocol", "c")), answer(("sec-websocket-protocol", "a, b")),
+            answer(("sec-websocket-protocol", "A")), answer(("sec-websocket-extensions", "x-webkit-deflate-frame")),
+            answer(("sec-websocket-extensions", "permessage-deflate")),
+            answer(("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover; client_max_window_bits=10")),
+            answer(("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover=1")),
+            answer(("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover; server_max_window_bits")),
+            answer(("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover; server_no_context_takeover")),
+            answer(
+                ("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover"),
+                ("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover")),
+        ]
+        for headers in wrong {
+            #expect(throws: WebSocketOffer.Mismatch.self, "\(headers)") { _ = try offer("a, b").agreement(headers) }
+        }
+    }
+}
