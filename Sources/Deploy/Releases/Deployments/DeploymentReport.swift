@@ -1,5 +1,5 @@
 internal import FoundationEssentials
-internal import Host
+package import Host
 package import System
 
 /// What became of requests while a release took over from another: what `edge releases view` shows, and what is kept.
@@ -22,6 +22,23 @@ package struct DeploymentReport: Codable, Equatable, Sendable {
         package var errors: [String: Int64]
         package var isolateCrashes: Int64
         package var isolateFailedStarts: Int64
+    }
+
+    /// Answers to copies of requests, compared with those that clients got.
+    package struct Shadow: Codable, Equatable, Sendable {
+        package var equal: Int
+        package var different: Int
+        /// No answer, or not all of it in time.
+        package var failed: Int
+        package var skipped: Int
+        /// The first ones: `GET /path: status 200, candidate 500`.
+        package var differences: [String]
+
+        package init?(_ reading: ShadowReport.Reading) {
+            guard reading.equal + reading.different + reading.failed + reading.skipped > 0 else { return nil }
+            (equal, different, failed, skipped) = (reading.equal, reading.different, reading.failed, reading.skipped)
+            differences = reading.differences.map { "\($0.request): \($0.text)" }
+        }
     }
 
     /// A part of the time, over both releases.
@@ -55,6 +72,8 @@ package struct DeploymentReport: Codable, Equatable, Sendable {
     /// From the switch to the last answer of the previous release; `nil`: it has open requests, or there was no switch.
     package var drainMilliseconds: Int64?
     package var socketsMoved: Int64
+    /// How the new release answered copies of requests; `nil`: it got none.
+    package var shadow: Shadow?
     package var migrations: [MigrationStep]
 
     package var json: String? {
@@ -116,6 +135,12 @@ extension DeploymentReport {
         if let after { lines.append("after: \(after.text)") }
         if let drainMilliseconds { lines.append("drain: \(ReleaseJudge.time(Double(drainMilliseconds) * 1000))") }
         lines.append("sockets moved: \(socketsMoved)")
+        if let shadow {
+            lines.append(
+                "shadow: \(shadow.equal) equal, \(shadow.different) different, \(shadow.failed) failed, \(shadow.skipped) skipped"
+            )
+            lines += shadow.differences.map { "  \($0)" }
+        }
         lines += migrations.map { "migration: \($0.database) \($0.file) (\($0.kind.rawValue))" }
         return lines.joined(separator: "\n") + "\n"
     }

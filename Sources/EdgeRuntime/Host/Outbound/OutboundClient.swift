@@ -13,10 +13,13 @@ package import System
 package final class OutboundClient: Sendable {
     private let engine: CurlEngine
     private let timeouts: CurlTimeouts
+    /// Nothing leaves the machine, whatever workers were granted.
+    private let isSealed: Bool
     /// Of all requests that are under way.
     private let bufferedBytes = Atomic<Int>(0)
 
-    package init(clock: any NodeClock, timeouts: CurlTimeouts = CurlTimeouts()) {
+    package init(clock: any NodeClock, timeouts: CurlTimeouts = CurlTimeouts(), isSealed: Bool = false) {
+        self.isSealed = isSealed
         engine = CurlEngine(threadName: "edge-outbound", clock: clock)
         self.timeouts = timeouts
     }
@@ -35,6 +38,10 @@ package final class OutboundClient: Sendable {
         guard let url = WebURL(request.url), Self.isFetchable(url) else {
             request.body.cancel()
             throw .invalidURL(request.url)
+        }
+        guard !isSealed else {
+            request.body.cancel()
+            throw .connectionLost(reason: "this node rehearses, and reaches nothing outside", status: 530)
         }
         var hop = try Hop(request, url)
         let kept = reserve(request)
