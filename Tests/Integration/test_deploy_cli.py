@@ -484,8 +484,12 @@ class Secrets(unittest.TestCase):
         self.assertIn("active: release", shown)
         self.assertEqual(self.length(), "3")
         self.assertEqual(platform.status()["deployment"]["trigger"], "secret")
-        # Old versions have what they had.
-        platform.edge("rollback")
+        # Old versions have what they had, which somebody has to want.
+        done = edge("rollback", "--environment", "staging", "--state", platform.state, cwd=platform.project.directory)
+        self.assertEqual(done.returncode, 64, done.stdout + done.stderr)
+        self.assertIn("hello KEY", done.stderr)
+        self.assertEqual(self.length(), "3")
+        platform.edge("rollback", "--yes")
         self.assertEqual(self.length(), "2")
 
     def test_over_rest(self):

@@ -2,6 +2,7 @@
 on the virtual clock (DeploymentMachineTests)."""
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 from harness import ROOT, Node, edge, is_alive, product, wait_until
@@ -211,6 +213,47 @@ class Death(unittest.TestCase):
             done = staging.deploy()
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertEqual(staging.served(), "fine")
+
+
+class RandomDeath(unittest.TestCase):
+    seconds = 150
+    # More of them make a soak: `make soak`.
+    rounds = int(os.environ.get("EDGE_SOAK") or 10)
+
+    def test_probe_11_kill_at_random_points(self):
+        seed = int(os.environ.get("EDGE_SEED") or random.randrange(1 << 32))
+        chance = random.Random(seed)
+        with Staging() as staging:
+            staging.set("first")
+            self.assertEqual(staging.deploy().returncode, 0)
+            serving = "first"
+            for number in range(self.rounds):
+                value = f"round {number}"
+                with self.subTest(seed=seed, round=number):
+                    staging.set(value)
+                    process = subprocess.Popen(
+                        [product("edge"), "deploy", "--environment", "staging", "--products",
+                         staging.project.path(".build/debug"), "--state", staging.state], cwd=staging.project.directory,
+                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    pids = set(staging.node.isolate_pids())
+                    # Not a measure of anything: wherever it is by then, it is killed there.
+                    time.sleep(chance.uniform(0, 5))
+                    staging.node.process.kill()
+                    staging.node.process.wait()
+                    process.kill()
+                    process.wait()
+                    for pid in pids:
+                        wait_until(lambda: not is_alive(pid), 30, f"the end of isolate {pid}")
+                    staging.end()
+                    staging.start()
+                    self.assertIn(staging.served(), (serving, value))
+                    staging.wait_for_end()
+                    if staging.served() != value:
+                        self.assertEqual(staging.served(), serving)
+                        done = staging.deploy()
+                        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                    self.assertEqual(staging.served(), value)
+                    serving = value
 
 
 class Cutover(unittest.TestCase):

@@ -274,6 +274,12 @@ class Following(unittest.TestCase):
         self.project.write("migrations/0002_more.sql", "CREATE TABLE more (id INTEGER) STRICT;\n")
         node.wait_for_log("migration applied  tenant=t database=db file=0002_more.sql")
         self.assertNotIn("0001_first.sql", node.log_text().split("0002_more.sql", 1)[1])
+        # A deployment would refuse it; here it is only said.
+        self.project.write("migrations/0003_drop.sql", "ALTER TABLE pairs DROP COLUMN side;\n")
+        node.wait_for_log("migration applied  tenant=t database=db file=0003_drop.sql")
+        text = node.log_text()
+        self.assertIn("db/0003_drop.sql:1:1: error: ", text)
+        self.assertIn("a deployment refuses it", text)
 
     def open_back(self):
         """Lets clients reach the worker of the stores themselves."""

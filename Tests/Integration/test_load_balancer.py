@@ -5,6 +5,7 @@ import http.client
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -44,8 +45,9 @@ def free_ports(count):
 class Nodes:
     """Three nodes with one project and a state each. A context manager."""
 
-    def __init__(self, project):
+    def __init__(self, project, *arguments):
         self.project = project
+        self.arguments = arguments
         self.ports = free_ports(3)
         self.states = [project.path(f"state-{number}") for number in range(3)]
         self.nodes = []
@@ -53,7 +55,7 @@ class Nodes:
     def make(self, number):
         return Node("serve", "--environment", "staging", "--project", self.project.directory, "--products",
                     os.path.dirname(product("edge")), "--listen", f"127.0.0.1:{self.ports[number]}", "--drain-delay", "4s",
-                    state=self.states[number], cwd=self.project.directory, deadline=90)
+                    *self.arguments, state=self.states[number], cwd=self.project.directory, deadline=90)
 
     def restart(self, number):
         """As an operator does: SIGTERM, the end, the start."""
@@ -113,11 +115,15 @@ class Balancer:
         self.log.close()
 
 
-def haproxy(nodes):
-    port = free_ports(1)[0]
-    environment = dict(os.environ, EDGE_BIND=f"127.0.0.1:{port}")
+def haproxy(nodes, passes_tls=False):
+    """- Parameter passes_tls: The port is the one where TLS goes through to the nodes."""
+    plain, port = free_ports(2)
+    environment = dict(os.environ, EDGE_BIND=f"127.0.0.1:{plain if passes_tls else port}")
+    if passes_tls:
+        environment["EDGE_PASSTHROUGH_BIND"] = f"127.0.0.1:{port}"
     for number, node_port in enumerate(nodes.ports):
         environment[f"EDGE_NODE_{number + 1}"] = f"127.0.0.1:{node_port}"
+        environment[f"EDGE_NODE_{number + 1}_TLS"] = f"127.0.0.1:{node_port}"
     return Balancer(["haproxy", "-db", "-f", os.path.join(CONFIGURATIONS, "haproxy.cfg")], port, environment)
 
 
@@ -213,8 +219,16 @@ class Load:
             thread.join(90)
 
 
+class SecureLoad(Load):
+    """The same over TLS, which the nodes speak."""
+
+    def connection(self):
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=60, context=ssl._create_unverified_context())
+
+
 class Balanced(unittest.TestCase):
-    seconds = 60
+    seconds = 80
 
     def setUp(self):
         self.project = Project(SHAPE, {"staging": ENVIRONMENT})
@@ -236,6 +250,19 @@ class Balanced(unittest.TestCase):
     def test_a_rolling_restart_behind_haproxy_fails_no_request(self):
         with Nodes(self.project) as nodes, haproxy(nodes) as balancer:
             self.roll(nodes, balancer)
+
+    @unittest.skipUnless(shutil.which("haproxy"), "no haproxy")
+    def test_tls_goes_through_haproxy_while_nodes_restart(self):
+        with Nodes(self.project, "--https") as nodes, haproxy(nodes, passes_tls=True) as balancer:
+            with SecureLoad(balancer.port) as load:
+                wait_until(lambda: len(load.counts) == 5, 60, "load")
+                for number in range(2):
+                    before = dict(load.counts)
+                    nodes.restart(number)
+                    wait_until(lambda: nodes.nodes[number].get("/__edge/health/ready").status == 200, 30, "readiness")
+                    wait_until(lambda: nodes.nodes[number].status()["requests"] > 10, 60, f"requests at node {number}")
+                    wait_until(lambda: all(load.counts[kind] > before[kind] for kind in before), 60, "load")
+            self.assertEqual(load.failures, [], f"{load.counts}\n{balancer.log_text()[-3000:]}")
 
     @unittest.skipUnless(shutil.which("nginx"), "no nginx")
     def test_a_rolling_restart_behind_nginx_fails_no_request(self):

@@ -16,6 +16,7 @@ import unittest
 
 from harness import ROOT, Node, edge, is_alive, product, wait_until
 from raw_websocket import TEXT, RawWebSocket
+from test_deploy_engine import Staging
 from test_load_balancer import Load
 
 
@@ -294,6 +295,44 @@ class Failing(unittest.TestCase):
             self.assertIn("is in progress", done.stderr)
             first.join(60)
         self.assertAsBefore()
+
+
+class Deploying(unittest.TestCase):
+    """Upgrades and deployments: one after the other."""
+
+    seconds = 60
+
+    def test_neither_begins_while_the_other_goes_on(self):
+        with Staging() as staging:
+            node = staging.node
+            staging.set("two")
+            self.assertEqual(staging.deploy("--pause-at", "50").returncode, 3)
+            before = process_of(node)
+            done = upgrade(node)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("deployment 2 is in progress", done.stderr)
+            self.assertEqual(process_of(node), before)
+            self.assertEqual(staging.edge("deploy", "abort").returncode, 0)
+            wait_until(lambda: not staging.rows("SELECT 1 FROM deployment_locks"), 60, "the end of the deployment")
+            with tempfile.TemporaryDirectory() as directory:
+                script = os.path.join(directory, "silent")
+                with open(script, "w") as file:
+                    file.write("#!/bin/sh\nexec sleep 600\n")
+                os.chmod(script, 0o755)
+                first = threading.Thread(target=upgrade, args=(node, script, "--timeout", "10s"))
+                first.start()
+                wait_until(lambda: report(node)["state"] == "running", 20, "the upgrade")
+                done = staging.deploy()
+                self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                self.assertIn("is being replaced", done.stderr)
+                first.join(60)
+            # It failed, and is in nobody's way.
+            done = staging.deploy()
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(staging.served(), "two")
+            # A release that waits for its end is none that goes on.
+            self.assertEqual(upgrade(node).returncode, 0)
+            self.assertEqual(staging.served(), "two")
 
 
 class Waiting(unittest.TestCase):

@@ -17,7 +17,8 @@ enum Edge {
             KVCommand.self, D1Command.self, R2Command.self, QueuesCommand.self, ObjectsCommand.self, ObjectsShortCommand.self,
             CacheCommand.self, TailCommand.self,
             DeployCommand.self, ReleasesCommand.self, RollbackCommand.self, PromoteCommand.self, DiffCommand.self,
-            TriggersCommand.self, VersionsCommand.self, DeploymentsCommand.self, TenantCommand.self, RoutesCommand.self,
+            RehearseCommand.self, RecordCommand.self, RehearsalNodeCommand.self, TriggersCommand.self, VersionsCommand.self,
+            DeploymentsCommand.self, TenantCommand.self, RoutesCommand.self,
             StateCommand.self, NodeCommand.self, UpgradeCommand.self, FollowCommand.self, DoctorCommand.self,
             CompletionCommand.self, CompleteCommand.self,
         ]

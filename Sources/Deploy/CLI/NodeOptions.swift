@@ -51,6 +51,21 @@ struct NodeOptions {
     var clientRateLimit: Int
     var clientRateLimitOverTime: ClientRateLimit?
     var monitoring: Monitoring
+    /// Serves a copy of another node's state, to whoever has started it alone: see `RehearsalNode`.
+    private(set) var isRehearsal = false
+
+    /// Nobody else is to notice it, nor anything outside to be reached by it.
+    mutating func rehearse() {
+        isRehearsal = true
+        let anywhere = Host.ListenAddress(host: "127.0.0.1", port: 0)
+        listen = [EdgeAddress(address: anywhere, isSecure: false)]
+        control = anywhere
+        (tls, s3, isControlSecure) = (nil, nil, false)
+        (clientRateLimit, clientRateLimitOverTime) = (0, nil)
+        // What is rehearsed needn't be signed yet.
+        deployKeyFiles = []
+        drain.delay = .zero
+    }
 
     /// - Parameters:
     ///   - configuration: what the environment's file says; the command line wins over it.

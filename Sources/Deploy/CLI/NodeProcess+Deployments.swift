@@ -13,13 +13,18 @@ extension NodeProcess {
         let (bundles, artifacts, logger) = (bundles, artifacts, logger)
         let (name, options) = (options.environment, loadOptions)
         let smokeTests = SmokeRunner(node: node, routing: routing, tenant: tenant)
-        let hooks = HookCaller(node: node, environment: name, tenant: tenant, logger: logger.with("tenant", tenant))
+        let hooks: any DeploymentHooks =
+            self.options.isRehearsal
+            ? NoHooks() : HookCaller(node: node, environment: name, tenant: tenant, logger: logger.with("tenant", tenant))
         let clock = clock
         return { stores in
             var environment = DeploymentEnvironment()
             environment.smokeTests = smokeTests
             environment.hooks = hooks
             environment.migrations = DatabaseMigrations(stores.databases, clock: clock, logger: logger.with("tenant", tenant))
+            environment.query = { text async throws(DeploymentFailure) -> Double? in
+                try await stores.firstValue(of: text)
+            }
             environment.read = { bundle async throws(DeploymentFailure) -> DeploymentInput in
                 try await artifacts.disk.run { () throws(DeploymentFailure) -> DeploymentInput in
                     try bundle.input(
@@ -46,9 +51,12 @@ extension NodeProcess {
     func startingPoint(
         tenant: String, _ secrets: any SecretSource
     ) throws -> (input: DeploymentInput, configuration: EffectiveConfiguration, bundle: BundleStore.Hold?)? {
-        guard let start = try StartingPoint.find(state: state, environment: options.environment, tenant: tenant) else {
-            return nil
-        }
+        // A rehearsal is against what serves, wherever that came from: the project's files are what it tries.
+        let source: StartingPoint.Source = options.isRehearsal ? .whateverServes : .deployments
+        guard
+            let start = try StartingPoint.find(
+                state: state, environment: options.environment, tenant: tenant, source)
+        else { return nil }
         logger.log(
             .info, "starts with the release that was deployed: files count for `edge deploy` alone",
             [("tenant", tenant), ("release", "\(start.release.number)")])

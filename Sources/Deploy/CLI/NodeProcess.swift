@@ -55,7 +55,8 @@ struct NodeProcess {
             local: control,
             clientLimit: ClientRequestLimit(
                 perSecond: options.clientRateLimit,
-                overTime: options.clientRateLimitOverTime.map { ($0.limit, Int($0.period.components.seconds)) }, clock: clock))
+                overTime: options.clientRateLimitOverTime.map { ($0.limit, Int($0.period.components.seconds)) }, clock: clock),
+            isSealed: options.isRehearsal)
         node.holdClients()
         drain = NodeDrain(node: node, clock: clock, logger: logger, delay: options.drain.delay)
         control.report(drain, nil)
@@ -286,6 +287,11 @@ struct NodeProcess {
         if let context = endpoints.tls, let advice = certificates.adviceOnTrust(context) { Edge.complain(advice) }
         let url = endpoints.edge.bound.first.map { $0.got.url($0.asked.isSecure ? "https" : "http") } ?? "-"
         let control = writeControlFile(endpoints)
+        if options.isRehearsal {
+            // Who has started it looks there; nobody else is to read of it.
+            try? FileTree.replaceFile(RehearsalNode.addressFile(in: state.path), with: Array(url.utf8), mode: 0o600)
+            return
+        }
         let s3 = endpoints.s3Address.map { " s3 \($0)" } ?? ""
         Edge.announce("ready \(url) control \(control)\(s3)")
         ServiceManager.tell("READY=1\nMAINPID=\(getpid())\nSTATUS=serving \(url)")

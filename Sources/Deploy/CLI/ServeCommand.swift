@@ -24,6 +24,12 @@ enum ServeCommand: Command {
         ]
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        try await run(arguments, .service)
+    }
+
+    enum Purpose { case service, rehearsal }
+
+    static func run(_ arguments: CommandLineArguments, _ purpose: Purpose) async throws -> Int32 {
         let environment = try arguments.requiredValue("environment", "ENVIRONMENT")
         let folders = arguments.all("project")
         let projects = folders.isEmpty ? [try Project(arguments)] : folders.map { Project(directory: $0) }
@@ -33,14 +39,15 @@ enum ServeCommand: Command {
             guard let configuration = project.load(environment, arguments) else { return ExitCode.refused }
             loaded.append(Loaded(project: project, configuration: configuration))
         }
-        let options = try NodeOptions(
+        var options = try NodeOptions(
             arguments, environment: environment, configuration: loaded.first?.configuration,
             base: loaded.first?.project.base ?? "")
+        if purpose == .rehearsal { options.rehearse() }
         let products = arguments.value("products") ?? OwnExecutable.directory
-        let process = try await NodeProcess(options, canBeReplaced: true)
+        let process = try await NodeProcess(options, canBeReplaced: purpose == .service)
         var tenancies: [NodeProcess.Tenancy] = []
         for item in loaded { tenancies.append(try await tenancy(item, process, products, arguments)) }
-        process.reportSandbox(tenantCount: tenancies.count)
+        if purpose == .service { process.reportSandbox(tenantCount: tenancies.count) }
         let started = loaded
         let (database, key) = (process.state.controlDatabase, SecretCommand.key(environment, arguments))
         let isDev = loaded.first?.configuration.kind == .dev

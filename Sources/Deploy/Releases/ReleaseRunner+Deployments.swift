@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Host
 internal import Isolates
 internal import Observability
@@ -254,7 +253,9 @@ extension ReleaseRunner: DeploymentSlots {
                         + "one does better: --force deploys all the same")
             }
         }
-        let needed = await bytesOfArtifacts(candidate)
+        let (needed, unreadable) = await bytesOfArtifacts(candidate)
+        reasons += unreadable
+        if !isForced, let reason = shortageOfMemory(candidate) { reasons.append(reason) }
         let free = DiskSpace.freeBytes(at: artifacts.path(""))
         if let free, free < 2 * needed {
             reasons.append(
@@ -263,16 +264,45 @@ extension ReleaseRunner: DeploymentSlots {
         guard reasons.isEmpty else { throw DeploymentFailure(reasons) }
     }
 
-    private func bytesOfArtifacts(_ candidate: CandidateRelease) async -> Int64 {
-        var hashes: Set<String> = []
-        for (worker, item) in candidate.content.workers {
+    /// Of all executables together; with a line for each that can't be read.
+    private func bytesOfArtifacts(_ candidate: CandidateRelease) async -> (byteCount: Int64, problems: [String]) {
+        var (hashes, problems) = ([String: String](), [String]())
+        for (worker, item) in candidate.content.workers.sorted(by: { $0.key < $1.key }) {
             for share in item.shares {
-                if let version = try? await read({ try $0.version(share.versionID, of: worker) }) {
-                    hashes.insert(version.artifact)
-                }
+                do {
+                    guard let version = try await read({ try $0.version(share.versionID, of: worker) }) else {
+                        problems.append("version \(share.versionID) of worker \"\(worker)\" is gone")
+                        continue
+                    }
+                    hashes[version.artifact] = worker
+                } catch { problems.append("version \(share.versionID) of worker \"\(worker)\" can't be read: \(error)") }
             }
         }
-        return hashes.reduce(0) { sum, hash in sum + ((try? artifacts.open(hash).byteCount).map(Int64.init) ?? 0) }
+        var byteCount: Int64 = 0
+        for (hash, worker) in hashes.sorted(by: { $0.key < $1.key }) where !hash.isEmpty {
+            do { byteCount += Int64(try artifacts.open(hash).byteCount) } catch {
+                problems.append("the executable of worker \"\(worker)\" can't be read: \(error)")
+            }
+        }
+        return (byteCount, problems)
+    }
+
+    /// Both slots' isolates may use all that they are allowed to; versions that both have run once.
+    private func shortageOfMemory(_ candidate: CandidateRelease) -> String? {
+        guard let total = NodeMemory.byteCount, let described = try? description(of: candidate) else { return nil }
+        func need(_ workers: [WorkerDescription]) -> Int {
+            workers.reduce(0) { $0 + $1.size.min * $1.limits.memoryByteCount }
+        }
+        let present = current?.description.workers ?? []
+        let changed = described.workers.filter { worker in
+            let shares = candidate.content.workers[worker.name]?.shares
+            return shares != stored?.live[worker.name]?.deployment.shares
+        }
+        let (old, new) = (need(present), need(changed))
+        guard old + new > total else { return nil }
+        return
+            "two slots may use \((old + new) >> 20) MiB (\(old >> 20) MiB of isolates that run, \(new >> 20) MiB of those that "
+            + "are to run beside them), and this node has \(total >> 20) MiB: lower isolates.min or limits.memory, or use --force"
     }
 
     // MARK: Staging
@@ -485,15 +515,5 @@ extension ReleaseRunner: DeploymentSlots {
                 }
             }
         } catch { logger.log(.warning, "old releases stay: \(error)") }
-    }
-}
-
-/// What is left of a file system.
-private enum DiskSpace {
-    static func freeBytes(at path: String) -> Int64? {
-        var info = statvfs()
-        // SAFETY: statvfs fills the struct whose address it is given.
-        guard unsafe statvfs(path, &info) == 0 else { return nil }
-        return Int64(clamping: UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize)).partialValue)
     }
 }

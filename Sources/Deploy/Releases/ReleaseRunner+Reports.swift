@@ -8,10 +8,11 @@ extension ReleaseRunner {
         // After the last wait: what is counted goes on.
         let (new, old) = (running(record.release), running(record.previous))
         let baseline = current?.release == record.previous ? baseline() : nil
-        return reporter.report(
+        var report = reporter.report(
             record, new: new?.split.primary.meter.sample(), old: old?.split.primary.meter.sample(), baseline: baseline,
-            migrations: journaled?.steps ?? [], moves: record.previous.flatMap { objectMoves[$0] }, at: clock.wallTime()
-        ).json
+            migrations: journaled?.steps ?? [], moves: record.previous.flatMap { objectMoves[$0] }, at: clock.wallTime())
+        report.shadow = new.flatMap { DeploymentReport.Shadow($0.split.primary.meter.shadow.read()) }
+        return report.json
     }
 
     /// A release of the tenant that has isolates.

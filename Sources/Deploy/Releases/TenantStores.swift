@@ -191,6 +191,7 @@ package final class TenantStores: Sendable {
             }
         }
         for (set, migrator, files) in jobs {
+            try await lint(set, migrator, files, logger)
             let report = try await migrator.apply(files, as: .all)
             for warning in report.warnings { logger.log(.warning, warning, [("database", set.database)]) }
             for item in report.items {
@@ -201,6 +202,18 @@ package final class TenantStores: Sendable {
             for item in report.items where item.outcome == .applied {
                 logger.log(.info, "migration applied", [("database", set.database), ("file", item.name)])
             }
+        }
+    }
+
+    /// Says what a deployment would refuse, or doubt: here it is applied all the same, since no code from before lives on with it.
+    private func lint(_ set: MigrationSet, _ migrator: D1Migrator, _ files: [D1Migration], _ logger: Logger) async throws {
+        let pending = Set(try await migrator.pending(files).map(\.name))
+        guard !pending.isEmpty else { return }
+        for finding in MigrationLint.check(set.files) where finding.place.map({ pending.contains($0.file) }) ?? true {
+            logger.log(
+                .warning,
+                "\(finding.description(in: set.database))\(finding.isError ? "; a deployment refuses it" : "")",
+                [("database", set.database)])
         }
     }
 

@@ -33,14 +33,15 @@ package final class Node: Sendable {
     ///   - reactorCount: One per core is right: reactors never wait.
     ///   - local: Answers on the control listener, and below `/cdn-cgi/` and `/__edge/` on public ones.
     ///   - clientLimit: How often one client may come, whichever worker it asks; `nil`: as often as it likes.
+    ///   - isSealed: Whether workers reach nothing outside.
     package init(
         settings: EdgeSettings, clock: any NodeClock, logger: Logger, reactorCount: Int, local: any LocalHandler,
-        clientLimit: (any RequestLimit)? = nil
+        clientLimit: (any RequestLimit)? = nil, isSealed: Bool = false
     ) async throws {
         self.clock = clock
         self.logger = logger
         let files = BlockingPool(name: "edge-files", threadCount: 4)
-        let outbound = OutboundClient(clock: clock)
+        let outbound = OutboundClient(clock: clock, isSealed: isSealed)
         reactors = try (0..<reactorCount).map { index throws(SystemError) in
             try Reactor(index: index, clock: clock, logger: logger, files: files, outbound: outbound)
         }

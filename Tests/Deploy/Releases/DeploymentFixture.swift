@@ -185,13 +185,22 @@ final class DeploymentNode {
         var hasTests = true
         var stages = FakeStages()
         var slots = FakeSlots.Plan()
+        var warmup: [WarmupRequest] = []
+        var dryRun: [String] = []
+        var metrics: [DeployMetric] = []
+        /// What queries of metrics are answered with.
+        var metricValue: Double?
 
         var settings: DeploySettings {
-            DeploySettings(
+            var settings = DeploySettings(
                 steps: steps, bake: bake, monitor: monitor, smoke: smoke, backup: .bookmark, affinity: .none,
                 noTraffic: noTraffic, promoteFrom: nil, drain: .seconds(30), drainStreams: .seconds(300),
                 drainJobs: .seconds(900), drainWebSockets: .seconds(300), switchHold: .seconds(1), lockTimeout: .seconds(5),
                 keepReleases: 100, keepBackups: .seconds(86_400), freeze: false, resume: resumes)
+            settings.warmup = warmup
+            settings.dryRun = dryRun
+            settings.metrics = metrics
+            return settings
         }
     }
 
@@ -216,6 +225,7 @@ final class DeploymentNode {
                 environment.migrations = shape.stages
                 environment.smokeTests = shape.stages
                 environment.hooks = shape.stages
+                environment.query = { _ in shape.metricValue }
                 environment.read = { bundle in
                     let set = MigrationSet(database: "d", files: [])
                     return DeploymentInput(

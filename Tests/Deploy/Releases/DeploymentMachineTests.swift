@@ -435,6 +435,98 @@ import Testing
         #expect(await next.slots.active == 2)
     }
 
+    @Test func `who has resumed a deployment needn't do so again after the death of the node`() async throws {
+        let place = DeploymentNode.place()
+        var shape = Shape(bake: .seconds(600))
+        shape.noTraffic = .promote
+        let first = try await node(shape, at: place)
+        var options = DeploymentOptions()
+        options.pauseAt = 10
+        try await first.deploy("two", options)
+        try await first.run("a pause") { try await first.machine.deployment(2).pause != nil }
+        try await first.machine.resume(2, by: first.author)
+        #expect(try first.store.journaledDeployment(2)?.record.pause == nil)
+        #expect(try first.state(2) == .shifting)
+        await first.machine.stop()
+        let next = try DeploymentNode(place, Shape(bake: .zero, monitor: .zero), boot: "next")
+        try await next.machine.settle()
+        try await next.machine.goOn()
+        #expect(try await next.finish(2).state == .retired)
+    }
+
+    @Test func `a promotion that is answered has been written down`() async throws {
+        let place = DeploymentNode.place()
+        let first = try await node(Shape(bake: .seconds(600)), at: place)
+        try await first.deploy("two")
+        try await first.run("its share") { try first.state(2) == .shifting }
+        try await first.machine.promote(2, by: first.author)
+        // As another process reads it that starts now.
+        #expect(
+            try ReleaseStore(database: place + "/control.sqlite", tenant: "t", environment: "staging").routing()?.active == 2)
+        await first.machine.stop()
+    }
+
+    // MARK: What the environment adds
+
+    @Test func `warm-up requests come before anything else, and may end it`() async throws {
+        let request = SmokeTest(
+            method: "GET", path: "/warm", headers: [:], body: nil, status: 200, deadline: .seconds(1), contains: nil)
+        var shape = Shape(bake: .zero, monitor: .zero)
+        shape.warmup = [WarmupRequest(worker: "w", request: request)]
+        let node = try await node(shape)
+        try await node.deploy("two")
+        #expect(try await node.finish(2).state == .retired)
+        let told = try node.store.deploymentEvents(of: 2, after: 0).first { $0.text.contains("warm-up w GET /warm") }
+        #expect(told?.state == .healthy)
+        shape.stages.smokeFailure = "expected 200, got 500"
+        let failing = try await self.node(shape)
+        try await failing.deploy("two")
+        #expect(try await failing.finish(2).state == .rolledBack)
+        #expect(try failing.store.deploymentEvents(of: 2, after: 0).allSatisfy { $0.state != .smokeTested })
+    }
+
+    @Test func `a number of one's own ends a deployment in its third check`() async throws {
+        var shape = Shape()
+        shape.metrics = [DeployMetric(name: "lost carts", query: "SELECT 7", max: 5, isDryRun: false)]
+        shape.metricValue = 7
+        let node = try await node(shape)
+        try await node.deploy("two")
+        let record = try await node.finish(2)
+        #expect(record.state == .rolledBack)
+        #expect(record.reason?.contains("metric \"lost carts\" is 7.0, and may be 5.0") == true)
+        shape.metrics[0].isDryRun = true
+        let telling = try await self.node(shape)
+        try await telling.deploy("two")
+        #expect(try await telling.finish(2).state == .retired)
+        #expect(try telling.store.deploymentEvents(of: 2, after: 0).contains { $0.text.hasPrefix("(dry run) metric") })
+    }
+
+    @Test func `what the judge only tells ends nothing`() async throws {
+        var shape = Shape()
+        shape.slots.load.newErrors = 200
+        shape.dryRun = ["error_rate", "error_burst"]
+        let node = try await node(shape)
+        try await node.deploy("two")
+        #expect(try await node.finish(2).state == .retired)
+        let remarks = try node.store.deploymentEvents(of: 2, after: 0).filter { $0.text.hasPrefix("(dry run) error rate") }
+        // One for each time that it was watched: not one for each check.
+        #expect(!remarks.isEmpty && remarks.count <= 3)
+    }
+
+    @Test func `a source of numbers that is broken ends a deployment in its fourth check`() {
+        var series = MetricSeries([
+            DeployMetric(name: "a", query: "", max: 1, isDryRun: false),
+            DeployMetric(name: "b", query: "", max: 1, isDryRun: true),
+        ])
+        for _ in 0..<3 { #expect(series.note(error: "gone", of: 0) == .warning("metric \"a\" can't be had: gone")) }
+        #expect(series.note(1, of: 0) == .fine)
+        for _ in 0..<3 { _ = series.note(error: "gone", of: 0) }
+        #expect(series.note(error: "gone", of: 0) == .rollBack("metric \"a\" can't be had: gone"))
+        #expect(series.note(2, of: 1) == .remark("(dry run) metric \"b\" is 2.0, and may be 1.0"))
+        #expect(series.note(2, of: 1) == .fine)
+        #expect(series.note(nil, of: 1) == .fine)
+    }
+
     // MARK: What is kept
 
     @Test func `forgets old releases, but none that a slot or the lock needs`() async throws {

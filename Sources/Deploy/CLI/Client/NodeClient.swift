@@ -30,6 +30,9 @@ final class NodeClient: Sendable {
             }
         }
 
+        /// No more is wanted: the node is told so.
+        func cancel() { transfer.cancel() }
+
         /// All of a short body.
         func bytes(max: Int = 64 << 20) async throws -> [UInt8] {
             var bytes: [UInt8] = []

@@ -42,12 +42,16 @@ struct DeploymentFollower: Sendable {
         }
         var after = seen
         var failure = FailureCount()
+        let bar = ShareBar(isShown: !isJSON && Terminal.isError)
+        defer { bar.clear() }
         while true {
             do {
                 // Asked before the events, which then are all that led there.
                 let record = try await node.deployment(number)
                 let outcome = Outcome(record, goal)
+                defer { bar.show(outcome == nil ? record : .null) }
                 let events = try await node.events(of: number, after: after, wait: outcome == nil)
+                if !events.isEmpty { bar.clear() }
                 for event in events { show(event) }
                 after = events.last?["sequence"]?.integer ?? after
                 if let outcome, events.count < Self.eventsMax { return finish(outcome, record) }
@@ -135,11 +139,45 @@ struct DeploymentFollower: Sendable {
             complain("deployment \(number) was refused: \(reason)")
             return ExitCode.refused
         case .paused:
+            let isOneOfSeveral = record["coordination"].map { $0 != .null } ?? false
             complain(
                 "deployment \(number) waits at \(record["percent"]?.integer ?? 0) %: \(record["pause"]?.text ?? "")\n"
-                    + "go on with `edge deploy resume \(number)` or `promote \(number)`, or `abort \(number)`")
+                    + (isOneOfSeveral
+                        ? "whoever began it on several nodes lets it go on; `edge deploy abort \(number)` takes all back"
+                        : "go on with `edge deploy resume \(number)` or `promote \(number)`, or `abort \(number)`"))
             return ExitCode.paused
         }
+    }
+}
+
+/// How many requests the new release gets, on the last line of a terminal.
+final class ShareBar {
+    private let isShown: Bool
+    private var isDrawn = false
+    private static let width = 20
+
+    init(isShown: Bool) { self.isShown = isShown }
+
+    /// - Parameter record: Of the deployment, which may be in any state.
+    func show(_ record: JSON) {
+        guard isShown else { return }
+        guard let line = Self.line(record) else { return clear() }
+        isDrawn = true
+        Edge.show("\r\(line)\u{1B}[K")
+    }
+
+    /// `nil`: its share doesn't change.
+    static func line(_ record: JSON) -> String? {
+        guard record["state"]?.text == "shifting", let percent = record["percent"]?.integer else { return nil }
+        let filled = Int(percent) * width / 100
+        let bar = String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled)
+        return "release \(record["release"]?.integer ?? 0)  [\(bar)]  \(percent) %"
+    }
+
+    func clear() {
+        guard isDrawn else { return }
+        isDrawn = false
+        Edge.show("\r\u{1B}[K")
     }
 }
 

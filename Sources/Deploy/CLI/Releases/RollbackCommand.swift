@@ -7,7 +7,7 @@ enum RollbackCommand: Command {
     static let discussion = """
         Makes a new deployment. A release that is still warm serves at once; another one is started and tried first. Data
         stay as they are, unless --restore-data takes databases back to what they were at the switch: what has been written
-        since is lost then, so it says how much, and asks.
+        since is lost then, so it says how much, and asks. It also asks where secrets were changed since.
 
         With --name WORKER it deploys a version of that worker alone: the last one that had all requests, or VERSION. Where
         secrets were changed since, it asks before it takes them back too.
@@ -48,10 +48,20 @@ enum RollbackCommand: Command {
             }
             let body = release.map { request.with("release", .integer($0)) } ?? request
             return try await DeploymentStart(node: node, request: request, arguments: arguments).run {
-                try await node.client.result("POST", "\(node.account)/edge/rollback", body.json)
+                do { return try await node.client.result("POST", "\(node.account)/edge/rollback", body.json) } catch let failure
+                    as APIFailure where failure.has(code: secretsChanged)
+                {
+                    let reason = failure.reasons.first?.message ?? ""
+                    try Confirmation.ask(
+                        "\(reason.prefix(1).uppercased() + reason.dropFirst()). Take them back, too?", arguments)
+                    return try await node.client.result(
+                        "POST", "\(node.account)/edge/rollback", body.with("accept_secrets", true).json)
+                }
             }
         }
     }
+
+    private static let secretsChanged: Int64 = 10220
 
     private static func show(_ preview: JSON, _ arguments: CommandLineArguments) -> Int32 {
         if arguments.has("json") {

@@ -53,6 +53,7 @@ actor Succession: NodeUpgrade {
     }
 
     private var follows: Predecessor?
+    private var isBeginning = false
 
     /// The node serves.
     func begin(with parts: Parts) {
@@ -72,7 +73,7 @@ actor Succession: NodeUpgrade {
 
     func begin(binary: String, patience: Duration) async throws(UpgradeRefusal) -> UpgradeReport {
         guard let parts else { throw UpgradeRefusal("the node is starting: try again when it is ready") }
-        guard current.state != .running else {
+        guard current.state != .running, !isBeginning else {
             throw UpgradeRefusal("upgrade \(current.number), to \(current.binary), is in progress")
         }
         guard successor == nil, !parts.drain.isLeaving else { throw UpgradeRefusal("the node is being drained, or is ending") }
@@ -80,6 +81,9 @@ actor Succession: NodeUpgrade {
         guard unsafe access(binary, X_OK) == 0 else {
             throw UpgradeRefusal("\(binary) can't be executed: \(SystemError("access", errno: errno))")
         }
+        isBeginning = true
+        defer { isBeginning = false }
+        try await refuseDeployments(parts)
         let (own, other): (RecordSocket, RecordSocket)
         let process: Int32
         do throws(SystemError) {
@@ -87,7 +91,10 @@ actor Succession: NodeUpgrade {
             process = try ChildProcess.start(
                 binary, [binary] + CommandLine.arguments.dropFirst(), environment: Self.environment(),
                 passing: other.rawValue)
-        } catch { throw UpgradeRefusal("\(binary) can't be started: \(error)") }
+        } catch {
+            await admitDeployments(parts)
+            throw UpgradeRefusal("\(binary) can't be started: \(error)")
+        }
         current = UpgradeReport(
             state: .running, number: current.number + 1, binary: binary, processID: getpid(), detail: "the new process starts")
         parts.logger.log(
@@ -98,6 +105,30 @@ actor Succession: NodeUpgrade {
     }
 
     var isRunning: Bool { current.state == .running }
+
+    /// Deployments and upgrades both replace what serves: one after the other. All tenants', or none.
+    private func refuseDeployments(_ parts: Parts) async throws(UpgradeRefusal) {
+        for runner in parts.accounts.runners {
+            do throws(DeploymentError) {
+                try await runner.deployments.refuse(
+                    because: "the node's process is being replaced (edge upgrade): deploy again when that has ended")
+            } catch {
+                await admitDeployments(parts)
+                throw UpgradeRefusal("tenant \(runner.tenant): \(Self.text(of: error))")
+            }
+        }
+    }
+
+    private static func text(of error: DeploymentError) -> String {
+        guard case .locked(let record) = error else { return error.description }
+        return
+            "deployment \(record.number) is in progress (\(record.state)): upgrade when it has ended, or stop it with \"edge "
+            + "deploy abort \(record.number)\""
+    }
+
+    private func admitDeployments(_ parts: Parts) async {
+        for runner in parts.accounts.runners { await runner.deployments.admit() }
+    }
 
     private static func environment() -> [String] {
         var list: [String] = []
@@ -135,6 +166,7 @@ actor Succession: NodeUpgrade {
         } catch {
             await Self.end(process)
             await parts.node.set(.serving)
+            await admitDeployments(parts)
             current.state = .failed
             current.detail = "\(error)"
             parts.logger.log(

@@ -43,6 +43,7 @@ package final class API: Sendable {
         operations += ArtifactOperations.all(services) + ReleaseDeploymentOperations.all(services)
         operations += ReleaseOperations.all(services) + TriggerSetOperations.all(services)
         operations += EnvironmentSecretOperations.all(services)
+        operations += RehearsalOperations.all(services)
         operations.append(OpenAPI.operation(for: operations, version: services.version))
         return API(operations, services, hosts: hosts)
     }

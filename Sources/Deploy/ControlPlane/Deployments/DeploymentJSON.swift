@@ -127,6 +127,7 @@ enum DeploymentJSON {
         .optional("message", .nullable(.string(0...1000))), .optional("tag", .nullable(.string(0...100))),
         .optional("revision", .nullable(.string(0...100))), .optional("restore_data", .nullable(.bool)),
         .optional("signature", .nullable(.string(0...100))), .optional("force_migrations", .nullable(.bool)),
+        .optional("accept_secrets", .nullable(.bool)),
         .optional(
             "coordination",
             .nullable(.object([.required("id", .string(1...64)), .required("lease_seconds", .number)]))),
@@ -177,6 +178,7 @@ enum DeploymentJSON {
         options.tag = json["tag"]?.text ?? ""
         options.revision = json["revision"]?.text ?? ""
         options.restoresData = json["restore_data"]?.bool ?? false
+        options.acceptsSecrets = json["accept_secrets"]?.bool
         if let led = json["coordination"], let id = led["id"]?.text, let seconds = led["lease_seconds"]?.number {
             guard (1...3600).contains(seconds) else { throw mistake("coordination/lease_seconds", "1 to 3600") }
             options.coordination = .init(id: id, leaseSeconds: seconds)

@@ -33,6 +33,7 @@ enum ReleaseFailure {
     static let locked = 11409
     /// It can't be done in the state that the deployment is in.
     static let notNow = 11408
+    static let secretsChanged = 10220
     /// What is to be deployed has mistakes: a line of the message for each.
     static let refused = 11400
     static let badBundle = 11401
@@ -44,6 +45,8 @@ enum ReleaseFailure {
         switch error {
         case .locked: APIError(409, locked, "\(error)")
         case .notNow: APIError(409, notNow, "\(error)")
+        // As the product has it for single workers.
+        case .secretsChanged: APIError(400, secretsChanged, "\(error)")
         case .failed: APIError(400, refused, "\(error)")
         case .unknownDeployment, .unknownRelease: APIError(404, unknown, "\(error)")
         }

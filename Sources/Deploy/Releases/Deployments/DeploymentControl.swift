@@ -78,6 +78,8 @@ package enum DeploymentError: Error, Equatable, Sendable, CustomStringConvertibl
     case unknownRelease(Int64)
     /// What is asked for can't be done in the state that the deployment is in.
     case notNow(String)
+    /// A rollback would change these, `WORKER NAME`.
+    case secretsChanged([String])
 
     package var description: String {
         switch self {
@@ -89,6 +91,8 @@ package enum DeploymentError: Error, Equatable, Sendable, CustomStringConvertibl
         case .unknownDeployment(let number): "there is no deployment \(number)"
         case .unknownRelease(let number): "there is no release \(number), or it is too old to be kept"
         case .notNow(let reason): reason
+        case .secretsChanged(let names):
+            "secrets were changed since that release was active, and it has those of then: \(names.joined(separator: ", "))"
         }
     }
 }

@@ -4,6 +4,8 @@ package struct DeploymentEnvironment: Sendable {
     package var smokeTests: (any SmokeTests)?
     package var hooks: (any DeploymentHooks)?
     package var judge = ReleaseJudge()
+    /// Answers a query about the tenant's data points with the first value of the first row; `nil`: there is none.
+    package var query: (@Sendable (String) async throws(DeploymentFailure) -> Double?)?
     /// Reads what a bundle says for this node's environment.
     package var read: (@Sendable (ReleaseBundle) async throws(DeploymentFailure) -> DeploymentInput)?
     /// Where a bundle of this hash lies; `nil`: it is gone.

@@ -116,6 +116,10 @@ extension DeploymentMachine: DeploymentControl {
         _ slots: any DeploymentSlots
     ) async throws(DeploymentError) -> DeploymentRecord {
         let (target, active) = try await target(release)
+        if options.acceptsSecrets != true {
+            let names = try await changedSecrets(from: active, to: target.content)
+            guard names.isEmpty else { throw .secretsChanged(names) }
+        }
         let environment = makeEnvironment()
         do throws(DeploymentFailure) { if watched == nil { try await slots.lock("a rollback is being prepared") } } catch {
             throw .failed(error)
@@ -188,6 +192,25 @@ extension DeploymentMachine: DeploymentControl {
                     }))
         }
         return (found, active)
+    }
+
+    /// Those that versions of both releases have, or one of them, and that aren't the same.
+    private func changedSecrets(from active: Int64?, to content: ReleaseContent) async throws(DeploymentError) -> [String] {
+        try await read { store in
+            guard let active, let present = try store.release(active)?.content else { return [] }
+            var names: Set<String> = []
+            for (worker, version) in content.versions {
+                // One that only one of them has is none that was changed.
+                guard let other = present.versions[worker], other != version,
+                    let before = try store.version(version, of: worker), let now = try store.version(other, of: worker)
+                else { continue }
+                let (old, new) = (before.snapshot.secrets, now.snapshot.secrets)
+                for secret in old + new where !(old.contains(secret) && new.contains(secret)) {
+                    names.insert("\(worker) \(secret.name)")
+                }
+            }
+            return names.sorted()
+        }
     }
 
     /// Of each database, the oldest that was taken since `release` was active.

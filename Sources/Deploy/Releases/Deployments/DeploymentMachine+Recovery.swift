@@ -102,6 +102,12 @@ extension DeploymentMachine {
             return
         }
         await freezeAgain(run, state)
+        // Who has let it go on needn't do so again.
+        if let percent = run.record.options.pauseAt, run.record.pause == nil {
+            let (number, text) = (run.record.number, Self.pausedAsAsked(percent))
+            let events = try? await read { try $0.deploymentEvents(of: number, after: 0) }
+            run.hasPaused = events?.contains { $0.text == text } ?? false
+        }
         present = run
         await tell(run, .note, "the node ended while it was \(run.record.state); it goes on")
         if state != run.record.state {

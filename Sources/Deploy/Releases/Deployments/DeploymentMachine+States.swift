@@ -55,6 +55,7 @@ extension DeploymentMachine {
             try await limited(run, limit, "the proof of its health") { [self] () async throws(DeploymentFailure) in
                 try await proveHealth(slots)
             }
+            try await warmUp(run, slots, limit)
             if run.isReturn { return try await activate(run, slots) }
             let active = run.record.previous
             await enter(.smokeTested, run, percent: 0) {
@@ -218,7 +219,9 @@ extension DeploymentMachine {
             run.isTested = true
         }
         if run.isCoordinated { return try await prepare(run) }
-        if run.record.options.pauseAt == 0, !run.isPromoting { try await pause(run, "paused at 0 %, as asked for") }
+        if run.record.options.pauseAt == 0, !run.isPromoting, !run.hasPaused {
+            try await pause(run, Self.pausedAsAsked(0))
+        }
         try await raise(run, slots, to: run.steps.first ?? 100)
     }
 
@@ -231,6 +234,8 @@ extension DeploymentMachine {
             $0.routing = .init(active: record.previous, candidate: record.release, percent: percent)
         }
     }
+
+    static func pausedAsAsked(_ percent: Int) -> String { "paused at \(percent) %, as asked for" }
 
     /// Waits for somebody to say how it goes on.
     private func pause(_ run: Run, _ reason: String) async throws(DeploymentFailure) {
@@ -263,6 +268,7 @@ extension DeploymentMachine {
         entry.events = [(.note, word)]
         await commit([entry])
         note(entry, run)
+        run.hasPaused = true
     }
 
     // MARK: Moving requests
@@ -281,8 +287,8 @@ extension DeploymentMachine {
         if let reason = run.record.pause {
             try await pause(run, reason)
         } else if !run.isPromoting {
-            if run.record.options.pauseAt == run.record.percent {
-                try await pause(run, "paused at \(run.record.percent) %, as asked for")
+            if run.record.options.pauseAt == run.record.percent, !run.hasPaused {
+                try await pause(run, Self.pausedAsAsked(run.record.percent))
             }
             try await watch(run, slots, .shifting(percent: run.record.percent), for: run.bake)
         }
@@ -300,9 +306,12 @@ extension DeploymentMachine {
         guard duration > .zero else { return }
         let (release, previous) = (run.record.release, run.record.previous)
         let first = await slots.samples(of: release, previous)
+        var metrics = MetricSeries(run.input?.settings.metrics ?? [])
+        var judge = run.environment.judge
+        judge.dryRun.formUnion((run.input?.settings.dryRun ?? []).compactMap(ReleaseJudge.Metric.init(rawValue:)))
         let isAlone = phase == .monitoring || phase == .shifting(percent: 100)
         var series = JudgeSeries(
-            run.environment.judge, phase, duration: duration, noTraffic: run.input?.settings.noTraffic ?? .promote,
+            judge, phase, duration: duration, noTraffic: run.input?.settings.noTraffic ?? .promote,
             passedSmokeTests: run.isTested, previousBaseline: isAlone ? run.baseline : nil, candidate: first.new,
             active: first.old)
         let start = clock.now()
@@ -315,6 +324,8 @@ extension DeploymentMachine {
             let now = await slots.samples(of: release, previous)
             let ruling = series.check(candidate: now.new, active: now.old, elapsed: clock.now() - start)
             if case .fail(let reason)? = series.verdict { await tell(run, .warning, "a check failed: \(reason)") }
+            for remark in series.takeRemarks() { await tell(run, .warning, remark) }
+            try await check(&metrics, run)
             switch ruling {
             case .wait: continue
             case .proceed(let remark):

@@ -31,6 +31,8 @@ package actor DeploymentMachine {
     var finishing: [Int64: Run] = [:]
     /// Somebody is composing a release.
     private var isClaimed = false
+    /// Why none is begun for now; `nil`: nothing is in the way.
+    private var obstacle: String?
     /// A node that was made to die does nothing more.
     var isDead = false
     private var bells: [Int: CheckedContinuation<Void, Never>] = [:]
@@ -50,6 +52,8 @@ package actor DeploymentMachine {
         var request: Request?
         /// Without further checks.
         var isPromoting = false
+        /// It has paused where it was to, and somebody has let it go on.
+        var hasPaused = false
         /// It has passed smoke tests.
         var isTested = false
         /// What carries it on.
@@ -145,6 +149,7 @@ package actor DeploymentMachine {
 
     /// Whether a deployment has the lock, and whether one waits for its previous release to go.
     var isBusy: Bool { present != nil }
+    package var inProgress: DeploymentRecord? { present?.record }
     var isFinishing: Bool { !finishing.isEmpty }
 
     /// Carries a deployment on, which is in the journal. Owned by it: ends with it, or with the node.
@@ -160,6 +165,7 @@ package actor DeploymentMachine {
     /// - Throws: `.locked` while another one is in progress.
     func claim(over superseded: Int64? = nil) async throws(DeploymentError) {
         while true {
+            if let obstacle { throw .notNow(obstacle) }
             if let present, present.record.number != superseded { throw .locked(present.record) }
             if !isClaimed { break }
             await nextChange(until: nil)
@@ -171,6 +177,17 @@ package actor DeploymentMachine {
         isClaimed = false
         ring()
     }
+
+    /// Lets no deployment begin until `admit`, because of `reason`.
+    ///
+    /// - Throws: while one is in progress, or being begun; then nothing is refused.
+    package func refuse(because reason: String) throws(DeploymentError) {
+        if let present { throw .locked(present.record) }
+        guard !isClaimed else { throw .notNow("a deployment is being begun") }
+        obstacle = reason
+    }
+
+    package func admit() { obstacle = nil }
 
     // MARK: Waiting
 

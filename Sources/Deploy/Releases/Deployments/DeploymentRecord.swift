@@ -28,6 +28,8 @@ package struct DeploymentOptions: Codable, Equatable, Sendable {
     package var forcesClassMigrations: Bool?
     /// A rollback: the data goes back as well.
     package var restoresData = false
+    /// A rollback: the secrets that versions had then may come back.
+    package var acceptsSecrets: Bool?
     /// As one of several nodes that switch together; `nil`: by itself.
     package var coordination: Coordination.Request?
 

@@ -24,6 +24,23 @@ package struct DeploymentReport: Codable, Equatable, Sendable {
         package var isolateFailedStarts: Int64
     }
 
+    /// Answers to copies of requests, compared with those that clients got.
+    package struct Shadow: Codable, Equatable, Sendable {
+        package var equal: Int
+        package var different: Int
+        /// No answer, or not all of it in time.
+        package var failed: Int
+        package var skipped: Int
+        /// The first ones: `GET /path: status 200, candidate 500`.
+        package var differences: [String]
+
+        package init?(_ reading: ShadowReport.Reading) {
+            guard reading.equal + reading.different + reading.failed + reading.skipped > 0 else { return nil }
+            (equal, different, failed, skipped) = (reading.equal, reading.different, reading.failed, reading.skipped)
+            differences = reading.differences.map { "\($0.request): \($0.text)" }
+        }
+    }
+
     /// A part of the time, over both releases.
     package struct Phase: Codable, Equatable, Sendable {
         package var requests: Int64
@@ -59,6 +76,8 @@ package struct DeploymentReport: Codable, Equatable, Sendable {
     /// Durable objects that went to the new release, and those of them that were cut off in what they did; `nil`: none did.
     package var objectsMoved: Int64?
     package var objectsCut: Int64?
+    /// How the new release answered copies of requests; `nil`: it got none.
+    package var shadow: Shadow?
     package var migrations: [MigrationStep]
 
     package var json: String? {
@@ -121,6 +140,12 @@ extension DeploymentReport {
         if let drainMilliseconds { lines.append("drain: \(ReleaseJudge.time(Double(drainMilliseconds) * 1000))") }
         lines.append("sockets moved: \(socketsMoved)")
         if let objectsMoved { lines.append("objects moved: \(objectsMoved), \(objectsCut ?? 0) of them cut off") }
+        if let shadow {
+            lines.append(
+                "shadow: \(shadow.equal) equal, \(shadow.different) different, \(shadow.failed) failed, \(shadow.skipped) skipped"
+            )
+            lines += shadow.differences.map { "  \($0)" }
+        }
         lines += migrations.map { "migration: \($0.database) \($0.file) (\($0.kind.rawValue))" }
         return lines.joined(separator: "\n") + "\n"
     }

@@ -44,6 +44,9 @@ package struct JudgeSeries: Sendable {
     private var failureCount = 0
     /// What the last check said.
     package private(set) var verdict: Verdict?
+    /// Of metrics that only tell: those that were told, and those that are to be.
+    private var toldRemarks: Set<String> = []
+    private var remarks: [String] = []
 
     private struct Sample {
         let candidate: SlotSample
@@ -91,6 +94,7 @@ package struct JudgeSeries: Sendable {
             ? judge.check(candidate: window.candidate, active: window.active, previousBaseline: previousBaseline)
             : .trip(ReleaseJudge.sentence(newest))
         self.verdict = verdict
+        remarks = judge.remarks(candidate: window.candidate, active: window.active, previousBaseline: previousBaseline)
         switch verdict {
         case .trip(let reason): return .rollBack(reason)
         case .fail(let reason):
@@ -108,6 +112,11 @@ package struct JudgeSeries: Sendable {
             endRow()
             return withoutTraffic(reason, elapsed)
         }
+    }
+
+    /// What the last check has found of metrics that only tell: each thing once, whatever its numbers.
+    package mutating func takeRemarks() -> [String] {
+        remarks.filter { remark in toldRemarks.insert(String(remark.prefix { !$0.isNumber })).inserted }
     }
 
     private mutating func endRow() {

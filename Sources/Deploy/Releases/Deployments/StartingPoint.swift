@@ -6,16 +6,19 @@ package struct StartingPoint: Sendable {
     package let release: ReleaseRecord
     package let bundle: ReleaseBundle
 
+    package enum Source: Sendable { case deployments, whateverServes }
+
     /// Looks for the release that serves according to the journal; blocks.
     ///
+    /// - Parameter source: Whether what the configuration's files made counts as well.
     /// - Returns: `nil` when nothing was deployed, or the configuration's files made what serves.
     /// - Throws: when the release's bundle is gone, which should never be.
     package static func find(
-        state: StateDirectory, environment: String, tenant: String
+        state: StateDirectory, environment: String, tenant: String, _ source: Source = .deployments
     ) throws -> StartingPoint? {
         let store = try ReleaseStore(database: state.controlDatabase, tenant: tenant, environment: environment)
         guard let active = try store.routing()?.active, let found = try store.release(active)?.record, !found.bundle.isEmpty,
-            try store.isDeployed(bundle: found.bundle)
+            try source == .whateverServes || store.isDeployed(bundle: found.bundle)
         else { return nil }
         let bundle = ReleaseBundle(hash: found.bundle, directory: "\(state.bundles)/\(found.bundle)")
         guard try !bundle.configurationFiles().allSatisfy({ $0.text.isEmpty }) else {

@@ -108,6 +108,26 @@ package struct DeploySettings: Equatable, Sendable {
     package var resume: Bool
     /// Of safe requests, how many a candidate gets a copy of. Whoever sets it says that such requests change nothing.
     package var shadowPercent = 0
+    /// Sent to a candidate that is healthy, before anything else, as smoke tests are.
+    package var warmup: [WarmupRequest] = []
+    /// Names of what the judge looks at that only tells, and never ends a deployment.
+    package var dryRun: [String] = []
+    package var metrics: [DeployMetric] = []
+}
+
+package struct WarmupRequest: Equatable, Sendable {
+    package var worker: String
+    package var request: SmokeTest
+}
+
+/// A number of the operator's own that a release is judged by: the first value of the first row of a query about data points.
+package struct DeployMetric: Equatable, Sendable {
+    package var name: String
+    /// `{release}` and `{previous}` in it stand for the numbers of both releases.
+    package var query: String
+    package var max: Double
+    /// It only tells.
+    package var isDryRun: Bool
 }
 
 package struct DurableObjectSettings: Equatable, Sendable {

@@ -211,9 +211,55 @@ struct EnvironmentReader {
             keepReleases: table.integer("keep_releases", in: 2...10_000)?.value ?? 100,
             keepBackups: time("keep_backups", Self.year, Self.day * 7),
             freeze: table.boolean("freeze")?.value ?? false, resume: table.boolean("resume")?.value ?? true,
-            shadowPercent: readShadow(&table))
+            shadowPercent: readShadow(&table), warmup: readWarmup(&table), dryRun: readDryRun(&table),
+            metrics: readMetrics(&table))
         table.finish { $0 == "keep_warm" ? "keep_warm stands at the top level" : nil }
         return (settings, promoteFrom?.place)
+    }
+
+    /// `warmup = [{ worker = "front", get = "/" }]`
+    private func readWarmup(_ table: inout TableReader) -> [WarmupRequest] {
+        (table.tables("warmup") ?? []).compactMap { entry in
+            var entry = entry
+            let worker = entry.name("worker")
+            if entry.table["worker"] == nil { entry.missing("worker", "whose request it is, such as worker = \"front\"") }
+            guard let request = WorkerReader.readRequest(&entry, "a warm-up request"), let worker else { return nil }
+            return WarmupRequest(worker: worker.value, request: request)
+        }
+    }
+
+    /// What the judge looks at (`ReleaseJudge.Metric`).
+    private static let judged = [
+        "crashes", "failed_starts", "error_burst", "health", "error_rate", "latency", "cpu", "memory", "queue_retries",
+    ]
+
+    private func readDryRun(_ table: inout TableReader) -> [String] {
+        (table.strings("dry_run") ?? []).enumerated().compactMap { index, name in
+            guard Self.judged.contains(name.value) else {
+                table.report(
+                    .invalidValue, name.place, "dry_run", element: index,
+                    "expected one of \(Self.judged.joined(separator: ", ")), got \(JSONText.quoted(name.value))")
+                return nil
+            }
+            return name.value
+        }
+    }
+
+    /// `metrics = [{ name = "lost carts", query = "SELECT …", max = 5 }]`
+    private func readMetrics(_ table: inout TableReader) -> [DeployMetric] {
+        (table.tables("metrics", identity: "name") ?? []).compactMap { entry in
+            var entry = entry
+            let (name, query) = (entry.name("name"), entry.name("query"))
+            let most = entry.number("max", in: -1e15...1e15)
+            let isDryRun = entry.boolean("dry_run")?.value ?? false
+            for (key, example) in [("name", "\"lost carts\""), ("query", "\"SELECT …\""), ("max", "5")]
+            where entry.table[key] == nil {
+                entry.missing(key, "required, such as \(key) = \(example)")
+            }
+            entry.finish()
+            guard let name, let query, let most else { return nil }
+            return DeployMetric(name: name.value, query: query.value, max: most.value, isDryRun: isDryRun)
+        }
     }
 
     /// `shadow = { percent = 5 }`

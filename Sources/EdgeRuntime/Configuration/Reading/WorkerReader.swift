@@ -404,47 +404,52 @@ struct WorkerReader {
     private func readSmoke(_ reader: inout TableReader) -> [SmokeTest] {
         (reader.tables("smoke") ?? []).compactMap { entry in
             var entry = entry
-            let methods = ["get", "head", "post", "put", "patch", "delete", "options"]
-            let given = methods.compactMap { method in entry.string(method).map { (method: method, path: $0) }
-            }
-            let headers = readHeaders("headers", &entry)
-            var test = SmokeTest(
-                method: given.first?.method.uppercased() ?? "GET", path: given.first?.path.value ?? "/",
-                headers: headers,
-                body: entry.string("body")?.value,
-                status: entry.integer("status", in: 100...599)?.value ?? 200,
-                deadline: entry.duration("within", in: .milliseconds(1) ... .seconds(120))?.value
-                    ?? .seconds(5),
-                contains: entry.string("contains")?.value)
-            test.responseHeaders = readHeaders("response_headers", &entry)
-            test.json = readExpectedJSON(&entry)
-            entry.finish()
-            guard given.count == 1 else {
-                if given.isEmpty { entry.missing("get", "a smoke test names its request: get = \"/path\"") }
-                if given.count > 1 {
-                    entry.report(
-                        .invalidValue, given[1].path.place, given[1].method, "a smoke test makes one request")
-                }
-                return nil
-            }
-            guard given[0].path.value.hasPrefix("/") else {
-                entry.report(
-                    .invalidValue, given[0].path.place, given[0].method,
-                    "expected a path that begins with \"/\"")
-                return nil
-            }
-            guard given[0].path.value.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") }) else {
-                entry.report(
-                    .invalidValue, given[0].path.place, given[0].method,
-                    "expected a path as a client sends it: no spaces, no \"#\", percent-encoded where it isn't ASCII")
-                return nil
-            }
-            return test
+            return Self.readRequest(&entry, "a smoke test")
         }
     }
 
+    /// What is sent to a release that proves itself, and what it is to answer.
+    static func readRequest(_ entry: inout TableReader, _ what: String) -> SmokeTest? {
+        let methods = ["get", "head", "post", "put", "patch", "delete", "options"]
+        let given = methods.compactMap { method in entry.string(method).map { (method: method, path: $0) }
+        }
+        let headers = Self.readHeaders("headers", &entry)
+        var test = SmokeTest(
+            method: given.first?.method.uppercased() ?? "GET", path: given.first?.path.value ?? "/",
+            headers: headers,
+            body: entry.string("body")?.value,
+            status: entry.integer("status", in: 100...599)?.value ?? 200,
+            deadline: entry.duration("within", in: .milliseconds(1) ... .seconds(120))?.value
+                ?? .seconds(5),
+            contains: entry.string("contains")?.value)
+        test.responseHeaders = Self.readHeaders("response_headers", &entry)
+        test.json = readExpectedJSON(&entry)
+        entry.finish()
+        guard given.count == 1 else {
+            if given.isEmpty { entry.missing("get", "\(what) names its request: get = \"/path\"") }
+            if given.count > 1 {
+                entry.report(
+                    .invalidValue, given[1].path.place, given[1].method, "\(what) makes one request")
+            }
+            return nil
+        }
+        guard given[0].path.value.hasPrefix("/") else {
+            entry.report(
+                .invalidValue, given[0].path.place, given[0].method,
+                "expected a path that begins with \"/\"")
+            return nil
+        }
+        guard given[0].path.value.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") }) else {
+            entry.report(
+                .invalidValue, given[0].path.place, given[0].method,
+                "expected a path as a client sends it: no spaces, no \"#\", percent-encoded where it isn't ASCII")
+            return nil
+        }
+        return test
+    }
+
     /// Names and values as they may stand in a message.
-    private func readHeaders(_ key: String, _ entry: inout TableReader) -> [String: String] {
+    private static func readHeaders(_ key: String, _ entry: inout TableReader) -> [String: String] {
         guard var table = entry.table(key) else { return [:] }
         var headers: [String: String] = [:]
         for name in table.table.keys {
@@ -460,7 +465,7 @@ struct WorkerReader {
         return headers
     }
 
-    private func readExpectedJSON(_ entry: inout TableReader) -> [String: String] {
+    private static func readExpectedJSON(_ entry: inout TableReader) -> [String: String] {
         guard var table = entry.table("json") else { return [:] }
         var expected: [String: String] = [:]
         for pointer in table.table.keys {

@@ -17,10 +17,14 @@ package final class OutboundClient: Sendable {
     /// For connections that the engine doesn't make: WebSockets.
     let resolver = HostResolver()
     private let clientTLS = Mutex<TLSClientContext?>(nil)
+    /// Nothing leaves the machine, whatever workers were granted.
+    let isSealed: Bool
+    static let sealedReason = "this node rehearses, and reaches nothing outside"
     /// Of all requests that are under way.
     private let bufferedBytes = Atomic<Int>(0)
 
-    package init(clock: any NodeClock, timeouts: CurlTimeouts = CurlTimeouts()) {
+    package init(clock: any NodeClock, timeouts: CurlTimeouts = CurlTimeouts(), isSealed: Bool = false) {
+        self.isSealed = isSealed
         engine = CurlEngine(threadName: "edge-outbound", clock: clock)
         self.timeouts = timeouts
     }
@@ -50,6 +54,10 @@ package final class OutboundClient: Sendable {
         guard let url = WebURL(request.url), Self.isFetchable(url) else {
             request.body.cancel()
             throw .invalidURL(request.url)
+        }
+        guard !isSealed else {
+            request.body.cancel()
+            throw .connectionLost(reason: Self.sealedReason, status: 530)
         }
         var hop = try Hop(request, url)
         let kept = reserve(request)

@@ -77,6 +77,9 @@ final class OutboundConnection: PollTarget, Ticker, @unchecked Sendable {  // Wh
 
     private func resolve() {
         Task(executorPreference: reactor) {
+            guard !self.reactor.outbound.isSealed else {
+                return self.fail(.connectionLost(reason: OutboundClient.sealedReason, status: 530))
+            }
             let found = await self.reactor.outbound.resolver.addresses(of: self.host)
             do throws(SystemError) {
                 if self.url.scheme == "https" { self.tlsContext = try await self.reactor.outbound.tlsContext() }
