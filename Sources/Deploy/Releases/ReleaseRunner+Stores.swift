@@ -24,6 +24,10 @@ extension ReleaseRunner {
         let changed = await Self.blocking { Result { try change() } }
         let reopened = await Self.blocking { Result { try before.reopened(with: settings) } }
         use(try reopened.get())
+        do { try await dropForeignDomains() } catch {
+            // They aren't served in any case.
+            logger.log(.error, "domains of buckets can't be compared with others': \(error)")
+        }
         if didServe {
             // What is in its stores now may be older, or nothing.
             if let configured { try await stores.migrate(configured.migrations, logger: logger) }
