@@ -27,15 +27,15 @@ func room(_ name: String, _ path: String, _ dependencies: [Target.Dependency] = 
         swiftSettings: strict)
 }
 
-func worker(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func worker(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
     .executableTarget(
         name: name, dependencies: ["Workers", "Interfaces"] + dependencies,
-        path: "Sources/Handlers/\(name)", swiftSettings: strict)
+        path: "Sources/Handlers/\(name)", exclude: exclude, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ path: String, _ dependencies: [Target.Dependency]) -> Target {
+func tests(_ name: String, _ path: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies, path: "Tests/\(path)", swiftSettings: strict)
+        name: name, dependencies: dependencies, path: "Tests/\(path)", exclude: exclude, swiftSettings: strict)
 }
 
 /// A C library of Debian: a module map, a shim header, nothing else.
@@ -132,14 +132,17 @@ let package = Package(
 
         room("StoresRateLimits", "Bindings/Stores/RateLimits", ["Stores", "Interfaces", "Wire", "System"]),
         room("StoresAnalytics", "Bindings/Stores/Analytics", ["Stores", "Interfaces", "Wire", "Observability", "System"]),
+        room("StoresObjects", "Bindings/Stores/Objects", ["Stores", "LMDB", "System"]),
 
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
+        room("Collaboration", "Handlers/Collaboration"),
         worker("ApiGateway", ["Platform"]),
         worker("AuthService", ["Platform", "WorkersCrypto"]),
         worker("UserService", ["Platform"]),
         worker("ContentService", ["Platform"]),
         worker("AnalyticsService", ["Platform", "WorkersCrypto"]),
+        worker("WebSocketService", ["Collaboration", "Platform", "DurableObjects"], exclude: ["Assets"]),
 
         // What README.md and docs/sdk.md show.
         .executableTarget(
@@ -154,7 +157,7 @@ let package = Package(
             [
                 "Host", "Configuration", "Caching", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
-                "StoresAnalytics", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
+                "StoresAnalytics", "StoresObjects", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
         room(
             "S3", "Deploy/S3",
@@ -193,6 +196,12 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "CutoverWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/CutoverWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ObjectWorker", dependencies: ["DurableObjects", "Workers", "SQLite"], path: "Tests/Support/ObjectWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "RoomWorker", dependencies: ["DurableObjects", "Workers"], path: "Tests/Support/RoomWorker",
             swiftSettings: strict),
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
@@ -235,9 +244,10 @@ let package = Package(
             ]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
-            ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
+            ["DurableObjects", "Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
+        tests("CollaborationTests", "Handlers/Collaboration", ["Collaboration"], exclude: ["peers.mjs"]),
         tests(
             "ServicesTests", "Handlers/Services",
             [
@@ -268,6 +278,7 @@ let package = Package(
         tests(
             "StoresAnalyticsTests", "Bindings/Analytics",
             ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
+        tests("StoresObjectsTests", "Bindings/Objects", ["StoresObjects", "Stores", "LMDB", "System"]),
         tests(
             "StoresSimulationTests", "Bindings/Simulation",
             [

@@ -10,6 +10,9 @@ import tempfile
 
 from harness import PRODUCTS, ROOT, Node
 
+# The files that the platform's page consists of.
+ASSETS = "Sources/Handlers/WebSocketService/Assets"
+
 
 class Project:
     """A folder with a configuration. A context manager: it removes the folder at its end."""
@@ -22,6 +25,7 @@ class Project:
             for name in ("wrangler-like.toml", "environments", "migrations"):
                 source = os.path.join(ROOT, name)
                 (shutil.copytree if os.path.isdir(source) else shutil.copy)(source, self.path(name))
+            shutil.copytree(os.path.join(ROOT, ASSETS), self.path(ASSETS))
         else:
             self.write("wrangler-like.toml", shape)
         for name, text in (environments or {}).items():

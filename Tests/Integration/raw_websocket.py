@@ -86,14 +86,29 @@ class RawWebSocket:
 
     def receive(self, compressed=False):
         """One frame: its opcode and payload. The server's are whole and unmasked."""
+        first, payload = self.receive_frame()
+        assert first & 0xF0 == (0xC0 if compressed else 0x80), first
+        return first & 0x0F, payload
+
+    def receive_message(self):
+        """As above, of frames that may be parts of one message."""
+        first, payload = self.receive_frame()
+        opcode = first & 0x0F
+        while not first & 0x80:
+            first, piece = self.receive_frame()
+            payload += piece
+        return opcode, payload
+
+    def receive_frame(self):
+        """Its first byte and its payload."""
         first, second = self._take(2)
-        assert first & 0xF0 == (0xC0 if compressed else 0x80) and second & 0x80 == 0, (first, second)
+        assert second & 0x80 == 0, (first, second)
         length = second & 0x7F
         if length == 126:
             length = struct.unpack(">H", self._take(2))[0]
         elif length == 127:
             length = struct.unpack(">Q", self._take(8))[0]
-        return first & 0x0F, self._take(length)
+        return first, self._take(length)
 
     def close_code(self):
         """Reads up to the Close frame; its code and reason."""

@@ -132,7 +132,8 @@ class Platform(unittest.TestCase):
         self.assertEqual(report["status"], "ok")
         self.assertEqual(
             {name: item["status"] for name, item in report["services"].items()},
-            dict.fromkeys(("auth-service", "user-service", "content-service", "analytics-service"), "ok"))
+            dict.fromkeys(
+                ("auth-service", "user-service", "content-service", "analytics-service", "websocket-service"), "ok"))
         self.assertEqual(report["environment"], "dev")
 
     def test_health_reports_a_service_that_does_not_answer(self):

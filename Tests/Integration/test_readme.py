@@ -20,6 +20,7 @@ import time
 import unittest
 
 from harness import PRODUCTS, ROOT, Node, edge, product, wait_until
+from projects import ASSETS
 
 FENCE = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -71,7 +72,7 @@ def missing_lines(expected, actual):
 def make_project():
     """A copy of the project's files, with the products that are to be tested."""
     directory = tempfile.mkdtemp(prefix="edge-readme-")
-    for name in ("environments", "migrations", "scripts"):
+    for name in ("environments", "migrations", "scripts", ASSETS):
         shutil.copytree(os.path.join(ROOT, name), os.path.join(directory, name))
     for name in ("wrangler-like.toml", "Makefile"):
         shutil.copy(os.path.join(ROOT, name), directory)

@@ -11,8 +11,24 @@ public typealias SQLRow = D1Row
 /// own process.
 public final class SQLStorage {
     private let database: ObjectDatabase
+    private let isAvailable: Bool
+    /// Single statements that run again and again, ready to run.
+    private var kept = SQLiteStatementCache<Prepared>(capacity: 64)
 
-    init(_ database: ObjectDatabase) { self.database = database }
+    struct Prepared {
+        let statement: SQLiteStatement
+        let profile: StatementProfile
+    }
+
+    static let notAvailable = DurableObjectError(
+        "This Durable Object is not backed by SQLite storage, so the SQL API is not available. SQL can be enabled on a new Durable "
+            + "Object class by using the `new_sqlite_classes` instead of `new_classes` under `[[migrations]]` in your wrangler.toml, "
+            + "but an already-deployed class cannot be converted to SQLite (except by deleting the existing data).")
+
+    init(_ database: ObjectDatabase, isAvailable: Bool) {
+        self.database = database
+        self.isAvailable = isAvailable
+    }
 
     /// Runs one or several statements; the values and the cursor are the last one's.
     ///
@@ -20,19 +36,28 @@ public final class SQLStorage {
     @discardableResult
     public func exec(_ query: String, _ bindings: SQLValue...) throws -> SQLCursor { try exec(query, bindings) }
 
+    func close() { kept.removeAll() }
+
     @discardableResult
     public func exec(_ query: String, _ bindings: [SQLValue]) throws -> SQLCursor {
+        guard isAvailable else { throw Self.notAvailable }
         try database.check()
+        if let ready = kept.entry(for: query) {
+            guard ready.statement.parameterCount == bindings.count else { throw Self.wrongCount }
+            kept.remove(query)
+            return try run(ready.statement, ready.profile, bindings, changesBefore: 0, keptAs: query)
+        }
         var script = SQLiteScript(query)
         var changes: Int64 = 0
+        var isFirst = true
         while true {
             let (statement, profile) = try prepare(&script)
             let isLast = script.isAtEnd
             let values = isLast ? bindings : []
-            guard statement.parameterCount == values.count else {
-                throw DurableObjectError("Wrong number of parameter bindings for SQL query.")
-            }
-            let cursor = try run(statement, profile, values, changesBefore: changes)
+            guard statement.parameterCount == values.count else { throw Self.wrongCount }
+            let cursor = try run(
+                statement, profile, values, changesBefore: changes, keptAs: isFirst && isLast ? query : nil)
+            isFirst = false
             if isLast { return cursor }
             _ = try cursor.toArray()
             changes = cursor.rowsWritten
@@ -42,6 +67,7 @@ public final class SQLStorage {
     /// Bytes that the database takes, without what deletions have left free.
     public var databaseSize: Int {
         get throws {
+            guard isAvailable else { throw Self.notAvailable }
             try database.check()
             do {
                 return try database.trusted {
@@ -55,6 +81,7 @@ public final class SQLStorage {
         }
     }
 
+    private static let wrongCount = DurableObjectError("Wrong number of parameter bindings for SQL query.")
     private static let transactionRefusal =
         "To execute a transaction, please use the state.storage.transaction() or state.storage.transactionSync() APIs instead of "
         + "the SQL BEGIN TRANSACTION or SAVEPOINT statements. The API is safer because it will automatically roll back on errors, "
@@ -75,7 +102,8 @@ public final class SQLStorage {
     }
 
     private func run(
-        _ statement: SQLiteStatement, _ profile: StatementProfile, _ values: [SQLValue], changesBefore: Int64
+        _ statement: SQLiteStatement, _ profile: StatementProfile, _ values: [SQLValue], changesBefore: Int64,
+        keptAs query: String?
     ) throws -> SQLCursor {
         if !statement.isReadOnly { try database.beginWriting() }
         do throws(SQLiteError) {
@@ -90,6 +118,13 @@ public final class SQLStorage {
             }
         } catch { throw database.failed(error) }
         let cursor = SQLCursor(statement, profile, database, written: changesBefore)
+        database.note(cursor)
+        if let query, !statement.isExplanation {
+            cursor.whenOver = { [weak self] statement in
+                statement.clearBindings()
+                self?.kept.insert(Prepared(statement: statement, profile: profile), for: query)
+            }
+        }
         // So that statements without rows have run when this returns.
         try cursor.advance()
         return cursor
@@ -98,17 +133,22 @@ public final class SQLStorage {
 
 /// The rows of a statement, read when they are asked for. It has no snapshot: what is written meanwhile may show.
 public final class SQLCursor {
-    private let statement: SQLiteStatement
+    /// `nil` when the database was closed meanwhile.
+    private var statement: SQLiteStatement?
     private let profile: StatementProfile
     private let database: ObjectDatabase
+    private let isReadOnly: Bool
     private let columns: D1Columns
     private let isExplanation: Bool
     private var waiting: SQLRow?
     private var isOver = false
+    private var scanSteps = 0
     private var rowCount = 0
     private var firstCount: Int64?
     private var changes: Int64 = 0
     private let writtenBefore: Int64
+    /// Takes the statement back once all rows were read.
+    var whenOver: ((SQLiteStatement) -> Void)?
 
     init(_ statement: SQLiteStatement, _ profile: StatementProfile, _ database: ObjectDatabase, written: Int64) {
         self.statement = statement
@@ -117,22 +157,33 @@ public final class SQLCursor {
         writtenBefore = written
         columns = D1Columns((0..<statement.columnCount).map { statement.columnName($0) })
         isExplanation = statement.isExplanation
+        isReadOnly = statement.isReadOnly
+    }
+
+    /// The database is closed: nothing more comes.
+    func abandon() {
+        isOver = true
+        waiting = nil
+        statement = nil
     }
 
     public var columnNames: [String] { columns.names }
 
     /// Rows that the statement has looked at so far; an estimate, as D1's is.
     public var rowsRead: Int {
-        Int(profile.rowsRead(scanSteps: statement.counter(.fullScanSteps), rows: rowCount, firstCount: firstCount))
+        Int(
+            profile.rowsRead(scanSteps: statement?.counter(.fullScanSteps) ?? scanSteps, rows: rowCount, firstCount: firstCount)
+        )
     }
 
     /// Rows and index entries that it has written so far.
     public var rowsWritten: Int64 {
-        writtenBefore + (statement.isReadOnly || isExplanation ? 0 : profile.rowsWritten(changes: changes))
+        writtenBefore + (isReadOnly || isExplanation ? 0 : profile.rowsWritten(changes: changes))
     }
 
     /// The next row; `nil` when there is none.
     public func next() throws -> SQLRow? {
+        try database.check()
         guard let row = waiting else { return nil }
         try advance()
         return row
@@ -162,7 +213,7 @@ public final class SQLCursor {
     /// Reads ahead by one row.
     func advance() throws(DurableObjectError) {
         waiting = nil
-        guard !isOver else { return }
+        guard !isOver, let statement else { return }
         try database.check()
         let before = database.sqlite.totalChanges
         do throws(SQLiteError) {
@@ -171,10 +222,16 @@ public final class SQLCursor {
                 if rowCount == 1, statement.columnCount > 0, statement.columnKind(0) == .integer {
                     firstCount = statement.integer(0)
                 }
-                waiting = D1Row(columns: columns, values: (0..<statement.columnCount).map(value))
+                waiting = D1Row(columns: columns, values: (0..<statement.columnCount).map { Self.value(statement, $0) })
             } else {
                 isOver = true
+                scanSteps = statement.counter(.fullScanSteps, resetting: true)
                 statement.reset()
+                self.statement = nil
+                changes += database.sqlite.totalChanges - before
+                whenOver?(statement)
+                whenOver = nil
+                return
             }
         } catch {
             isOver = true
@@ -184,7 +241,7 @@ public final class SQLCursor {
         changes += database.sqlite.totalChanges - before
     }
 
-    private func value(_ index: Int) -> SQLValue {
+    private static func value(_ statement: SQLiteStatement, _ index: Int) -> SQLValue {
         switch statement.columnKind(index) {
         case .null: .null
         case .integer: .integer(statement.integer(index))

@@ -110,6 +110,9 @@ struct Transport: ~Copyable {
         _ = shutdown(descriptor.rawValue, Int32(SHUT_WR))
     }
 
+    /// From now on bytes go through `session`.
+    mutating func secure(by session: TLSSession) { tls = session }
+
     /// Gives up TLS on the connection.
     mutating func becomePlain() { tls = nil }
 

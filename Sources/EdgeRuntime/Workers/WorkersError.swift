@@ -34,10 +34,28 @@ enum WorkersError {
     static let webSocketNotAskedFor = CallFailure(
         "Worker tried to return a WebSocket in a response to a request which did not contain the header \"Upgrade: websocket\".",
         name: "TypeError")
+    static let webSocketCannotHibernate = CallFailure(
+        "acceptWebSocket() is for the WebSocket of a request to a Durable Object's fetch().", name: "TypeError")
+    static let webSocketHibernates = CallFailure(
+        "The messages of a WebSocket that was accepted by acceptWebSocket() go to webSocketMessage().", name: "TypeError")
     static let webSocketReasonAlone = CallFailure(
         "If you specify a WebSocket close reason, you must also specify a code.", name: "TypeError")
     static func webSocketReason(_ byteCount: Int) -> CallFailure {
         CallFailure("A WebSocket close reason has at most 123 bytes of UTF-8, not \(byteCount).", name: "TypeError")
+    }
+    static func webSocketURL(_ url: String) -> CallFailure {
+        CallFailure("WebSocket: the URL \"\(url)\" is not a ws or wss URL.", name: "SyntaxError")
+    }
+    static func webSocketFragment(_ url: String) -> CallFailure {
+        CallFailure("WebSocket: the URL \"\(url)\" must not have a fragment.", name: "SyntaxError")
+    }
+    static func webSocketProtocols(_ protocols: [String]) -> CallFailure {
+        CallFailure("WebSocket: the protocols \(protocols) must be different tokens.", name: "SyntaxError")
+    }
+    static func webSocketAnswer(_ status: Int) -> CallFailure {
+        CallFailure(
+            "Failed to establish the WebSocket connection: expected server to reply with HTTP status code 101 "
+                + "(switching protocols), but received \(status) instead.")
     }
     static func webSocketCode(_ code: Int) -> CallFailure {
         CallFailure("Invalid WebSocket close code: \(code).", name: "TypeError")
@@ -67,6 +85,23 @@ enum WorkersError {
     }
     static func invalidURL(_ text: String) -> CallFailure {
         CallFailure("Invalid URL: \(text.prefix(200))", name: "TypeError")
+    }
+    static func noMethod(_ name: String) -> CallFailure {
+        CallFailure("The RPC receiver does not implement the method \"\(name.prefix(256))\".", name: "TypeError")
+    }
+    static func noEntrypoint(_ name: String) -> CallFailure {
+        CallFailure(
+            name.isEmpty
+                ? "The worker has no entrypoint for typed calls." : "The worker has no entrypoint \"\(name.prefix(256))\".",
+            name: "TypeError")
+    }
+    static func tooLargeBesideStream(_ byteCount: Int) -> CallFailure {
+        CallFailure(
+            "Beside a stream, arguments and results of a call have at most \(RPCMessage.inlineByteCountMax) bytes, not \(byteCount)."
+        )
+    }
+    static func tooLargeForRPC(_ byteCount: Int) -> CallFailure {
+        CallFailure("Serialized RPC arguments or return values are limited to 32MiB, but the size of this value was: \(byteCount) bytes.")
     }
     static func noHandler(_ name: String) -> CallFailure {
         CallFailure("Handler does not export a \(name)() function.", name: "TypeError")

@@ -16,6 +16,7 @@ import Workers
             Upstream("/api/v1/users", ServiceClient("user-service", binding: "USERS")),
             Upstream("/api/v1/content", ServiceClient("content-service", binding: "CONTENT")),
             Upstream("/api/v1/analytics", ServiceClient("analytics-service", binding: "ANALYTICS")),
+            Upstream("/api/v1/realtime", ServiceClient("websocket-service", binding: "REALTIME")),
         ]
     }
 
@@ -71,6 +72,7 @@ import Workers
             // The service gets what was verified, not what it was verified with.
             headers["authorization"] = nil
             headers["cookie"] = nil
+            ProtocolToken.remove(from: &headers)
             headers[RequestID.header] = requestID
             identity?.write(to: &headers)
         }
@@ -82,7 +84,7 @@ import Workers
     private func verifiedIdentity(
         _ request: Request, _ env: Env, _ context: ExecutionContext
     ) async throws -> Identity {
-        let identity = try tokens.identity(authorization: request.headers["authorization"], now: context.now)
+        let identity = try tokens.identity(authorization: ProtocolToken.authorization(of: request), now: context.now)
         guard try await Sessions(env).isLive(identity.sessionID) else { throw APIError.sessionEnded }
         return identity
     }

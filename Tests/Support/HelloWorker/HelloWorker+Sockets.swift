@@ -164,24 +164,43 @@ extension HelloWorker {
             guard let url = WebURL("http://service/" + (exchange.parameters.get("path") ?? "")) else { return .empty() }
             let answer = try await exchange.env.service("SERVICE").fetch(Request(exchange.request, url: url))
             guard let far = answer.webSocket else { return .text("no WebSocket: \(answer.status)", status: 502) }
-            return .webSocket { near in
-                try far.accept()
-                let back = Task {
-                    for try await case .text(let text) in far { try near.send("relayed \(text)") }
-                    if let close = far.closing { try near.close(close.code == 1005 ? nil : close.code, nil) }
-                }
-                for try await message in near { try far.send(message) }
-                try far.close(3001, "the client left")
-                try await back.value
-                note(far)
-            }
+            try far.accept()
+            return relay(far)
         }
+        addOutwardSockets(&routes)
+    }
+
+    private static func relay(_ far: WebSocket) -> Response {
+        .webSocket { near in
+            let back = Task {
+                for try await message in far {
+                    switch message {
+                    case .text(let text): try near.send("relayed \(text)")
+                    case .binary: try near.send(message)
+                    }
+                    try await near.drained()
+                }
+                if let close = far.closing { try near.close((3000...4999).contains(close.code) ? close.code : nil, nil) }
+            }
+            for try await message in near {
+                try far.send(message)
+                try await far.drained()
+            }
+            try far.close(3001, "the client left")
+            try await back.value
+            note(far)
+        }
+    }
+
+    /// Those of servers outside.
+    private static func addOutwardSockets(_ routes: inout RouteBuilder) {
         // A server's socket, in this worker's hands: what it says to one text.
         routes.get("/ws/outside") { exchange in
             let parameters = exchange.request.url.searchParameters
             var request = try Request(parameters.get("url") ?? "")
             try request.headers.set("upgrade", "websocket")
             let answer = try await exchange.context.fetch(request)
+            if parameters.get("answer") != nil { return answer }
             guard let socket = answer.webSocket else { return .text("no WebSocket: \(answer.status)", status: 502) }
             if parameters.get("pass") != nil { return answer }
             try socket.accept()
@@ -189,6 +208,42 @@ extension HelloWorker {
             guard let reply = try await socket.next() else { return .text("closed \(socket.closing?.code ?? 0)", status: 502) }
             try socket.close(1000, "done")
             return .text("\(reply)")
+        }
+        // The same in the short form, message by message.
+        routes.get("/ws/outside/relay") { exchange in
+            let parameters = exchange.request.url.searchParameters
+            let far = try await exchange.context.webSocket(
+                parameters.get("url") ?? "", protocols: parameters.getAll("protocol"))
+            return relay(far)
+        }
+        // What goes wrong, and which protocol was chosen.
+        routes.get("/ws/outside/open") { exchange in
+            let parameters = exchange.request.url.searchParameters
+            do {
+                let far = try await exchange.context.webSocket(
+                    parameters.get("url") ?? "", protocols: parameters.getAll("protocol"))
+                let name = far.subprotocol ?? "none"
+                try far.close(1000, "seen")
+                return .text("protocol \(name)")
+            } catch { return .text("\(error)") }
+        }
+        // So many at once, each of which says a text and hears it.
+        routes.get("/ws/outside/many/:count") { exchange in
+            let url = exchange.request.url.searchParameters.get("url") ?? ""
+            let count = try exchange.parameters.get("count", as: Int.self)
+            let context = exchange.context
+            let tasks = (0..<count).map { number in
+                Task {
+                    let far = try await context.webSocket(url)
+                    try far.send("\(number)")
+                    let answer = try await far.next()
+                    try far.close(1000)
+                    return answer == .text("\(number)")
+                }
+            }
+            var all = true
+            for task in tasks where try await !task.value { all = false }
+            return .text(all ? "all" : "not all")
         }
     }
 }

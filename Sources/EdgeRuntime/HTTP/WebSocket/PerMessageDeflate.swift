@@ -1,10 +1,10 @@
-/// The compression of messages as two ends agree upon it (RFC 7692). This side always begins each message anew, and asks the client
+/// The compression of messages as two ends agree upon it (RFC 7692). This side always begins each message anew, and asks the other
 /// for the same: a connection that waits then holds no window in either direction.
 package struct PerMessageDeflate: Equatable, Sendable {
     package static let name = "permessage-deflate"
 
     /// What this side compresses with: 9 to 15.
-    package let serverWindowBits: Int
+    package let windowBits: Int
     /// Whether the client named a limit, which then has to be repeated.
     private let repeatsServerWindowBits: Bool
 
@@ -15,31 +15,44 @@ package struct PerMessageDeflate: Equatable, Sendable {
     package init?(_ offers: [String]) {
         for offer in offers {
             guard let bits = Self.serverWindowBits(offer) else { continue }
-            serverWindowBits = bits ?? 15
+            windowBits = bits ?? 15
             repeatsServerWindowBits = bits != nil
             return
         }
         return nil
     }
 
+    /// What this side asks a server for.
+    package static let offer = name + "; server_no_context_takeover; client_no_context_takeover"
+
+    /// Reads a server's answer to `offer`. It has to begin each message anew, and has no say in what this side compresses with:
+    /// that wasn't offered (RFC 7692 §7.1.1.1, §7.1.2.2).
+    package init?(answer: String) {
+        guard let parameters = Self.parameters(answer), parameters["server_no_context_takeover"] == .some(nil) else {
+            return nil
+        }
+        for (key, value) in parameters {
+            switch key {
+            case "server_no_context_takeover", "client_no_context_takeover": guard value == nil else { return nil }
+            case "server_max_window_bits": guard Self.windowBits(value) != nil else { return nil }
+            default: return nil
+            }
+        }
+        windowBits = 15
+        repeatsServerWindowBits = false
+    }
+
     /// For `Sec-WebSocket-Extensions` of the answer.
     package var answer: String {
         Self.name + "; server_no_context_takeover; client_no_context_takeover"
-            + (repeatsServerWindowBits ? "; server_max_window_bits=\(serverWindowBits)" : "")
+            + (repeatsServerWindowBits ? "; server_max_window_bits=\(windowBits)" : "")
     }
 
     /// - Returns: `nil` when the offer is another extension, or can't be taken; within, `nil` when it names no limit.
     private static func serverWindowBits(_ offer: String) -> Int?? {
-        let parts = offer.split(separator: ";", omittingEmptySubsequences: false).map { WebSocketHandshake.trimmed(String($0)) }
-        guard parts.first?.lowercased() == name else { return nil }
-        var seen: Set<String> = []
+        guard let parameters = parameters(offer) else { return nil }
         var bits: Int?
-        for parameter in parts.dropFirst() {
-            let halves = parameter.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
-                WebSocketHandshake.trimmed(String($0))
-            }
-            guard let key = halves.first?.lowercased(), seen.insert(key).inserted else { return nil }
-            let value = halves.count == 2 ? unquoted(halves[1]) : nil
+        for (key, value) in parameters {
             switch key {
             case "server_no_context_takeover", "client_no_context_takeover": guard value == nil else { return nil }
             case "client_max_window_bits": guard value == nil || windowBits(value) != nil else { return nil }
@@ -51,6 +64,21 @@ package struct PerMessageDeflate: Equatable, Sendable {
             }
         }
         return .some(bits)
+    }
+
+    /// - Returns: `nil` when it is another extension, or names a parameter twice.
+    private static func parameters(_ text: String) -> [String: String?]? {
+        let parts = text.split(separator: ";", omittingEmptySubsequences: false).map { WebSocketHandshake.trimmed(String($0)) }
+        guard parts.first?.lowercased() == name else { return nil }
+        var parameters: [String: String?] = [:]
+        for parameter in parts.dropFirst() {
+            let halves = parameter.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
+                WebSocketHandshake.trimmed(String($0))
+            }
+            guard let key = halves.first?.lowercased(), parameters[key] == nil else { return nil }
+            parameters.updateValue(halves.count == 2 ? unquoted(halves[1]) : nil, forKey: key)
+        }
+        return parameters
     }
 
     private static func windowBits(_ text: String?) -> Int? {

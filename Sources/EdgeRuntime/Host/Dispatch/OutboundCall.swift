@@ -23,9 +23,7 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         let fetch = try FetchMessage(unsafe Array(message))
         switch OwnZone.target(of: fetch.url, for: event, on: call.channel.reactor) {
         case .elsewhere where fetch.asksForWebSocket:
-            call.answer(
-                failure: CallFailure("WebSockets to servers outside can't be opened in this version.", name: "TypeError"))
-            return nil
+            return OutboundSocketCall.start(call, of: event, fetch, OutboundPolicy(event.worker.limits.outbound))
         case .elsewhere: return try start(call, of: event, fetch, OutboundPolicy(event.worker.limits.outbound))
         case .worker(let worker):
             // Where the options stand a worker would read its client's Accept-Encoding.
@@ -40,13 +38,13 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
         case .local(let target):
             LocalCall.start(call, of: target, fetch)
             return nil
-        case .origin where fetch.asksForWebSocket:
-            call.answer(failure: CallFailure("WebSockets can't be passed on to an origin in this version.", name: "TypeError"))
-            return nil
         case .origin(let origin, let host):
             // Its configuration names the origin: whatever address that is, it is meant.
-            return try start(
-                call, of: event, fetch, OutboundPolicy(privateAddresses: .allowed) { _, _ in true }, url: origin, host: host)
+            let policy = OutboundPolicy(privateAddresses: .allowed) { _, _ in true }
+            guard !fetch.asksForWebSocket else {
+                return OutboundSocketCall.start(call, of: event, fetch, policy, url: origin, host: host)
+            }
+            return try start(call, of: event, fetch, policy, url: origin, host: host)
         case .nothing:
             call.answer(body: .stored(.bytes(Array("error code: 1042\n".utf8)))) { buffer in
                 ReplyHead.write(status: 404, hasBody: true, bodyLength: 17, headerCount: 1, into: &buffer)
@@ -139,9 +137,7 @@ final class OutboundCall: CallActivity, @unchecked Sendable {  // Tasks that car
     private func fail(_ error: OutboundError) {
         guard !isOver else { return }
         isOver = true
-        call.channel.reactor.logger.redacting(call.channel.isolate.pool.redactor).log(
-            .info, "outbound fetch failed: \(error)", call.channel.isolate.logFields)
-        call.answer(failure: CallFailure(error.message, name: error.name))
+        call.answer(outbound: error)
     }
 
     func callEnded(_ reason: StreamReset) {
@@ -170,6 +166,13 @@ struct FetchMessage {
     private let optionsEnd: Int
 
     var asksForWebSocket: Bool { method == "GET" && headers.get("upgrade")?.lowercased() == "websocket" }
+
+    /// - Parameter message: As an event has it.
+    static func asksForWebSocket(_ message: [UInt8]) -> Bool {
+        // Most don't, and needn't be read for that.
+        guard message.count > 16, message.containsWebSocketName else { return false }
+        return (try? FetchMessage([0] + message))?.asksForWebSocket ?? false
+    }
 
     func withoutOptions(_ message: [UInt8]) -> [UInt8] {
         guard !optionBytes.isEmpty else { return message }
@@ -222,5 +225,16 @@ struct FetchMessage {
             if !isValid || name != name.lowercased() { flaw = name }
         }
         if flaw != nil { throw .invalidValue("header", offset: decoder.offset) }
+    }
+}
+
+extension [UInt8] {
+    /// Whether the value `websocket` may be in it, whatever its case.
+    fileprivate var containsWebSocketName: Bool {
+        let name = Array("websocket".utf8)
+        guard count >= name.count else { return false }
+        return (0...(count - name.count)).contains { start in
+            (0..<name.count).allSatisfy { self[start + $0] | 0x20 == name[$0] }
+        }
     }
 }

@@ -3,6 +3,7 @@ internal import HTTP
 internal import Stores
 internal import Synchronization
 package import System
+internal import TLS
 
 /// Requests of handlers to the outside: which hosts and addresses they may reach, and where redirects lead
 /// them. The bytes travel on the engine's thread; everything here runs on the caller's.
@@ -12,13 +13,27 @@ package import System
 /// https://fetch.spec.whatwg.org/#http-redirect-fetch).
 package final class OutboundClient: Sendable {
     private let engine: CurlEngine
-    private let timeouts: CurlTimeouts
+    let timeouts: CurlTimeouts
+    /// For connections that the engine doesn't make: WebSockets.
+    let resolver = HostResolver()
+    private let clientTLS = Mutex<TLSClientContext?>(nil)
     /// Of all requests that are under way.
     private let bufferedBytes = Atomic<Int>(0)
 
     package init(clock: any NodeClock, timeouts: CurlTimeouts = CurlTimeouts()) {
         engine = CurlEngine(threadName: "edge-outbound", clock: clock)
         self.timeouts = timeouts
+    }
+
+    /// What servers are judged by: read from the disk for the first connection.
+    func tlsContext() async throws(SystemError) -> TLSClientContext {
+        if let context = clientTLS.withLock({ $0 }) { return context }
+        let made = try await resolver.run { () throws(SystemError) in try TLSClientContext() }
+        return clientTLS.withLock { context in
+            let first = context ?? made
+            context = first
+            return first
+        }
     }
 
     /// Ends everything that is under way. Later calls fail.
@@ -145,12 +160,12 @@ package final class OutboundClient: Sendable {
 
     // MARK: Redirects
 
-    private static func isFetchable(_ url: WebURL) -> Bool {
+    static func isFetchable(_ url: WebURL) -> Bool {
         (url.scheme == "http" || url.scheme == "https") && !url.hostname.isEmpty
     }
 
     /// Where the response sends the client; `nil` for one that is to be returned as it is.
-    private static func location(_ head: CurlHead) -> String? {
+    static func location(_ head: CurlHead) -> String? {
         guard [301, 302, 303, 307, 308].contains(head.status) else { return nil }
         return head.headers.first { $0.name == "location" }?.value
     }
@@ -178,7 +193,7 @@ package final class OutboundClient: Sendable {
     }
 
     /// The request as it is for one origin.
-    private struct Hop {
+    struct Hop {
         var url: WebURL
         var method: String
         var headers: [(name: String, value: String)]

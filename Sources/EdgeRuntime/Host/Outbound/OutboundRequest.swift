@@ -77,13 +77,15 @@ package enum OutboundError: Error, Equatable, Sendable, CustomStringConvertible 
     ///
     /// - Parameter status: what a proxy answers then (520 … 530).
     case connectionLost(reason: String, status: Int = 520)
+    /// The server has answered 101, and then it wasn't what was asked for.
+    case badUpgrade(reason: String)
     case cancelled
 
     /// The class of the error.
     package var name: String {
         switch self {
         case .invalidURL, .invalidHeader, .tooManyRedirects, .invalidLocation, .oneTimeBody: "TypeError"
-        case .hostNotAllowed, .addressNotAllowed, .connectionLost, .cancelled: "Error"
+        case .hostNotAllowed, .addressNotAllowed, .connectionLost, .badUpgrade, .cancelled: "Error"
         }
     }
 
@@ -103,6 +105,7 @@ package enum OutboundError: Error, Equatable, Sendable, CustomStringConvertible 
                 + "redirect requiring the body to be retransmitted. To avoid this error in the future, construct "
                 + "this request from a buffer-like body initializer."
         case .connectionLost: "Network connection lost."
+        case .badUpgrade(let reason): "WebSocket handshake failed: \(reason)."
         case .cancelled: "The operation was aborted"
         }
     }

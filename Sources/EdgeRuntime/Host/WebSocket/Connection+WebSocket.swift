@@ -28,26 +28,23 @@ extension Connection {
         exchange.status = 101
         exchange.finish(on: self)
         writeSwitch(upgrade)
-        var received = ByteBuffer()
-        var sent = ByteBuffer()
-        letGo(transport.rawValue, received: &received, sent: &sent)
         WebSocketConnection.start(
-            transport, input: received, output: sent, upgrade: upgrade, client: client, reactor: reactor, node: node)
+            leave(transport, compression: upgrade.compression), session: upgrade.session, reactor: reactor)
         return true
     }
 
-    /// Ends HTTP here: from now on this object has no socket, and does nothing when it is called.
-    ///
-    /// - Parameters:
-    ///   - received: Takes what the client has sent behind its request.
-    ///   - sent: Takes what the client is still to be sent.
-    func letGo(_ descriptor: Int32, received: inout ByteBuffer, sent: inout ByteBuffer) {
+    /// Ends HTTP here: from now on this object has no socket, and does nothing when it is called. What it has read and not used,
+    /// and what it has not written yet, goes on with the socket.
+    func leave(_ transport: consuming Transport, compression: PerMessageDeflate?) -> WebSocketLink.Opening {
         phase = .closed
-        reactor.unwatch(self, descriptor)
+        reactor.unwatch(self, transport.rawValue)
         retainedConsumer = nil
         bodyConsumer = nil
-        swap(&sent, &output)
-        swap(&received, &input)
+        var opening = WebSocketLink.Opening(
+            transport: transport, compression: compression, place: WebSocketLink.Place(client: client, node: node))
+        swap(&opening.output, &output)
+        swap(&opening.input, &input)
+        return opening
     }
 
     private func writeSwitch(_ upgrade: WebSocketUpgrade) {

@@ -32,8 +32,12 @@ extension HTTPStream {
                 stream.startResponseBody(.stored(.bytes(text)))
             }
         }
-        let stream = try event.socketStream(head)
         let lines = try unsafe headerLines(head, message, handshake)
+        if let socket = event.hibernatingSocket(head) {
+            self.event = nil
+            return connection.hand(over: socket, handshake, lines)
+        }
+        let stream = try event.socketStream(head)
         self.event = nil
         connection.hand(over: stream, handshake, lines)
     }
@@ -88,7 +92,19 @@ extension HTTPStream {
 
 extension Connection {
     /// From here on the socket belongs to a `WorkerSocket`.
-    fileprivate func hand(over stream: EventStream, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+    fileprivate func hand(over stream: any SocketFarEnd, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+        guard let opening = switchProtocols(handshake, lines) else { return stream.reset(.cancelled) }
+        let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
+        WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
+    }
+
+    /// From here on the socket belongs to an `ObjectSocket`.
+    fileprivate func hand(over socket: ObjectSocket, _ handshake: WebSocketHandshake, _ lines: [UInt8]) {
+        guard let opening = switchProtocols(handshake, lines) else { return socket.refuse() }
+        socket.attach(WebSocketLink(opening, side: .server, delivery: .whole, reactor: reactor))
+    }
+
+    private func switchProtocols(_ handshake: WebSocketHandshake, _ lines: [UInt8]) -> WebSocketLink.Opening? {
         consumeHead()
         let compression = PerMessageDeflate(handshake.extensions)
         output.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" as StaticString)
@@ -101,12 +117,7 @@ extension Connection {
         output.append(rayText + "\r\n\r\n")
         exchange.status = 101
         exchange.finish(on: self)
-        guard let transport = transport.take() else { return stream.reset(.cancelled) }
-        var received = ByteBuffer()
-        var sent = ByteBuffer()
-        letGo(transport.rawValue, received: &received, sent: &sent)
-        WorkerSocket.start(
-            transport, input: received, output: sent, compression: compression, stream: stream, client: client,
-            reactor: reactor, node: node)
+        guard let transport = transport.take() else { return nil }
+        return leave(transport, compression: compression)
     }
 }

@@ -1,7 +1,7 @@
 internal import HTTP
 internal import Zlib
 
-/// Undoes the compression of a client's messages, each on its own. It holds memory only while one arrives.
+/// Undoes the compression of a peer's messages, each on its own. It holds memory only while one arrives.
 final class MessageInflater: WebSocketInflater {
     private var inflater: RawInflater?
 
@@ -30,7 +30,7 @@ extension PerMessageDeflate {
     /// - Returns: `nil` when `message` is better sent as it is.
     func compress(_ message: [UInt8]) -> [UInt8]? {
         guard message.count >= Self.byteCountMin,
-            var encoded = RawDeflate.encode(message, level: Self.level, windowBits: serverWindowBits),
+            var encoded = RawDeflate.encode(message, level: Self.level, windowBits: windowBits),
             encoded.count - MessageInflater.tail.count < message.count
         else { return nil }
         encoded.removeLast(MessageInflater.tail.count)

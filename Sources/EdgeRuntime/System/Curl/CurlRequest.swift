@@ -49,6 +49,8 @@ package struct CurlTimeouts: Equatable, Sendable {
 package struct CurlHead: Sendable {
     package var status: Int
     package var headers: [(name: String, value: String)] = []
+
+    package init(status: Int) { self.status = status }
 }
 
 /// Why a transfer ended without its whole response.

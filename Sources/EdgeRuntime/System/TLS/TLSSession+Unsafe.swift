@@ -2,14 +2,14 @@ internal import CTLS
 internal import Glibc
 package import System
 
-/// The server's side of TLS on one connected, nonblocking socket. One thread at a time.
+/// One side of TLS on one connected, nonblocking socket. One thread at a time.
 ///
 /// The socket stays the caller's, who closes it after the session is gone. Its buffers are given back whenever they are empty,
 /// so what an idle session holds is its keys.
 @safe package final class TLSSession {
     private let pointer: OpaquePointer
     /// Lives as long as callbacks may come.
-    private let context: TLSContext
+    private let context: AnyObject
     private var isBroken = false
     /// Input was read from the socket that nobody has asked for yet, and that epoll therefore won't report.
     package private(set) var hasUnread = false
@@ -21,14 +21,41 @@ package import System
     /// A record's payload, and so what one write is at most (RFC 8446 §5.1).
     package static let recordBytesMax = 16 << 10
 
+    /// The server's side.
+    ///
     /// - Throws: when there is no memory for it.
     package init(_ context: TLSContext, socket: Int32) throws(SystemError) {
-        ERR_clear_error()
         self.context = context
-        guard let pointer = unsafe SSL_new(context.pointer) else { throw SystemError("SSL_new", errno: ENOMEM) }
-        unsafe self.pointer = pointer
-        guard unsafe SSL_set_fd(pointer, socket) == 1 else { throw SystemError("SSL_set_fd", errno: ENOMEM) }
+        unsafe pointer = try Self.make(context.pointer, socket)
         unsafe SSL_set_accept_state(pointer)
+    }
+
+    /// The client's side, which takes no other server than `host`.
+    ///
+    /// - Parameter host: A name, as certificates have it, or an address without brackets.
+    /// - Throws: as above.
+    package init(_ context: TLSClientContext, socket: Int32, host: String, isAddress: Bool) throws(SystemError) {
+        self.context = context
+        unsafe pointer = try Self.make(context.pointer, socket)
+        unsafe SSL_set_connect_state(pointer)
+        let isSet =
+            isAddress
+            ? unsafe X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(pointer), host) == 1
+            : unsafe SSL_set1_host(pointer, host) == 1 && edge_tls_set_server_name(pointer, host) == 1
+        guard isSet else {
+            unsafe SSL_free(pointer)
+            throw SystemError("SSL_set1_host", errno: EINVAL, on: host)
+        }
+    }
+
+    private static func make(_ context: OpaquePointer, _ socket: Int32) throws(SystemError) -> OpaquePointer {
+        ERR_clear_error()
+        guard let pointer = unsafe SSL_new(context) else { throw SystemError("SSL_new", errno: ENOMEM) }
+        guard unsafe SSL_set_fd(pointer, socket) == 1 else {
+            unsafe SSL_free(pointer)
+            throw SystemError("SSL_set_fd", errno: ENOMEM)
+        }
+        return unsafe pointer
     }
 
     deinit { unsafe SSL_free(pointer) }
@@ -145,6 +172,13 @@ package import System
     package var cipher: String {
         // SAFETY: names are constants of the library.
         unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(pointer)).map { unsafe String(cString: $0) } ?? ""
+    }
+
+    /// Why the peer's certificate isn't taken; `nil` when nothing speaks against it.
+    package var certificateProblem: String? {
+        let code = unsafe SSL_get_verify_result(pointer)
+        // SAFETY: the library's texts are constants.
+        return code == Int(X509_V_OK) ? nil : unsafe String(cString: X509_verify_cert_error_string(code))
     }
 
     package var isResumed: Bool { unsafe SSL_session_reused(pointer) == 1 }

@@ -33,6 +33,9 @@ public final class WebSocket: AsyncSequence, @unchecked Sendable {  // Owner: th
     /// How the conversation ended; `nil` while it goes on.
     public var closing: WebSocketClose? { end.closing.map { WebSocketClose($0) } }
 
+    /// What `ExecutionContext.webSocket` agreed on with the server; `nil` for sockets that were made otherwise.
+    public internal(set) var subprotocol: String?
+
     /// Bytes of messages that wait to be taken by the node.
     public var bufferedByteCount: Int { end.queuedByteCount }
 

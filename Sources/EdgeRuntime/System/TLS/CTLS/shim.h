@@ -21,6 +21,9 @@ static inline void edge_tls_set_modes(SSL_CTX *context) {
     // One is enough for a client of few connections; each costs about a tenth of a handshake.
     SSL_CTX_set_num_tickets(context, 1);
 }
+static inline int edge_tls_set_server_name(SSL *session, const char *name) {
+    return (int)SSL_set_tlsext_host_name(session, name);
+}
 static inline void edge_tls_on_server_name(SSL_CTX *context, int (*callback)(SSL *, int *, void *)) {
     SSL_CTX_set_tlsext_servername_callback(context, callback);
 }
@@ -36,6 +39,8 @@ static inline size_t edge_tls_bio_contents(BIO *bio, const char **bytes) {
 }
 static const uint64_t EDGE_TLS_OPTIONS = SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE |
                                          SSL_OP_PRIORITIZE_CHACHA | SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_ENABLE_KTLS;
+static const uint64_t EDGE_TLS_CLIENT_OPTIONS =
+    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF;
 static inline int edge_tls_reason(unsigned long code) { return ERR_GET_REASON(code); }
 
 // Parameters keep pointers to their names and values, which Swift would lend for one call only.
