@@ -1,7 +1,9 @@
 """Buckets that everybody may read: under a name of the node's, and under domains of their owners (spec r2, section 5)."""
 
 import json
+import os
 import ssl
+import tempfile
 import unittest
 
 from harness import Node, edge, product
@@ -227,6 +229,31 @@ class Restarts(unittest.TestCase):
             with project.dev() as node:
                 for name in (host, "files.example.com"):
                     self.assertEqual(node.request("GET", "/x", host=name).body, b"x")
+
+
+    def test_an_archive_brings_no_domain_that_others_have_by_now(self):
+        with tempfile.TemporaryDirectory() as folder, Project(SHAPE) as project, project.dev() as node:
+            mine, acme = Rest(node, "t"), Rest(node, "acme")
+            mine.result("POST", "/accounts", {"name": "acme"})
+            acme.result("POST", "r2/buckets", {"name": "bucket"})
+            acme.ask("PUT", "r2/buckets/bucket/objects/x", b"acme's")
+            for name in ("a.example.com", "b.example.com"):
+                acme.result("POST", "r2/buckets/bucket/domains/custom", {"domain": name})
+
+            def state(*words):
+                done = edge("state", *words, "--tenant", "acme", "--state", node.state)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+            archive = os.path.join(folder, "archive.tar")
+            state("export", "--out", archive)
+            acme.result("DELETE", "r2/buckets/bucket/domains/custom/a.example.com")
+            mine.result("POST", "r2/buckets/bucket/domains/custom", {"domain": "a.example.com"})
+            mine.ask("PUT", "r2/buckets/bucket/objects/x", b"mine")
+            state("import", archive, "--yes")
+            self.assertEqual([item["domain"] for item in acme.result("GET", "r2/buckets/bucket/domains/custom")["domains"]],
+                             ["b.example.com"])
+            for name, body in (("a.example.com", b"mine"), ("b.example.com", b"acme's")):
+                self.assertEqual(node.request("GET", "/x", host=name).body, body)
 
 
 class Secure(unittest.TestCase):

@@ -27,15 +27,10 @@ enum RoutesListCommand: Command {
         }
         var routes: [JSON] = []
         for account in accounts { routes += try await client.list("\(account)/workers/effective_routes") }
-        if arguments.has("json") {
-            Output.json(.array(routes))
-            return ExitCode.success
+        return Output.list(
+            routes, arguments, "HOST", "PATH", "WORKER", "TENANT", "KIND", "SOURCE", orSay: "no worker has a route"
+        ) { route in
+            ["host", "path", "worker", "tenant", "kind", "source"].map { route[$0]?.text ?? "" }
         }
-        var table = Table("HOST", "PATH", "WORKER", "TENANT", "KIND", "SOURCE")
-        for route in routes {
-            table.add(["host", "path", "worker", "tenant", "kind", "source"].map { route[$0]?.text ?? "" })
-        }
-        table.print(orSay: "no worker has a route")
-        return ExitCode.success
     }
 }

@@ -59,14 +59,9 @@ enum TenantListCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let tenants = try await APIClient(arguments).list("/accounts")
-        if arguments.has("json") {
-            Output.json(.array(tenants))
-            return ExitCode.success
+        return Output.list(tenants, arguments, "NAME", "ID", orSay: "there are no tenants") { tenant in
+            [tenant["name"]?.text ?? "", tenant["id"]?.text ?? ""]
         }
-        var table = Table("NAME", "ID")
-        for tenant in tenants { table.add(tenant["name"]?.text ?? "", tenant["id"]?.text ?? "") }
-        table.print(orSay: "there are no tenants")
-        return ExitCode.success
     }
 }
 

@@ -100,18 +100,12 @@ enum TokenListCommand: Command {
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let tokens = try await APIClient(arguments).list("/user/tokens")
-        if arguments.has("json") {
-            Output.json(.array(tokens))
-            return ExitCode.success
-        }
-        var table = Table("ID", "NAME", "STATUS", "EXPIRES", "MAY")
-        for token in tokens {
-            table.add(
+        return Output.list(tokens, arguments, "ID", "NAME", "STATUS", "EXPIRES", "MAY", orSay: "there are no tokens") { token in
+            [
                 token["id"]?.text ?? "", token["name"]?.text ?? "", token["status"]?.text ?? "",
-                token["expires_on"]?.text.map { Output.time($0) } ?? "never", grants(token).joined(separator: " "))
+                token["expires_on"]?.text.map { Output.time($0) } ?? "never", grants(token).joined(separator: " "),
+            ]
         }
-        table.print(orSay: "there are no tokens")
-        return ExitCode.success
     }
 
     private static func grants(_ token: JSON) -> [String] {

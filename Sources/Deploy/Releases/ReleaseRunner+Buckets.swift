@@ -47,16 +47,30 @@ extension ReleaseRunner {
         }
     }
 
+    /// Forgets the domains of buckets that somebody else has, before others could start without them and find them taken.
+    func dropForeignDomains() async throws(R2Failure) {
+        for item in await routing.foreign(try stores.r2.domains(of: nil), tenant: tenant) {
+            logger.log(
+                .warning, "a domain is not taken over: it is somebody else's", [("bucket", item.bucket), ("domain", item.name)])
+            try await stores.r2.removeDomain(item.name, of: item.bucket)
+        }
+    }
+
     /// Durable, and out of service, when it returns.
     package func removeBucketDomain(_ name: String, of bucket: String) async throws {
         try await stores.r2.removeDomain(name.lowercased(), of: bucket)
         try await publishBuckets()
     }
 
-    /// Brings what is recorded of public buckets into service.
+    /// Brings what is recorded of public buckets into service, but for names that somebody else has.
     package func publishBuckets() async throws(R2Failure) {
-        let domain = routing.bucketDomain
-        await routing.publish(try stores.r2.domains(of: nil), in: stores.r2, tenant: tenant) { bucket in
+        let (domain, all) = (routing.bucketDomain, try stores.r2.domains(of: nil))
+        let foreign = await routing.foreign(all, tenant: tenant)
+        for item in foreign {
+            logger.log(
+                .warning, "a bucket has a domain that is somebody else's", [("bucket", item.bucket), ("domain", item.name)])
+        }
+        await routing.publish(all.filter { !foreign.contains($0) }, in: stores.r2, tenant: tenant) { bucket in
             guard bucket.isManaged else { return [bucket.name] }
             return Set([RoutingDirectory.localBuckets, domain]).map { "\(bucket.name).\($0)" }
         }

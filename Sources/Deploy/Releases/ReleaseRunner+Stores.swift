@@ -35,6 +35,10 @@ extension ReleaseRunner {
         }
         let reopened = await Self.blocking { Result { try before.reopened(with: settings) } }
         use(try reopened.get())
+        do { try await dropForeignDomains() } catch {
+            // They aren't served in any case.
+            logger.log(.error, "domains of buckets can't be compared with others': \(error)")
+        }
         // Objects that were taken over have the key that their ids were made with.
         if var rows = stored {
             rows.objectKeys = try await read { try $0.load().objectKeys }

@@ -90,12 +90,7 @@ package actor RoutingDirectory {
     ///
     /// - Throws: `RoutingConflict` when a worker has it, or another tenant's bucket.
     func claim(_ host: String, tenant: String) throws(RoutingConflict) {
-        for (owner, entry) in entries {
-            let releases = [entry.description] + entry.numbered.map(\.description)
-            guard !releases.contains(where: { $0.workers.contains { $0.domains.contains { $0.host == host } } }) else {
-                throw RoutingConflict(claim: host, owner: owner)
-            }
-        }
+        if let owner = workerOwner(of: host) { throw RoutingConflict(claim: host, owner: owner) }
         if let owner = bucketOwner(of: host), owner != tenant || claims[host] != nil {
             throw RoutingConflict(claim: host, owner: owner, isOfBucket: true)
         }
@@ -103,6 +98,23 @@ package actor RoutingDirectory {
     }
 
     func endClaim(_ host: String) { claims[host] = nil }
+
+    /// The tenant one of whose workers has the host.
+    private func workerOwner(of host: String) -> String? {
+        entries.first { _, entry in
+            ([entry.description] + entry.numbered.map(\.description)).contains {
+                $0.workers.contains { $0.domains.contains { $0.host == host } }
+            }
+        }?.key
+    }
+
+    /// Those of a tenant's domains that somebody else has: an archive may bring names that were given away since.
+    func foreign(_ domains: [R2BucketDomain], tenant: String) -> [R2BucketDomain] {
+        domains.filter { domain in
+            guard !domain.isManaged else { return false }
+            return workerOwner(of: domain.name) != nil || bucketOwner(of: domain.name).map { $0 != tenant } ?? false
+        }
+    }
 
     /// Replaces the buckets of the tenant that everybody may read.
     ///
@@ -173,7 +185,7 @@ package actor RoutingDirectory {
 
     private var bucketRoutes: BucketRoutes {
         var found = BucketRoutes()
-        for (tenant, list) in buckets where entries[tenant] != nil {
+        for (tenant, list) in buckets.sorted(by: { $0.key < $1.key }) where entries[tenant] != nil {
             for bucket in list where bucket.domain.isEnabled {
                 let target = RouteDestination.local(
                     LocalTarget(tenant: tenant, handler: makeBucket(bucket.domain, bucket.store)))

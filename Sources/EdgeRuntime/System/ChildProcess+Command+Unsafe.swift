@@ -46,7 +46,7 @@ extension ChildProcess {
         guard pidfd >= 0 else {
             let error = SystemError("pidfd_open", errno: errno, on: arguments[0])
             kill(-process, SIGKILL)
-            _ = reap(process)
+            _ = exitCode(of: process)
             throw error
         }
         let watched = Descriptor(owning: pidfd)
@@ -58,7 +58,7 @@ extension ChildProcess {
                 break
             }
         }
-        outcome.exitCode = reap(process)
+        outcome.exitCode = exitCode(of: process) ?? -1
         _ = drain(output.rawValue, &outcome.output)
         return outcome
     }
@@ -92,54 +92,22 @@ extension ChildProcess {
         }
     }
 
-    private static func reap(_ process: pid_t) -> Int32 {
-        var status: Int32 = 0
-        // SAFETY: waitpid fills the integer.
-        while unsafe waitpid(process, &status, 0) < 0 { guard errno == EINTR else { return -1 } }
-        let signal = status & 0x7f
-        return signal == 0 ? (status >> 8) & 0xff : 128 + signal
-    }
-
     private static func spawn(
         _ arguments: [String], _ environment: [(name: String, value: String)], output: Int32
     ) throws(SystemError) -> pid_t {
-        var actions = unsafe posix_spawn_file_actions_t()
-        var attributes = posix_spawnattr_t()
-        // SAFETY: both objects live on this frame, are initialised before use and destroyed after.
-        unsafe posix_spawn_file_actions_init(&actions)
-        unsafe posix_spawnattr_init(&attributes)
-        defer {
-            unsafe posix_spawn_file_actions_destroy(&actions)
-            unsafe posix_spawnattr_destroy(&attributes)
+        let all = inherited(without: Set(environment.map(\.name))) + environment.map { "\($0.name)=\($0.value)" }
+        return try unsafe spawn(.named(arguments[0]), arguments, environment: all) { actions, attributes in
+            unsafe posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0)
+            unsafe posix_spawn_file_actions_adddup2(actions, output, 1)
+            unsafe posix_spawn_file_actions_adddup2(actions, output, 2)
+            // What this process ignores is as usual for others.
+            var usual = sigset_t()
+            unsafe sigemptyset(&usual)
+            for signal in [SIGPIPE, SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&usual, signal) }
+            unsafe posix_spawnattr_setsigdefault(attributes, &usual)
+            unsafe posix_spawnattr_setpgroup(attributes, 0)
+            return Int32(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP)
         }
-        unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
-        unsafe posix_spawn_file_actions_adddup2(&actions, output, 2)
-        // Signals that this process waits for in a thread, or ignores, are as usual for others.
-        var (none, usual) = (sigset_t(), sigset_t())
-        unsafe sigemptyset(&none)
-        unsafe sigemptyset(&usual)
-        for signal in [SIGPIPE, SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&usual, signal) }
-        unsafe posix_spawnattr_setsigmask(&attributes, &none)
-        unsafe posix_spawnattr_setsigdefault(&attributes, &usual)
-        unsafe posix_spawnattr_setpgroup(&attributes, 0)
-        unsafe posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
-
-        var process = pid_t()
-        var words: [UnsafeMutablePointer<CChar>?] = unsafe arguments.map { unsafe strdup($0) }
-        unsafe words.append(nil)
-        let names = Set(environment.map(\.name))
-        var values: [UnsafeMutablePointer<CChar>?] = unsafe inherited(without: names).map { unsafe strdup($0) }
-        unsafe values += unsafe environment.map { unsafe strdup("\($0.name)=\($0.value)") }
-        unsafe values.append(nil)
-        defer {
-            unsafe words.forEach { unsafe free($0) }
-            unsafe values.forEach { unsafe free($0) }
-        }
-        let result = unsafe posix_spawnp(&process, arguments[0], &actions, &attributes, words, values)
-        guard result == 0 else { throw SystemError("posix_spawn", errno: result, on: arguments[0]) }
-        return process
     }
 
     private static func inherited(without names: Set<String>) -> [String] {

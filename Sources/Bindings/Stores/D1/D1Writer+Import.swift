@@ -36,10 +36,7 @@ extension D1Writer {
             if let fault = surroundings.faults.failure(.commit) { throw fault }
             try connection.control(connection.commit)
         } catch {
-            connection.knownSize = nil
-            if !connection.sqlite.isAutocommit { try? connection.control(connection.rollback) }
-            try? connection.resetPragmas()
-            if !connection.sqlite.isAutocommit { reopen() }
+            takeBack()
             let reason = (error as? SQLiteError).map(connection.failure) ?? error as? D1Failure ?? D1Failure("\(error)")
             throw D1Failure("statement \(count + 1): \(reason.text)")
         }

@@ -48,10 +48,7 @@ extension D1Writer {
             if let fault = surroundings.faults.failure(.migrationCommit) { throw fault }
             try connection.control(connection.commit)
         } catch {
-            connection.knownSize = nil
-            if !connection.sqlite.isAutocommit { try? connection.control(connection.rollback) }
-            try? connection.resetPragmas()
-            if !connection.sqlite.isAutocommit { reopen() }
+            takeBack()
             if let known = error as? D1MigrationFailure { throw known }
             throw failure(error, allowing: run.duration)
         }

@@ -362,6 +362,14 @@ final class D1Writer {
         if error.code == .inputOutput || !connection.sqlite.isAutocommit { reopen() }
     }
 
+    /// Takes back a script that failed, whatever is left of its transaction.
+    func takeBack() {
+        connection.knownSize = nil
+        if !connection.sqlite.isAutocommit { try? connection.control(connection.rollback) }
+        try? connection.resetPragmas()
+        if !connection.sqlite.isAutocommit { reopen() }
+    }
+
     func reopen() {
         do {
             connection = try Self.connect(surroundings)

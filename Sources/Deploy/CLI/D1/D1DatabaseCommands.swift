@@ -34,18 +34,14 @@ enum D1ListCommand: Command {
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let api = try APIClient(arguments)
         let databases = try await api.list("\(try await api.account())/d1/database")
-        if arguments.has("json") {
-            Output.json(.array(databases))
-            return ExitCode.success
-        }
-        var table = Table("UUID", "NAME", "CREATED", .init("SIZE", .right))
-        for database in databases {
-            table.add(
+        return Output.list(
+            databases, arguments, "UUID", "NAME", "CREATED", .init("SIZE", .right), orSay: "there are no databases"
+        ) { database in
+            [
                 database["uuid"]?.text ?? "", database["name"]?.text ?? "", Output.time(database["created_at"]?.text),
-                HumanText.bytes(database["file_size"]?.integer ?? 0))
+                HumanText.bytes(database["file_size"]?.integer ?? 0),
+            ]
         }
-        table.print(orSay: "there are no databases")
-        return ExitCode.success
     }
 }
 

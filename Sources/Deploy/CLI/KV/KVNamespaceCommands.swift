@@ -27,14 +27,9 @@ enum KVNamespaceListCommand: Command {
         let client = try APIClient(arguments)
         let found = try await client.list(
             "\(try await client.account())/storage/kv/namespaces", query: [("order", "title")])
-        if arguments.has("json") {
-            Output.json(.array(found))
-            return ExitCode.success
+        return Output.list(found, arguments, "ID", "TITLE", orSay: "there are no namespaces") { namespace in
+            [namespace["id"]?.text ?? "", namespace["title"]?.text ?? ""]
         }
-        var table = Table("ID", "TITLE")
-        for namespace in found { table.add(namespace["id"]?.text ?? "", namespace["title"]?.text ?? "") }
-        table.print(orSay: "there are no namespaces")
-        return ExitCode.success
     }
 }
 

@@ -57,21 +57,17 @@ enum QueuesListCommand: Command {
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let client = try APIClient(arguments)
         let queues = try await client.list("\(client.account())/queues")
-        if arguments.has("json") {
-            Output.json(.array(queues))
-            return ExitCode.success
-        }
-        var table = Table(
-            "ID", "NAME", "CREATED", "MODIFIED", .init("PRODUCERS", .right), .init("CONSUMERS", .right), "DELIVERY")
-        for queue in queues {
-            table.add(
+        return Output.list(
+            queues, arguments, "ID", "NAME", "CREATED", "MODIFIED", .init("PRODUCERS", .right), .init("CONSUMERS", .right),
+            "DELIVERY", orSay: "there are no queues"
+        ) { queue in
+            [
                 queue["queue_id"]?.text ?? "", queue["queue_name"]?.text ?? "", Output.time(queue["created_on"]?.text),
                 Output.time(queue["modified_on"]?.text), "\(queue["producers_total_count"]?.integer ?? 0)",
                 "\(queue["consumers_total_count"]?.integer ?? 0)",
-                queue["settings"]?["delivery_paused"] == true ? "paused" : "on")
+                queue["settings"]?["delivery_paused"] == true ? "paused" : "on",
+            ]
         }
-        table.print(orSay: "there are no queues")
-        return ExitCode.success
     }
 }
 

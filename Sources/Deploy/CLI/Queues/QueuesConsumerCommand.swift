@@ -53,19 +53,16 @@ enum QueuesConsumerCommand: CommandGroup {
     static func list(_ arguments: CommandLineArguments, type: String?) async throws -> Int32 {
         let target = try await QueueTarget(arguments)
         let consumers = (target.queue["consumers"]?.items ?? []).filter { type == nil || $0["type"]?.text == type }
-        if arguments.has("json") {
-            Output.json(.array(consumers))
-            return ExitCode.success
-        }
-        var table = Table("ID", "TYPE", "WORKER", .init("BATCH", .right), .init("RETRIES", .right), "DEAD LETTERS")
-        for consumer in consumers {
-            table.add(
+        return Output.list(
+            consumers, arguments, "ID", "TYPE", "WORKER", .init("BATCH", .right), .init("RETRIES", .right), "DEAD LETTERS",
+            orSay: "queue \"\(target.name)\" has no \(type.map { "\($0) " } ?? "")consumer"
+        ) { consumer in
+            [
                 consumer["consumer_id"]?.text ?? "", consumer["type"]?.text ?? "", consumer["script_name"]?.text ?? "",
                 "\(consumer["settings"]?["batch_size"]?.integer ?? 0)", "\(consumer["settings"]?["max_retries"]?.integer ?? 0)",
-                consumer["dead_letter_queue"]?.text ?? "")
+                consumer["dead_letter_queue"]?.text ?? "",
+            ]
         }
-        table.print(orSay: "queue \"\(target.name)\" has no \(type.map { "\($0) " } ?? "")consumer")
-        return ExitCode.success
     }
 
     static func text(_ consumer: JSON) -> String {

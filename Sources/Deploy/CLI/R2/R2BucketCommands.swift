@@ -40,18 +40,13 @@ enum R2BucketListCommand: Command {
             buckets += page["result"]?["buckets"]?.items ?? []
             cursor = page["result_info"]?["cursor"]?.text
         } while !(cursor ?? "").isEmpty
-        if arguments.has("json") {
-            Output.json(.array(buckets))
-            return ExitCode.success
-        }
-        var table = Table("NAME", "CREATED", "LOCATION", "STORAGE CLASS")
-        for bucket in buckets {
-            table.add(
+        return Output.list(buckets, arguments, "NAME", "CREATED", "LOCATION", "STORAGE CLASS", orSay: "there are no buckets") {
+            bucket in
+            [
                 bucket["name"]?.text ?? "", Output.time(bucket["creation_date"]?.text), bucket["location"]?.text ?? "",
-                bucket["storage_class"]?.text ?? "")
+                bucket["storage_class"]?.text ?? "",
+            ]
         }
-        table.print(orSay: "there are no buckets")
-        return ExitCode.success
     }
 }
 

@@ -147,10 +147,12 @@ enum R2DomainCommand: CommandGroup {
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             let host = try arguments.requiredValue("domain", "HOST")
             let client = try R2Target.client(arguments)
-            show(
-                [try await client.result("GET", "\(try await path(arguments, client))/custom/\(host)")], arguments,
-                isList: false)
-            return ExitCode.success
+            let found = try await client.result("GET", "\(try await path(arguments, client))/custom/\(host)")
+            if arguments.has("json") {
+                Output.json(found)
+                return ExitCode.success
+            }
+            return list([found], arguments)
         }
     }
 
@@ -162,19 +164,18 @@ enum R2DomainCommand: CommandGroup {
         static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
             let client = try R2Target.client(arguments)
             let answer = try await client.result("GET", "\(try await path(arguments, client))/custom")
-            show(answer["domains"]?.items ?? [], arguments, isList: true)
-            return ExitCode.success
+            return list(answer["domains"]?.items ?? [], arguments)
         }
     }
 
-    private static func show(_ domains: [JSON], _ arguments: CommandLineArguments, isList: Bool) {
-        if arguments.has("json") { return Output.json(isList ? .array(domains) : domains.first ?? .null) }
-        var table = Table("DOMAIN", "ENABLED", "MINIMUM TLS", "ZONE")
-        for domain in domains {
-            table.add(
+    private static func list(_ domains: [JSON], _ arguments: CommandLineArguments) -> Int32 {
+        Output.list(
+            domains, arguments, "DOMAIN", "ENABLED", "MINIMUM TLS", "ZONE", orSay: "the bucket has no domains"
+        ) { domain in
+            [
                 domain["domain"]?.text ?? "", domain["enabled"] == true ? "yes" : "no", domain["minTLS"]?.text ?? "",
-                domain["zoneName"]?.text ?? "")
+                domain["zoneName"]?.text ?? "",
+            ]
         }
-        table.print(orSay: "the bucket has no domains")
     }
 }

@@ -104,22 +104,64 @@ private let file = Option.value("file", "FILE", "has the rules, as JSON; - for s
 private let ruleName = Option.value("name", "ID", "which rule; required", aliases: ["id"])
 private let bucket: [Operand] = [.one("BUCKET", .buckets)]
 
+// MARK: What all kinds have
+
+/// A kind of rules, as the path of the API has it.
+protocol RuleKind: CommandGroup {
+    static var kind: String { get }
+}
+
+private enum ListRules<Rules: RuleKind>: Command {
+    static var name: String { "list" }
+    static var summary: String { "Shows the rules" }
+    static var operands: [Operand] { bucket }
+    static var options: [Option] { R2Target.options }
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        try await R2Rules(Rules.kind, arguments).list(arguments)
+    }
+}
+
+private enum RemoveRule<Rules: RuleKind>: Command {
+    static var name: String { "remove" }
+    static var summary: String { "Removes a rule" }
+    static var operands: [Operand] { bucket }
+    static var options: [Option] { [ruleName, Confirmation.option] + R2Target.options }
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let id = try arguments.requiredValue("name", "ID")
+        let rules = try await R2Rules(Rules.kind, arguments)
+        try Confirmation.ask("Remove the \(Rules.kind) rule \"\(id)\"?", arguments)
+        try await rules.remove(id)
+        print("removed \(id)")
+        return ExitCode.success
+    }
+}
+
+private enum SetRules<Rules: RuleKind>: Command {
+    static var name: String { "set" }
+    static var summary: String { "Replaces all rules by those of a file" }
+    static var operands: [Operand] { bucket }
+    static var options: [Option] { [file, Confirmation.option] + R2Target.options }
+
+    static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
+        let input = try InputFile(try arguments.requiredValue("file", "FILE"))
+        let rules = try await R2Rules(Rules.kind, arguments)
+        try Confirmation.ask("Replace all \(Rules.kind) rules of \"\(try arguments.required("BUCKET"))\"?", arguments)
+        print("set \(HumanText.count(try await rules.set(from: input), "rule"))")
+        return ExitCode.success
+    }
+}
+
 // MARK: Lifecycle
 
-enum R2LifecycleCommand: CommandGroup {
+enum R2LifecycleCommand: CommandGroup, RuleKind {
+    static let kind = "lifecycle"
     static let name = "lifecycle"
     static let summary = "What becomes of objects with time"
-    static let commands: [any Command.Type] = [List.self, Add.self, Remove.self, Set.self]
-
-    enum List: Command {
-        static let name = "list"
-        static let summary = "Shows the rules"
-        static let operands = bucket
-        static let options = R2Target.options
-        static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-            try await R2Rules("lifecycle", arguments).list(arguments)
-        }
-    }
+    static let commands: [any Command.Type] = [
+        ListRules<R2LifecycleCommand>.self, Add.self, RemoveRule<R2LifecycleCommand>.self, SetRules<R2LifecycleCommand>.self,
+    ]
 
     enum Add: Command {
         static let name = "add"
@@ -163,59 +205,17 @@ enum R2LifecycleCommand: CommandGroup {
             return ExitCode.success
         }
     }
-
-    enum Remove: Command {
-        static let name = "remove"
-        static let summary = "Removes a rule"
-        static let operands = bucket
-        static let options = [ruleName, Confirmation.option] + R2Target.options
-        static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-            try await removeRule("lifecycle", arguments)
-        }
-    }
-
-    enum Set: Command {
-        static let name = "set"
-        static let summary = "Replaces all rules by those of a file"
-        static let operands = bucket
-        static let options = [file, Confirmation.option] + R2Target.options
-        static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await setRules("lifecycle", arguments) }
-    }
-}
-
-private func removeRule(_ kind: String, _ arguments: CommandLineArguments) async throws -> Int32 {
-    let id = try arguments.requiredValue("name", "ID")
-    let rules = try await R2Rules(kind, arguments)
-    try Confirmation.ask("Remove the \(kind) rule \"\(id)\"?", arguments)
-    try await rules.remove(id)
-    print("removed \(id)")
-    return ExitCode.success
-}
-
-private func setRules(_ kind: String, _ arguments: CommandLineArguments) async throws -> Int32 {
-    let input = try InputFile(try arguments.requiredValue("file", "FILE"))
-    let rules = try await R2Rules(kind, arguments)
-    try Confirmation.ask("Replace all \(kind) rules of \"\(try arguments.required("BUCKET"))\"?", arguments)
-    print("set \(HumanText.count(try await rules.set(from: input), "rule"))")
-    return ExitCode.success
 }
 
 // MARK: Locks
 
-enum R2LockCommand: CommandGroup {
+enum R2LockCommand: CommandGroup, RuleKind {
+    static let kind = "lock"
     static let name = "lock"
     static let summary = "What keeps objects from being overwritten and deleted"
-    static let commands: [any Command.Type] = [List.self, Add.self, Remove.self, Set.self]
-
-    enum List: Command {
-        static let name = "list"
-        static let summary = "Shows the rules"
-        static let operands = bucket
-        static let options = R2Target.options
-        static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
-            try await R2Rules("lock", arguments).list(arguments)
-        }
-    }
+    static let commands: [any Command.Type] = [
+        ListRules<R2LockCommand>.self, Add.self, RemoveRule<R2LockCommand>.self, SetRules<R2LockCommand>.self,
+    ]
 
     enum Add: Command {
         static let name = "add"
@@ -248,30 +248,15 @@ enum R2LockCommand: CommandGroup {
             return ExitCode.success
         }
     }
-
-    enum Remove: Command {
-        static let name = "remove"
-        static let summary = "Removes a rule"
-        static let operands = bucket
-        static let options = [ruleName, Confirmation.option] + R2Target.options
-        static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await removeRule("lock", arguments) }
-    }
-
-    enum Set: Command {
-        static let name = "set"
-        static let summary = "Replaces all rules by those of a file"
-        static let operands = bucket
-        static let options = [file, Confirmation.option] + R2Target.options
-        static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await setRules("lock", arguments) }
-    }
 }
 
 // MARK: CORS
 
-enum R2CorsCommand: CommandGroup {
+enum R2CorsCommand: CommandGroup, RuleKind {
+    static let kind = "cors"
     static let name = "cors"
     static let summary = "Which pages of other origins may use the bucket"
-    static let commands: [any Command.Type] = [List.self, Set.self, Delete.self]
+    static let commands: [any Command.Type] = [List.self, SetRules<R2CorsCommand>.self, Delete.self]
 
     enum List: Command {
         static let name = "list"
@@ -299,14 +284,6 @@ enum R2CorsCommand: CommandGroup {
             table.print(orSay: "there are no rules")
             return ExitCode.success
         }
-    }
-
-    enum Set: Command {
-        static let name = "set"
-        static let summary = "Replaces all rules by those of a file"
-        static let operands = bucket
-        static let options = [file, Confirmation.option] + R2Target.options
-        static func run(_ arguments: CommandLineArguments) async throws -> Int32 { try await setRules("cors", arguments) }
     }
 
     enum Delete: Command {

@@ -34,19 +34,16 @@ enum ReleasesListCommand: Command {
         let node = try await NodeReleases(APIClient(arguments))
         let releases =
             try await node.client.result("GET", "\(node.account)/edge/releases", query: [("per_page", "\(count)")]).items ?? []
-        if arguments.has("json") {
-            Output.json(.array(releases))
-            return ExitCode.success
-        }
-        var table = Table("RELEASE", "STATUS", "CREATED", "AUTHOR", "WORKERS", "TAG", "MESSAGE")
-        for release in releases {
-            table.add(
+        return Output.list(
+            releases, arguments, "RELEASE", "STATUS", "CREATED", "AUTHOR", "WORKERS", "TAG", "MESSAGE",
+            orSay: "there are no releases"
+        ) { release in
+            [
                 release["number"]?.integer.map { "\($0)" } ?? "", release["status"]?.text ?? "",
                 Output.time(release["created_on"]?.text), ReleasesCommand.who(release),
-                "\(release["versions"]?.members?.count ?? 0)", release["tag"]?.text ?? "", release["message"]?.text ?? "")
+                "\(release["versions"]?.members?.count ?? 0)", release["tag"]?.text ?? "", release["message"]?.text ?? "",
+            ]
         }
-        table.print(orSay: "there are no releases")
-        return ExitCode.success
     }
 }
 

@@ -28,19 +28,16 @@ enum DeploymentsListCommand: Command {
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
         let client = try APIClient(arguments)
         let deployments = try await DeploymentsCommand.newest(client, WorkerOption.path(client, arguments), count: 10)
-        if arguments.has("json") {
-            Output.json(.array(deployments))
-            return ExitCode.success
-        }
-        var table = Table("CREATED", "SOURCE", "AUTHOR", "BY", "VERSIONS", "MESSAGE")
-        for deployment in deployments {
-            table.add(
+        return Output.list(
+            deployments, arguments, "CREATED", "SOURCE", "AUTHOR", "BY", "VERSIONS", "MESSAGE",
+            orSay: "there are no deployments"
+        ) { deployment in
+            [
                 Output.time(deployment["created_on"]?.text), deployment["source"]?.text ?? "",
                 deployment["author_email"]?.text ?? "", deployment["annotations"]?["workers/triggered_by"]?.text ?? "",
-                DeploymentsCommand.versions(deployment), deployment["annotations"]?["workers/message"]?.text ?? "")
+                DeploymentsCommand.versions(deployment), deployment["annotations"]?["workers/message"]?.text ?? "",
+            ]
         }
-        table.print(orSay: "there are no deployments")
-        return ExitCode.success
     }
 }
 
