@@ -232,10 +232,11 @@ backend back
         if shutil.which("node") is None or shutil.which("npm") is None:
             print("bench: no node row, node and npm aren't here", file=sys.stderr)
             return None
-        installed = subprocess.run(
-            ["npm", "install", "--silent", "--no-audit", "--no-fund", "ws"], cwd=home, capture_output=True, text=True)
-        if installed.returncode != 0:
-            print(f"bench: no node row, ws can't be installed from npm: {installed.stderr.strip()[-200:]}", file=sys.stderr)
+        try:
+            subprocess.run(
+                ["npm", "install", "--no-audit", "--no-fund", "ws"], cwd=home, capture_output=True, check=True, timeout=60)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            print(f"bench: no node row, ws can't be installed from npm: {error}", file=sys.stderr)
             return None
         port = free_port()
         script = os.path.join(home, "server.js")
