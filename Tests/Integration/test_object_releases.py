@@ -48,7 +48,8 @@ smoke = "optional"
 no_traffic = "promote"
 drain = "5s"
 [durable_objects]
-hibernate_after = "10s"
+hibernate_after = "5m"
+evict_after = "5m"
 {objects}
 '''}
 
