@@ -11,10 +11,11 @@ import threading
 import time
 import unittest
 
-from harness import Node, edge, wait_until
+from harness import Node, edge, product, wait_until
 from projects import Project
 from raw_websocket import CLOSE, TEXT, RawWebSocket
 from rest import Rest
+from test_scripts_api import Case, form
 
 HOST = "rooms.example"
 CLASSES = "{ tag = \"v1\", new_sqlite_classes = [\"Room\"] }"
@@ -48,7 +49,8 @@ smoke = "optional"
 no_traffic = "promote"
 drain = "5s"
 [durable_objects]
-hibernate_after = "10s"
+hibernate_after = "5m"
+evict_after = "5m"
 {objects}
 '''}
 
@@ -540,3 +542,63 @@ class Surfaces(unittest.TestCase):
             self.assertIn(identity, staging.edge("do", "delete", "Room", "--name", "lobby", "--yes").stdout)
             self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
             self.assertIn("there is no namespace", staging.edge("do", "list", "Nowhere").stderr)
+
+
+class Uploads(Case):
+    """Migrations that come with an upload, as wrangler sends them: acceptance of the product's numbers."""
+
+    seconds = 40
+
+    def setUp(self):
+        self.node = self.enterContext(Node("run", product("RoomWorker"), "--no-log-requests"))
+        self.connect()
+        with open(product("RoomWorker"), "rb") as file:
+            self.code = file.read()
+
+    def form(self, release, migrations=None, bindings=(("ROOMS", "Room"),)):
+        metadata = {
+            "main_module": "worker",
+            "bindings": [{"type": "plain_text", "name": "RELEASE", "text": release}] + [
+                {"type": "durable_object_namespace", "name": name, "class_name": name_of_class}
+                for name, name_of_class in bindings]}
+        if migrations:
+            metadata["migrations"] = migrations
+        return form(metadata, ("worker", self.code))
+
+    def put(self, *arguments, **keywords):
+        status, answer = self.ask("PUT", "/rooms", *self.form(*arguments, **keywords))
+        self.assertEqual(status, 200, answer)
+        return answer["result"]
+
+    def refuse(self, code, *arguments, **keywords):
+        return self.refused(400, code, "PUT", "/rooms", *self.form(*arguments, **keywords))
+
+    def text(self, path):
+        return self.node.get(path, host="rooms.local.localhost").text
+
+    def test_migrations_of_uploads(self):
+        one = {"new_tag": "v1", "new_sqlite_classes": ["Room"]}
+        self.assertIn("not currently configured to implement Durable Objects", self.refuse(10061, "one"))
+        self.refuse(10070, "one", {"new_tag": "v1", "new_sqlite_classes": ["Nowhere"]}, bindings=())
+        self.refuse(10021, "one", {"new_tag": "v1", "new_sqlite_classes": "Room"})
+        self.assertEqual(self.put("one", one)["migration_tag"], "v1")
+        self.assertEqual(self.text("/ROOMS/a/add"), "1 one")
+        self.assertIn("current tag is 'v1'", self.refuse(10079, "two", one))
+        self.refuse(10074, "two", {"old_tag": "v1", "new_tag": "v2", "steps": [{"new_classes": ["Room"]}]})
+        self.assertIn(
+            "Cannot apply --delete-class migration to class Room without also removing the binding that references it",
+            self.refuse(10061, "two", {"old_tag": "v1", "new_tag": "v2", "steps": [{"deleted_classes": ["Room"]}]}))
+        renamed = {"old_tag": "v1", "new_tag": "v2", "steps": [{"renamed_classes": [{"from": "Room", "to": "Hall"}]}]}
+        self.refused(400, 10211, "POST", "/rooms/versions", *self.form("two", renamed, bindings=[("HALLS", "Hall")]))
+        # Without migrations of its own, an upload leaves them as they are.
+        first = self.put("again")
+        self.assertEqual(first["migration_tag"], "v1")
+        self.assertEqual(self.text("/ROOMS/a/add"), "2 again")
+        self.assertEqual(self.put("two", renamed, bindings=[("HALLS", "Hall")])["migration_tag"], "v2")
+        self.assertEqual(self.text("/HALLS/a/add"), "3 two")
+        # There is no way back behind it.
+        versions = self.ask("GET", "/rooms/versions")[1]["result"]["items"]
+        self.refused(
+            400, 10211, "POST", "/rooms/deployments",
+            {"strategy": "percentage", "versions": [{"version_id": versions[-1]["id"], "percentage": 100}]})
+        self.assertEqual(self.text("/HALLS/a/add"), "4 two")
