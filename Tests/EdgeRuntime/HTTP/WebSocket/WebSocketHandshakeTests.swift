@@ -84,8 +84,8 @@ import Testing
     }
 
     private func answer(_ changed: (name: String, value: String)..., without: String = "") -> [(name: String, value: String)] {
-        let usual = [
-            (name: "upgrade", value: "WebSocket"), ("connection", "keep-alive, Upgrade"),
+        let usual: [(name: String, value: String)] = [
+            ("upgrade", "WebSocket"), ("connection", "keep-alive, Upgrade"),
             ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
         ]
         return usual.filter { line in line.name != without && !changed.contains { $0.name == line.name } } + changed
