@@ -71,6 +71,14 @@ class Member:
                 return message
             self.seen.append(message)
 
+    def first(self, kind):
+        """As `expect`, but one that came before something else will do."""
+        for message in self.seen:
+            if message["type"] == kind:
+                self.seen.remove(message)
+                return message
+        return self.expect(kind)
+
     def ask(self, kind, answer, **fields):
         self.send(kind, **fields)
         return self.expect(answer)
