@@ -132,6 +132,7 @@ let package = Package(
 
         room("StoresRateLimits", "Bindings/Stores/RateLimits", ["Stores", "Interfaces", "Wire", "System"]),
         room("StoresAnalytics", "Bindings/Stores/Analytics", ["Stores", "Interfaces", "Wire", "Observability", "System"]),
+        room("StoresObjects", "Bindings/Stores/Objects", ["Stores", "LMDB", "System"]),
 
         // The platform.
         room("Platform", "Handlers/Platform", ["Workers", "WorkersCrypto", "Interfaces"]),
@@ -154,7 +155,7 @@ let package = Package(
             [
                 "Host", "Configuration", "Caching", "HTTP", "Interfaces", "Isolates", "Observability", "OpenSSL", "SQLite",
                 "Stores", "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits",
-                "StoresAnalytics", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
+                "StoresAnalytics", "StoresObjects", "StoresSimulation", "System", "Wire", "Assets", "Zlib", "Brotli",
             ]),
         room(
             "S3", "Deploy/S3",
@@ -193,6 +194,12 @@ let package = Package(
             swiftSettings: strict),
         .executableTarget(
             name: "CutoverWorker", dependencies: ["Workers", "Interfaces"], path: "Tests/Support/CutoverWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ObjectWorker", dependencies: ["DurableObjects", "Workers", "SQLite"], path: "Tests/Support/ObjectWorker",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "RoomWorker", dependencies: ["DurableObjects", "Workers"], path: "Tests/Support/RoomWorker",
             swiftSettings: strict),
         .executableTarget(
             name: "HostileWorker", dependencies: ["Workers"], path: "Tests/Support/HostileWorker",
@@ -235,7 +242,7 @@ let package = Package(
             ]),
         tests(
             "WorkersTests", "EdgeRuntime/Workers",
-            ["Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
+            ["DurableObjects", "Workers", "WorkersCrypto", "Interfaces", "Wire", "HTTP", "System"]),
         tests("WorkersCryptoTests", "EdgeRuntime/WorkersCrypto", ["WorkersCrypto", "OpenSSL", "Crypt"]),
         tests("PlatformTests", "Handlers/Platform", ["Platform", "WorkersCrypto", "Workers", "Interfaces"]),
         tests(
@@ -268,6 +275,7 @@ let package = Package(
         tests(
             "StoresAnalyticsTests", "Bindings/Analytics",
             ["StoresAnalytics", "Stores", "Interfaces", "Wire", "Observability", "System"]),
+        tests("StoresObjectsTests", "Bindings/Objects", ["StoresObjects", "Stores", "LMDB", "System"]),
         tests(
             "StoresSimulationTests", "Bindings/Simulation",
             [

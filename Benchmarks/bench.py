@@ -27,6 +27,7 @@ sys.path.insert(0, os.path.join(ROOT, "Tests", "Integration"))
 
 from cutover import CutoverRows  # noqa: E402
 from secure import SecureRows  # noqa: E402
+from objects_rows import ObjectRows  # noqa: E402
 from sockets import SocketRows  # noqa: E402
 
 
@@ -106,7 +107,7 @@ class Server:
         self.name, self.pids, self.port = name, pids, port
 
 
-class Bench(SecureRows, CutoverRows, SocketRows):
+class Bench(SecureRows, CutoverRows, SocketRows, ObjectRows):
     def __init__(self, options):
         self.options = options
         self.work = tempfile.mkdtemp(prefix="edge-bench-")
@@ -678,7 +679,7 @@ def main():
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
             "hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest",
-            "s3", "websockets", "cutover"]:
+            "s3", "websockets", "objects", "cutover"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

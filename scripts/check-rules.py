@@ -27,7 +27,8 @@ LAYERS = {
     "Host": {"Host", "Isolates"},
     "Configuration": {"Configuration"},
     "Engines": {
-        "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics", "StoresSimulation",
+        "StoresCache", "StoresKV", "StoresD1", "StoresR2", "StoresQueues", "StoresRateLimits", "StoresAnalytics",
+        "StoresObjects", "StoresSimulation",
     },
     "Stores": {"Stores"},
     "Workers": {"Workers", "WorkersCrypto", "DurableObjects"},

@@ -10,6 +10,11 @@ package enum CallKind: UInt16, Sendable {
     case health = 5
     /// Finish what is open, then exit.
     case shutdown = 6
+    /// A typed call of a worker's entrypoint: an `RPCMessage`.
+    case rpc = 7
+    /// A durable object: see `Interfaces/Objects`.
+    case objectOpen = 8
+    case objectFetch, objectCall, objectAlarm, objectSocket, objectClose
 
     // From the isolate to the node.
     case log = 32
@@ -17,6 +22,14 @@ package enum CallKind: UInt16, Sendable {
     case subrequest = 33
     /// Work under `waitUntil` that goes on after the response; open as long as the work is.
     case waitUntil = 34
+    /// A typed call to another worker of the same release: an `RPCMessage`.
+    case serviceInvoke = 35
+    /// A request to an object, or a typed call of it, behind an `ObjectCallHead`.
+    case objectRequest = 36
+    case objectInvoke
+    case objectAlarmTime, objectAbort
+    /// What an object does with its hibernating WebSockets.
+    case socketSend, socketClose, socketAttachment, socketAutoResponse
 
     case kvGet = 64
     case kvPut, kvDelete, kvList, kvGetMany
@@ -35,7 +48,16 @@ package enum CallKind: UInt16, Sendable {
     case cacheMatch, cacheDelete
 
     /// Whether nobody waits for an answer: the call is a single frame, and none goes back.
-    package var isOneWay: Bool { self == .analyticsWrite }
+    package var isOneWay: Bool {
+        switch self {
+        case .analyticsWrite, .objectAbort, .socketSend, .socketClose, .socketAttachment, .socketAutoResponse: true
+        default: false
+        }
+    }
+
+    package var isEventOfObject: Bool { rawValue >= Self.objectOpen.rawValue && rawValue <= Self.objectClose.rawValue }
+    /// Whether an isolate says it of an object that it has, or of a WebSocket of one.
+    package var isOfObject: Bool { rawValue >= Self.objectAlarmTime.rawValue && rawValue <= Self.socketAutoResponse.rawValue }
 
     /// Whether the tenant's cache answers it.
     package var isForCache: Bool { self == .cachePut || self == .cacheMatch || self == .cacheDelete }
@@ -75,7 +97,14 @@ package enum CallKind: UInt16, Sendable {
         case .cachePut: "cache.put"
         case .cacheMatch: "cache.match"
         case .cacheDelete: "cache.delete"
-        case .configure, .fetch, .scheduled, .queue, .health, .shutdown, .log, .waitUntil: "\(self)"
+        case .serviceInvoke, .objectInvoke: "rpc"
+        case .objectRequest: "fetch of an object"
+        case .objectAlarmTime: "setAlarm"
+        case .socketSend: "send"
+        case .configure, .fetch, .scheduled, .queue, .health, .shutdown, .log, .waitUntil, .rpc, .objectOpen, .objectFetch,
+            .objectCall, .objectAlarm, .objectSocket, .objectClose, .objectAbort, .socketClose, .socketAttachment,
+            .socketAutoResponse:
+            "\(self)"
         }
     }
 }

@@ -14,7 +14,8 @@ enum Edge {
         [
             DevCommand.self, ServeCommand.self, RunCommand.self, CheckCommand.self, ConfigCommand.self,
             SecretCommand.self, StatusCommand.self, TriggerCommand.self, TokenCommand.self, AuditCommand.self,
-            KVCommand.self, D1Command.self, R2Command.self, QueuesCommand.self, CacheCommand.self, TailCommand.self,
+            KVCommand.self, D1Command.self, R2Command.self, QueuesCommand.self, ObjectsCommand.self, ObjectsShortCommand.self,
+            CacheCommand.self, TailCommand.self,
             DeployCommand.self, ReleasesCommand.self, RollbackCommand.self, PromoteCommand.self, DiffCommand.self,
             TriggersCommand.self, VersionsCommand.self, DeploymentsCommand.self, TenantCommand.self, RoutesCommand.self,
             StateCommand.self, NodeCommand.self, UpgradeCommand.self, FollowCommand.self, DoctorCommand.self,

@@ -81,10 +81,14 @@ struct NodeProcess {
         let sealed =
             try secrets as? SecretStore
             ?? SecretStore(database: state.controlDatabase, key: options.keySource, tenant: tenant)
+        let identity = geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil
+        let objects = try ObjectSpace(
+            directory: state.directory(of: .objects, tenant: tenant), tenant: tenant, identity: identity, node: node,
+            openIndex: { [state] in try state.openAlarms(tenant: tenant) })
         return ReleaseRunner(
-            node: node, stores: stores, artifacts: artifacts, assets: assets, store: store, routing: routing,
+            node: node, stores: stores, objects: objects, artifacts: artifacts, assets: assets, store: store, routing: routing,
             secrets: secrets, versionSecrets: VersionSecrets(sealed),
-            identity: geteuid() == 0 ? TenantIdentity(ordinal: try tenants.ordinal(of: tenant)) : nil,
+            identity: identity,
             logger: logger.with("tenant", tenant), deployment: deploymentEnvironment(tenant: tenant, secrets, store))
     }
 

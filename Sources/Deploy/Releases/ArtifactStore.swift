@@ -172,6 +172,18 @@ package final class ArtifactStore: Sendable {
 }
 
 enum Hexadecimal {
+    /// `nil` for what are no hexadecimal digits, two for each byte.
+    static func bytes(_ text: String) -> [UInt8]? {
+        let digits = text.utf8.map { Character(UnicodeScalar($0)).hexDigitValue }
+        guard digits.count.isMultiple(of: 2) else { return nil }
+        var bytes: [UInt8] = []
+        for index in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = digits[index], let low = digits[index + 1] else { return nil }
+            bytes.append(UInt8(high << 4 | low))
+        }
+        return bytes
+    }
+
     static func text(_ bytes: [UInt8]) -> String {
         var text = ""
         for byte in bytes {

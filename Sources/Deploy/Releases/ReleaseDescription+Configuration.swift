@@ -48,6 +48,7 @@ extension ReleaseDescription {
             description.domains = configuration.customDomains.filter { $0.worker == worker.name }.map(\.domain)
             description.frontCache = FrontCache(worker.cache)
             description.crons = worker.crons
+            description.migrations = worker.migrations
             description.consumers = worker.consumers.map { consumer in
                 WorkerDescription.Consumer(
                     queue: consumer.queue, batchSize: consumer.batchCountMax, batchTimeout: consumer.batchTimeout,
@@ -77,6 +78,12 @@ extension ReleaseDescription {
         drain.requests = configuration.deploy.drain
         drain.streams = configuration.deploy.drainStreams
         drain.jobs = configuration.deploy.drainJobs
+        objects.hibernateAfter = configuration.durableObjects.hibernateAfter
+        objects.evictAfter = configuration.durableObjects.evictAfter
+        objects.onDeploy = configuration.durableObjects.onDeploy == .disconnect ? .disconnect : .keep
+        objects.drain = configuration.deploy.drain
+        objects.objectsPerIsolate = configuration.durableObjects.objectsPerIsolate
+        objects.isolatesMax = configuration.durableObjects.isolatesMax
         affinity =
             switch configuration.deploy.affinity {
             case .cookie(let name): .cookie(name)
@@ -123,6 +130,8 @@ extension ReleaseDescription {
         case .r2(let resource): .r2(bucket: resource)
         case .queue(let queue, let delay): .queue(queue, delaySeconds: delay?.components.seconds)
         case .service(let target, nil, nil): .service(worker: target)
+        case .service(let target, let entrypoint, let props):
+            .entrypoint(worker: target, name: entrypoint == "default" ? "" : entrypoint ?? "", props: props ?? "")
         case .assets: .assets
         case .rateLimit(let limit):
             .rateLimit(
@@ -133,7 +142,8 @@ extension ReleaseDescription {
                     periodSeconds: limit.periodSeconds))
         case .versionMetadata: .versionMetadata
         case .analytics(let dataset): .analytics(dataset: dataset)
-        case .service, .vectorize, .durableObject, .workflow, .ai, .email, .hyperdrive, .dispatch:
+        case .durableObject(let name, let owner): .object(class: name, worker: owner == worker ? nil : owner)
+        case .vectorize, .workflow, .ai, .email, .hyperdrive, .dispatch:
             throw UnsupportedBinding(binding: binding.name, kind: binding.kindName, worker: worker, place: "\(binding.place)")
         }
     }

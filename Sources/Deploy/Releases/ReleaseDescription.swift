@@ -26,6 +26,10 @@ package struct ReleaseDescription: Sendable {
     package var shadowPercent = 0
     /// What keeps a client with one of several releases.
     package var affinity = Affinity.standard
+    /// How the tenant's durable objects are kept.
+    package var objects = ObjectSettings()
+    /// Whether migrations of classes are applied that don't follow what was applied last.
+    package var forcesClassMigrations = false
     /// How long what it has begun may go on once it is replaced.
     package var drain = DrainLimits()
     /// Where versions can be looked at, `NAME-WORKER.preview.DOMAIN`.
@@ -102,11 +106,15 @@ package struct WorkerDescription: Sendable {
         /// `nil`: the queue's own delay.
         case queue(String, delaySeconds: Int64?)
         case service(worker: String)
+        /// One of its entrypoints for typed calls, the default one if the name is empty, and what it is told of its caller, as JSON.
+        case entrypoint(worker: String, name: String, props: String)
         /// The worker's own files.
         case assets
         case rateLimit(RateLimit)
         case versionMetadata
         case analytics(dataset: String)
+        /// A class of durable objects; `nil`: the worker's own.
+        case object(class: String, worker: String?)
     }
 
     package struct RateLimit: Codable, Sendable, Equatable {
@@ -192,6 +200,8 @@ package struct WorkerDescription: Sendable {
     package var frontCache: FrontCache?
     package var crons: [CronExpression] = []
     package var consumers: [Consumer] = []
+    /// Of its classes of durable objects.
+    package var migrations: [ClassMigration] = []
 
     package init(name: String, executable: String?) {
         self.name = name

@@ -1,3 +1,5 @@
+package import Configuration
+
 /// Why a release did not come into service.
 package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case busy
@@ -17,6 +19,9 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
     case consumersNotSet(reason: String)
     case databasesRefused([String], reason: String)
     case missingBundle(String, release: Int64)
+    /// Each with the words that the product's clients know.
+    case classMigrations([ClassMigrationRefusal])
+    case objectsNotKept(String)
 
     package var isDeploying: Bool {
         if case .deploying = self { true } else { false }
@@ -51,6 +56,8 @@ package enum ReleaseError: Error, Sendable, CustomStringConvertible {
             "the databases \(names.joined(separator: ", ")) can't be had beside those that are there: \(reason)"
         case .missingBundle(let hash, let release):
             "what release \(release) was made from, bundles/\(hash) of the state directory, is not there: restore it"
+        case .classMigrations(let refusals): refusals.map(\.description).joined(separator: "\n")
+        case .objectsNotKept(let reason): "the durable objects of the release can't be kept: \(reason)"
         case .queueNotOpened(let queue, let reason): "the queue \"\(queue)\" can't be opened: \(reason)"
         }
     }

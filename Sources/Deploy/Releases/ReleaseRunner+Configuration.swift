@@ -1,3 +1,4 @@
+internal import Configuration
 internal import Glibc
 internal import HTTP
 internal import Host
@@ -18,6 +19,7 @@ extension ReleaseRunner {
     ) async throws -> ReleasePlan {
         var plan = ReleasePlan(rows, description, name: description.name)
         let now = clock.wallTime()
+        var migrations: [ClassMigrationBatch.Item] = []
         for worker in description.workers {
             guard let executable = worker.executable else { continue }
             if mode == .recorded, plan.stored.live[worker.name] != nil { continue }
@@ -32,6 +34,12 @@ extension ReleaseRunner {
                 script.configuredVersion = fingerprint
                 script.isDeleted = false
                 try await deployConfigured(worker, hold, values, &script, &plan, mode, at: now)
+                do throws(ClassMigrationRefusal) {
+                    migrations.append(
+                        try ClassMigrationBatch.pending(
+                            worker.migrations, of: worker.name, in: rows.objects,
+                            description.forcesClassMigrations ? .unknownTags : .none))
+                } catch { throw ReleaseError.classMigrations([error]) }
             }
             let differs = mode != .follow && !Self.hasTriggers(of: worker, plan.stored.triggers)
             if script.configuredTriggers != worker.triggersFingerprint || before.isDeleted && !script.isDeleted || differs {
@@ -51,6 +59,7 @@ extension ReleaseRunner {
             plan.put(script)
             plan.withdraw(script.worker)
         }
+        try plan.migrate(migrations)
         return plan
     }
 

@@ -68,6 +68,7 @@ extension ReleaseRunner: DeploymentSlots {
         let (whole, now) = (change, clock.wallTime())
         try await read { try $0.commit(whole, at: now) }
         guard var rows = stored else { return }
+        for item in composition.change.namespaces { rows.objectKeys[item.namespace.id] = item.key }
         for script in composition.change.scripts { rows.scripts[script.worker] = script }
         note(rows)
     }
@@ -79,6 +80,8 @@ extension ReleaseRunner: DeploymentSlots {
             var composition = ReleaseComposition(content: ReleaseContent(plan.stored))
             composition.holds = plan.holds
             composition.change.versions = plan.change.versions
+            composition.change.namespaces = plan.change.namespaces
+            composition.classMigrations = plan.stored.objects.changes(since: rows.objects)
             for script in plan.change.scripts where script.nextNumber != (rows.scripts[script.worker]?.nextNumber ?? 1) {
                 // Of the rest nothing counts before the release is active.
                 var known = rows.scripts[script.worker] ?? script
@@ -88,7 +91,7 @@ extension ReleaseRunner: DeploymentSlots {
             }
             composition.isUnchanged =
                 plan.change.versions.isEmpty && plan.change.deployments.isEmpty && plan.change.active == nil
-                && plan.change.triggers == nil
+                && plan.change.triggers == nil && plan.change.objects == nil
             let names = Set(rows.live.keys).union(plan.stored.live.keys)
             composition.workers = names.sorted().map { name in
                 let (old, new) = (rows.live[name], plan.stored.live[name])
@@ -109,7 +112,7 @@ extension ReleaseRunner: DeploymentSlots {
     /// What the rows become when `candidate` is the active release.
     private func plan(
         _ candidate: CandidateRelease, _ configured: ReleaseDescription, by author: ScriptAuthor,
-        _ trigger: DeploymentRecord.Trigger
+        _ trigger: DeploymentRecord.Trigger, removing removal: ReleaseStore.NamespaceRemoval = .delete
     ) async throws -> ReleasePlan {
         guard let stored else { throw ReleaseError.notReady }
         var plan = ReleasePlan(stored, configured, name: "\(configured.environment)-\(candidate.record.number)")
@@ -148,6 +151,13 @@ extension ReleaseRunner: DeploymentSlots {
             }
             plan.withdraw(worker)
         }
+        let objects = candidate.content.objects ?? ObjectCatalog()
+        for namespace in objects.namespaces where plan.stored.objectKeys[namespace.id] == nil {
+            throw DeploymentFailure(
+                "release \(candidate.record.number) has the class \(namespace.class.name) of worker \"\(namespace.class.worker)\", whose "
+                    + "objects are gone")
+        }
+        plan.setObjects(objects, removing: removal)
         let triggers = candidate.content.scriptTriggers
         if triggers != plan.stored.triggers { plan.setTriggers(triggers) }
         return plan
@@ -168,7 +178,11 @@ extension ReleaseRunner: DeploymentSlots {
             let plan = try await plan(candidate, configured, by: candidate.record.author, .deploy)
             let description = plan.description(artifacts)
             try await routing.check(description)
-            if isReturn { try await checkBindings(plan) }
+            if isReturn {
+                try checkClasses(candidate)
+                try await checkBindings(plan)
+            }
+            try plan.checkObjectBindings()
             try await stores.checkDatabases(of: description)
             let artifacts = artifacts
             for live in plan.stored.live.values.sorted(by: { $0.deployment.worker < $1.deployment.worker }) {
@@ -180,6 +194,17 @@ extension ReleaseRunner: DeploymentSlots {
                 }
             }
         } catch { throw Self.failure(error) }
+    }
+
+    /// There is no way back behind a migration of classes: code from before doesn't know what it made, and what it deleted is gone.
+    private func checkClasses(_ candidate: CandidateRelease) throws(DeploymentFailure) {
+        guard let stored, let found = stored.objects.difference(from: candidate.content.objects ?? ObjectCatalog()) else {
+            return
+        }
+        let then = found.other.map { "it had \"\($0)\"" } ?? "it had none"
+        throw DeploymentFailure(
+            "release \(candidate.record.number) can't serve again: since then worker \"\(found.worker)\" has applied the migration "
+                + "\"\(found.tag ?? "")\" of its durable object classes (\(then)), and no rollback goes behind that")
     }
 
     /// What a release binds that served before may be gone by now: it isn't to be made anew, empty.
@@ -283,7 +308,7 @@ extension ReleaseRunner: DeploymentSlots {
             }
             try check(plan, prepared)
         } catch {
-            for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
+            forget(prepared)
             throw error
         }
         let now = clock.now()
@@ -313,6 +338,7 @@ extension ReleaseRunner: DeploymentSlots {
     func route(_ percent: Int) async {
         guard let current, let candidate else { return }
         let next = candidate.running
+        serveObjects(current.objects.sharing(with: next.objects, percent: percent))
         await routing.install(
             current.description, current.split, previews: self, beside: (next.description, next.split, percent))
         await deliver(
@@ -332,6 +358,7 @@ extension ReleaseRunner: DeploymentSlots {
         guard let discarded = candidate else { return }
         candidate = nil
         if let current {
+            serveObjects(Array(current.objects.entries.values))
             await routing.install(current.description, current.split, previews: self)
             await deliver(current.description, current.split)
         }
@@ -353,14 +380,15 @@ extension ReleaseRunner: DeploymentSlots {
             throw DeploymentFailure("release \(release) is not warm any more")
         }
         let candidate = CandidateRelease(record: found.record, content: found.content, input: nil)
-        try await activate(running, candidate, entries, deployment, handlers: []) {}
+        try await activate(running, candidate, entries, deployment, handlers: [], removing: .suspend) {}
     }
 
     private func activate(
         _ next: Running, _ release: CandidateRelease, _ entries: [JournalEntry], _ deployment: DeploymentRecord,
-        handlers: [(version: String, handlers: [String], startup: Duration)], _ committed: @Sendable () -> Void
+        handlers: [(version: String, handlers: [String], startup: Duration)],
+        removing removal: ReleaseStore.NamespaceRemoval = .delete, _ committed: @Sendable () -> Void
     ) async throws {
-        var plan = try await plan(release, next.configured, by: deployment.author, deployment.trigger)
+        var plan = try await plan(release, next.configured, by: deployment.author, deployment.trigger, removing: removal)
         for version in handlers { plan.note(version.handlers, startup: version.startup, of: version.version) }
         try await stores.openQueues(of: next.description)
         plan.change.journal = entries

@@ -75,7 +75,9 @@ extension ReleaseRunner: PreviewResolver {
 
     /// The hosts under which a version can be looked at: by its id, and by its alias if it has one. Empty where there are none.
     package func previewHosts(of version: ScriptVersion, _ script: ScriptRecord) -> [String] {
-        guard case .domain(let domain)? = current?.description.previews, script.hasPreviews else { return [] }
+        guard case .domain(let domain)? = current?.description.previews, script.hasPreviews,
+            store.environment == "dev" || stored?.objects.namespaces(of: script.worker).isEmpty != false
+        else { return [] }
         let names = [String(version.id.prefix(8))] + (version.annotations["workers/alias"].map { [$0] } ?? [])
         return names.map { "\($0)-\(version.worker).preview.\(domain)" }
     }
@@ -83,8 +85,11 @@ extension ReleaseRunner: PreviewResolver {
     /// Both halves of the name may have dashes: all ways to part it are tried, with the longest worker first.
     private func previewedVersion(_ name: String) async throws -> ScriptVersion? {
         guard let stored else { return nil }
+        let isDev = store.environment == "dev"
         let owners = stored.scripts.values.filter { script in
-            !script.isDeleted && script.hasPreviews && name.hasSuffix("-" + script.worker.lowercased())
+            // A version with classes could be looked at, and its objects would be those of another version.
+            !script.isDeleted && script.hasPreviews && (isDev || stored.objects.namespaces(of: script.worker).isEmpty)
+                && name.hasSuffix("-" + script.worker.lowercased())
         }.map(\.worker).sorted { $0.utf8.count > $1.utf8.count }
         for worker in owners {
             let half = String(name.dropLast(worker.utf8.count + 1))
@@ -102,8 +107,8 @@ extension ReleaseRunner: PreviewResolver {
         let plan = try makePlan()
         var worker = plan.worker(version, artifacts)
         worker.size = PoolSize(min: 0, max: worker.size.max, idleTimeout: min(worker.size.idleTimeout, .seconds(60)))
-        let (starter, description) = (starter, current.description)
-        let task = Task { try await starter.make(version, as: worker, of: description) }
+        let (starter, description, binder) = (starter, current.description, ObjectBinder(objects, plan.stored))
+        let task = Task { try await starter.make(version, as: worker, of: description, binder) }
         previews.starting[key] = task
         defer { previews.starting[key] = nil }
         let runtime = try await task.value

@@ -10,7 +10,7 @@ extension ReleaseRunner {
         let baseline = current?.release == record.previous ? baseline() : nil
         return reporter.report(
             record, new: new?.split.primary.meter.sample(), old: old?.split.primary.meter.sample(), baseline: baseline,
-            migrations: journaled?.steps ?? [], at: clock.wallTime()
+            migrations: journaled?.steps ?? [], moves: record.previous.flatMap { objectMoves[$0] }, at: clock.wallTime()
         ).json
     }
 

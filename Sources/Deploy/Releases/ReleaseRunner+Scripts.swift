@@ -10,6 +10,8 @@ package struct ScriptState: Sendable {
     package var live: ReleaseStore.LiveScript?
     /// All of the tenant's.
     package var triggers: [ScriptTrigger] = []
+    /// The last migration of its durable object classes that was applied.
+    package var migrationTag: String?
 }
 
 /// A version to be made.
@@ -40,6 +42,8 @@ package struct VersionDraft: Sendable {
     package var rollout: Rollout
     /// Whether it changes the worker that serves: then the newest version must be the one that does.
     package var editsDeployed = false
+    /// Migrations of durable object classes that come with it.
+    package var migrations: ClassMigrationUpload?
     /// What becomes of the settings of the worker itself; gives `nil` when they stay.
     package var settings: (@Sendable (String) -> String?)?
     /// Called when it is this change's turn, with the newest version that there is.
@@ -83,7 +87,9 @@ extension ReleaseRunner {
     private func state(of script: ScriptRecord, _ stored: ReleaseStore.Stored) async throws -> ScriptState? {
         let newest = try await read { try $0.newestVersion(of: script.worker) }
         return newest.map {
-            ScriptState(script: script, version: $0, live: stored.live[script.worker], triggers: stored.triggers)
+            ScriptState(
+                script: script, version: $0, live: stored.live[script.worker], triggers: stored.triggers,
+                migrationTag: stored.objects.tag(of: script.worker))
         }
     }
 
@@ -111,6 +117,7 @@ extension ReleaseRunner {
         let known = plan.stored.scripts[worker]
         let isNew = known?.isDeleted ?? true
         if isNew, draft.rollout == .undeployed || draft.artifact == nil { throw ScriptError.unknownWorker }
+        if draft.migrations != nil, draft.rollout == .undeployed { throw ScriptError.migrationsNeedDeployment }
         let base = isNew ? nil : try await read { try $0.newestVersion(of: worker) }
         if draft.editsDeployed {
             guard let base else { throw ScriptError.noVersions }
@@ -124,6 +131,8 @@ extension ReleaseRunner {
         script.modifiedAt = now
         if let settings = draft.settings?(script.settings) { script.settings = settings }
         var content = try await draft.make(base)
+        let items = try draft.migrations.map { try $0.item(of: worker, in: plan.stored.objects) }
+        content.snapshot.migrationTag = items?.tags.last ?? plan.stored.objects.tag(of: worker)
         let sealed = try await seal(content.secrets, of: worker)
         content.snapshot.secrets.removeAll { secret in sealed.contains { $0.name == secret.name } }
         content.snapshot.secrets += sealed
@@ -142,8 +151,10 @@ extension ReleaseRunner {
             case .deployed:
                 let all = [(version: version, basisPoints: TrafficSplit.pointCount)]
                 _ = plan.deploy(worker, all, draft.annotations.filter { $0.key != "workers/tag" }, by: draft.author, at: now)
+                try plan.migrate(items.map { [$0] } ?? [])
                 try await bring(plan)
             case .undeployed:
+                try plan.checkObjectBindings(of: version)
                 try await tryOut(&plan, version)
                 try await record(plan)
             }
@@ -152,7 +163,9 @@ extension ReleaseRunner {
             throw error
         }
         guard let made = try await read({ try $0.version(version.id, of: worker) }) else { throw ScriptError.noVersions }
-        return ScriptState(script: script, version: made, live: stored?.live[worker], triggers: stored?.triggers ?? [])
+        return ScriptState(
+            script: script, version: made, live: stored?.live[worker], triggers: stored?.triggers ?? [],
+            migrationTag: stored?.objects.tag(of: worker))
     }
 
     private func seal(
@@ -186,7 +199,7 @@ extension ReleaseRunner {
     func tryOut(_ plan: inout ReleasePlan, _ version: ScriptVersion) async throws {
         let started = clock.now()
         let runtime = try await starter.make(
-            version, as: plan.worker(version, artifacts), of: plan.description(artifacts))
+            version, as: plan.worker(version, artifacts), of: plan.description(artifacts), ObjectBinder(objects, plan.stored))
         defer { node.retire(runtime.pool) }
         runtime.pool.start()
         if let reason = await runtime.pool.firstReady() {
@@ -244,6 +257,9 @@ extension ReleaseRunner {
             guard version.number >= script.nextNumber - ReleaseStore.deployableMax else {
                 throw ScriptError.invalid("Version \(version.id) is too old: the latest 100 can be deployed")
             }
+            // Behind a migration of classes there is no way back.
+            let tag = plan.stored.objects.tag(of: worker)
+            guard version.snapshot.migrationTag == tag else { throw ScriptError.behindMigration(version.id, tag) }
             versions.append((version, share.basisPoints))
         }
         var annotations = annotations
@@ -337,6 +353,9 @@ extension ReleaseRunner {
         script.settings = "{}"
         plan.put(script)
         plan.withdraw(worker)
+        var objects = plan.stored.objects
+        objects.remove(worker)
+        plan.setObjects(objects, removing: .delete)
         plan.change.forgotten = [worker]
         try await bring(plan)
         let secrets = versions.flatMap(\.snapshot.secrets)
@@ -345,6 +364,12 @@ extension ReleaseRunner {
 }
 
 extension VersionSnapshot {
-    /// Whether it has a service binding to `worker`.
-    fileprivate func calls(_ worker: String) -> Bool { bindings.contains { $0.target == .service(worker: worker) } }
+    /// Whether it has a binding to `worker`, or to one of its classes.
+    fileprivate func calls(_ worker: String) -> Bool {
+        bindings.contains { binding in
+            if case .object(_, worker) = binding.target { return true }
+            if case .entrypoint(worker, _, _) = binding.target { return true }
+            return binding.target == .service(worker: worker)
+        }
+    }
 }

@@ -18,18 +18,41 @@ extension ReleaseRunner {
     ) async throws {
         try await begin()
         defer { end() }
+        // Their callers wait until they are back.
+        do { try await objects.suspend() } catch {
+            await resumeObjects()
+            throw ReleaseError.objectsNotKept("\(error)")
+        }
         let didServe = await leaveService()
         let before = stores
         await before.close()
-        let changed = await Self.blocking { Result { try change() } }
+        let (directory, identity) = (objects.directory, identity)
+        let changed = await Self.blocking {
+            Result {
+                try change()
+                if let identity { try ObjectArchive.give(directory, to: identity) }
+            }
+        }
         let reopened = await Self.blocking { Result { try before.reopened(with: settings) } }
         use(try reopened.get())
+        // Objects that were taken over have the key that their ids were made with.
+        if var rows = stored {
+            rows.objectKeys = try await read { try $0.load().objectKeys }
+            note(rows)
+        }
+        await resumeObjects()
         if didServe {
             // What is in its stores now may be older, or nothing.
             if let configured { try await stores.migrate(configured.migrations, logger: logger) }
             try await bring(try makePlan())
         }
         try changed.get()
+    }
+
+    func resumeObjects() async {
+        let objects = objects
+        let result = await Self.blocking { () -> Result<Void, any Error> in Result { try objects.resume() } }
+        if case .failure(let error) = result { logger.log(.error, "durable objects stay out of service: \(error)") }
     }
 
     /// Ends the tenant's service for good and closes its stores.
@@ -40,6 +63,7 @@ extension ReleaseRunner {
         defer { end() }
         refuseChanges()
         _ = await leaveService()
+        await objects.close()
         await stores.close()
     }
 
@@ -48,8 +72,9 @@ extension ReleaseRunner {
         await crons.stop()
         await queues.stop()
         await routing.remove(tenant)
-        let slots = [current, candidate?.running].compactMap { $0 } + warm.values
-        let pools = slots.flatMap { $0.runtimes.values.map(\.pool) } + previews.takeAll().map(\.pool)
+        let pools =
+            slots.flatMap { $0.runtimes.values.map(\.pool) + $0.objects.runtimes.values.map(\.pool) }
+            + previews.takeAll().map(\.pool)
         for pool in pools { node.retire(pool) }
         // Open events may finish, as long as an isolate's drain lasts; then they are ended.
         let deadline = clock.now() + .seconds(30)

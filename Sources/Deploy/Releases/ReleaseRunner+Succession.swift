@@ -23,7 +23,10 @@ extension ReleaseRunner {
     }
 
     /// While it is paused, and no event is open.
-    package func closeStores() async { await stores.close() }
+    package func closeStores() async {
+        do { try await objects.suspend() } catch { logger.log(.error, "durable objects can't be handed over: \(error)") }
+        await stores.close()
+    }
 
     /// Opens the stores again that `closeStores` has closed, and brings the release that served back into service on them, with new
     /// isolates. It stays paused.
@@ -35,6 +38,7 @@ extension ReleaseRunner {
             }.start()
         }
         use(try reopened.get())
+        await resumeObjects()
         guard let served = current else { return }
         // Its isolates call stores that are closed.
         current = nil
@@ -45,5 +49,6 @@ extension ReleaseRunner {
             throw error
         }
         for runtime in served.runtimes.values { node.retire(runtime.pool) }
+        for runtime in served.objects.runtimes.values { node.retire(runtime.pool) }
     }
 }

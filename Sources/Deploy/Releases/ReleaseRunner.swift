@@ -1,3 +1,4 @@
+internal import Configuration
 internal import Glibc
 internal import Interfaces
 package import Host
@@ -27,7 +28,15 @@ package actor ReleaseRunner {
     private let assets: AssetStore
     let routing: RoutingDirectory
     let secrets: any SecretSource
-    private let identity: TenantIdentity?
+    let identity: TenantIdentity?
+    /// The tenant's durable objects.
+    package nonisolated let objects: ObjectSpace
+    /// Namespaces that versions have been named for.
+    var servedNamespaces: [String: ObjectNamespace] = [:]
+    /// What is done to files of namespaces, one after the other.
+    var objectWork: Task<Void, Never>?
+    /// How many objects have left a release, by its number.
+    var objectMoves: [Int64: ObjectMoveReport] = [:]
     let crons: CronDriver
     var queues: QueueDriver
 
@@ -70,6 +79,8 @@ package actor ReleaseRunner {
         var split: TrafficSplit
         /// By what they were made from.
         var runtimes: [String: WorkerRuntime]
+        /// Its durable objects.
+        var objects: ObjectService
         /// What it runs from.
         var artifacts: Set<String>
         /// Files that it serves.
@@ -88,13 +99,15 @@ package actor ReleaseRunner {
     }
 
     package init(
-        node: Node, stores: TenantStores, artifacts: ArtifactStore, assets: AssetStore, store: ReleaseStore,
+        node: Node, stores: TenantStores, objects: ObjectSpace, artifacts: ArtifactStore, assets: AssetStore,
+        store: ReleaseStore,
         routing: RoutingDirectory, secrets: any SecretSource, versionSecrets: VersionSecrets,
         identity: TenantIdentity?, logger: Logger,
         deployment environment: @escaping @Sendable (TenantStores) -> DeploymentEnvironment = { _ in DeploymentEnvironment() }
     ) {
         self.node = node
         opened = Mutex(stores)
+        self.objects = objects
         self.artifacts = artifacts
         self.assets = assets
         self.store = store
@@ -286,8 +299,15 @@ package actor ReleaseRunner {
         var sites: [String: AssetSite] = [:]
         /// Kept until the release has them in its own name.
         var assetHolds: [AssetStore.Hold] = []
+        /// Isolates for objects, as `ObjectService` has them, and those that no slot has yet.
+        var objects: [String: WorkerRuntime] = [:]
+        var freshObjects: [WorkerRuntime] = []
         /// Of workers that are left out.
         var failed: Set<String> = []
+
+        func runtimes(of worker: String) -> [WorkerRuntime] {
+            live.filter { $0.live.deployment.worker == worker }.flatMap { Array($0.runtimes.values) }
+        }
     }
 
     /// Starts what the plan has and the present release hasn't, records the plan and moves traffic to it.
@@ -297,6 +317,7 @@ package actor ReleaseRunner {
         var plan = asked
         var description = plan.description(artifacts)
         try await routing.check(description)
+        try plan.checkObjectBindings()
         try await stores.checkDatabases(of: description)
         let prepared = try await prepare(&plan, description)
         description.workers.removeAll { prepared.failed.contains($0.name) }
@@ -308,7 +329,7 @@ package actor ReleaseRunner {
             let (store, change) = (store, plan.change)
             try await artifacts.disk.run { () throws -> Void in try store.commit(change, at: now) }
         } catch {
-            for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
+            forget(prepared)
             throw error
         }
         stored = plan.stored
@@ -332,6 +353,7 @@ package actor ReleaseRunner {
         let split = TrafficSplit.make(description, prepared.live, sites: prepared.sites)
         return Running(
             description: description, split: split, runtimes: prepared.runtimes,
+            objects: objectService(plan, description, prepared, split),
             artifacts: Set(prepared.live.flatMap { $0.live.versions.map(\.artifact) }),
             assets: prepared.assetHolds.reduce(into: []) { $0.formUnion($1.names) }, release: release,
             configured: plan.configured)
@@ -358,14 +380,21 @@ package actor ReleaseRunner {
                 prepared.live.append((live, runtimes))
             }
             try await waitUntilHealthy(&plan, &prepared)
+            try await prepareObjects(&prepared, plan, description)
         } catch {
             forgetStarting(prepared)
-            for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
+            forget(prepared)
             throw error
         }
         forgetStarting(prepared)
         prepared.live.removeAll { prepared.failed.contains($0.live.deployment.worker) }
         return prepared
+    }
+
+    /// What was prepared doesn't come into service.
+    func forget(_ prepared: Prepared) {
+        for fresh in prepared.fresh { node.retire(fresh.runtime.pool) }
+        for fresh in prepared.freshObjects { node.retire(fresh.pool) }
     }
 
     private func forgetStarting(_ prepared: Prepared) {
@@ -375,20 +404,23 @@ package actor ReleaseRunner {
     private func start(
         _ version: ScriptVersion, _ plan: ReleasePlan, _ description: ReleaseDescription, _ prepared: inout Prepared
     ) async throws -> WorkerRuntime {
-        // What wraps its stores is made with it.
-        let key = version.id + (description.simulation.map { " \($0)" } ?? "")
-        let slots = [current, candidate?.running].compactMap { $0 } + warm.values
+        let key = runtimeKey(of: version, description)
         if let shared = slots.lazy.compactMap({ $0.runtimes[key] }).first {
             prepared.runtimes[key] = shared
             return shared
         }
         let worker = plan.worker(version, artifacts)
-        let runtime = try await starter.make(version, as: worker, of: description)
+        let runtime = try await starter.make(version, as: worker, of: description, ObjectBinder(objects, plan.stored))
         prepared.runtimes[key] = runtime
         prepared.fresh.append((version, runtime, clock.now()))
         starting.append(runtime.pool)
         runtime.pool.start()
         return runtime
+    }
+
+    /// What a running version is known by: what wraps its stores is made with it.
+    func runtimeKey(of version: ScriptVersion, _ description: ReleaseDescription) -> String {
+        version.id + (description.simulation.map { " \($0)" } ?? "")
     }
 
     /// One worker that came over the API and can't run any more, because what it needs is gone, keeps no other from serving.
@@ -445,6 +477,19 @@ package actor ReleaseRunner {
                 try require("fetch", triggers.contains(.route) || triggers.contains(.domain), "it has routes")
                 try require("scheduled", triggers.contains(.cron), "it has crons")
                 try require("queue", isConsumer, "it consumes a queue")
+                for case .entrypoint(let wanted) in runtime.bindings where !wanted.name.isEmpty {
+                    for case let known? in prepared.runtimes(of: wanted.worker).map(\.pool.entrypoints)
+                    where !known.contains(wanted.name) {
+                        throw ReleaseError.missingHandler(
+                            wanted.name, worker: wanted.worker, reason: "\"\(name)\" binds it as its entrypoint")
+                    }
+                }
+                let classes = Set((runtime.pool.objectClasses ?? []).map(\.name))
+                for namespace in plan.stored.objects.namespaces(of: name) where !classes.contains(namespace.class.name) {
+                    let isNew = stored?.objects.namespaces.contains { $0.id == namespace.id } != true
+                    let step: ClassMigrationRefusal.Step = namespace.storage == .sqlite ? .newSQLiteClass : .newClass
+                    throw ReleaseError.classMigrations([.notExported(namespace.class.name, isNew ? step : nil)])
+                }
             }
         }
     }
@@ -458,6 +503,10 @@ package actor ReleaseRunner {
         current = next
         keepHistory()
         stores.analytics.keepPoints(for: description.analyticsRetention)
+        objects.settings = description.objects
+        await restoreObjects()
+        serveObjects(next.objects.entries.values.sorted { $0.namespace.id < $1.namespace.id })
+        removeObjects()
         await routing.install(description, next.split, previews: self)
         await crons.install(description, next.split.primary)
         await queues.install(
@@ -477,7 +526,7 @@ package actor ReleaseRunner {
 
     /// Forgets files that no slot uses, nor `previous`.
     private func prune(and previous: Running?) async {
-        let slots = [current, candidate?.running, previous].compactMap { $0 } + warm.values
+        let slots = slots + [previous].compactMap { $0 }
         do { try assets.prune(keeping: slots.reduce(into: []) { $0.formUnion($1.assets) }, of: tenant) } catch {
             logger.log(.warning, "assets that nobody uses stay: \(error)")
         }
@@ -519,7 +568,10 @@ package actor ReleaseRunner {
     }
 
     /// Closes the stores, after the last event.
-    package func close() async { await stores.close() }
+    package func close() async {
+        await objects.close()
+        await stores.close()
+    }
 
     /// No more cron ticks and batches; what runs is given `deadline` to end.
     package func stop() async {

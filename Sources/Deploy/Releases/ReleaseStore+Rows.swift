@@ -28,6 +28,7 @@ extension ReleaseStore {
             }
             try loadActive(into: &stored, sqlite)
             try loadTriggers(into: &stored, sqlite)
+            try loadObjects(into: &stored, sqlite)
             return stored
         }
     }
@@ -234,9 +235,12 @@ extension ReleaseStore {
 /// Rows that name others which are gone: the file was changed by somebody else.
 package enum ReleaseStoreError: Error, Sendable, CustomStringConvertible {
     case missingRow(String)
+    case damagedNamespace(String)
 
     package var description: String {
         switch self {
+        case .damagedNamespace(let id):
+            "control.sqlite has the namespace \(id) of durable objects in a form that this version doesn't know: restore the file from a copy"
         case .missingRow(let what): "control.sqlite has no row for \(what), which is in service: restore the file from a copy"
         }
     }

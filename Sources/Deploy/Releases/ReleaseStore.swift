@@ -69,7 +69,7 @@ package final class ReleaseStore: Sendable {
                 modified_at INTEGER NOT NULL, PRIMARY KEY (tenant, environment)
             ) WITHOUT ROWID;
             """ + Self.deploymentTables)
-        try sqlite.execute(Self.aliasTable)
+        try sqlite.execute(Self.aliasTable + Self.objectTables)
         connection = Mutex(Connection(sqlite: sqlite))
     }
 
@@ -81,6 +81,12 @@ package final class ReleaseStore: Sendable {
         package var triggers: [ScriptTrigger] = []
         package var account: [String: String] = [:]
         package var generation: Int64 = 0
+        /// Namespaces of durable objects that are in service.
+        package var objects = ObjectCatalog()
+        /// Those that a rollback took out of service.
+        var suspendedNamespaces: [ObjectCatalog.Namespace] = []
+        /// Of all namespaces, whether in service or not: 32 bytes each, by id.
+        var objectKeys: [String: [UInt8]] = [:]
 
         package init() {}
     }
@@ -118,6 +124,12 @@ package final class ReleaseStore: Sendable {
         package var active: [String: String]?
         /// What goes into the journal with it.
         var journal: [JournalEntry] = []
+        /// Namespaces that are made; they come into service with `objects`.
+        var namespaces: [NewNamespace] = []
+        /// What holds from now on.
+        var objects: ObjectCatalog?
+        /// What becomes of namespaces that `objects` hasn't any more.
+        var objectRemoval = NamespaceRemoval.delete
 
         package init() {}
     }
@@ -142,6 +154,10 @@ package final class ReleaseStore: Sendable {
                         [.text(tenant), .text(name), .text(value)], sqlite)
                 }
                 if let active = change.active { try write(active, at: time, sqlite) }
+                try write(change.namespaces, at: time, sqlite)
+                if let objects = change.objects {
+                    try write(objects, removing: change.objectRemoval, at: time, sqlite)
+                }
                 for entry in change.journal { try write(entry, at: time, sqlite) }
             }
         }

@@ -24,6 +24,16 @@ package struct ScriptError: Error, Equatable, Sendable, CustomStringConvertible 
         400, 10215,
         "Secret edit failed. You attempted to modify a secret, but the latest version of your Worker isn't currently deployed. "
             + "Deploy it first, or upload a version with the secret")
+    package static let migrationsNeedDeployment = ScriptError(
+        400, 10211,
+        "migrations must be fully applied by running \"wrangler deploy\": a version that waits for its deployment can't carry them"
+    )
+    package static func behindMigration(_ version: String, _ tag: String?) -> ScriptError {
+        ScriptError(
+            400, 10211,
+            "Version \(version) can't be deployed: since it was made, the migration '\(tag ?? "")' of the Worker's Durable Object classes has "
+                + "been applied, and no deployment goes back behind that")
+    }
     package static let secretsChanged = ScriptError(
         400, 10220, "The secrets of this Worker have changed since this version was deployed. Deploy it with force=true")
 }

@@ -9,7 +9,7 @@ package import System
 ///     artifacts/<sha256>          executables, immutable
 ///     bundles/<sha256>/           what releases were made from: configuration, migrations, assets; immutable
 ///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
-///     <tenant>/{kv,d1,r2,queues,cache,analytics}  the tenant's stores, each with a `format` of its own
+///     <tenant>/{kv,d1,r2,queues,cache,analytics,objects}  the tenant's stores, each with a `format` of its own
 ///     control                     where the running node can be asked
 ///     .work/                      archives on their way in and out, tenants on their way out
 package final class StateDirectory: Sendable {
@@ -76,7 +76,7 @@ package final class StateDirectory: Sendable {
 
     /// A tenant's stores, by the names of their directories.
     package enum Store: String, CaseIterable, Sendable {
-        case kv, d1, r2, queues, cache, analytics
+        case kv, d1, r2, queues, cache, analytics, objects
 
         /// Counts up with each change of what is on disk that an earlier version can't read.
         var format: String { "edge-\(rawValue) 1" }
@@ -90,7 +90,8 @@ package final class StateDirectory: Sendable {
         let storePath = tenantPath + "/" + store.rawValue
         do {
             try FileTree.makeDirectory(tenantPath, mode: 0o700)
-            try FileTree.makeDirectory(storePath, mode: 0o700)
+            // Isolates for objects, which have users of their own, start in it.
+            try FileTree.makeDirectory(storePath, mode: store == .objects ? 0o711 : 0o700)
         } catch { throw .system(error) }
         try Self.check(store.format, in: storePath)
         return storePath

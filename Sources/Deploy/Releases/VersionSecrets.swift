@@ -40,6 +40,9 @@ package enum RandomID {
 
     /// 32 hexadecimal digits.
     package static func hex() -> String { Hexadecimal.text(SystemRandomNumberGenerator.bytes(16)) }
+
+    /// Of a namespace of durable objects: 32 bytes.
+    static func key() -> [UInt8] { SystemRandomNumberGenerator.bytes(32) }
 }
 
 extension SystemRandomNumberGenerator {

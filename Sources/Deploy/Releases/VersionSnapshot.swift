@@ -77,6 +77,8 @@ package struct VersionSnapshot: Codable, Equatable, Sendable {
     var size: Size
     var cache: Cache?
     var origin: String?
+    /// The last migration of the worker's classes that was applied when it was made, or with it; `nil`: none.
+    package var migrationTag: String?
     package var tag = ""
     /// What the upload called its code.
     package var mainModule = "worker"
@@ -112,6 +114,7 @@ extension VersionSnapshot {
         size = Size(worker.size)
         cache = worker.frontCache.map(Cache.init)
         origin = worker.origin
+        migrationTag = worker.migrations.last?.tag
         tag = worker.tag
     }
 }

@@ -20,6 +20,8 @@ extension WorkerDescription {
         add(origin ?? "")
         add(tag)
         if let frontCache { add("\(frontCache)") }
+        // They are applied with the version that brings them.
+        if !migrations.isEmpty { add("\(migrations)") }
         // What wraps its stores is made with it.
         if let simulation { add("\(simulation)") }
         return Hexadecimal.text(Digest.hash(bytes, with: .sha256))

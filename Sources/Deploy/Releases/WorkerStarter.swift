@@ -17,10 +17,10 @@ struct WorkerStarter: Sendable {
     ///   - description: what holds for the whole tenant.
     /// - Throws: `ReleaseError`, or what a store says that can't open what is bound.
     func make(
-        _ version: ScriptVersion, as worker: WorkerDescription, of description: ReleaseDescription
+        _ version: ScriptVersion, as worker: WorkerDescription, of description: ReleaseDescription, _ objects: ObjectBinder
     ) async throws -> WorkerRuntime {
         let values = try await values(of: version)
-        let bound = try await bind(worker, description)
+        let bound = try await bind(worker, description, objects)
         let configuration = IsolateConfiguration(
             tenant: description.tenant, worker: worker.name, version: version.id, versionTag: worker.tag,
             versionTime: version.createdAt.milliseconds, environment: description.environment, bindings: bound.bindings,
@@ -53,7 +53,7 @@ struct WorkerStarter: Sendable {
     }
 
     /// The version's executable, if it still is what was stored.
-    private func image(_ version: ScriptVersion, _ worker: WorkerDescription) async throws -> IsolateImage {
+    func image(_ version: ScriptVersion, _ worker: WorkerDescription) async throws -> IsolateImage {
         let artifacts = artifacts
         return try await artifacts.disk.run { () throws -> IsolateImage in
             let path = artifacts.path(version.artifact)
@@ -73,13 +73,17 @@ struct WorkerStarter: Sendable {
         var targets: [BindingTarget] = []
         var requestLimits: [any RequestLimit] = []
 
-        mutating func add(_ name: String, _ kind: IsolateConfiguration.BindingKind, _ target: BindingTarget) {
-            bindings.append(.init(name, kind))
+        mutating func add(
+            _ name: String, _ kind: IsolateConfiguration.BindingKind, _ target: BindingTarget, key: [UInt8] = []
+        ) {
+            bindings.append(.init(name, kind, key: key))
             targets.append(target)
         }
     }
 
-    private func bind(_ worker: WorkerDescription, _ description: ReleaseDescription) async throws -> Bound {
+    private func bind(
+        _ worker: WorkerDescription, _ description: ReleaseDescription, _ objects: ObjectBinder
+    ) async throws -> Bound {
         var bound = Bound()
         let simulation = stores.simulation(description.simulation)
         for (name, binding) in worker.bindings {
@@ -94,6 +98,9 @@ struct WorkerStarter: Sendable {
                 let service = try await stores.queueService(queue, delaySeconds: delay, for: title, simulation)
                 bound.add(name, .queue, .store(service))
             case .service(let target): bound.add(name, .service, .service(target))
+            case .entrypoint(let target, let entrypoint, let props):
+                bound.add(
+                    name, .service, .entrypoint(ServiceEntrypoint(worker: target, name: entrypoint, props: props)))
             case .assets: bound.add(name, .assets, .assets)
             case .rateLimit(let limit):
                 let service = try stores.rateLimitService(limit)
@@ -101,6 +108,10 @@ struct WorkerStarter: Sendable {
                 if limit.subject == .requests { bound.requestLimits.append(WorkerRequestLimit(service: service)) }
             case .versionMetadata: bound.add(name, .versionMetadata, .values)
             case .analytics(let dataset): bound.add(name, .analytics, .store(stores.analyticsService(dataset)))
+            case .object(let className, let owner):
+                let namespace = try objects.namespace(
+                    of: .init(worker: owner ?? worker.name, name: className), for: worker.name)
+                bound.add(name, .durableObject, .object(namespace), key: namespace.key)
             }
         }
         // Last: what another limit refuses is not a request of the day.

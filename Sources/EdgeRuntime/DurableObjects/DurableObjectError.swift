@@ -1,25 +1,28 @@
-/// What goes wrong with an object, as its callers see it (spec: durable-objects, section 7).
+package import Interfaces
+internal import Workers
+
+/// What goes wrong with an object's storage, its ids and its sockets, in the words that its callers get too (spec: durable-objects,
+/// section 7).
 public struct DurableObjectError: Error, Equatable, Sendable, CustomStringConvertible {
     public let message: String
-    /// Thrown by the object's own code, or made for it on the other side of the call.
-    public var isRemote = false
-    /// The call may be made again, with a new stub, if it is idempotent and `isOverloaded` is false.
-    public var isRetryable = false
-    /// There was too much to do: calling again makes it worse.
+    /// There was too much to do.
     public var isOverloaded = false
     /// The object lost its memory; the next call makes it anew.
     public var isObjectReset = false
 
-    public init(
-        _ message: String, isRemote: Bool = false, isRetryable: Bool = false, isOverloaded: Bool = false,
-        isObjectReset: Bool = false
-    ) {
+    public init(_ message: String, isOverloaded: Bool = false, isObjectReset: Bool = false) {
         self.message = message
-        self.isRemote = isRemote
-        self.isRetryable = isRetryable
         self.isOverloaded = isOverloaded
         self.isObjectReset = isObjectReset
     }
 
     public var description: String { message }
+
+    package var callFailure: CallFailure {
+        var marks: CallFailure.Marks = isObjectReset ? [.objectReset, .stubBroken] : []
+        if isOverloaded { marks.insert(.overloaded) }
+        return CallFailure(message, marks: marks)
+    }
 }
+
+extension DurableObjectError: CallFailureConvertible {}

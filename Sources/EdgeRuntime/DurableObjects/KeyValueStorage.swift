@@ -3,9 +3,20 @@ internal import Interfaces
 /// Keys and values of an object, read and written at once (spec: durable-objects, section 3.2): the same ones that the
 /// asynchronous calls of `ObjectStorage` have.
 public final class KeyValueStorage {
-    private let table: KeyValueTable
+    private let everyTable: KeyValueTable
+    private let isAvailable: Bool
 
-    init(_ table: KeyValueTable) { self.table = table }
+    init(_ table: KeyValueTable, isAvailable: Bool) {
+        everyTable = table
+        self.isAvailable = isAvailable
+    }
+
+    private var table: KeyValueTable {
+        get throws {
+            guard isAvailable else { throw SQLStorage.notAvailable }
+            return everyTable
+        }
+    }
 
     /// The value of a key; `nil` when there is none.
     ///

@@ -31,22 +31,54 @@ public struct ObjectListOptions: Sendable {
 /// Keys and values in the object's file.
 struct KeyValueTable {
     let database: ObjectDatabase
+    let limits: Limits
 
-    /// Key and value together, and keys of one call (spec: section 3.1).
-    static let bytesMax = 2_000_000
+    /// Keys of one call (spec: section 3.1).
     static let keysMax = 128
 
-    func get(_ key: String) throws -> [UInt8]? {
-        try read("SELECT value FROM _cf_KV WHERE key = ?1", [key]) { $0.blob(0) }.first
+    /// What a class's objects may keep under one key.
+    enum Limits {
+        case sql, keysAndValues
+
+        /// Key and value together.
+        static let bytesMax = 2_000_000
+        static let keyBytesMax = 2048
+        /// What the encoding adds is not the value's.
+        static let valueBytesMax = 131_072 + 34
+
+        func check(_ key: String, _ value: [UInt8]) throws {
+            switch self {
+            case .sql:
+                guard key.utf8.count + value.count <= Self.bytesMax else {
+                    throw DurableObjectError("string or blob too big: SQLITE_TOOBIG")
+                }
+            case .keysAndValues:
+                try check(key)
+                guard value.count <= Self.valueBytesMax else {
+                    throw DurableObjectError(
+                        "Values cannot be larger than 131072 bytes. A value of size \(value.count) was provided.")
+                }
+            }
+        }
+
+        func check(_ key: String) throws {
+            guard self == .keysAndValues, key.utf8.count > Self.keyBytesMax else { return }
+            throw DurableObjectError(
+                "Keys cannot be larger than \(Self.keyBytesMax) bytes. A key of size \(key.utf8.count) was provided.")
+        }
     }
 
-    func put(_ key: String, _ value: [UInt8]) throws {
-        guard key.utf8.count + value.count <= Self.bytesMax else {
-            throw DurableObjectError("string or blob too big: SQLITE_TOOBIG")
-        }
-        try database.beginWriting()
+    func get(_ key: String) throws -> [UInt8]? {
+        try limits.check(key)
+        return try read("SELECT value FROM _cf_KV WHERE key = ?1", [key]) { $0.blob(0) }.first
+    }
+
+    func put(_ key: String, _ value: [UInt8], confirmed: Bool = true) throws {
+        try limits.check(key, value)
+        try database.beginWriting(confirmed: confirmed)
         try trusted {
-            let statement = try database.sqlite.prepare("INSERT OR REPLACE INTO _cf_KV (key, value) VALUES (?1, ?2)")
+            let statement = try database.prepareOwn("INSERT OR REPLACE INTO _cf_KV (key, value) VALUES (?1, ?2)")
+            defer { database.keepOwn(statement) }
             try statement.bind(key, at: 1)
             try statement.bind(value, at: 2)
             while try statement.step() {}
@@ -54,11 +86,13 @@ struct KeyValueTable {
     }
 
     /// - Returns: whether there was one.
-    func delete(_ key: String) throws -> Bool {
-        try database.beginWriting()
+    func delete(_ key: String, confirmed: Bool = true) throws -> Bool {
+        try limits.check(key)
+        try database.beginWriting(confirmed: confirmed)
         return try trusted {
             let before = database.sqlite.totalChanges
-            let statement = try database.sqlite.prepare("DELETE FROM _cf_KV WHERE key = ?1")
+            let statement = try database.prepareOwn("DELETE FROM _cf_KV WHERE key = ?1")
+            defer { database.keepOwn(statement) }
             try statement.bind(key, at: 1)
             while try statement.step() {}
             return database.sqlite.totalChanges != before
@@ -105,7 +139,8 @@ struct KeyValueTable {
     private func read<Row>(_ sql: String, _ values: [String], _ row: (SQLiteStatement) -> Row) throws -> [Row] {
         try database.check()
         return try trusted {
-            let statement = try database.sqlite.prepare(sql)
+            let statement = try database.prepareOwn(sql)
+            defer { database.keepOwn(statement) }
             for (index, value) in values.enumerated() { try statement.bind(value, at: index + 1) }
             var rows: [Row] = []
             while try statement.step() { rows.append(row(statement)) }

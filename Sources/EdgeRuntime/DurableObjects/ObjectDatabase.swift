@@ -9,12 +9,21 @@ internal import TenantSQL
 /// Writes of one turn are one transaction, which is committed at the turn's end without waiting for the disk. A helper thread
 /// then makes the log durable, once for all that was committed meanwhile; outputs wait for that (spec: section 2).
 final class ObjectDatabase {
-    let sqlite: SQLiteConnection
+    private var connection: SQLiteConnection?
     let authorizer = SQLAuthorizer(isForReader: false)
-    private let turns: any ObjectTurns
+    let turns: any ObjectTurns
+    let path: String
+    private let lock: ObjectFileLock
     private let log: Descriptor
     private(set) var failure: DurableObjectError?
-    private var isInTransaction = false
+    private(set) var isInTransaction = false
+    /// Set once, by the storage.
+    var alarms: ObjectAlarms?
+    /// Our own that nobody uses now, by their text.
+    private var statements: [String: SQLiteStatement] = [:]
+    private static let statementsMax = 32
+    /// Goes up with every change of what tables there are, and with what takes changes back.
+    var schema = 0
     /// Transactions that go over several turns; the turn's end commits nothing while there is one.
     private var longTransactionCount = 0
     private var savepointCount = 0
@@ -23,7 +32,9 @@ final class ObjectDatabase {
     private(set) var committed: UInt64 = 0
     private(set) var durable: UInt64 = 0
     private var isFlushing = false
-    private var waiters: [(sequence: UInt64, continuation: CheckedContinuation<Void, any Error>)] = []
+    private var waiters: [(sequence: UInt64, completion: ((any Error)?) -> Void)] = []
+    /// The folder's list of files has to be made durable, too.
+    private var isFolderSynced = false
 
     /// Frames in the log after which it is copied into the file.
     private static let checkpointFrames = 1000
@@ -31,18 +42,35 @@ final class ObjectDatabase {
     /// Opens the file at `path`, and makes it if it isn't there.
     init(path: String, turns: any ObjectTurns) throws {
         self.turns = turns
-        sqlite = try SQLiteConnection(path: path, .create)
+        self.path = path
+        lock = try ObjectFileLock(path)
+        let sqlite = try SQLiteConnection(path: path, .create)
+        connection = sqlite
+        // Nobody else has the file: SQLite keeps the index of its log in memory, and needs no file for it.
         try sqlite.execute(
             """
+            PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -\(Self.cacheKiB); PRAGMA max_page_count = \(Self.pagesMax);
             PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;
             CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS _cf_METADATA (key INTEGER PRIMARY KEY, value);
             """)
         sqlite.setDefensive()
         sqlite.takeOverCheckpoints()
+        sqlite.setNoCheckpointOnClose()
         for (limit, value) in Self.limits { sqlite.setLimit(limit, value) }
         sqlite.setAuthorizer(authorizer)
         log = try FileTree.openFile(path + "-wal", flags: O_RDWR | O_CREAT, mode: 0o600)
+    }
+
+    /// Of pages, for each object.
+    private static let cacheKiB = 512
+    /// 10 GB in pages of 4,096 bytes.
+    private static let pagesMax = 2_441_406
+
+    /// - Note: Only after `check`.
+    var sqlite: SQLiteConnection {
+        guard let connection else { preconditionFailure("nothing is read or written without a check") }
+        return connection
     }
 
     /// Spec: section 3.1.
@@ -69,6 +97,19 @@ final class ObjectDatabase {
         } catch { throw failed(error) }
     }
 
+    /// One of our own statements, kept for the next time.
+    func prepareOwn(_ sql: String) throws(SQLiteError) -> SQLiteStatement {
+        if let kept = statements.removeValue(forKey: sql) { return kept }
+        return try sqlite.prepare(sql, persistent: true)
+    }
+
+    func keepOwn(_ statement: SQLiteStatement) {
+        statement.reset()
+        statement.clearBindings()
+        guard connection != nil, statements.count < Self.statementsMax else { return }
+        statements[statement.text] = statement
+    }
+
     // MARK: Transactions
 
     /// Before anything is read or written.
@@ -77,8 +118,11 @@ final class ObjectDatabase {
     }
 
     /// Before anything is written: from here to the end of the turn, all of it or nothing.
-    func beginWriting() throws(DurableObjectError) {
+    ///
+    /// - Parameter confirmed: Whether what leaves the object waits for it.
+    func beginWriting(confirmed: Bool = true) throws(DurableObjectError) {
         try check()
+        if confirmed { turns.holdOutput(until: committed + 1) }
         guard !isInTransaction else { return }
         try run("BEGIN IMMEDIATE")
         isInTransaction = true
@@ -94,17 +138,19 @@ final class ObjectDatabase {
                         + "database in a state where constraints were violated: FOREIGN KEY constraint failed: SQLITE_CONSTRAINT",
                     isObjectReset: true))
         }
+        if let alarms, !alarms.mayCommit({ [weak self] in self?.endTurn() }) { return }
         let before = sqlite.walCommitCount
         do throws(DurableObjectError) { try run("COMMIT") } catch { return reset(error) }
         isInTransaction = false
-        guard sqlite.walCommitCount != before else { return wake() }
         committed += 1
+        // A turn that has changed nothing in the end has nothing to wait for, but for those before it.
+        if sqlite.walCommitCount == before, durable == committed - 1 { return reached(committed) }
         flush()
     }
 
     /// A part of the transaction that can be taken back alone.
-    func beginSavepoint() throws(DurableObjectError) -> Int {
-        try beginWriting()
+    func beginSavepoint(confirmed: Bool = true) throws(DurableObjectError) -> Int {
+        try beginWriting(confirmed: confirmed)
         savepointCount += 1
         try run("SAVEPOINT edge_\(savepointCount)")
         return savepointCount
@@ -113,7 +159,10 @@ final class ObjectDatabase {
     func endSavepoint(_ number: Int, keeping isKept: Bool) throws(DurableObjectError) {
         defer { savepointCount = number - 1 }
         try check()
-        if !isKept { try run("ROLLBACK TO edge_\(number)") }
+        if !isKept {
+            schema += 1
+            try run("ROLLBACK TO edge_\(number)")
+        }
         try run("RELEASE edge_\(number)")
     }
 
@@ -131,6 +180,21 @@ final class ObjectDatabase {
 
     var isInLongTransaction: Bool { longTransactionCount > 0 }
 
+    /// Takes back what the open turn has written, and writes something else in its place, which is durable on return: before a
+    /// reset, which nothing comes after.
+    func dropTurn(_ body: () throws -> Void) {
+        guard failure == nil else { return }
+        do {
+            if isInTransaction { try run("ROLLBACK") }
+            try run("BEGIN IMMEDIATE")
+            isInTransaction = true
+            try body()
+            try run("COMMIT")
+            isInTransaction = false
+            guard fdatasync(log.rawValue) == 0 else { throw SystemError("fdatasync", errno: errno) }
+        } catch { reset(DurableObjectError("Durable Object storage could not be written: \(error)", isObjectReset: true)) }
+    }
+
     // MARK: Durability
 
     /// Returns when all that was written until now is durable.
@@ -139,16 +203,28 @@ final class ObjectDatabase {
         // What the present turn has written is committed with it.
         let sequence = committed + (isInTransaction ? 1 : 0)
         guard durable < sequence else { return }
-        try await withCheckedThrowingContinuation { waiters.append((sequence, $0)) }
+        try await turns.locked { completion in waiters.append((sequence, completion)) }
     }
 
     private func flush() {
         guard !isFlushing, failure == nil, durable < committed else { return }
         isFlushing = true
         let target = committed
+        let stopWatch = turns.after(Self.patience) { [weak self] in self?.reset(Self.tooSlow) }
         // The file stays open until then.
-        turns.makeDurable(log.rawValue) { [self] error in flushed(target, error) }
+        turns.makeDurable(log.rawValue, folder: isFolderSynced ? nil : folder) { [self] error in
+            stopWatch()
+            flushed(target, error)
+        }
     }
+
+    private var folder: String { path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "." }
+
+    /// Spec: section 2.
+    private static let patience = Duration.seconds(30)
+    private static let tooSlow = DurableObjectError(
+        "Durable Object storage operation exceeded timeout which caused object to be reset.", isOverloaded: true,
+        isObjectReset: true)
 
     private func flushed(_ target: UInt64, _ error: (any Error)?) {
         isFlushing = false
@@ -156,19 +232,49 @@ final class ObjectDatabase {
         if let error {
             return reset(DurableObjectError("Durable Object storage could not be written: \(error)", isObjectReset: true))
         }
-        durable = target
-        wake()
+        isFolderSynced = true
+        reached(target)
         if durable < committed { return flush() }
         if sqlite.walFrameCount >= Self.checkpointFrames, !isInTransaction { checkpoint() }
     }
 
-    /// A turn that wrote nothing in the end made no commit: those that wait for it have nothing to wait for.
-    private func wake() {
-        let isIdle = durable == committed && !isInTransaction
-        let ready = waiters.filter { isIdle || $0.sequence <= durable }
-        guard !ready.isEmpty else { return }
-        waiters.removeAll { isIdle || $0.sequence <= durable }
-        for waiter in ready { waiter.continuation.resume() }
+    private func reached(_ commit: UInt64) {
+        durable = commit
+        let ready = waiters.filter { $0.sequence <= commit }
+        waiters.removeAll { $0.sequence <= commit }
+        turns.commitIsDurable(commit)
+        for waiter in ready { waiter.completion(nil) }
+        alarms?.committed()
+        changed()
+    }
+
+    /// Ends the connection: all that is not committed is gone, and cursors that are still held give nothing any more.
+    ///
+    /// - Parameter error: What later calls get.
+    func close(_ error: DurableObjectError) {
+        if failure == nil { failure = error }
+        isInTransaction = false
+        statements = [:]
+        connection = nil
+        lock.release()
+        let ending = waiters
+        waiters = []
+        for waiter in ending { waiter.completion(error) }
+        changed()
+    }
+
+    // MARK: Quiet
+
+    var isQuiet: Bool { !isInTransaction && durable == committed }
+    private var changeWaiters: [CheckedContinuation<Void, Never>] = []
+
+    /// Returns when something has become durable, or nothing will any more.
+    func nextChange() async { await withCheckedContinuation { changeWaiters.append($0) } }
+
+    func changed() {
+        let woken = changeWaiters
+        changeWaiters = []
+        for waiter in woken { waiter.resume() }
     }
 
     private func checkpoint() {
@@ -201,7 +307,8 @@ final class ObjectDatabase {
         failure = error
         let ending = waiters
         waiters = []
-        for waiter in ending { waiter.continuation.resume(throwing: error) }
+        for waiter in ending { waiter.completion(error) }
+        changed()
         turns.reset(error)
     }
 }

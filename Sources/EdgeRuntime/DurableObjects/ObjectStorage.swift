@@ -9,17 +9,54 @@ public final class ObjectStorage {
     public let kv: KeyValueStorage
     let database: ObjectDatabase
     private let table: KeyValueTable
-    private let gate: InputGate
+    let alarms: ObjectAlarms
 
-    private static let alarmRow = 1
+    private static let nameRow = 2
 
     /// Opens the object's file.
-    package init(path: String, gate: InputGate, turns: any ObjectTurns) throws {
+    ///
+    /// - Parameter isSQL: Whether the class has SQLite storage; else it has keys and values only, by the asynchronous calls.
+    package init(path: String, isSQL: Bool = true, turns: any ObjectTurns) throws {
         database = try ObjectDatabase(path: path, turns: turns)
-        table = KeyValueTable(database: database)
-        sql = SQLStorage(database)
-        kv = KeyValueStorage(table)
-        self.gate = gate
+        table = KeyValueTable(database: database, limits: isSQL ? .sql : .keysAndValues)
+        sql = SQLStorage(database, isAvailable: isSQL)
+        kv = KeyValueStorage(table, isAvailable: isSQL)
+        alarms = try ObjectAlarms(database)
+        database.alarms = alarms
+    }
+
+    /// The object's name, where it was seen once.
+    package var name: String? {
+        get throws {
+            try database.trusted {
+                let statement = try database.sqlite.prepare("SELECT value FROM _cf_METADATA WHERE key = \(Self.nameRow)")
+                return try statement.step() ? statement.text(0) : nil
+            }
+        }
+    }
+
+    /// Nobody waits for it: it is seen again with the next call.
+    package func keepName(_ name: String) throws {
+        guard try self.name == nil else { return }
+        try database.beginWriting(confirmed: false)
+        try database.trusted {
+            let statement = try database.sqlite.prepare(
+                "INSERT OR REPLACE INTO _cf_METADATA (key, value) VALUES (\(Self.nameRow), ?1)")
+            try statement.bind(name, at: 1)
+            while try statement.step() {}
+        }
+    }
+
+    /// The incarnation is over: later calls throw `error`.
+    package func close(_ error: DurableObjectError) {
+        sql.close()
+        database.close(error)
+    }
+
+    /// Whether all that was written is durable, and the node knows of the alarm.
+    package var isQuiet: Bool { database.isQuiet && alarms.isSettled }
+    package func untilQuiet() async {
+        while database.failure == nil, !isQuiet { await database.nextChange() }
     }
 
     // MARK: Keys and values
@@ -27,7 +64,7 @@ public final class ObjectStorage {
     public func get<Value: Decodable>(
         _ key: String, as type: Value.Type = Value.self
     ) async throws -> Value? {
-        try kv.get(key, as: type)
+        try table.get(key).map { try BinaryValueDecoder.decode(type, from: $0) }
     }
 
     /// Those that are there, in the order of their keys' bytes.
@@ -38,19 +75,20 @@ public final class ObjectStorage {
         let distinct = Set(keys.map { Array($0.utf8) }).sorted { $0.lexicographicallyPrecedes($1) }
         return try distinct.compactMap { bytes in
             let key = String(decoding: bytes, as: UTF8.self)
-            return try kv.get(key, as: type).map { (key, $0) }
+            return try table.get(key).map { (key, try BinaryValueDecoder.decode(type, from: $0)) }
         }
     }
 
+    /// Stores a value. Returns before it is durable: what leaves the object afterwards waits for that, unless `allowUnconfirmed`.
     public func put(
-        _ key: String, _ value: some Encodable
+        _ key: String, _ value: some Encodable, allowUnconfirmed: Bool = false
     ) async throws {
-        try kv.put(key, value)
+        try table.put(key, Self.encoded(value), confirmed: !allowUnconfirmed)
     }
 
     /// All of them or none.
     public func put(
-        _ entries: [(key: String, value: any Encodable)]
+        _ entries: [(key: String, value: any Encodable)], allowUnconfirmed: Bool = false
     ) async throws {
         try checkCount(entries.count)
         var encoded: [(key: String, value: [UInt8])] = []
@@ -58,7 +96,9 @@ public final class ObjectStorage {
             let value = entry.value
             encoded.append((entry.key, try Self.encoded(value)))
         }
-        try transactionSync { for (key, value) in encoded { try table.put(key, value) } }
+        try transactionSync(confirmed: !allowUnconfirmed) {
+            for (key, value) in encoded { try table.put(key, value, confirmed: !allowUnconfirmed) }
+        }
     }
 
     private static func encoded(_ value: some Encodable) throws -> [UInt8] { try BinaryValueEncoder.encode(value) }
@@ -66,9 +106,9 @@ public final class ObjectStorage {
     /// - Returns: whether there was one.
     @discardableResult
     public func delete(
-        _ key: String
+        _ key: String, allowUnconfirmed: Bool = false
     ) async throws -> Bool {
-        try kv.delete(key)
+        try table.delete(key, confirmed: !allowUnconfirmed)
     }
 
     /// - Returns: how many there were.
@@ -77,13 +117,13 @@ public final class ObjectStorage {
         _ keys: [String]
     ) async throws -> Int {
         try checkCount(keys.count)
-        return try transactionSync { try keys.count { try kv.delete($0) } }
+        return try transactionSync { try keys.count { try table.delete($0) } }
     }
 
     public func list<Value: Decodable>(
         _ options: ObjectListOptions = ObjectListOptions(), as type: Value.Type = Value.self
     ) async throws -> [(key: String, value: Value)] {
-        try kv.list(options, as: type)
+        try table.list(options).map { ($0.key, try BinaryValueDecoder.decode(type, from: $0.value)) }
     }
 
     private func checkCount(_ count: Int) throws {
@@ -97,6 +137,8 @@ public final class ObjectStorage {
         guard !database.isInLongTransaction else {
             throw DurableObjectError("Cannot call deleteAll() within a transaction")
         }
+        alarms.noteDeletion()
+        database.schema += 1
         try transactionSync {
             // Rows first: what refers to another table must be gone when that one goes.
             try database.run("PRAGMA defer_foreign_keys = ON")
@@ -106,7 +148,8 @@ public final class ObjectStorage {
             let tables = try names("table")
             for name in tables { try database.run("DELETE FROM \(Self.quoted(name))") }
             for name in tables { try drop("table", name) }
-            try database.run("DELETE FROM _cf_KV; DELETE FROM _cf_METADATA; PRAGMA defer_foreign_keys = OFF")
+            try database.run(
+                "DELETE FROM _cf_KV; DELETE FROM _cf_METADATA WHERE key <> \(Self.nameRow); PRAGMA defer_foreign_keys = OFF")
         }
     }
 
@@ -136,7 +179,11 @@ public final class ObjectStorage {
 
     /// All of what `body` writes, or, if it throws, nothing of it. May be nested.
     public func transactionSync<Result>(_ body: () throws -> Result) throws -> Result {
-        let savepoint = try database.beginSavepoint()
+        try transactionSync(confirmed: true, body)
+    }
+
+    private func transactionSync<Result>(confirmed: Bool, _ body: () throws -> Result) throws -> Result {
+        let savepoint = try database.beginSavepoint(confirmed: confirmed)
         let result: Result
         do { result = try body() } catch {
             try database.endSavepoint(savepoint, keeping: false)
@@ -148,51 +195,47 @@ public final class ObjectStorage {
 
     /// As `transactionSync`, for code that awaits. No other event of the object runs meanwhile; what any call on the storage
     /// does until its end is part of it.
-    public func transaction<Result>(_ body: (ObjectTransaction) async throws -> Result) async throws -> Result {
-        try await gate.criticalSection {
+    public func transaction<Result>(
+        _ body: @escaping (ObjectTransaction) async throws -> Result
+    ) async throws -> Result {
+        let box = ResultBox<Result>()
+        try await database.turns.criticalSection { [database] in
             let transaction = ObjectTransaction(try database.beginLongTransaction(), database)
             do {
-                let result = try await body(transaction)
+                box.result = try await body(transaction)
                 try transaction.end(keeping: true)
-                return result
             } catch {
-                try transaction.end(keeping: false)
+                // A reset has taken the transaction with it.
+                if database.failure == nil { try transaction.end(keeping: false) }
                 throw error
             }
         }
+        guard let result = box.result else { throw DurableObjectError("The transaction was cut off.") }
+        return result
     }
 
+    private final class ResultBox<Value> { var result: Value? }
+
     /// Returns when all earlier writes are durable, those that were allowed to be unconfirmed too.
-    public func sync() async throws { try await gate.locked { try await database.waitUntilDurable() } }
+    public func sync() async throws { try await database.waitUntilDurable() }
 
     // MARK: Alarm
 
-    /// The time of the alarm that is set, in milliseconds since 1970.
-    public func getAlarm() async throws -> Int64? { try alarm() }
-
-    package func alarm() throws -> Int64? {
-        try database.check()
-        do {
-            return try database.trusted {
-                let statement = try database.sqlite.prepare("SELECT value FROM _cf_METADATA WHERE key = \(Self.alarmRow)")
-                return try statement.step() ? statement.integer(0) : nil
-            }
-        } catch let error as SQLiteError { throw database.failed(error) }
-    }
+    /// The time of the alarm that is set, in milliseconds since 1970. While its handler runs there is none, unless the handler has
+    /// set one.
+    public func getAlarm() async throws -> Int64? { try alarms.visibleTime() }
 
     /// Sets the alarm, in the place of an earlier one. Part of the turn's transaction.
     ///
     /// - Parameter time: Milliseconds since 1970; one that has passed is as soon as possible.
-    public func setAlarm(_ time: Int64) async throws {
-        guard time > 0 else { throw DurableObjectError("setAlarm() cannot be called with an alarm time <= 0") }
-        try database.beginWriting()
-        try database.run("INSERT OR REPLACE INTO _cf_METADATA (key, value) VALUES (\(Self.alarmRow), \(time))")
-    }
+    /// - Throws: for a class without an `alarm` handler.
+    public func setAlarm(_ time: Int64) async throws { try alarms.set(time) }
 
-    public func deleteAlarm() async throws {
-        try database.beginWriting()
-        try database.run("DELETE FROM _cf_METADATA WHERE key = \(Self.alarmRow)")
-    }
+    /// Removes the alarm, and the retries of one that has failed. A handler that runs goes on.
+    public func deleteAlarm() async throws { try alarms.delete() }
+
+    /// Nothing of what was written in the open turn stays, and the alarm goes: the object is about to be reset.
+    package func abandonAlarm(_ failure: CallFailure) { database.dropTurn { try alarms.delete() } }
 }
 
 /// A transaction that goes over suspensions.
@@ -217,6 +260,7 @@ public final class ObjectTransaction {
                 "Cannot call rollback() on transaction that has already committed: did you move `txn` outside of the closure?")
         case .open:
             state = .rolledBack
+            database.schema += 1
             try database.run("ROLLBACK TO edge_\(number)")
         }
     }

@@ -11,8 +11,25 @@ public typealias SQLRow = D1Row
 /// own process.
 public final class SQLStorage {
     private let database: ObjectDatabase
+    private let isAvailable: Bool
+    /// Single statements that run again and again, by their text; the one that ran last is at hand.
+    private var kept: [String: PreparedSQL] = [:]
+    private var last: (query: String, prepared: PreparedSQL)?
+    /// Those of scripts, and second ones of the same text: as long as cursors have them.
+    private var loose: [WeakPrepared] = []
+    private struct WeakPrepared { weak var prepared: PreparedSQL? }
 
-    init(_ database: ObjectDatabase) { self.database = database }
+    private static let keptMax = 64
+
+    static let notAvailable = DurableObjectError(
+        "This Durable Object is not backed by SQLite storage, so the SQL API is not available. SQL can be enabled on a new Durable "
+            + "Object class by using the `new_sqlite_classes` instead of `new_classes` under `[[migrations]]` in your wrangler.toml, "
+            + "but an already-deployed class cannot be converted to SQLite (except by deleting the existing data).")
+
+    init(_ database: ObjectDatabase, isAvailable: Bool) {
+        self.database = database
+        self.isAvailable = isAvailable
+    }
 
     /// Runs one or several statements; the values and the cursor are the last one's.
     ///
@@ -20,28 +37,64 @@ public final class SQLStorage {
     @discardableResult
     public func exec(_ query: String, _ bindings: SQLValue...) throws -> SQLCursor { try exec(query, bindings) }
 
+    /// The connection ends, and all statements with it.
+    func close() {
+        for prepared in kept.values { prepared.statement = nil }
+        for item in loose { item.prepared?.statement = nil }
+        kept = [:]
+        loose = []
+        last = nil
+    }
+
     @discardableResult
     public func exec(_ query: String, _ bindings: [SQLValue]) throws -> SQLCursor {
+        guard isAvailable else { throw Self.notAvailable }
         try database.check()
+        if let ready = ready(query) { return try run(ready, bindings, changesBefore: 0) }
         var script = SQLiteScript(query)
         var changes: Int64 = 0
+        var isFirst = true
         while true {
-            let (statement, profile) = try prepare(&script)
+            let prepared = try prepare(&script)
             let isLast = script.isAtEnd
-            let values = isLast ? bindings : []
-            guard statement.parameterCount == values.count else {
-                throw DurableObjectError("Wrong number of parameter bindings for SQL query.")
-            }
-            let cursor = try run(statement, profile, values, changesBefore: changes)
+            if isFirst, isLast { keep(prepared, query) } else { hold(prepared) }
+            isFirst = false
+            let cursor = try run(prepared, isLast ? bindings : [], changesBefore: changes)
             if isLast { return cursor }
             _ = try cursor.toArray()
             changes = cursor.rowsWritten
         }
     }
 
+    /// A statement of this text that nobody reads now.
+    private func ready(_ query: String) -> PreparedSQL? {
+        let found = last.flatMap { $0.query == query ? $0.prepared : nil } ?? kept[query]
+        guard let found, !found.isInUse, found.schema == database.schema else { return nil }
+        last = (query, found)
+        return found
+    }
+
+    private func keep(_ prepared: PreparedSQL, _ query: String) {
+        if let old = kept[query] {
+            if old.isInUse { return hold(prepared) }
+        } else if kept.count >= Self.keptMax {
+            // Which ones are wanted again shows soon enough.
+            for (text, item) in kept where !item.isInUse { kept[text] = nil }
+            guard kept.count < Self.keptMax else { return hold(prepared) }
+        }
+        kept[query] = prepared
+        last = (query, prepared)
+    }
+
+    private func hold(_ prepared: PreparedSQL) {
+        if loose.count >= 64 { loose.removeAll { $0.prepared == nil } }
+        loose.append(WeakPrepared(prepared: prepared))
+    }
+
     /// Bytes that the database takes, without what deletions have left free.
     public var databaseSize: Int {
         get throws {
+            guard isAvailable else { throw Self.notAvailable }
             try database.check()
             do {
                 return try database.trusted {
@@ -55,29 +108,35 @@ public final class SQLStorage {
         }
     }
 
+    private static let wrongCount = DurableObjectError("Wrong number of parameter bindings for SQL query.")
     private static let transactionRefusal =
         "To execute a transaction, please use the state.storage.transaction() or state.storage.transactionSync() APIs instead of "
         + "the SQL BEGIN TRANSACTION or SAVEPOINT statements. The API is safer because it will automatically roll back on errors, "
         + "and because it interacts correctly with Durable Objects' automatic atomic write coalescing."
 
-    private func prepare(_ script: inout SQLiteScript) throws -> (SQLiteStatement, StatementProfile) {
+    private func prepare(_ script: inout SQLiteScript) throws -> PreparedSQL {
         database.authorizer.notes = SQLAuthorizer.Notes()
         do throws(SQLiteError) {
             guard let statement = try database.sqlite.prepare(&script) else {
                 throw SQLiteError(.misuse, message: "SQL code did not contain a statement.")
             }
-            guard !statement.isExplanation else { return (statement, StatementProfile()) }
-            return (statement, database.trusted { database.sqlite.profile(statement.text) })
+            let profile =
+                statement.isExplanation
+                ? StatementProfile() : database.trusted { database.sqlite.profile(statement.text) }
+            return PreparedSQL(statement, profile, schema: database.schema)
         } catch {
             if database.authorizer.notes.refusedTransaction { throw DurableObjectError(Self.transactionRefusal) }
             throw database.failed(error)
         }
     }
 
-    private func run(
-        _ statement: SQLiteStatement, _ profile: StatementProfile, _ values: [SQLValue], changesBefore: Int64
-    ) throws -> SQLCursor {
-        if !statement.isReadOnly { try database.beginWriting() }
+    private func run(_ prepared: PreparedSQL, _ values: [SQLValue], changesBefore: Int64) throws -> SQLCursor {
+        guard let statement = prepared.statement else { throw Self.notAvailable }
+        guard statement.parameterCount == values.count else { throw Self.wrongCount }
+        if !prepared.isReadOnly {
+            try database.beginWriting()
+            if prepared.changesSchema { database.schema += 1 }
+        }
         do throws(SQLiteError) {
             for (index, value) in values.enumerated() {
                 switch value {
@@ -88,109 +147,47 @@ public final class SQLStorage {
                 case .blob(let bytes): try statement.bind(bytes, at: index + 1)
                 }
             }
-        } catch { throw database.failed(error) }
-        let cursor = SQLCursor(statement, profile, database, written: changesBefore)
+        } catch {
+            prepared.rest()
+            throw database.failed(error)
+        }
+        prepared.isInUse = true
+        let cursor = SQLCursor(prepared, database, written: changesBefore)
         // So that statements without rows have run when this returns.
         try cursor.advance()
         return cursor
     }
 }
 
-/// The rows of a statement, read when they are asked for. It has no snapshot: what is written meanwhile may show.
-public final class SQLCursor {
-    private let statement: SQLiteStatement
-    private let profile: StatementProfile
-    private let database: ObjectDatabase
-    private let columns: D1Columns
-    private let isExplanation: Bool
-    private var waiting: SQLRow?
-    private var isOver = false
-    private var rowCount = 0
-    private var firstCount: Int64?
-    private var changes: Int64 = 0
-    private let writtenBefore: Int64
+/// A statement that is ready to run, and what is known of it.
+final class PreparedSQL {
+    /// `nil` when the database was closed.
+    var statement: SQLiteStatement?
+    let profile: StatementProfile
+    let columns: D1Columns
+    let isReadOnly: Bool
+    let isExplanation: Bool
+    let changesSchema: Bool
+    /// As of which state of the schema its columns are.
+    let schema: Int
+    /// A cursor reads it.
+    var isInUse = false
 
-    init(_ statement: SQLiteStatement, _ profile: StatementProfile, _ database: ObjectDatabase, written: Int64) {
+    init(_ statement: SQLiteStatement, _ profile: StatementProfile, schema: Int) {
         self.statement = statement
         self.profile = profile
-        self.database = database
-        writtenBefore = written
+        self.schema = schema
         columns = D1Columns((0..<statement.columnCount).map { statement.columnName($0) })
+        isReadOnly = statement.isReadOnly
         isExplanation = statement.isExplanation
+        let keyword = SQLiteScript(statement.text).nextKeyword
+        changesSchema = !statement.isReadOnly && !["INSERT", "REPLACE", "UPDATE", "DELETE", "WITH"].contains(keyword)
     }
 
-    public var columnNames: [String] { columns.names }
-
-    /// Rows that the statement has looked at so far; an estimate, as D1's is.
-    public var rowsRead: Int {
-        Int(profile.rowsRead(scanSteps: statement.counter(.fullScanSteps), rows: rowCount, firstCount: firstCount))
-    }
-
-    /// Rows and index entries that it has written so far.
-    public var rowsWritten: Int64 {
-        writtenBefore + (statement.isReadOnly || isExplanation ? 0 : profile.rowsWritten(changes: changes))
-    }
-
-    /// The next row; `nil` when there is none.
-    public func next() throws -> SQLRow? {
-        guard let row = waiting else { return nil }
-        try advance()
-        return row
-    }
-
-    /// All rows that are left.
-    public func toArray() throws -> [SQLRow] {
-        var rows: [SQLRow] = []
-        while let row = try next() { rows.append(row) }
-        return rows
-    }
-
-    /// The row, of which there must be just one.
-    public func one() throws -> SQLRow {
-        guard let row = try next() else {
-            throw DurableObjectError("Expected exactly one result from SQL query, but got no results.")
-        }
-        guard try next() == nil else {
-            throw DurableObjectError("Expected exactly one result from SQL query, but got multiple results.")
-        }
-        return row
-    }
-
-    /// The values of the rows that are left, without names. Shares its place with the cursor.
-    public func raw() throws -> [[SQLValue]] { try toArray().map(\.values) }
-
-    /// Reads ahead by one row.
-    func advance() throws(DurableObjectError) {
-        waiting = nil
-        guard !isOver else { return }
-        try database.check()
-        let before = database.sqlite.totalChanges
-        do throws(SQLiteError) {
-            if try statement.step() {
-                rowCount += 1
-                if rowCount == 1, statement.columnCount > 0, statement.columnKind(0) == .integer {
-                    firstCount = statement.integer(0)
-                }
-                waiting = D1Row(columns: columns, values: (0..<statement.columnCount).map(value))
-            } else {
-                isOver = true
-                statement.reset()
-            }
-        } catch {
-            isOver = true
-            statement.reset()
-            throw database.failed(error)
-        }
-        changes += database.sqlite.totalChanges - before
-    }
-
-    private func value(_ index: Int) -> SQLValue {
-        switch statement.columnKind(index) {
-        case .null: .null
-        case .integer: .integer(statement.integer(index))
-        case .real: .real(statement.real(index))
-        case .text: .text(statement.text(index) ?? "")
-        case .blob: .blob(statement.blob(index))
-        }
+    /// Its cursor is done with it.
+    func rest() {
+        isInUse = false
+        statement?.reset()
+        statement?.clearBindings()
     }
 }

@@ -79,6 +79,14 @@ final class Channel: PollTarget {
     }
 
     var openStreamCount: Int { streams.count }
+    /// Whether the isolate can still be told something.
+    var isConnected: Bool { transport != nil }
+    /// To be called when there is room again, once each.
+    private var waitingForRoom: [() -> Void] = []
+    func whenRoom(_ body: @escaping () -> Void) {
+        waitingForRoom.append(body)
+        markDirty()
+    }
     var isCongested: Bool { output.readableByteCount > Self.congestedByteCount }
     private var isOverfull: Bool { output.readableByteCount > Self.overfullByteCount }
     /// Bodies of answers that are in memory and not on their way yet.
@@ -203,7 +211,13 @@ final class Channel: PollTarget {
 
     /// Asks the streams that waited for room for more.
     private func feed() {
-        guard !hungry.isEmpty, !isCongested else { return }
+        guard !isCongested else { return }
+        if !waitingForRoom.isEmpty {
+            let waiting = waitingForRoom
+            waitingForRoom = []
+            for body in waiting { body() }
+        }
+        guard !hungry.isEmpty else { return }
         let streams = hungry
         hungry = []
         for stream in streams {
@@ -284,6 +298,7 @@ final class Channel: PollTarget {
         guard let stream = streams[header.stream] else {
             return try unsafe receiveOnUnknownStream(header, payload)
         }
+        stream.isLastFrame = header.flags.contains(.end)
         switch header.kind {
         case .open: try unsafe stream.receivedOpen(payload)
         case .data: try unsafe stream.receivedData(payload)
@@ -322,6 +337,7 @@ final class Channel: PollTarget {
         }
         let rest = unsafe UnsafeRawBufferPointer(rebasing: payload[CallHead.byteCount...])
         guard call.kind != .log else { return try unsafe isolate.receiveLog(rest, from: event) }
+        guard !call.kind.isOfObject else { return try unsafe receiveOfObject(call, rest, header, event) }
         guard !call.kind.isOneWay else { return try receiveOneWay(call, unsafe Array(rest), from: event) }
         guard let event, call.kind.isForStore else {
             let stream = try makeCallStream(header, event)
@@ -348,6 +364,18 @@ final class Channel: PollTarget {
         let stream = try makeCallStream(header, event)
         if header.flags.contains(.requestBody) { guard try stream.takeRequestBody() else { return } }
         stream.ask(service, question)
+    }
+
+    /// Takes what an isolate with objects says of them. No event need be open: it may come from what goes on behind all of them.
+    private func receiveOfObject(
+        _ call: CallHead, _ message: UnsafeRawBufferPointer, _ header: FrameHeader, _ event: EventStream?
+    ) throws(WireError) {
+        guard let objects = isolate.pool.objects else { throw .invalidValue("call kind", offset: 0) }
+        guard call.kind == .objectAlarmTime else {
+            return try objects.received(call.kind, unsafe Array(message), from: isolate, on: reactor)
+        }
+        let stream = try makeCallStream(header, event)
+        objects.moveAlarm(try ObjectAlarmTimeMessage(unsafe Array(message)), from: isolate, for: stream)
     }
 
     /// Takes what is sent to a store without waiting for an answer. An event that is over, or has sent as much as it may, sends
@@ -446,6 +474,7 @@ final class Channel: PollTarget {
         for event in lingering.values { event.trace?.end() }
         lingering = [:]
         hungry = []
+        waitingForRoom = []
         output = ByteBuffer()
     }
 

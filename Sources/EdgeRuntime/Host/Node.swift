@@ -154,10 +154,19 @@ package final class Node: Sendable {
         configuration: IsolateConfiguration, image: IsolateImage, limits: WorkerLimits, size: PoolSize,
         identity: TenantIdentity?
     ) -> IsolatePool {
+        makePool(
+            configuration: configuration, image: image, limits: limits, size: size, identity: identity, files: nil, objects: nil
+        )
+    }
+
+    private func makePool(
+        configuration: IsolateConfiguration, image: IsolateImage, limits: WorkerLimits, size: PoolSize,
+        identity: TenantIdentity?, files: WritableFiles?, objects: (any ObjectHosting)?
+    ) -> IsolatePool {
         let specification = IsolateSpecification(
             image: image, workerName: configuration.worker, channelCount: reactors.count,
             limits: IsolateLimits(cpu: limits.cpu, memoryBytes: UInt64(limits.memoryByteCount)),
-            identity: identity)
+            identity: identity, files: files)
         return state.withLock { state in
             var slot = 0
             while state.pools[slot] != nil { slot += 1 }
@@ -168,10 +177,22 @@ package final class Node: Sendable {
             let pool = IsolatePool(
                 slot: slot, configuration: configuration, specification: specification, size: size,
                 environment: environment, headroom: sibling?.headroom,
-                traces: traces.traces(of: configuration.worker, tenant: configuration.tenant))
+                traces: traces.traces(of: configuration.worker, tenant: configuration.tenant), objects: objects)
             state.pools[slot] = pool
             return pool
         }
+    }
+
+    /// Makes the pool of one version's isolates for durable objects: they are started when objects need them, and can write below
+    /// the directories of `configuration.objectClasses`.
+    package func makeObjectPool(
+        configuration: IsolateConfiguration, image: IsolateImage, limits: WorkerLimits, space: ObjectSpace
+    ) -> IsolatePool {
+        let names = configuration.objectClasses.map { $0.directory.split(separator: "/").last.map(String.init) ?? "" }
+        return makePool(
+            configuration: configuration, image: image, limits: limits,
+            size: PoolSize(min: 0, max: space.settings.isolatesMax, idleTimeout: .seconds(60)), identity: space.identity,
+            files: WritableFiles(directory: space.directory, names: names), objects: space)
     }
 
     /// Ends a pool for good, once its open events are done. Whoever asks it for an isolate from now on is refused.

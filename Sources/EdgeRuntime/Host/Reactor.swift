@@ -42,6 +42,8 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     /// Where requests go; replaced as a whole.
     private(set) var routes = RoutingTable.empty
     private(set) lazy var dispatcher = Dispatcher(reactor: self)
+    /// Events for durable objects that wait or run here, and their WebSockets.
+    private(set) lazy var objects = ObjectLines(reactor: self)
     private var laterWork: [() -> Void] = []
     var connectionCount = 0
     /// Steps of TLS handshakes that this turn may still do. One can cost a millisecond, and thousands may wait: the others of the

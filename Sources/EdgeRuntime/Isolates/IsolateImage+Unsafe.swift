@@ -105,8 +105,9 @@ final class ReadableFiles: Sendable {
 
     deinit { for rule in rules { close(rule.path) } }
 
+    /// - Parameter files: What it may also make, write and remove.
     func makeRuleset(
-        executable: borrowing Descriptor, processes: borrowing Descriptor
+        executable: borrowing Descriptor, processes: borrowing Descriptor, files: WritableFiles?
     ) throws(SystemError) -> Descriptor {
         let number = edge_landlock_create(abi)
         guard number >= 0 else { throw SystemError("landlock_create_ruleset", errno: errno) }
@@ -115,7 +116,19 @@ final class ReadableFiles: Sendable {
         try Self.allow(executable.rawValue, access, in: ruleset, subject: "executable")
         try Self.allow(processes.rawValue, UInt64(EDGE_LANDLOCK_READ_FILE), in: ruleset, subject: "/proc")
         for rule in rules { try Self.allow(rule.path, rule.access, in: ruleset, subject: rule.subject) }
+        for name in files?.names ?? [] {
+            let path = (files?.directory ?? "") + "/" + name
+            let directory = try IsolateImage.openPath(path)
+            try Self.allow(directory.rawValue, writing, in: ruleset, subject: path)
+        }
         return ruleset
+    }
+
+    private var writing: UInt64 {
+        let all =
+            EDGE_LANDLOCK_READ_FILE | EDGE_LANDLOCK_WRITE_FILE | EDGE_LANDLOCK_READ_DIR | EDGE_LANDLOCK_REMOVE_FILE
+            | EDGE_LANDLOCK_MAKE_DIR | EDGE_LANDLOCK_MAKE_REG | (abi >= 3 ? EDGE_LANDLOCK_TRUNCATE : 0)
+        return UInt64(all)
     }
 
     private static func allow(

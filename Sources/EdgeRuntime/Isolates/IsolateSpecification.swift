@@ -56,6 +56,26 @@ package struct IsolateLimits: Equatable, Sendable {
     }
 }
 
+/// Files that an isolate may make, write and remove. Where there are none of this, it can write nowhere.
+package struct WritableFiles: Equatable, Sendable {
+    /// Where the isolate runs. It can reach it whoever may go through the directories above.
+    package var directory: String
+    /// Names of directories in it, below which the isolate can write.
+    package var names: [String]
+    /// Of one file.
+    package var fileByteCountMax: UInt64
+    /// Open at once, its channels included.
+    package var descriptorsMax: Int
+
+    /// - Parameter fileByteCountMax: By default the 10 GB of an object, and what a log may add to it for a while.
+    package init(directory: String, names: [String], fileByteCountMax: UInt64 = 12 << 30, descriptorsMax: Int = 1024) {
+        self.directory = directory
+        self.names = names
+        self.fileByteCountMax = fileByteCountMax
+        self.descriptorsMax = descriptorsMax
+    }
+}
+
 /// Everything that `Supervisor.spawn` needs to start one isolate.
 package struct IsolateSpecification: Sendable {
     package var image: IsolateImage
@@ -67,11 +87,14 @@ package struct IsolateSpecification: Sendable {
     /// Required where the node is root, which no isolate may be. Without effect elsewhere: isolates run
     /// as the node's user.
     package var identity: TenantIdentity?
+    /// `nil`: it can write nowhere, and lacks the system calls to.
+    package var files: WritableFiles?
 
     package init(
         image: IsolateImage, workerName: String, channelCount: Int, limits: IsolateLimits = IsolateLimits(),
-        identity: TenantIdentity? = nil
+        identity: TenantIdentity? = nil, files: WritableFiles? = nil
     ) {
+        self.files = files
         self.image = image
         self.workerName = workerName
         self.channelCount = channelCount

@@ -23,6 +23,8 @@ struct Launcher: ~Copyable {
 
     private let nullDevice: Descriptor
     private let filter: SyscallFilter
+    /// For isolates with files of their own, by the limit of descriptors; made when the first one is started.
+    private let filtersWithFiles = FilterCache()
     let processes: ProcessView
     private let isRoot: Bool
 
@@ -56,7 +58,8 @@ struct Launcher: ~Copyable {
             for _ in 0..<specification.channelCount {
                 try ends.append()
             }
-            let ruleset = try specification.image.makeRuleset(processes: processes.seenByIsolates)
+            let ruleset = try specification.image.makeRuleset(
+                processes: processes.seenByIsolates, files: specification.files)
             let process = try start(
                 specification, passed: ends.isolate + [memory.rawValue], output: output.second.rawValue,
                 ruleset: ruleset.number)
@@ -75,8 +78,18 @@ struct Launcher: ~Copyable {
             specification.workerName, "--edge-isolate=\(specification.channelCount)",
         ])
         let limits = resourceLimits(specification)
-        var program = filter.program  // A copy: the child writes its process id into it.
+        let files = specification.files
+        let executableNumber = max(Int(EDGE_SPAWN_EXECUTABLE), files?.descriptorsMax ?? 0)
+        // A copy: the child writes its process id into it.
+        var program = try files == nil ? filter.program : filtersWithFiles.filter(executable: executableNumber).program
+        let directory = try files.map { files throws(SpawnError) in
+            do throws(SystemError) { return DirectoryHandle(try IsolateImage.openPath(files.directory)) } catch {
+                throw .system(error)
+            }
+        }
         var plan = unsafe edge_spawn_plan()
+        unsafe plan.executable_number = Int32(executableNumber)
+        unsafe plan.directory = directory?.rawValue ?? -1
         let identity = isRoot ? specification.identity : nil
         unsafe plan.executable = specification.image.executable.rawValue
         unsafe plan.null_descriptor = nullDevice.rawValue
@@ -100,7 +113,7 @@ struct Launcher: ~Copyable {
                         unsafe plan.passed_count = Int32(passed.count)
                         unsafe plan.filter = program.baseAddress
                         unsafe plan.filter_count = UInt16(program.count / SyscallFilter.instructionByteCount)
-                        return unsafe edge_spawn(&plan)
+                        return withExtendedLifetime(directory) { unsafe edge_spawn(&plan) }
                     }
                 }
             }
@@ -118,12 +131,12 @@ struct Launcher: ~Copyable {
             edge_spawn_limit(resource: Int32(resource.rawValue), value: value)
         }
         var list = [
-            // No file of its own to write to, and none may hold a secret of its memory.
-            limit(RLIMIT_FSIZE, 0),
+            // No file to write to but those that it is given, and none may hold a secret of its memory.
+            limit(RLIMIT_FSIZE, specification.files?.fileByteCountMax ?? 0),
             limit(RLIMIT_CORE, 0),
             // Channels, status page, loop, timers, libraries while they are opened. Also see
             // EDGE_SPAWN_EXECUTABLE.
-            limit(RLIMIT_NOFILE, UInt64(EDGE_SPAWN_EXECUTABLE)),
+            limit(RLIMIT_NOFILE, UInt64(max(Int(EDGE_SPAWN_EXECUTABLE), specification.files?.descriptorsMax ?? 0))),
             // The main thread's, and the default for others: what deep recursion runs into.
             limit(RLIMIT_STACK, 8 << 20),
             // Private writable memory. The watchdog enforces the real limit on what is resident; this
@@ -152,6 +165,28 @@ struct Launcher: ~Copyable {
         return Descriptor(owning: number)
     }
 
+}
+
+/// Filters that were compiled already. One thread, as its launcher.
+private final class FilterCache {
+    private var filters: [Int: SyscallFilter] = [:]
+
+    func filter(executable: Int) throws(SpawnError) -> SyscallFilter {
+        if let filter = filters[executable] { return filter }
+        do {
+            let filter = try SyscallFilter(
+                SystemCallTable.rules(executable: executable, files: true), otherwise: .refuse(errno: EPERM))
+            filters[executable] = filter
+            return filter
+        } catch { throw .invalidSpecification("\(error)") }
+    }
+}
+
+/// Keeps a directory open until the child has gone there.
+private final class DirectoryHandle {
+    private let descriptor: Descriptor
+    init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+    var rawValue: Int32 { descriptor.rawValue }
 }
 
 /// What pipe and socketpair give.
@@ -227,9 +262,11 @@ private struct Ruleset: ~Copyable {
 }
 
 extension IsolateImage {
-    fileprivate func makeRuleset(processes: borrowing Descriptor) throws(SystemError) -> Ruleset {
+    fileprivate func makeRuleset(
+        processes: borrowing Descriptor, files: WritableFiles?
+    ) throws(SystemError) -> Ruleset {
         guard let readableFiles else { return Ruleset(number: -1) }
-        let ruleset = try readableFiles.makeRuleset(executable: executable, processes: processes)
+        let ruleset = try readableFiles.makeRuleset(executable: executable, processes: processes, files: files)
         return Ruleset(number: ruleset.release())
     }
 }

@@ -25,6 +25,29 @@ enum SystemCallTable {
 
     static let allowed: [Entry] = memory + threads + signals + time + channels + files + lookups + start
 
+    /// What isolates with files of their own have beside that.
+    static let allowedWithFiles: [Entry] = [
+        Entry(
+            "openat", when: [[.argument(2, masked: Bits.pathOnly, is: 0)]],
+            because: "its database files, for writing; which paths is Landlock's decision"),
+        Entry("open", when: [[.argument(1, masked: Bits.pathOnly, is: 0)]], because: "as openat, by older code on x86-64"),
+        Entry("pwrite64", "pwritev", "preadv", "ftruncate", "fallocate", because: "writes pages and logs, cuts logs off"),
+        Entry("fdatasync", "fsync", because: "what is acknowledged is on the disk"),
+        Entry(
+            "fcntl",
+            when: [F_GETLK, F_SETLK, F_SETLKW, 36, 37].map { [.argument(1, is: UInt64($0))] },  // F_OFD_GETLK, F_OFD_SETLK
+            because: "locks on database files: a second isolate that opens one finds out"),
+        Entry("flock", because: "as above, for a whole file"),
+        Entry("unlink", "unlinkat", because: "removes journals, old pieces of an archive, and files of `deleteAll`"),
+        Entry("rename", "renameat", "renameat2", because: "replaces files as a whole, below the directories it may write"),
+        Entry("mkdir", "mkdirat", because: "the folder of an id's first digits"),
+        Entry(
+            "stat", "lstat", "newfstatat", "access", "faccessat", "readlink", "readlinkat", "getcwd", "getdents64",
+            because:
+                "SQLite asks whether a journal is there, and where a name leads. It says that a path exists, where the user may go"
+        ),
+    ]
+
     static let memory = [
         Entry(
             "brk", "munmap", "mremap", "madvise",
@@ -140,14 +163,15 @@ enum SystemCallTable {
     static let start = [
         Entry(
             "arch_prctl", when: [[.argument(0, is: 0x1002)]],
-            because: "ARCH_SET_FS: the C library's thread pointer"),
-        Entry(
-            "execveat",
-            when: [[.argument(0, is: UInt64(EDGE_SPAWN_EXECUTABLE)), .argument(4, is: 0x1000)]],
-            because:
-                "starts the isolate's executable, once: its descriptor closes, and the number never comes back"
-        ),
+            because: "ARCH_SET_FS: the C library's thread pointer")
     ]
+
+    /// - Parameter executable: The executable's number, which is also the limit of open descriptors.
+    private static func execution(of executable: Int) -> Entry {
+        Entry(
+            "execveat", when: [[.argument(0, is: UInt64(executable)), .argument(4, is: 0x1000)]],
+            because: "starts the isolate's executable, once: its descriptor closes, and the number never comes back")
+    }
 
     /// Newer forms of calls whose arguments a filter can't read, or which a C library only tries: it
     /// falls back to the older ones when the kernel seems to lack them.
@@ -175,8 +199,18 @@ enum SystemCallTable {
         "setgroups", "capset",
     ]
 
-    static var rules: [SyscallRule] {
-        allowed.flatMap { entry in
+    /// For isolates that can write nowhere.
+    static var rules: [SyscallRule] { rules(executable: Int(EDGE_SPAWN_EXECUTABLE), files: false) }
+
+    /// - Parameters:
+    ///   - executable: The number that the executable has when it is started.
+    ///   - files: Whether the isolate has files of its own.
+    static func rules(executable: Int, files: Bool) -> [SyscallRule] {
+        let own = files ? allowedWithFiles : []
+        // A call without conditions replaces those that it had.
+        let free = Set(own.filter { $0.when.isEmpty }.flatMap(\.names))
+        let common = allowed.filter { entry in !entry.names.contains { free.contains($0) } }
+        return (common + own + [execution(of: executable)]).flatMap { entry in
             entry.names.flatMap { name in
                 entry.when.isEmpty
                     ? [SyscallRule(name, .allow)] : entry.when.map { SyscallRule(name, when: $0, .allow) }
@@ -192,6 +226,7 @@ enum SystemCallTable {
         static let shared: UInt64 = 1  // MAP_SHARED, MAP_SHARED_VALIDATE
         static let anonymous: UInt64 = 0x20  // MAP_ANONYMOUS
         static let emptyPath: UInt64 = 0x1000  // AT_EMPTY_PATH
+        static let pathOnly: UInt64 = 0x20_0000  // O_PATH
         /// Writing, creating, truncating, and O_PATH, which Landlock doesn't look at.
         static let openForbidden = UInt64(O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND) | 0x20_0000
         /// CLONE_VM, CLONE_SIGHAND, CLONE_THREAD.

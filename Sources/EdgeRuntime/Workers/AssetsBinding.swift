@@ -2,7 +2,7 @@ internal import Interfaces
 
 /// The worker's own static files, as the release has them.
 public struct AssetsBinding: Sendable {
-    let invocation: Invocation
+    let scope: EventScope
     let binding: UInt16
 
     /// Answers `request` as the node would without the worker: with a file, a redirect to one, or what the configuration
@@ -13,7 +13,7 @@ public struct AssetsBinding: Sendable {
     ///
     /// - Throws: `CallFailure` when the file can't be read; `CancellationError`.
     public func fetch(_ request: Request) async throws -> Response {
-        try await invocation.subrequest(request, redirect: .manual, binding: binding)
+        try await scope.invocation.subrequest(request, redirect: .manual, binding: binding)
     }
 
     /// Answers a GET for a path such as `/index.html`.

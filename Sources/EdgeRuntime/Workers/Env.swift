@@ -4,39 +4,46 @@ internal import FoundationEssentials
 ///
 /// An `Env` belongs to its event: the bindings it hands out act in the name of that event, count against its
 /// limits and stop working when it is over.
+///
+/// That of a durable object belongs to the object, and acts in the name of whichever event of it runs.
 public struct Env: Sendable {
-    let invocation: Invocation
+    let scope: EventScope
 
-    init(_ invocation: Invocation) { self.invocation = invocation }
+    init(_ invocation: Invocation) { scope = .event(invocation) }
+    init(_ object: ObjectScope) { scope = .object(object) }
+
+    /// In whose name a call is made now.
+    var invocation: Invocation { scope.invocation }
+    private var transport: any BindingTransport & DataPointTransport { scope.transport }
 
     /// - Throws: `BindingError` when no KV namespace is bound under `name`.
     public func kv(_ name: String) throws -> KVNamespace {
-        KVNamespace(transport: invocation, binding: try binding(name, .kv))
+        KVNamespace(transport: transport, binding: try binding(name, .kv))
     }
 
     /// - Throws: `BindingError` when no D1 database is bound under `name`.
     public func d1(_ name: String) throws -> D1Database {
-        D1Database(transport: invocation, binding: try binding(name, .d1))
+        D1Database(transport: transport, binding: try binding(name, .d1))
     }
 
     /// - Throws: `BindingError` when no R2 bucket is bound under `name`.
     public func r2(_ name: String) throws -> R2Bucket {
-        R2Bucket(transport: invocation, binding: try binding(name, .r2))
+        R2Bucket(transport: transport, binding: try binding(name, .r2))
     }
 
     /// - Throws: `BindingError` when no queue is bound under `name`.
     public func queue(_ name: String) throws -> Queue {
-        Queue(transport: invocation, binding: try binding(name, .queue))
+        Queue(transport: transport, binding: try binding(name, .queue))
     }
 
     /// - Throws: `BindingError` when no rate limit is bound under `name`.
     public func rateLimit(_ name: String) throws -> RateLimit {
-        RateLimit(transport: invocation, binding: try binding(name, .rateLimit))
+        RateLimit(transport: transport, binding: try binding(name, .rateLimit))
     }
 
     /// - Throws: `BindingError` when no analytics dataset is bound under `name`.
     public func analytics(_ name: String) throws -> AnalyticsDataset {
-        AnalyticsDataset(transport: invocation, binding: try binding(name, .analytics))
+        AnalyticsDataset(transport: transport, binding: try binding(name, .analytics))
     }
 
     /// Which version of the worker this is. There is no call behind it, so `init` may ask too.
@@ -49,14 +56,14 @@ public struct Env: Sendable {
 
     /// - Throws: `BindingError` when no service is bound under `name`.
     public func service(_ name: String) throws -> ServiceBinding {
-        ServiceBinding(invocation: invocation, binding: try binding(name, .service))
+        ServiceBinding(scope: scope, binding: try binding(name, .service))
     }
 
     /// The worker's own files.
     ///
     /// - Throws: `BindingError` when no assets are bound under `name`.
     public func assets(_ name: String) throws -> AssetsBinding {
-        AssetsBinding(invocation: invocation, binding: try binding(name, .assets))
+        AssetsBinding(scope: scope, binding: try binding(name, .assets))
     }
 
     /// A variable's text; `nil` when there is none of this name. A variable that is not text comes as JSON.
@@ -83,8 +90,8 @@ public struct Env: Sendable {
     /// `nil` when the worker has no secret of this name.
     public func secret(_ name: String) -> Secret? { invocation.isolate.secrets[name].map { Secret($0) } }
 
-    func binding(_ name: String, _ kind: BindingKind) throws -> UInt16 {
-        guard invocation.event != .startup else { throw WorkersError.globalScope }
+    func binding(_ name: String, _ kind: BindingKind, allowedAtStart: Bool = false) throws -> UInt16 {
+        guard allowedAtStart || invocation.event != .startup else { throw WorkersError.globalScope }
         return try invocation.isolate.binding(name, kind)
     }
 }

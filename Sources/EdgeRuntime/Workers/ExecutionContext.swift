@@ -3,9 +3,11 @@ internal import System
 
 /// An event's hold on its isolate: work that outlives the response, requests to the outside, log and time.
 public struct ExecutionContext: Sendable {
-    let invocation: Invocation
+    private let scope: EventScope
+    var invocation: Invocation { scope.invocation }
 
-    init(_ invocation: Invocation) { self.invocation = invocation }
+    init(_ invocation: Invocation) { scope = .event(invocation) }
+    init(_ object: ObjectScope) { scope = .object(object) }
 
     /// Lets `work` go on after the response was sent or the client has left, for up to 30 seconds that all such work
     /// of the event shares; then it is cancelled. In scheduled and queue events the event ends when it has ended.

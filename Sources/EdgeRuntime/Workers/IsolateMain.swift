@@ -6,7 +6,7 @@ enum IsolateMain {
     /// The first channel's descriptor; the others follow, behind them the status page.
     private static let firstDescriptor: Int32 = 3
 
-    static func run<W: Worker>(_ type: W.Type) -> Never {
+    static func run<W: Worker>(_ type: W.Type, objects: (any ObjectHosting)? = nil) -> Never {
         guard let channelCount = channelCount(CommandLine.arguments) else {
             stop(
                 "\(W.self) is a worker of edge and is started by it: try `edge dev`, or `edge serve --help`.",
@@ -19,9 +19,10 @@ enum IsolateMain {
             stop("isolate: no status page at descriptor \(firstDescriptor + channelCount)", code: EX_OSERR)
         }
         do {
-            let loop = try EventLoop(channels: descriptors, page: page, clock: IsolateClock()) { env in
-                try W(env: env)
-            }
+            let loop = try EventLoop(
+                channels: descriptors, page: page, clock: IsolateClock(), objects: objects,
+                entrypoints: (type as? any EntrypointWorker.Type)?.entrypoints ?? []
+            ) { env in try W(env: env) }
             IsolateExecutors.install(loop)
             switch loop.run() {
             case .channelClosed, .shutDown: exit(EXIT_SUCCESS)

@@ -43,4 +43,7 @@ public protocol QueueHandler: Worker {
 extension Worker {
     /// The isolate's entry point, for `@main`. Does not return.
     public static func main() { IsolateMain.run(Self.self) }
+
+    /// As above, for a worker that has durable objects.
+    package static func main(objects: any ObjectHosting) -> Never { IsolateMain.run(Self.self, objects: objects) }
 }

@@ -34,6 +34,10 @@ enum WorkersError {
     static let webSocketNotAskedFor = CallFailure(
         "Worker tried to return a WebSocket in a response to a request which did not contain the header \"Upgrade: websocket\".",
         name: "TypeError")
+    static let webSocketCannotHibernate = CallFailure(
+        "acceptWebSocket() is for the WebSocket of a request to a Durable Object's fetch().", name: "TypeError")
+    static let webSocketHibernates = CallFailure(
+        "The messages of a WebSocket that was accepted by acceptWebSocket() go to webSocketMessage().", name: "TypeError")
     static let webSocketReasonAlone = CallFailure(
         "If you specify a WebSocket close reason, you must also specify a code.", name: "TypeError")
     static func webSocketReason(_ byteCount: Int) -> CallFailure {
@@ -81,6 +85,23 @@ enum WorkersError {
     }
     static func invalidURL(_ text: String) -> CallFailure {
         CallFailure("Invalid URL: \(text.prefix(200))", name: "TypeError")
+    }
+    static func noMethod(_ name: String) -> CallFailure {
+        CallFailure("The RPC receiver does not implement the method \"\(name.prefix(256))\".", name: "TypeError")
+    }
+    static func noEntrypoint(_ name: String) -> CallFailure {
+        CallFailure(
+            name.isEmpty
+                ? "The worker has no entrypoint for typed calls." : "The worker has no entrypoint \"\(name.prefix(256))\".",
+            name: "TypeError")
+    }
+    static func tooLargeBesideStream(_ byteCount: Int) -> CallFailure {
+        CallFailure(
+            "Beside a stream, arguments and results of a call have at most \(RPCMessage.inlineByteCountMax) bytes, not \(byteCount)."
+        )
+    }
+    static func tooLargeForRPC(_ byteCount: Int) -> CallFailure {
+        CallFailure("Serialized RPC arguments or return values are limited to 32MiB, but the size of this value was: \(byteCount) bytes.")
     }
     static func noHandler(_ name: String) -> CallFailure {
         CallFailure("Handler does not export a \(name)() function.", name: "TypeError")

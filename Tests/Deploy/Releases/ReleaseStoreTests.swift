@@ -114,6 +114,63 @@ import Testing
         #expect(throws: ReleaseStoreError.self) { try store.load() }
     }
 
+    @Test func `a namespace keeps its key through all that becomes of it`() throws {
+        let place = try Place()
+        let store = try place.store()
+        func commit(_ change: ReleaseStore.Change) throws { try store.commit(change, at: time) }
+        let (key, id) = ([UInt8](0..<32), "00ff")
+        var namespace = ObjectCatalog.Namespace(id: id, class: .init(worker: "w", name: "A"), storage: .sqlite)
+        var catalog = ObjectCatalog()
+        catalog.namespaces = [namespace]
+        catalog.tags = ["w": ["v1"]]
+
+        // With the deployment that brings it, and not before it is active.
+        var planned = ReleaseStore.Change()
+        planned.namespaces = [.init(namespace: namespace, key: key)]
+        try commit(planned)
+        #expect(try store.load().objects == ObjectCatalog())
+        #expect(try store.namespaceRows().map(\.state) == [.planned])
+        var change = ReleaseStore.Change()
+        change.objects = catalog
+        try commit(change)
+        #expect(try place.store().load().objects == catalog)
+        #expect(try place.store().load().objectKeys == [id: key])
+        #expect(try place.store("two").load().objects == ObjectCatalog())
+
+        namespace.class.name = "B"
+        namespace.formerNames = [.init(worker: "w", name: "A")]
+        catalog.namespaces = [namespace]
+        catalog.tags = ["w": ["v1", "v2"], "x": ["a"]]
+        change.objects = catalog
+        try commit(change)
+        #expect(try store.load().objects == catalog)
+
+        // A rollback takes it out of service, and a deployment back in.
+        change.objects = ObjectCatalog()
+        change.objectRemoval = .suspend
+        try commit(change)
+        #expect(try store.load().objects == ObjectCatalog())
+        #expect(try store.load().suspendedNamespaces == [namespace])
+        try store.forget(namespaces: [id])
+        #expect(try store.load().objectKeys == [id: key])
+        change.objects = catalog
+        try commit(change)
+        #expect(try store.load().objects == catalog)
+
+        change.objects = ObjectCatalog()
+        change.objectRemoval = .delete
+        try commit(change)
+        #expect(try store.namespaceRows().map(\.state) == [.deleted])
+        change.objects = catalog
+        try commit(change)
+        #expect(try store.load().objects == catalog)
+        change.objects = ObjectCatalog()
+        try commit(change)
+        try store.forget(namespaces: [id])
+        #expect(try store.namespaceRows().isEmpty)
+        #expect(try store.load().objectKeys.isEmpty)
+    }
+
     @Test func `keeps the last thousand aliases of a worker`() throws {
         let place = try Place()
         let store = try place.store()

@@ -125,7 +125,7 @@ import Testing
         ("preview_urls = true", nil), ("cache_ttl = \"1s\"", nil),
         ("websocket_idle_timeout = \"1s\"", nil),
         ("deploy = { bake = \"1s\", monitor = \"1s\" }", nil), ("keep_warm = \"1s\"", nil),
-        ("hooks.rollback = \"true\"", nil), ("durable_objects.on_deploy = \"keep\"", "warning durable_objects"),
+        ("hooks.rollback = \"true\"", nil), ("durable_objects.on_deploy = \"keep\"", nil),
         ("workers.api.cache.enabled = true", nil),
         ("defaults.observability = { sampling = 0.5, logs = true }", "warning workers.api.observability"),
         ("workers.api.isolates.max = 3", nil),
@@ -159,7 +159,7 @@ import Testing
         try project(["wrangler-like.toml": shape, "environments/staging.toml": Example.staging]) { loader in
             #expect(
                 loader.checkAll().map { "\($0.location?.line ?? 0) \($0.severity) \($0.path)" } == [
-                    "9 warning workers.a.tail", "10 error workers.a.AI", "14 error workers.b.A",
+                    "9 warning workers.a.tail", "10 error workers.a.AI",
                 ])
         }
     }

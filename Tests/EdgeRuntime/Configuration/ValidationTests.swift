@@ -131,6 +131,24 @@ import Testing
                 ]
             ),
             (
+                "[workers.a]\nproduct = \"A\"\ndurable_objects = [{ binding = \"R\", class = \"Room\" }]\nmigrations = [{ tag = \"v1\", new_sqlite_classes = [\"Room\"] }, { tag = \"v2\", deleted_classes = [\"Room\"] }]\n",
+                [
+                    "6:32: error: workers.a.R: Cannot apply --delete-class migration to class Room without also removing the binding that references it (R of the worker \"a\")"
+                ]
+            ),
+            (
+                "[workers.a]\nproduct = \"A\"\nmigrations = [{ tag = \"v1\", new_classes = [\"A\"] }, { tag = \"v2\", new_sqlite_classes = [\"A\"] }]\n",
+                [
+                    "6:60: error: workers.a.migrations.v2.tag: migration \"v2\": Cannot apply new-sqlite-class migration to class 'A' that is already depended on by existing Durable Objects"
+                ]
+            ),
+            (
+                "[workers.a]\nproduct = \"A\"\nmigrations = [{ tag = \"v1\", new_sqlite_classes = [\"B\"], renamed_classes = [{ from = \"A\", to = \"B\" }] }]\n",
+                [
+                    "6:24: error: workers.a.migrations.v1.tag: migration \"v1\": Cannot apply --rename-class migration to class B, which is also to be created: a class that takes over objects is not to be in new_sqlite_classes or new_classes"
+                ]
+            ),
+            (
                 "[workers.a]\nproduct = \"A\"\nmigrations = [{ tag = \"v1\" }, { tag = \"v1\" }]\n",
                 ["6:39: error: workers.a.migrations.v1.tag: two migrations have the tag \"v1\""]
             ),

@@ -80,6 +80,32 @@ import Testing
         }
     }
 
+    @Test func `lets an isolate with a directory of its own write there and nowhere else`() async throws {
+        let directory = try TestDirectory()
+        let theirs = try directory.write(Array("theirs".utf8), as: "theirs")
+        let root = String(theirs.dropLast("/theirs".count))
+        let node = try await TestNode()
+        for name in ["mine", "other"] { #expect(unsafe mkdir("\(root)/\(name)", 0o777) == 0) }
+        #expect(unsafe rename(theirs, "\(root)/other/theirs") == 0)
+        #expect(unsafe symlink("\(root)/other", "\(root)/mine/link") == 0)
+        // Nobody else can go through what is above it; and were it not for the sandbox, all could be written.
+        let modes: [(String, mode_t)] = [("", 0o711), ("/mine", 0o777), ("/other", 0o777), ("/other/theirs", 0o666)]
+        for (path, mode) in modes { #expect(unsafe chmod(root + path, mode) == 0) }
+        let isolate = try await node.spawn("files", files: WritableFiles(directory: root, names: ["mine"]))
+        let answers = await isolate.answers()
+        #expect(answers.last?.attempt == "done")
+        let border = answers.firstIndex { $0.attempt == "refused" } ?? 0
+        #expect(border == 9)
+        for answer in answers[..<border] { #expect(answer.result >= 0, "\(answer)") }
+        for answer in answers[(border + 1)...].dropLast() { #expect(answer.result == -1, "\(answer)") }
+        #expect(try contents("\(root)/other/theirs") == Array("theirs".utf8))
+
+        let ordinary = try await node.spawn("files")
+        for answer in await ordinary.answers() where !["refused", "done", "execute"].contains(answer.attempt) {
+            #expect(answer.result == -1, "an isolate without files: \(answer)")
+        }
+    }
+
     @Test func `gives a tenant its own user, and none of the node's rights`() async throws {
         guard geteuid() == 0 else {
             print("skipped: the node isn't root, isolates run as its user")
@@ -150,8 +176,10 @@ import Testing
         let names =
             SystemCallTable.allowed.flatMap(\.names) + SystemCallTable.missing + SystemCallTable.hostile
         #expect(Set(names).count == names.count)
-        #expect(SystemCallTable.allowed.allSatisfy { !$0.reason.isEmpty })
-        let filter = try SyscallFilter(SystemCallTable.rules, otherwise: .refuse(errno: EPERM))
-        #expect((100...4096).contains(filter.instructionCount))
+        #expect((SystemCallTable.allowed + SystemCallTable.allowedWithFiles).allSatisfy { !$0.reason.isEmpty })
+        for rules in [SystemCallTable.rules, SystemCallTable.rules(executable: 1024, files: true)] {
+            let filter = try SyscallFilter(rules, otherwise: .refuse(errno: EPERM))
+            #expect((100...4096).contains(filter.instructionCount))
+        }
     }
 }

@@ -60,14 +60,14 @@ final class TestNode: Sendable {
 
     func spawn(
         _ mode: String, path: String = TestNode.probePath, channelCount: Int = 1,
-        limits: IsolateLimits = IsolateLimits(), identity: TenantIdentity? = nil
+        limits: IsolateLimits = IsolateLimits(), identity: TenantIdentity? = nil, files: WritableFiles? = nil
     ) async throws -> SpawnedIsolate {
         let image = try IsolateImage(
             path: path, libraryDirectories: IsolateImage.toolchainLibraryDirectories())
         return try await supervisor.spawn(
             IsolateSpecification(
                 image: image, workerName: mode, channelCount: channelCount, limits: limits,
-                identity: identity ?? self.identity))
+                identity: identity ?? self.identity, files: files))
     }
 
     func exit(of isolate: SpawnedIsolate) async -> IsolateExit { await value { $0.exits[isolate.id] } }

@@ -35,6 +35,7 @@ final class FakeHost: Sendable {
     /// - Parameter make: Called on the loop's thread when the configuration arrives.
     init(
         channelCount: Int = 1, clock: any NodeClock = IsolateClock(),
+        objects: @escaping @Sendable () -> (any ObjectHosting)? = { nil }, entrypoints: [any WorkerEntrypoint.Type] = [],
         make: @escaping @Sendable (Env) throws -> any Worker
     ) throws {
         var sockets: [Socket] = []
@@ -63,9 +64,11 @@ final class FakeHost: Sendable {
         self.outcomes = outcomes
         let descriptors = far
         let page = statusDescriptor
+        let kinds = entrypoints
         SystemThread(name: "loop-under-test") {
             guard let mapped = StatusPage(mapping: page),
-                let loop = try? EventLoop(channels: descriptors, page: mapped, clock: clock, makeWorker: make)
+                let loop = try? EventLoop(
+                    channels: descriptors, page: mapped, clock: clock, objects: objects(), entrypoints: kinds, makeWorker: make)
             else { return outcome.finish() }
             outcome.yield(loop.run())
             outcome.finish()
@@ -307,14 +310,15 @@ final class FetchWorker: FetchHandler {
 extension IsolateConfiguration {
     static func test(
         bindings: [Binding] = [.init("SERVICE", .service)], subrequestsMax: UInt32 = 1000,
-        cpuLimitNanoseconds: UInt64 = 30_000_000_000
+        cpuLimitNanoseconds: UInt64 = 30_000_000_000, objectClasses: [ObjectClass] = []
     )
         -> Self
     {
         IsolateConfiguration(
             tenant: "tenant", worker: "worker", version: "v1", environment: "dev", bindings: bindings,
             variables: [("GREETING", .text("hi")), ("LIMITS", .json("{\"max\":3}"))],
-            secrets: [("TOKEN", "s3cret")], cpuLimitNanoseconds: cpuLimitNanoseconds, subrequestsMax: subrequestsMax)
+            secrets: [("TOKEN", "s3cret")], cpuLimitNanoseconds: cpuLimitNanoseconds, subrequestsMax: subrequestsMax,
+            objectClasses: objectClasses)
     }
 }
 

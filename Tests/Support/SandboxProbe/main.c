@@ -177,6 +177,38 @@ static void survey(void) {
 }
 
 // What a worker needs, and must get.
+// What an isolate with a directory of its own may do there, then what it may not. Its own is `mine` in the directory it runs in.
+static void files(void) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    say("mkdir", mkdir("/proc/self/cwd/mine/ab", 0700), errno);
+    int file = open("/proc/self/cwd/mine/ab/one", O_RDWR | O_CREAT | O_EXCL, 0600);
+    say("create", file, errno);
+    say("lock", fcntl(file, 37 /* F_OFD_SETLK */, &lock), errno);
+    say("pwrite", pwrite(file, "text", 4, 0), errno);
+    say("fdatasync", fdatasync(file), errno);
+    say("ftruncate", ftruncate(file, 2), errno);
+    say("rename", rename("mine/ab/one", "mine/ab/two"), errno);
+    struct stat status;
+    say("stat", stat("mine/ab/two", &status), errno);
+    say("unlink", unlink("mine/ab/two"), errno);
+    say("refused", 0, 0);
+    const char *places[] = {"other/one", "one", "../one", "mine/../other/two", "/tmp/edge-probe", "mine/link/one"};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) say(places[i], open(places[i], O_RDWR | O_CREAT, 0600), errno);
+    say("theirs", open("other/theirs", O_RDWR), errno);
+    say("read", open("other/theirs", O_RDONLY), errno);
+    say("unlink-theirs", unlink("other/theirs"), errno);
+    say("rename-out", rename("mine/ab", "other/ab"), errno);
+    say("symlink", symlink("/etc/passwd", "mine/ab/link"), errno);
+    say("link", link("other/theirs", "mine/ab/theirs"), errno);
+    say("mkdir-out", mkdir("new", 0700), errno);
+    say("path-only", open("other/theirs", O_PATH), errno);
+    say("chmod", chmod("mine/ab", 0777), errno);
+    say("mkfifo", mknod("mine/ab/fifo", S_IFIFO | 0600, 0), errno);
+    say("socket", socket(AF_UNIX, SOCK_STREAM, 0), errno);
+    say("execute", open("mine/ab/program", O_RDWR | O_CREAT, 0700) < 0 ? -2 : execl("mine/ab/program", "program", NULL), errno);
+    say("done", 0, 0);
+}
+
 static void needs(int channels) {
     pthread_t thread;
     TRY(pthread_create(&thread, NULL, sleep_thread, NULL));
@@ -245,6 +277,7 @@ int main(int count, char **arguments) {
     }
     if (strcmp(mode, "survey") == 0) survey();
     if (strcmp(mode, "needs") == 0) needs(channels);
+    if (strcmp(mode, "files") == 0) files();
     if (strncmp(mode, "open:", 5) == 0) {
         int file = open(mode + 5, O_RDONLY);
         say("open", file, errno);

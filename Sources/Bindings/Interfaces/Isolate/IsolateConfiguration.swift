@@ -4,16 +4,38 @@ package import Wire
 package struct IsolateConfiguration: Equatable, Sendable {
     package enum BindingKind: UInt8, Sendable {
         case kv = 1
-        case d1, r2, queue, service, rateLimit, versionMetadata, analytics, assets
+        case d1, r2, queue, service, rateLimit, versionMetadata, analytics, assets, durableObject
     }
 
     /// A capability. Its place in `bindings` is its number in calls.
     package struct Binding: Equatable, Sendable {
         package var name: String
         package var kind: BindingKind
-        package init(_ name: String, _ kind: BindingKind) {
+        /// Of a namespace of durable objects: its key, 32 bytes, from which ids are made. Else empty.
+        package var key: [UInt8]
+        package init(_ name: String, _ kind: BindingKind, key: [UInt8] = []) {
             self.name = name
             self.kind = kind
+            self.key = key
+        }
+    }
+
+    /// A class of durable objects whose instances the isolate may own.
+    package struct ObjectClass: Equatable, Sendable {
+        package var name: String
+        /// The namespace's key, as a binding has it.
+        package var key: [UInt8]
+        /// Where its objects' files are, one `ID.sqlite` per object below a folder of the id's first two digits: the isolate can
+        /// write there and nowhere else.
+        package var directory: String
+        /// A class with SQLite storage; else with keys and values only.
+        package var hasSQL: Bool
+
+        package init(name: String, key: [UInt8], directory: String, hasSQL: Bool = true) {
+            self.name = name
+            self.key = key
+            self.directory = directory
+            self.hasSQL = hasSQL
         }
     }
 
@@ -39,13 +61,15 @@ package struct IsolateConfiguration: Equatable, Sendable {
     /// CPU time that one event may use.
     package var cpuLimitNanoseconds: UInt64
     package var subrequestsMax: UInt32
+    /// Empty but in isolates that are there for objects.
+    package var objectClasses: [ObjectClass]
 
     package init(
         tenant: String, worker: String, version: String, versionTag: String = "", versionTime: Int64 = 0,
         environment: String, colo: String = "LOC",
         bindings: [Binding] = [], variables: [(name: String, value: Variable)] = [],
         secrets: [(name: String, value: String)] = [], cpuLimitNanoseconds: UInt64 = 30_000_000_000,
-        subrequestsMax: UInt32 = 1000
+        subrequestsMax: UInt32 = 1000, objectClasses: [ObjectClass] = []
     ) {
         self.tenant = tenant
         self.worker = worker
@@ -59,13 +83,14 @@ package struct IsolateConfiguration: Equatable, Sendable {
         self.secrets = secrets
         self.cpuLimitNanoseconds = cpuLimitNanoseconds
         self.subrequestsMax = subrequestsMax
+        self.objectClasses = objectClasses
     }
 
     package static func == (left: Self, right: Self) -> Bool { left.encoded() == right.encoded() }
 
     /// Goes up with every change of what node and isolate say to each other, so that a worker that was linked with another SDK
     /// is told apart at its start.
-    private static let formatVersion: UInt32 = 0x6564_0004
+    private static let formatVersion: UInt32 = 0x6564_0005
 
     package func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 512)
@@ -75,6 +100,7 @@ package struct IsolateConfiguration: Equatable, Sendable {
         encoder.put(list: bindings) { encoder, binding in
             encoder.put(binding.name)
             encoder.put(binding.kind.rawValue)
+            encoder.put(binding.key)
         }
         encoder.put(list: variables) { encoder, variable in
             encoder.put(variable.name)
@@ -93,6 +119,12 @@ package struct IsolateConfiguration: Equatable, Sendable {
         }
         encoder.put(cpuLimitNanoseconds)
         encoder.put(subrequestsMax)
+        encoder.put(list: objectClasses) { encoder, item in
+            encoder.put(item.name)
+            encoder.put(item.key)
+            encoder.put(item.directory)
+            encoder.put(item.hasSQL)
+        }
         return encoder.bytes
     }
 
@@ -113,7 +145,7 @@ package struct IsolateConfiguration: Equatable, Sendable {
             guard let kind = BindingKind(rawValue: number) else {
                 throw .invalidValue("binding kind", offset: decoder.offset - 1)
             }
-            return Binding(name, kind)
+            return Binding(name, kind, key: try decoder.takeBytes())
         }
         variables = try decoder.takeList { decoder throws(WireError) in
             let name = try decoder.takeString()
@@ -126,6 +158,11 @@ package struct IsolateConfiguration: Equatable, Sendable {
         }
         cpuLimitNanoseconds = try decoder.takeUInt64()
         subrequestsMax = try decoder.takeUInt32()
+        objectClasses = try decoder.takeList { decoder throws(WireError) in
+            ObjectClass(
+                name: try decoder.takeString(), key: try decoder.takeBytes(), directory: try decoder.takeString(),
+                hasSQL: try decoder.takeBool())
+        }
         try decoder.finish()
     }
 }
@@ -134,17 +171,36 @@ package struct IsolateConfiguration: Equatable, Sendable {
 package struct IsolateDescription: Equatable, Sendable {
     /// The events it handles: `fetch`, `scheduled`, `queue`.
     package var handlers: [String]
+    /// The classes of durable objects that it has, and whether each has an `alarm` handler.
+    package var objectClasses: [(name: String, hasAlarm: Bool)]
+    /// The names of its entrypoints for typed calls; the default one's is empty.
+    package var entrypoints: [String]
 
-    package init(handlers: [String]) { self.handlers = handlers }
+    package init(handlers: [String], objectClasses: [(name: String, hasAlarm: Bool)] = [], entrypoints: [String] = []) {
+        self.handlers = handlers
+        self.objectClasses = objectClasses
+        self.entrypoints = entrypoints
+    }
+
+    package static func == (a: Self, b: Self) -> Bool { a.encoded() == b.encoded() }
 
     package func encoded() -> [UInt8] {
         var encoder = WireEncoder()
         encoder.put(list: handlers) { $0.put($1) }
+        encoder.put(list: objectClasses) { encoder, item in
+            encoder.put(item.name)
+            encoder.put(item.hasAlarm)
+        }
+        encoder.put(list: entrypoints) { $0.put($1) }
         return encoder.bytes
     }
 
     package init(decoding decoder: inout WireDecoder) throws(WireError) {
         handlers = try decoder.takeList { decoder throws(WireError) in try decoder.takeString() }
+        objectClasses = try decoder.takeList { decoder throws(WireError) in
+            (name: try decoder.takeString(), hasAlarm: try decoder.takeBool())
+        }
+        entrypoints = try decoder.takeList { decoder throws(WireError) in try decoder.takeString() }
         try decoder.finish()
     }
 }

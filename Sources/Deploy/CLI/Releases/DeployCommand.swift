@@ -50,6 +50,7 @@ enum DeployCommand: CommandGroup {
         ] + rollout + [
             .flag("dry-run", "prints what it would do"),
             .flag("allow-breaking", "also with migrations that the code which serves can't live with; writes wait meanwhile"),
+            .flag("force-migrations", "also with class migrations that don't follow those that were applied last"),
             .flag("contract", "also runs contract migrations, once the release before it is gone"),
             .flag("allow-unpromoted", "also with executables that don't serve in the environment which promote_from names"),
             .value("from", "URL", "the control URL of a node of that environment (the one on this machine)"),
@@ -102,7 +103,7 @@ struct DeploymentRequest {
         }
         if let pause = try arguments.integer("pause-at", 0...100) { add("pause_at", .integer(Int64(pause))) }
         for name in ["message", "tag"] { if let text = arguments.value(name) { add(name, .string(text)) } }
-        for name in ["dry-run", "force", "allow-breaking", "contract", "allow-unpromoted", "restore-data"]
+        for name in ["dry-run", "force", "allow-breaking", "contract", "allow-unpromoted", "restore-data", "force-migrations"]
         where arguments.has(name) {
             add(name.replacing("-", with: "_"), true)
         }

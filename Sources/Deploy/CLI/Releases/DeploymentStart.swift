@@ -77,6 +77,9 @@ struct DeploymentStart {
             let text = "\(step["database"]?.text ?? ""): \(step["file"]?.text ?? "") (\(step["kind"]?.text ?? ""))"
             print("+ migration \(Terminal.printable(text))")
         }
+        for line in plan["class_migrations"]?.items ?? [] {
+            print("+ class migration \(Terminal.printable(line.text ?? ""))")
+        }
         if unchanged > 0 { print("= \(HumanText.count(unchanged, "worker")) unchanged") }
         let steps = (plan["steps"]?.items ?? []).compactMap(\.integer).map { "\($0) %" }.joined(separator: ", ")
         print("in \(steps); nothing was changed: leave out --dry-run")

@@ -39,7 +39,7 @@ package final class API: Sendable {
         operations += D1Operations.all(services)
         operations += TailOperations.all(services)
         operations += TemporaryCredentialOperations.all(services)
-        operations += WorkerOperations.all(services)
+        operations += WorkerOperations.all(services) + ObjectOperations.all(services)
         operations += ArtifactOperations.all(services) + ReleaseDeploymentOperations.all(services)
         operations += ReleaseOperations.all(services) + TriggerSetOperations.all(services)
         operations += EnvironmentSecretOperations.all(services)

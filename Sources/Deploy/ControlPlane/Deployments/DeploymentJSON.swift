@@ -38,6 +38,7 @@ enum DeploymentJSON {
                     .required("database", .string()), .required("file", .string()),
                     .required("kind", .choice(["expand", "contract"])), .required("checksum", .string()),
                 ]))), .required("steps", .array(.integer(1...100))), .required("triggers", .array(.string())),
+        .required("class_migrations", .array(.string())),
     ])
 
     static func time(_ time: UnixTime) -> JSON {
@@ -93,6 +94,7 @@ enum DeploymentJSON {
                         "checksum": .string(step.checksum),
                     ])
                 }), "steps": .array(plan.steps.map { .integer(Int64($0)) }), "triggers": .strings(plan.triggers),
+            "class_migrations": .strings(plan.classMigrations),
         ])
     }
 
@@ -106,7 +108,7 @@ enum DeploymentJSON {
         .optional("contract", .nullable(.bool)), .optional("allow_unpromoted", .nullable(.bool)),
         .optional("message", .nullable(.string(0...1000))), .optional("tag", .nullable(.string(0...100))),
         .optional("revision", .nullable(.string(0...100))), .optional("restore_data", .nullable(.bool)),
-        .optional("signature", .nullable(.string(0...100))),
+        .optional("signature", .nullable(.string(0...100))), .optional("force_migrations", .nullable(.bool)),
     ]
 
     private static func json(_ options: DeploymentOptions) -> JSON {
@@ -120,7 +122,7 @@ enum DeploymentJSON {
             "allow_breaking": flag(options.allowsBreaking), "contract": flag(options.contracts),
             "allow_unpromoted": flag(options.allowsUnpromoted), "message": text(options.message), "tag": text(options.tag),
             "revision": text(options.revision), "restore_data": flag(options.restoresData),
-            "signature": options.signature.flatMap(text),
+            "signature": options.signature.flatMap(text), "force_migrations": flag(options.forcesClassMigrations == true),
         ])
     }
 
@@ -154,6 +156,7 @@ enum DeploymentJSON {
         options.tag = json["tag"]?.text ?? ""
         options.revision = json["revision"]?.text ?? ""
         options.restoresData = json["restore_data"]?.bool ?? false
+        if json["force_migrations"]?.bool == true { options.forcesClassMigrations = true }
         return options
     }
 }

@@ -35,11 +35,12 @@ enum ScriptJSON {
         case .d1: "d1"
         case .r2: "r2_bucket"
         case .queue: "queue"
-        case .service: "service"
+        case .service, .entrypoint: "service"
         case .assets: "assets"
         case .rateLimit: "ratelimit"
         case .versionMetadata: "version_metadata"
         case .analytics: "analytics_engine"
+        case .object: "durable_object_namespace"
         }
     }
 
@@ -81,10 +82,15 @@ enum ScriptJSON {
             guard let delay else { return [name] }
             return [name, JSON.Member(name: "delivery_delay", value: .integer(delay))]
         case .service(let worker): return [member("service", worker), member("environment", "production")]
+        case .entrypoint(let worker, let name, _):
+            return [member("service", worker), member("environment", "production")]
+                + (name.isEmpty ? [] : [member("entrypoint", name)])
         case .rateLimit(let limit):
             let simple = JSON.object(["limit": .integer(Int64(limit.limit)), "period": .integer(Int64(limit.periodSeconds))])
             return [member("namespace_id", limit.namespace), JSON.Member(name: "simple", value: simple)]
         case .analytics(let dataset): return [member("dataset", dataset)]
+        case .object(let name, let owner):
+            return [member("class_name", name)] + (owner.map { [member("script_name", $0)] } ?? [])
         case .assets, .versionMetadata: return []
         }
     }
@@ -107,7 +113,8 @@ enum ScriptJSON {
             "logpush": setting(script.settings, "logpush", or: false),
             "tail_consumers": setting(script.settings, "tail_consumers", or: .array([])),
             "observability": setting(script.settings, "observability", or: noObservability),
-            "migration_tag": .null, "entry_point": .string(version.snapshot.mainModule),
+            "migration_tag": state.migrationTag.map { .string($0) } ?? .null,
+            "entry_point": .string(version.snapshot.mainModule),
             "startup_time_ms": .integer(version.startupMilliseconds), "last_deployed_from": .string(version.author.source),
             "created_on": time(script.createdAt), "modified_on": time(script.modifiedAt),
         ])
@@ -127,7 +134,8 @@ enum ScriptJSON {
             "usage_model": setting(version.snapshot.settings, "usage_model", or: "standard"),
             "placement": setting(version.snapshot.settings, "placement", or: JSON.object([JSON.Member]())),
             "limits": setting(version.snapshot.settings, "limits", or: JSON.object([JSON.Member]())),
-            "annotations": annotations(version.annotations), "migration_tag": .null,
+            "annotations": annotations(version.annotations),
+            "migration_tag": state.migrationTag.map { .string($0) } ?? .null,
             "tags": setting(state.script.settings, "tags", or: .array([])),
             "logpush": setting(state.script.settings, "logpush", or: false),
             "tail_consumers": setting(state.script.settings, "tail_consumers", or: .array([])),
@@ -176,7 +184,7 @@ enum ScriptJSON {
                     "compatibility_flags": .strings(version.snapshot.compatibilityFlags),
                     "usage_model": setting(version.snapshot.settings, "usage_model", or: "standard"),
                     "limits": setting(version.snapshot.settings, "limits", or: JSON.object([JSON.Member]())),
-                    "migration_tag": .null,
+                    "migration_tag": version.snapshot.migrationTag.map { .string($0) } ?? .null,
                 ]),
             ]),
             "startup_time_ms": .integer(version.startupMilliseconds),

@@ -81,6 +81,7 @@ enum ScriptOperations {
                 try await metadata.content(
                     of: name, base, mainModule: code.name, isPatch: call.queryValue("inherit") == "all", runner)
             }
+            draft.migrations = metadata.migrations
             if rollout == .deployed {
                 let json = form.metadata
                 draft.settings = { present in UploadMetadata.settings(json, over: present) }

@@ -20,7 +20,7 @@ struct UploadBindings: Sendable {
     private static let valueBytesMax = 5 * 1024
     /// What this node has no engine for.
     private static let unserved: Set<String> = [
-        "vectorize", "hyperdrive", "workflow", "ai", "send_email", "secrets_store_secret", "durable_object_namespace", "assets",
+        "vectorize", "hyperdrive", "workflow", "ai", "send_email", "secrets_store_secret", "assets",
         "browser", "dispatch_namespace", "mtls_certificate", "pipelines", "logfwdr", "secret_key", "images", "media",
     ]
 
@@ -178,15 +178,16 @@ struct UploadBindings: Sendable {
             return .queue(queue, delaySeconds: item.json["delivery_delay"]?.integer)
         case "service":
             let service = try item.text("service")
-            if let entrypoint = item.json["entrypoint"]?.text, entrypoint != "default" {
-                throw ScriptError.invalid("binding \(item.name): workers of this node have no entrypoint \(entrypoint)")
-            }
             let isThere = await runner.hasWorker(service)
             guard isThere || service == worker else {
                 throw ScriptError.invalid(
                     "Could not resolve service binding '\(item.name)'. Target script '\(service.prefix(64))' not found.")
             }
+            if let entrypoint = item.json["entrypoint"]?.text, entrypoint != "default" {
+                return .entrypoint(worker: service, name: entrypoint, props: "")
+            }
             return .service(worker: service)
+        case "durable_object_namespace": return try object(item, of: worker)
         case "ratelimit": return .rateLimit(try rateLimit(item))
         case "analytics_engine":
             let dataset = try item.text("dataset")
@@ -202,6 +203,14 @@ struct UploadBindings: Sendable {
             throw ScriptError.invalid("binding \(item.name): this node serves no bindings of type \(type)")
         default: throw ScriptError.invalid("binding \(item.name) has the unknown type \"\(item.type.prefix(64))\"")
         }
+    }
+
+    /// A class that the upload's own migrations make isn't there yet: that is looked at when they are applied.
+    private func object(_ item: Item, of worker: String) throws(ScriptError) -> WorkerDescription.Binding {
+        let name = try item.text("class_name")
+        guard name.utf8.count <= 255 else { throw .invalid("binding \(item.name): a class's name has at most 255 bytes") }
+        let owner = item.json["script_name"]?.text.flatMap { $0.isEmpty || $0 == worker ? nil : $0 }
+        return .object(class: name, worker: owner)
     }
 
     private func rateLimit(_ item: Item) throws(ScriptError) -> WorkerDescription.RateLimit {

@@ -4,6 +4,8 @@ internal import Releases
 struct UploadMetadata: Sendable {
     let json: JSON
     let bindings: UploadBindings
+    /// Of the classes of durable objects; `nil`: none.
+    let migrations: ClassMigrationUpload?
     /// Whether an inherited binding that isn't there is a mistake.
     let isStrict: Bool
 
@@ -11,11 +13,9 @@ struct UploadMetadata: Sendable {
         self.json = json
         self.isStrict = isStrict
         bindings = try UploadBindings(json["bindings"])
-        for refused in ["migrations", "assets"] {
-            guard let value = json[refused], value != .null else { continue }
-            if value.members?.isEmpty == true { continue }
-            throw .invalid(
-                "this node serves no \(refused == "assets" ? "assets" : "durable objects") that are uploaded over the API")
+        migrations = try UploadMigrations.read(json["migrations"])
+        if let assets = json["assets"], assets != .null, assets.members?.isEmpty != true {
+            throw .invalid("this node serves no assets that are uploaded over the API")
         }
         if let flags = json["compatibility_flags"], flags != .null {
             guard let items = flags.items, items.allSatisfy({ $0.text != nil }) else {

@@ -1,3 +1,4 @@
+internal import Configuration
 internal import Host
 internal import HTTP
 internal import OpenSSL
@@ -64,6 +65,10 @@ enum WorkerOperations {
             throw APIError(409, 10021, "\(error)")
         } catch ReleaseError.busy {
             throw APIError(429, 971, "Too many changes wait for one another", retryAfterSeconds: 5)
+        } catch ReleaseError.classMigrations(let refusals) {
+            throw APIError(400, refusals.first?.code ?? 10021, refusals.map(\.description).joined(separator: "\n"))
+        } catch let refusal as ClassMigrationRefusal {
+            throw APIError(400, refusal.code, refusal.description)
         } catch let error as ReleaseError {
             throw APIError(400, 10021, "\(error)")
         } catch let error as SecretError {

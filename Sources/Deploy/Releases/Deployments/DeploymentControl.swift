@@ -41,25 +41,31 @@ package struct DeploymentPlan: Equatable, Sendable {
     package var workers: [(name: String, change: Change)]
     package var migrations: [MigrationStep]
     package var steps: [Int]
+    /// Migrations of durable object classes: `worker: tag`.
+    package var classMigrations: [String]
     /// A line for each route, domain and cron that comes or goes: `+ route example.com/*`.
     package var triggers: [String]
 
     package init(
-        workers: [(name: String, change: Change)], migrations: [MigrationStep], steps: [Int], triggers: [String]
+        workers: [(name: String, change: Change)], migrations: [MigrationStep], steps: [Int], triggers: [String],
+        classMigrations: [String] = []
     ) {
         self.workers = workers
         self.migrations = migrations
         self.steps = steps
+        self.classMigrations = classMigrations
         self.triggers = triggers
     }
 
     /// Whether the release that serves is the one that is asked for.
     package var isEmpty: Bool {
         workers.allSatisfy { $0.change == .unchanged } && migrations.isEmpty && triggers.isEmpty
+            && classMigrations.isEmpty
     }
 
     package static func == (a: DeploymentPlan, b: DeploymentPlan) -> Bool {
         a.workers.elementsEqual(b.workers) { $0 == $1 } && a.migrations == b.migrations && a.steps == b.steps
+            && a.classMigrations == b.classMigrations
             && a.triggers == b.triggers
     }
 }

@@ -7,12 +7,15 @@ extension DeploymentMachine: DeploymentControl {
     package func plan(_ bundle: ReleaseBundle, _ options: DeploymentOptions) async throws(DeploymentError) -> DeploymentPlan {
         let slots = try slotsToUse()
         let environment = makeEnvironment()
-        let input = try await read(bundle, environment)
+        var input = try await read(bundle, environment)
+        input.description.forcesClassMigrations = options.forcesClassMigrations == true
         try Self.check(options, input)
         let composition = try await compose(input, slots, isDryRun: true)
+        try Self.check(composition, options, input)
         return DeploymentPlan(
             workers: composition.workers, migrations: try await pending(input, options, environment),
-            steps: options.steps ?? input.settings.steps, triggers: composition.triggers)
+            steps: options.steps ?? input.settings.steps, triggers: composition.triggers,
+            classMigrations: composition.classMigrations)
     }
 
     package func deploy(
@@ -26,11 +29,13 @@ extension DeploymentMachine: DeploymentControl {
         try await claim()
         defer { unclaim() }
         let environment = makeEnvironment()
-        let input = try await read(bundle, environment)
+        var input = try await read(bundle, environment)
+        input.description.forcesClassMigrations = options.forcesClassMigrations == true
         try Self.check(options, input)
         do throws(DeploymentFailure) { try await slots.lock("a deployment is being prepared") } catch { throw .failed(error) }
         do throws(DeploymentError) {
             let composition = try await compose(input, slots, isDryRun: false)
+            try Self.check(composition, options, input)
             let active = try await activeRelease()
             if composition.isUnchanged, active?.bundle == bundle.hash, try await pending(input, options, environment).isEmpty {
                 await slots.setLock(nil)
@@ -269,6 +274,17 @@ extension DeploymentMachine: DeploymentControl {
                 "the deployment can't pause at \(pause) %: its steps are \(steps.map(String.init).joined(separator: ", "))")
         }
         guard reasons.isEmpty else { throw .failed(DeploymentFailure(reasons)) }
+    }
+
+    /// Versions from before a migration of classes can't have a share of the objects.
+    private static func check(
+        _ composition: ReleaseComposition, _ options: DeploymentOptions, _ input: DeploymentInput
+    ) throws(DeploymentError) {
+        guard !composition.classMigrations.isEmpty, options.steps ?? input.settings.steps != [100] else { return }
+        throw .failed(
+            DeploymentFailure(
+                "migrations of durable object classes are pending (\(composition.classMigrations.joined(separator: ", "))), and code from "
+                    + "before doesn't know these classes: deploy them at once, with --steps 100"))
     }
 
     // MARK: Looking

@@ -24,6 +24,8 @@ package struct DeploymentOptions: Codable, Equatable, Sendable {
     package var revision = ""
     /// Of the bundle's hash, in base64; empty: nobody signed it.
     package var signature: String?
+    /// Also with migrations of durable object classes that don't follow what was applied last; `nil`: no.
+    package var forcesClassMigrations: Bool?
     /// A rollback: the data goes back as well.
     package var restoresData = false
 

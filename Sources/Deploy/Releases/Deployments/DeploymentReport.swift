@@ -1,5 +1,5 @@
 internal import FoundationEssentials
-internal import Host
+package import Host
 package import System
 
 /// What became of requests while a release took over from another: what `edge releases view` shows, and what is kept.
@@ -54,7 +54,11 @@ package struct DeploymentReport: Codable, Equatable, Sendable {
     package var after: Phase?
     /// From the switch to the last answer of the previous release; `nil`: it has open requests, or there was no switch.
     package var drainMilliseconds: Int64?
+    /// Hibernating WebSockets that stayed open while their object went to the new release.
     package var socketsMoved: Int64
+    /// Durable objects that went to the new release, and those of them that were cut off in what they did; `nil`: none did.
+    package var objectsMoved: Int64?
+    package var objectsCut: Int64?
     package var migrations: [MigrationStep]
 
     package var json: String? {
@@ -116,6 +120,7 @@ extension DeploymentReport {
         if let after { lines.append("after: \(after.text)") }
         if let drainMilliseconds { lines.append("drain: \(ReleaseJudge.time(Double(drainMilliseconds) * 1000))") }
         lines.append("sockets moved: \(socketsMoved)")
+        if let objectsMoved { lines.append("objects moved: \(objectsMoved), \(objectsCut ?? 0) of them cut off") }
         lines += migrations.map { "migration: \($0.database) \($0.file) (\($0.kind.rawValue))" }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -173,7 +178,7 @@ package struct DeploymentReporter: Sendable {
     ///   - baseline: What it did in the ten minutes before.
     package mutating func report(
         _ record: DeploymentRecord, new: SlotSample?, old: SlotSample?, baseline: SlotSample?, migrations: [MigrationStep],
-        at now: UnixTime
+        moves: ObjectMoveReport? = nil, at now: UnixTime
     ) -> DeploymentReport {
         let index = note(record, new, old, baseline, now)
         let note = notes[index]
@@ -191,7 +196,8 @@ package struct DeploymentReporter: Sendable {
             deployment: record.number, release: record.release, previous: record.previous, trigger: record.trigger.rawValue,
             outcome: record.state.rawValue, reason: record.reason, createdAt: record.createdAt.milliseconds,
             reportedAt: now.milliseconds, new: newSlot, old: oldSlot, before: DeploymentReport.Phase([note.baseline]),
-            during: during, after: after, drainMilliseconds: drain, socketsMoved: 0, migrations: migrations)
+            during: during, after: after, drainMilliseconds: drain, socketsMoved: Int64(moves?.sockets ?? 0),
+            objectsMoved: moves.map { Int64($0.objects) }, objectsCut: moves.map { Int64($0.cut) }, migrations: migrations)
     }
 
     private mutating func note(

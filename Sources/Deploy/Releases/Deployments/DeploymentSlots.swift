@@ -8,6 +8,8 @@ struct ReleaseComposition: Sendable {
     var holds: [ArtifactStore.Hold] = []
     var workers: [(name: String, change: DeploymentPlan.Change)] = []
     var triggers: [String] = []
+    /// Migrations of classes of durable objects that come with it: `worker: tag`.
+    var classMigrations: [String] = []
     /// Whether it is what serves, as far as rows say.
     var isUnchanged = false
 }

@@ -21,6 +21,8 @@ package struct ReleaseContent: Codable, Equatable, Sendable {
     /// Those that serve.
     package var workers: [String: Worker] = [:]
     package var triggers: [Trigger] = []
+    /// Which classes of durable objects there are; `nil`: of a time when there were none.
+    package var objects: ObjectCatalog?
 
     /// What the rows say.
     init(_ stored: ReleaseStore.Stored) {
@@ -31,6 +33,7 @@ package struct ReleaseContent: Codable, Equatable, Sendable {
                 shares: live.deployment.shares, configuredVersion: script?.configuredVersion,
                 configuredTriggers: script?.configuredTriggers)
         }
+        objects = stored.objects
         triggers = stored.triggers.map { trigger in
             Trigger(
                 id: trigger.id, kind: trigger.kind.rawValue, worker: trigger.worker, value: trigger.value,

@@ -22,7 +22,12 @@ package final class StateExport: BodySource {
             for runner in runners.sorted(by: { $0.tenant < $1.tenant }) {
                 let place = "\(directory)/\(runner.tenant)"
                 try FileTree.makeDirectory(place, mode: 0o700)
-                snapshots.append(try await runner.stores.snapshot(to: place, control: state.controlDatabase))
+                let copies = place + "/objects"
+                try FileTree.makeDirectory(copies, mode: 0o700)
+                let objects = try await runner.snapshotObjects(to: copies)
+                var snapshot = try await runner.stores.snapshot(to: place, control: state.controlDatabase)
+                snapshot.add(objects)
+                snapshots.append(snapshot)
             }
             return StateExport(try ArchiveWriter(snapshots, in: directory))
         } catch {

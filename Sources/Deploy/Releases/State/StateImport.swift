@@ -77,11 +77,15 @@ package struct StateImport: Sendable {
     private static func check(
         _ tenant: String, _ replacement: StateReplacement, _ secrets: Secrets, _ state: StateDirectory
     ) throws {
-        for store in TenantStores.exported {
+        // Archives of a time without durable objects have none.
+        let objects = replacement.path(of: tenant) + "/objects"
+        let stores = TenantStores.exported + (FileTree.exists(objects) ? [.objects] : [])
+        for store in stores {
             let found = try FileTree.readTextIfPresent("\(replacement.path(of: tenant))/\(store.rawValue)/format") ?? ""
             let format = found.split(separator: "\n").first.map(String.init) ?? ""
             guard format == store.format else { throw ArchiveError.otherFormat(format, expected: store.format) }
         }
+        try ObjectArchive.find(in: replacement.path(of: tenant))?.check(tenant, in: state.controlDatabase)
         let path = replacement.recordsPath(of: tenant)
         guard secrets == .replace else { return try FileTree.remove(path) }
         guard FileTree.exists(path) else { throw ArchiveError.notOurs("control.json of \(tenant) is missing") }
@@ -138,7 +142,8 @@ private struct ArchiveReceiver {
             parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." && !$0.utf8.contains(0) })
         else { throw .unexpectedMember(path) }
         if parts.count == 3, parts[2] == "control.json" { return replacement.recordsPath(of: parts[1]) }
-        guard parts.count >= 4, TenantStores.exported.contains(where: { $0.rawValue == parts[2] }) else {
+        let stores = TenantStores.exported + [.objects]
+        guard parts.count >= 4, stores.contains(where: { $0.rawValue == parts[2] }) else {
             throw .unexpectedMember(path)
         }
         return "\(replacement.path(of: parts[1]))/\(parts[2...].joined(separator: "/"))"

@@ -43,6 +43,7 @@ struct StateReplacement: Sendable {
             }
             try FileTree.rename(fresh, to: present)
         }
+        try ObjectArchive.find(in: present)?.takePlace(of: tenant, in: present, state.controlDatabase)
         guard FileTree.exists(recordsPath(of: tenant)) else { return }
         try TenantRecords(json: try FileTree.read(recordsPath(of: tenant))).replace(of: tenant, in: state.controlDatabase)
         try FileTree.remove(recordsPath(of: tenant))

@@ -125,6 +125,8 @@ package enum ArchiveError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Of another tenant than the one that was to get it.
     case otherTenant([String], wanted: String)
     case noTenant(String)
+    /// A class of durable objects that this node doesn't have.
+    case noClass(String, worker: String)
     /// Its secrets are sealed with a key that this node does not use.
     case foreignKey(String, tenant: String)
 
@@ -140,6 +142,8 @@ package enum ArchiveError: Error, Equatable, Sendable, CustomStringConvertible {
         case .noSums: "the archive has no SHA256SUMS at its end: was the export or its copy interrupted?"
         case .otherTenant(let found, let wanted): "the archive is of \(found.joined(separator: ", ")), not of \(wanted)"
         case .noTenant(let name): "the archive has the tenant \"\(name)\", which this node doesn't: create it first"
+        case .noClass(let name, let worker):
+            "the archive has objects of the class \(name) of worker \"\(worker)\", which isn't in service here: deploy it first"
         case .foreignKey(let key, let tenant):
             "the secrets of \(tenant) in the archive are sealed with the key \(key), and this node uses another one: change the key of "
                 + "one of the two first, or import without secrets (--keep-secrets)"

@@ -27,7 +27,7 @@ struct ArchiveMember: Sendable {
 struct TenantSnapshot: Sendable {
     let tenant: String
     /// All but the files of buckets.
-    let members: [ArchiveMember]
+    fileprivate(set) var members: [ArchiveMember]
     private let buckets: R2Copy
 
     fileprivate init(tenant: String, members: [ArchiveMember], buckets: R2Copy) {
@@ -47,6 +47,9 @@ struct TenantSnapshot: Sendable {
     }
 
     func release() { buckets.release() }
+
+    /// Durable objects are no store of the node's.
+    mutating func add(_ objects: [ArchiveMember]) { members = (members + objects).sorted { $0.path < $1.path } }
 }
 
 extension TenantStores {

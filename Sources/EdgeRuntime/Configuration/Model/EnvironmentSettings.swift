@@ -115,6 +115,10 @@ package struct DurableObjectSettings: Equatable, Sendable {
     package var hibernateAfter: Duration
     package var evictAfter: Duration
     package var onDeploy: OnDeploy
+    /// Live objects of one isolate.
+    package var objectsPerIsolate = 64
+    /// Of one version, for objects.
+    package var isolatesMax = 32
 }
 
 package struct RetentionSettings: Equatable, Sendable {

@@ -136,11 +136,22 @@ package struct ClassMigration: Equatable, Sendable {
     package struct Renaming: Equatable, Sendable {
         package let from: String
         package let to: String
+
+        package init(from: String, to: String) {
+            self.from = from
+            self.to = to
+        }
     }
     package struct Transfer: Equatable, Sendable {
         package let from: String
         package let fromWorker: String
         package let to: String
+
+        package init(from: String, fromWorker: String, to: String) {
+            self.from = from
+            self.fromWorker = fromWorker
+            self.to = to
+        }
     }
     package var tag: String
     package var newSQLiteClasses: [String]
@@ -148,6 +159,18 @@ package struct ClassMigration: Equatable, Sendable {
     package var renamedClasses: [Renaming]
     package var deletedClasses: [String]
     package var transferredClasses: [Transfer]
+
+    package init(
+        tag: String, newSQLiteClasses: [String] = [], newClasses: [String] = [], renamedClasses: [Renaming] = [],
+        deletedClasses: [String] = [], transferredClasses: [Transfer] = []
+    ) {
+        self.tag = tag
+        self.newSQLiteClasses = newSQLiteClasses
+        self.newClasses = newClasses
+        self.renamedClasses = renamedClasses
+        self.deletedClasses = deletedClasses
+        self.transferredClasses = transferredClasses
+    }
 }
 
 package struct AssetSettings: Equatable, Sendable {

@@ -11,7 +11,11 @@ enum BuiltInValues {
         deploy_keys = []
         ratelimit_global = 0
         websocket_idle_timeout = "0s"
-        durable_objects = { hibernate_after = "10s", evict_after = "70s", on_deploy = "keep" }
+        durable_objects.hibernate_after = "10s"
+        durable_objects.evict_after = "70s"
+        durable_objects.on_deploy = "keep"
+        durable_objects.objects_per_isolate = 64
+        durable_objects.isolates = 32
         retention.queue = "4d"
         retention.analytics = "90d"
         drain.timeout = "30s"

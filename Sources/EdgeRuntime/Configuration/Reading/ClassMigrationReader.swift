@@ -1,7 +1,14 @@
 /// Reads one element of `migrations`: the same in both formats.
 enum ClassMigrationReader {
+    /// What the elements before it said.
+    struct History {
+        fileprivate var tags: [String: SourcePlace] = [:]
+        /// Those that exist as far as this file tells: what was applied may have begun with steps that it has no more.
+        fileprivate var classes: Set<String> = []
+    }
+
     static func read(
-        _ entry: TableReader, tags: inout [String: SourcePlace], _ collector: DiagnosticCollector
+        _ entry: TableReader, after history: inout History, _ collector: DiagnosticCollector
     ) -> ClassMigration? {
         var entry = entry
         let tag = entry.name("tag")
@@ -32,12 +39,15 @@ enum ClassMigrationReader {
             }
             return nil
         }
-        if let first = tags[tag.value] {
+        if let first = history.tags[tag.value] {
             entry.report(
                 .duplicateName, tag.place, "tag", "two migrations have the tag \"\(tag.value)\"",
                 related: [.init(first, "the first one")])
         }
-        tags[tag.value] = tag.place
+        history.tags[tag.value] = tag.place
+        for refusal in history.apply(migration) {
+            entry.report(.invalidValue, tag.place, "tag", "migration \"\(tag.value)\": \(refusal)")
+        }
         return migration
     }
 
@@ -45,6 +55,11 @@ enum ClassMigrationReader {
         if let text = reader.name(key) { return text.value }
         if reader.table[key] == nil { reader.missing(key, "a class name") }
         return nil
+    }
+
+    /// The classes that a migration deletes and none creates again.
+    static func classes(deletedBy migrations: [ClassMigration]) -> Set<String> {
+        Set(migrations.flatMap(\.deletedClasses)).subtracting(classes(after: migrations))
     }
 
     /// The classes that exist after all steps.
@@ -59,5 +74,35 @@ enum ClassMigrationReader {
             classes.subtract(step.deletedClasses)
         }
         return classes
+    }
+}
+
+extension ClassMigrationReader.History {
+    /// What is wrong with a step whatever was applied before this file.
+    fileprivate mutating func apply(_ migration: ClassMigration) -> [ClassMigrationRefusal] {
+        var refusals: [ClassMigrationRefusal] = []
+        let created = Set(migration.newClasses + migration.newSQLiteClasses)
+        func add(_ name: String, _ step: ClassMigrationRefusal.Step) {
+            if !classes.insert(name).inserted { refusals.append(.classExists(name, step)) }
+        }
+        for name in migration.newSQLiteClasses { add(name, .newSQLiteClass) }
+        for name in migration.newClasses { add(name, .newClass) }
+        for renaming in migration.renamedClasses {
+            classes.remove(renaming.from)
+            if created.contains(renaming.to) {
+                refusals.append(.targetIsNew(renaming.to, .rename))
+            } else {
+                add(renaming.to, .rename)
+            }
+        }
+        for transfer in migration.transferredClasses {
+            if created.contains(transfer.to) {
+                refusals.append(.targetIsNew(transfer.to, .transfer))
+            } else {
+                add(transfer.to, .transfer)
+            }
+        }
+        classes.subtract(migration.deletedClasses)
+        return refusals
     }
 }

@@ -274,7 +274,9 @@ struct EnvironmentReader {
         let settings = DurableObjectSettings(
             hibernateAfter: table?.duration("hibernate_after", in: .zero...Self.day)?.value ?? .seconds(10),
             evictAfter: table?.duration("evict_after", in: .zero...Self.day)?.value ?? .seconds(70),
-            onDeploy: table?.choice("on_deploy", DurableObjectSettings.OnDeploy.self)?.value ?? .keep)
+            onDeploy: table?.choice("on_deploy", DurableObjectSettings.OnDeploy.self)?.value ?? .keep,
+            objectsPerIsolate: table?.integer("objects_per_isolate", in: 1...10_000)?.value ?? 64,
+            isolatesMax: table?.integer("isolates", in: 1...256)?.value ?? 32)
         table?.finish()
         return settings
     }

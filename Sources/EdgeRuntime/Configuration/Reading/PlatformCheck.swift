@@ -149,6 +149,13 @@ struct PlatformCheck {
                 else { continue }
                 let classes = ClassMigrationReader.classes(after: target.migrations)
                 guard !classes.contains(className) else { continue }
+                guard !ClassMigrationReader.classes(deletedBy: target.migrations).contains(className) else {
+                    collector.error(
+                        .invalidValue, at: binding.place, path: "\(path(worker.name)).\(binding.name)",
+                        "\(ClassMigrationRefusal.stillBound(className, binding: binding.name, worker: worker.name))",
+                        fix: "delete the binding")
+                    continue
+                }
                 let nearest = NearestName.of(className, among: classes.sorted())
                 collector.error(
                     .unknownName, at: binding.place, path: "\(path(worker.name)).\(binding.name)",

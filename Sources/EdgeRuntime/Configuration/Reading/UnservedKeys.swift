@@ -2,12 +2,12 @@
 /// should know. Built-in values are nobody's words.
 enum UnservedKeys {
     private static let ignored: Set<String> = [
-        "durable_objects", "retention.logs",
+        "retention.logs",
         // Of wrangler's format, whose top level is a worker.
-        "observability", "tail_consumers", "migrations",
+        "observability", "tail_consumers",
     ]
     private static let ignoredOfWorkers: Set<String> = [
-        "observability", "tail", "migrations", "compatibility_flags",
+        "observability", "tail", "compatibility_flags",
     ]
 
     static func check(_ configuration: EffectiveConfiguration, _ collector: DiagnosticCollector) {
@@ -52,8 +52,9 @@ extension Binding {
     /// Whether this version of the node has an engine for it.
     package var isServed: Bool {
         switch target {
-        case .kv, .d1, .r2, .queue, .service(_, nil, nil), .rateLimit, .analytics, .versionMetadata, .assets: true
-        case .service, .vectorize, .durableObject, .workflow, .ai, .email, .hyperdrive, .dispatch: false
+        case .kv, .d1, .r2, .queue, .service, .rateLimit, .analytics, .versionMetadata, .assets, .durableObject:
+            true
+        case .vectorize, .workflow, .ai, .email, .hyperdrive, .dispatch: false
         }
     }
 }

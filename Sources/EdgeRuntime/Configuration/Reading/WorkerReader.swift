@@ -482,9 +482,9 @@ struct WorkerReader {
     }
 
     private func readMigrations(_ reader: inout TableReader) -> [ClassMigration] {
-        var tags: [String: SourcePlace] = [:]
+        var history = ClassMigrationReader.History()
         return (reader.tables("migrations", identity: "tag") ?? []).compactMap { entry in
-            ClassMigrationReader.read(entry, tags: &tags, collector)
+            ClassMigrationReader.read(entry, after: &history, collector)
         }
     }
 }

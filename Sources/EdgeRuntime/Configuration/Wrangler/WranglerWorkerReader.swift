@@ -321,11 +321,11 @@ struct WranglerWorkerReader {
 
     private func readMigrations() -> [ClassMigration] {
         guard let list = reader("migrations").copy({ $0.tables("migrations") }) else { return [] }
-        var tags: [String: SourcePlace] = [:]
+        var history = ClassMigrationReader.History()
         return list.compactMap { entry in
             ClassMigrationReader.read(
                 TableReader(entry.table, path: entry.prefix + entry.path, at: entry.place, collector),
-                tags: &tags, collector)
+                after: &history, collector)
         }
     }
 
@@ -356,6 +356,14 @@ struct WranglerWorkerReader {
         for binding in worker.bindings {
             guard case .durableObject(let className, nil) = binding.target, !classes.contains(className)
             else { continue }
+            guard !ClassMigrationReader.classes(deletedBy: worker.migrations).contains(className) else {
+                collector.error(
+                    .invalidValue, at: binding.place,
+                    path: "\(layers.prefix("durable_objects"))durable_objects.\(binding.name)",
+                    "\(ClassMigrationRefusal.stillBound(className, binding: binding.name, worker: worker.name))",
+                    fix: "delete the binding")
+                continue
+            }
             collector.error(
                 .unknownName, at: binding.place,
                 path: "\(layers.prefix("durable_objects"))durable_objects.\(binding.name)",

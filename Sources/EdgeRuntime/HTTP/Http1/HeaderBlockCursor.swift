@@ -45,5 +45,13 @@ package struct HeaderBlockCursor: Sendable {
         try unsafe next(bytes.span.bytes)
     }
 
+    /// Walks over all that is left.
+    ///
+    /// - Returns: where the block ends.
+    package mutating func end(of bytes: RawSpan) throws(WireError) -> Int {
+        while try next(bytes) != nil {}
+        return offset
+    }
+
     package static let prefixByteCount = 6
 }

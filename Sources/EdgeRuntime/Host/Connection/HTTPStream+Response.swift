@@ -183,7 +183,7 @@ extension HTTPStream: BodyConsumer {
             let producer = FilesProducer(source, to: self)
             responseProducer = producer
             producer.pull()
-        case .stored(.stream), .stream, .redirected:
+        case .stored(.stream), .stream, .redirected, .hibernating:
             let producer = body.start(on: reactor, to: self, window: WireLimits.initialCredit)
             // What had come already may have ended the connection.
             guard phase == .exchanging else { return producer.cancel(.cancelled) }

@@ -165,6 +165,9 @@ final class Dispatcher: Ticker {
         existingLane(pool)?.channels.removeAll { $0 === channel }
     }
 
+    /// This reactor's channel to an isolate; `nil` when that is gone.
+    func channel(of isolate: IsolateID) -> Channel? { channels[isolate] }
+
     /// No new events for `isolate`; open ones go on.
     func retire(_ isolate: Isolate) {
         guard let channel = channels[isolate.id] else { return }

@@ -35,6 +35,7 @@ package final class IsolatePool: Sendable {
         var lastSpeaker: IsolateID?
         var isStopped = false
         var handlers: [String]?
+        var description: IsolateDescription?
         var readyWaiters: [CheckedContinuation<String?, Never>] = []
         var lastSample: (time: Instant, cpu: Duration, served: Int)?
         /// Health events that are on their way.
@@ -74,11 +75,15 @@ package final class IsolatePool: Sendable {
     let latencies = LatencyHistogram()
     /// Who watches the worker's events, whichever version has them.
     let traces: WorkerTraces
+    /// Whose objects the isolates have; `nil`: they are there for requests.
+    let objects: (any ObjectHosting)?
 
     init(
         slot: Int, configuration: IsolateConfiguration, specification: IsolateSpecification, size: PoolSize,
-        environment: PoolEnvironment, headroom: LimitHeadroom? = nil, traces: WorkerTraces = WorkerTraces()
+        environment: PoolEnvironment, headroom: LimitHeadroom? = nil, traces: WorkerTraces = WorkerTraces(),
+        objects: (any ObjectHosting)? = nil
     ) {
+        self.objects = objects
         self.traces = traces
         self.headroom = headroom ?? LimitHeadroom(clock: environment.clock)
         self.slot = slot
@@ -120,6 +125,29 @@ package final class IsolatePool: Sendable {
         return nil
     }
 
+    /// Asks for one more isolate, for objects.
+    ///
+    /// - Returns: why none will come; `nil` when one may.
+    func requestForObjects() -> Refusal? {
+        let now = environment.clock.now()
+        let refusal = state.withLock { state -> Refusal? in
+            switch state.machine.admit(at: now) {
+            case .dispatch: state.machine.noteSaturation(at: now)
+            case .wait: state.machine.leaveQueue()
+            case .refuse(.queueFull): return .queueFull
+            case .refuse(.crashLoop): return state.crashLoopRefusal
+            case .refuse(.draining): return .replaced
+            }
+            return nil
+        }
+        if refusal == nil { decide() }
+        return refusal
+    }
+
+    /// The classes of durable objects that the version has; `nil` before its first isolate said so.
+    package var objectClasses: [(name: String, hasAlarm: Bool)]? { state.withLock { $0.description?.objectClasses } }
+    /// The entrypoints for typed calls; as above.
+    package var entrypoints: [String]? { state.withLock { $0.description?.entrypoints } }
     /// The events that the version handles; `nil` before its first isolate said so.
     package var handlers: [String]? { state.withLock { $0.handlers } }
     /// Ready isolates, for status.
@@ -320,6 +348,7 @@ package final class IsolatePool: Sendable {
         let now = environment.clock.now()
         let isWanted = state.withLock { state in
             state.handlers = description.handlers
+            state.description = description
             state.lastFailure = nil
             state.machine.noteReady(isolate.id, at: now)
             state.machine.noteHealth(isolate.id, at: now)
@@ -328,8 +357,12 @@ package final class IsolatePool: Sendable {
         }
         guard isWanted else { return retire(isolate) }
         resumeWaiters(nil)
+        let unaware = Countdown(environment.reactors.count)
         for reactor in environment.reactors {
-            reactor.post { reactor.dispatcher.isolateReady(isolate) }
+            reactor.post { [self] in
+                reactor.dispatcher.isolateReady(isolate)
+                if unaware.isLast() { objects?.isolateIsReady(isolate) }
+            }
         }
         decide()  // Only some may start at once.
     }
@@ -364,6 +397,7 @@ package final class IsolatePool: Sendable {
             return !state.isStopped
         }
         logger.log(isFailure ? .error : .debug, "isolate \(exit.reason)", isolate.ownFields)
+        objects?.isolateExited(isolate)
         ended(isolate.id, failure: isFailure ? exit.reason.description : nil, cpuTime: exit.cpuTime)
     }
 
@@ -390,6 +424,7 @@ package final class IsolatePool: Sendable {
             for reactor in environment.reactors {
                 reactor.post { reactor.dispatcher.refuseWaiting(of: self, refusal) }
             }
+            objects?.isolatesRefused(of: self)
         }
         decide()
     }
@@ -426,6 +461,13 @@ package final class IsolatePool: Sendable {
 
     /// Lets `isolate` finish, then ends it.
     private func retire(_ isolate: Isolate) {
+        guard let objects else { return finishRetiring(isolate) }
+        // Its objects leave it first.
+        objects.isolateMustEmpty(isolate)
+    }
+
+    /// As `retire`, for one that has no objects, or has none any more.
+    func finishRetiring(_ isolate: Isolate) {
         // It exits when all reactors have said so, each behind the last event that it gave it.
         for reactor in environment.reactors {
             reactor.post {
@@ -491,7 +533,10 @@ package final class IsolatePool: Sendable {
             let served = state.members.values.reduce(0) { $0 + $1.servedEvents }
             let open = state.members.values.reduce(0) { $0 + $1.openEvents }
             // An idle pool may shrink, but not to nothing under its WebSockets.
-            let hasSockets = state.members.values.contains { $0.openSockets > 0 }
+            let hasSockets = state.members.values.contains { $0.openSockets > 0 || (objects?.objectCount(of: $0) ?? 0) > 0 }
+            for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
+            // Objects say how many isolates they need; while there are any, none is taken from them.
+            if objects != nil, hasSockets { return }
             defer { state.lastSample = (now, cpu, served) }
             guard let last = state.lastSample, now > last.time else { return }
             let seconds = Double((now - last.time).wholeNanoseconds) / 1e9
@@ -501,7 +546,6 @@ package final class IsolatePool: Sendable {
                     cpu: max(0, used) / seconds / Double(max(1, state.members.count)), p95: p95,
                     requestsPerSecond: Double(max(0, served - last.served)) / seconds, openCount: max(open, hasSockets ? 1 : 0)),
                 at: now)
-            for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
         }
         for isolate in state.withLock({ Array($0.members.values) }) { isolate.refillStrayLogs() }
         checkHealth(now)

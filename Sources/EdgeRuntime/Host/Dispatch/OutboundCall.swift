@@ -164,6 +164,13 @@ struct FetchMessage {
 
     var asksForWebSocket: Bool { method == "GET" && headers.get("upgrade")?.lowercased() == "websocket" }
 
+    /// - Parameter message: As an event has it.
+    static func asksForWebSocket(_ message: [UInt8]) -> Bool {
+        // Most don't, and needn't be read for that.
+        guard message.count > 16, message.containsWebSocketName else { return false }
+        return (try? FetchMessage([0] + message))?.asksForWebSocket ?? false
+    }
+
     func withoutOptions(_ message: [UInt8]) -> [UInt8] {
         guard !optionBytes.isEmpty else { return message }
         let start = optionsEnd - optionBytes.count
@@ -215,5 +222,16 @@ struct FetchMessage {
             if !isValid || name != name.lowercased() { flaw = name }
         }
         if flaw != nil { throw .invalidValue("header", offset: decoder.offset) }
+    }
+}
+
+extension [UInt8] {
+    /// Whether the value `websocket` may be in it, whatever its case.
+    fileprivate var containsWebSocketName: Bool {
+        let name = Array("websocket".utf8)
+        guard count >= name.count else { return false }
+        return (0...(count - name.count)).contains { start in
+            (0..<name.count).allSatisfy { self[start + $0] | 0x20 == name[$0] }
+        }
     }
 }

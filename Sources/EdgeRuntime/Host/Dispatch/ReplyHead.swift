@@ -9,6 +9,8 @@ struct ReplyHead {
     let hasBody: Bool
     /// The handler has done what its `Content-Encoding` says, or wants the body left as it is.
     let isEncoded: Bool
+    /// An object keeps the WebSocket beyond its own life: a `HibernationMessage` stands behind the headers.
+    let hibernates: Bool
     /// `nil`: not known before the body ends.
     let bodyLength: Int?
     /// A call stream of the same channel whose body is this answer's; 0: none.
@@ -21,6 +23,7 @@ struct ReplyHead {
         guard (200...599).contains(status) || status == 101 else { throw .invalidValue("HTTP status", offset: 0) }
         hasBody = bytes.byte(at: 2) & 1 != 0
         isEncoded = bytes.byte(at: 2) & 2 != 0
+        hibernates = bytes.byte(at: 2) & 4 != 0
         let length = Int64(bitPattern: bytes.littleEndianUInt64(at: 3))
         bodyLength = length >= 0 ? Int(length) : nil
         spliceStream = bytes.littleEndianUInt32(at: 11)

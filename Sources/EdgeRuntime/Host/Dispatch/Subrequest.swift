@@ -26,7 +26,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             throw .invalidValue("service binding number", offset: 2)
         }
         switch event.worker.bindings[Int(binding)] {
-        case .store, .values: throw .invalidValue("service binding number", offset: 2)
+        case .store, .values, .object: throw .invalidValue("service binding number", offset: 2)
         case .assets:
             guard let site = event.release.sites[event.worker.name] else {
                 call.answer(failure: CallFailure("The worker's assets are not in this release."))
@@ -34,7 +34,12 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             }
             AssetCall.start(call, of: site, try FetchMessage(unsafe Array(message)))
             return nil
-        case .service(let name):
+        case .entrypoint(let entrypoint) where !entrypoint.name.isEmpty:
+            call.answer(
+                failure: CallFailure("The entrypoint \"\(entrypoint.name)\" takes typed calls, not requests.", name: "TypeError"))
+            return nil
+        case .service, .entrypoint:
+            guard let name = event.worker.bindings[Int(binding)].entrypoint?.worker else { return nil }
             if let worker = event.release.workers[name] {
                 let target = RouteTarget(release: event.release, worker: worker)
                 return try unsafe start(call, of: event, to: target, message)
@@ -168,7 +173,7 @@ final class BackgroundWork: CallActivity, Ticker {
     private let reactor: Reactor
 
     /// Product limit: shared by all of an event's tasks, counted from the end of the answer.
-    static let durationMax = Duration.seconds(30)
+    private var durationMax: Duration { event.kind.isEventOfObject ? .seconds(15 * 60) : .seconds(30) }
 
     init(_ call: CallStream, of event: EventStream) {
         self.call = call
@@ -181,11 +186,11 @@ final class BackgroundWork: CallActivity, Ticker {
     func tick(_ now: Instant) {
         guard !event.isOpen else { return }
         guard let deadline = event.backgroundDeadline else {
-            event.backgroundDeadline = now + Self.durationMax
+            event.backgroundDeadline = now + durationMax
             return
         }
         guard now >= deadline else {
-            return event.worker.near(.waitUntil, used: Self.durationMax - (deadline - now), allowed: Self.durationMax)
+            return event.worker.near(.waitUntil, used: durationMax - (deadline - now), allowed: durationMax)
         }
         call.reset(
             StreamReset(.cancelled, "waitUntil() tasks did not complete within the allowed time after invocation end"))

@@ -89,6 +89,11 @@ package final class TrafficSplit: Sendable {
             pointOfKey: pointOfKey)
     }
 
+    /// The release whose calls a version of a worker belongs to.
+    package func release(of worker: WorkerRuntime) -> ReleaseRuntime {
+        parts.first { $0.release.workers[worker.name] === worker }?.release ?? primary
+    }
+
     /// Whether there is anything to decide.
     package var isSplit: Bool { !versions.isEmpty || !members.isEmpty }
     /// Whether the point matters: not while all that isn't reached by an override alone is one release.

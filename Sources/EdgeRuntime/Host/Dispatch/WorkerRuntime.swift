@@ -125,10 +125,29 @@ package enum BindingTarget: Sendable {
     case store(any StoreService)
     /// A worker of the same release.
     case service(String)
+    /// One of its entrypoints for typed calls; its requests go to the worker as above where that is the default one.
+    case entrypoint(ServiceEntrypoint)
     /// The worker's own files, as the release has them.
     case assets
+    /// A class of durable objects.
+    case object(ObjectNamespace)
     /// Values that the isolate was told at its start: nobody to call.
     case values
+}
+
+/// What a service binding names beside the worker.
+package struct ServiceEntrypoint: Equatable, Sendable {
+    package var worker: String
+    /// Empty: the default one.
+    package var name: String
+    /// JSON that its code gets with each call: who calls, as the configuration says it. Empty: nothing.
+    package var props: String
+
+    package init(worker: String, name: String = "", props: String = "") {
+        self.worker = worker
+        self.name = name
+        self.props = props
+    }
 }
 
 /// The limits of one worker, as its configuration and the environment's profile set them.
@@ -171,5 +190,16 @@ package struct OutboundPermission: Sendable, Equatable {
     package init(hosts: [String]? = nil, privateAddresses: Bool = false) {
         self.hosts = hosts
         self.privateAddresses = privateAddresses
+    }
+}
+
+extension BindingTarget {
+    /// What it is of a worker, if it is a service.
+    var entrypoint: ServiceEntrypoint? {
+        switch self {
+        case .service(let name): ServiceEntrypoint(worker: name)
+        case .entrypoint(let entrypoint): entrypoint
+        case .store, .object, .assets, .values: nil
+        }
     }
 }

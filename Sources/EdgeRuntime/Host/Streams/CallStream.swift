@@ -74,6 +74,14 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             binding = call.binding
             guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
             activity = try unsafe Subrequest.start(self, of: event, binding: call.binding, message)
+        case .serviceInvoke:
+            binding = call.binding
+            guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
+            activity = try unsafe ServiceCall.start(self, of: event, call, message)
+        case .objectRequest, .objectInvoke:
+            binding = call.binding
+            guard event.countSubrequest(call) else { return answer(failure: CallFailure("Too many subrequests.")) }
+            activity = try unsafe ObjectCall.start(self, of: event, call, message)
         default: throw .invalidValue("call kind", offset: 0)  // A store's calls come by `ask`.
         }
     }
@@ -171,8 +179,18 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
         switch pendingBody {
         case .stream(let stream as EventStream)? where stream.isSocket: socket = stream
         case .redirected(let outside as WorkerSocket)?: socket = outside
-        case .stream, .redirected, .stored, nil: return nil
+        case .stream, .redirected, .stored, .hibernating, nil: return nil
         }
+        pendingBody = nil
+        activity = nil
+        disconnect()
+        reset(.cancelled)
+        return socket
+    }
+
+    /// As above, for one that hibernates.
+    func takeHibernatingSocket() -> ObjectSocket? {
+        guard case .hibernating(let socket)? = pendingBody else { return nil }
         pendingBody = nil
         activity = nil
         disconnect()

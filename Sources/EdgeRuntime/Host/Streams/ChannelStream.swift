@@ -27,6 +27,9 @@ class ChannelStream: BodyConsumer, RedirectableProducer {
     /// Whether the isolate's direction has begun: with the call, or with the answer to an event.
     final fileprivate(set) var hasPeerOpened: Bool
 
+    /// Whether the frame that is being received is the isolate's last one here.
+    final var isLastFrame = false
+
     /// Whether the isolate may send no body here.
     final var refusesBody = false
 

@@ -218,7 +218,7 @@ final class EventStream: ChannelStream {
         switch status {
         case 0:
             unsafe trace?.answered(message)
-            if kind == .fetch, try ReplyHead.isSocket(unsafe message.bytes) { becomeSocket() }
+            if kind == .fetch || kind == .objectFetch, try ReplyHead.isSocket(unsafe message.bytes) { becomeSocket() }
             guard let owner else { return reset(.cancelled) }
             try unsafe owner.event(self, answered: message)
         case 1:
@@ -269,6 +269,10 @@ final class EventStream: ChannelStream {
         (owner as? WorkerSocket)?.say(SocketClose(code: 1012, reason: "the worker is being replaced: connect again"))
     }
 
+    func closeSocket(_ close: SocketClose) {
+        if let socket = owner as? WorkerSocket { socket.say(close) } else { reset(StreamReset(.cancelled, close.reason)) }
+    }
+
     /// Each message may use what a request may: CPU time, calls, log lines.
     func renewAllowance() {
         subrequestCount = 0
@@ -291,6 +295,12 @@ final class EventStream: ChannelStream {
         return stream
     }
 
+    /// The hibernating WebSocket of the answer with `head`, if it is one.
+    func hibernatingSocket(_ head: ReplyHead) -> ObjectSocket? {
+        guard head.spliceStream != 0 else { return nil }
+        return channel.call(head.spliceStream)?.takeHibernatingSocket()
+    }
+
     /// The isolate has a place free again.
     private func leave() {
         guard abandonedAt == nil else { return }
@@ -304,8 +314,15 @@ final class EventStream: ChannelStream {
         freePlace()
     }
 
+    /// Called once, when its handler has ended or its answer has become a WebSocket.
+    var whenOver: (() -> Void)?
+
     private func freePlace() {
         isCounted = false
+        if let whenOver {
+            self.whenOver = nil
+            whenOver()
+        }
         channel.isolate.eventEnded()
         channel.latencies.record(from: started, to: channel.reactor.now)
         channel.reactor.dispatcher.released(channel, by: self)

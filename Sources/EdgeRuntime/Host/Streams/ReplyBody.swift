@@ -9,6 +9,8 @@ enum ReplyBody {
     case stream(ChannelStream)
     /// A request's body that its handler gave back unread.
     case redirected(any RedirectableProducer)
+    /// A WebSocket that an object has accepted to hibernate, whose client is still to come.
+    case hibernating(ObjectSocket)
 
     /// Starts to push the body to `consumer`, which can take `window` bytes at once. The caller keeps the producer
     /// for as long as the body flows.
@@ -20,6 +22,10 @@ enum ReplyBody {
         case .redirected(let producer):
             producer.redirect(to: consumer)
             producer.grant(window)
+            return producer
+        case .hibernating(let socket):
+            let producer = RefusedSocket(socket, to: consumer)
+            reactor.later { producer.refuse() }
             return producer
         case .stored(.bytes(let bytes)):
             let producer = BytesProducer(bytes, to: consumer)
@@ -40,10 +46,31 @@ enum ReplyBody {
         switch self {
         case .stream(let stream): stream.cancel(reason)
         case .redirected(let producer): producer.cancel(reason)
+        case .hibernating(let socket): socket.refuse()
         case .stored(.stream(let source)): source.cancel()
         case .stored: break
         }
     }
+}
+
+/// A hibernating WebSocket whose other end a worker wants for itself: these have clients of the node only.
+final class RefusedSocket: BodyProducer {
+    private let socket: ObjectSocket
+    private weak var consumer: (any BodyConsumer)?
+
+    init(_ socket: ObjectSocket, to consumer: any BodyConsumer) {
+        self.socket = socket
+        self.consumer = consumer
+    }
+
+    func refuse() {
+        socket.refuse()
+        consumer?.fail(
+            StreamReset(.internal, "a hibernating WebSocket can be passed on to a client, and not be accepted by a worker"))
+    }
+
+    func grant(_ byteCount: Int) {}
+    func cancel(_ reason: StreamReset) { socket.refuse() }
 }
 
 /// Pushes bytes that are in memory.

@@ -147,6 +147,12 @@ extension TraceEvent.Cause {
             var headers: [(name: String, value: String)] = []
             fetch.headers.forEachOnWire { headers.append(($0, $1)) }
             self = .fetch(TraceEvent.Request(method: fetch.method, url: fetch.url, headers: headers))
+        case .objectFetch:
+            _ = try ObjectEventHead(decoding: &decoder)
+            let fetch = try FetchMessage([0] + decoder.takeRest())
+            var headers: [(name: String, value: String)] = []
+            fetch.headers.forEachOnWire { headers.append(($0, $1)) }
+            self = .fetch(TraceEvent.Request(method: fetch.method, url: fetch.url, headers: headers))
         case .scheduled:
             let scheduled = try ScheduledMessage(decoding: &decoder)
             self = .scheduled(cron: scheduled.cron, time: UnixTime(milliseconds: scheduled.scheduledTime))

@@ -39,16 +39,16 @@ static int arrange_descriptors(struct edge_spawn_plan *plan) {
     int count = 0;
     int sources[3] = {plan->null_descriptor, plan->log_descriptor, plan->executable};
     for (int i = 0; i < 3; i++) {
-        moved[count] = (int)syscall(SYS_fcntl, sources[i], F_DUPFD_CLOEXEC, EDGE_SPAWN_EXECUTABLE + 1);
+        moved[count] = (int)syscall(SYS_fcntl, sources[i], F_DUPFD_CLOEXEC, plan->executable_number + 1);
         check(moved[count++], plan, EDGE_SPAWN_DESCRIPTORS);
     }
     for (int i = 0; i < plan->passed_count; i++) {
-        moved[count] = (int)syscall(SYS_fcntl, plan->passed[i], F_DUPFD_CLOEXEC, EDGE_SPAWN_EXECUTABLE + 1);
+        moved[count] = (int)syscall(SYS_fcntl, plan->passed[i], F_DUPFD_CLOEXEC, plan->executable_number + 1);
         check(moved[count++], plan, EDGE_SPAWN_DESCRIPTORS);
     }
     int ruleset = -1;
     if (plan->landlock_ruleset >= 0) {
-        ruleset = (int)syscall(SYS_fcntl, plan->landlock_ruleset, F_DUPFD_CLOEXEC, EDGE_SPAWN_EXECUTABLE + 1);
+        ruleset = (int)syscall(SYS_fcntl, plan->landlock_ruleset, F_DUPFD_CLOEXEC, plan->executable_number + 1);
         check(ruleset, plan, EDGE_SPAWN_DESCRIPTORS);
     }
     check(syscall(SYS_dup3, moved[0], 0, 0), plan, EDGE_SPAWN_DESCRIPTORS);
@@ -56,8 +56,8 @@ static int arrange_descriptors(struct edge_spawn_plan *plan) {
     check(syscall(SYS_dup3, moved[1], 2, 0), plan, EDGE_SPAWN_DESCRIPTORS);
     for (int i = 0; i < plan->passed_count; i++)
         check(syscall(SYS_dup3, moved[3 + i], 3 + i, 0), plan, EDGE_SPAWN_DESCRIPTORS);
-    check(syscall(SYS_dup3, moved[2], EDGE_SPAWN_EXECUTABLE, O_CLOEXEC), plan, EDGE_SPAWN_DESCRIPTORS);
-    check(syscall(SYS_close_range, 3 + plan->passed_count, EDGE_SPAWN_EXECUTABLE - 1, 0), plan,
+    check(syscall(SYS_dup3, moved[2], plan->executable_number, O_CLOEXEC), plan, EDGE_SPAWN_DESCRIPTORS);
+    check(syscall(SYS_close_range, 3 + plan->passed_count, plan->executable_number - 1, 0), plan,
           EDGE_SPAWN_DESCRIPTORS);
     return ruleset;
 }
@@ -79,8 +79,9 @@ static int child(void *argument) {
         syscall(SYS_rt_sigaction, number, &reset, NULL, KERNEL_SIGSET_BYTES);
     // A session of its own: no controlling terminal, and a Ctrl-C at the node's is not the isolate's.
     check(syscall(SYS_setsid), plan, EDGE_SPAWN_SESSION);
+    // While it is still the node's user, who may go where the directory is.
+    check(plan->directory >= 0 ? syscall(SYS_fchdir, plan->directory) : syscall(SYS_chdir, "/"), plan, EDGE_SPAWN_DIRECTORY);
     int ruleset = arrange_descriptors(plan);
-    check(syscall(SYS_chdir, "/"), plan, EDGE_SPAWN_DIRECTORY);
     syscall(SYS_umask, 077);
 
     for (int i = 0; i < plan->limit_count; i++) {
@@ -102,7 +103,7 @@ static int child(void *argument) {
     }
     check(syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), plan, EDGE_SPAWN_NO_NEW_PRIVILEGES);
     if (ruleset >= 0) check(syscall(SYS_landlock_restrict_self, ruleset, 0), plan, EDGE_SPAWN_LANDLOCK);
-    check(syscall(SYS_close_range, EDGE_SPAWN_EXECUTABLE + 1, ~0u, 0), plan, EDGE_SPAWN_DESCRIPTORS);
+    check(syscall(SYS_close_range, plan->executable_number + 1, ~0u, 0), plan, EDGE_SPAWN_DESCRIPTORS);
 
     uint64_t none = 0;
     check(syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, KERNEL_SIGSET_BYTES), plan, EDGE_SPAWN_SIGNALS);
@@ -112,7 +113,7 @@ static int child(void *argument) {
         check(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), plan, EDGE_SPAWN_SECCOMP);
     }
     char *const environment[1] = {NULL};
-    syscall(SYS_execveat, EDGE_SPAWN_EXECUTABLE, "", plan->arguments, environment, AT_EMPTY_PATH);
+    syscall(SYS_execveat, plan->executable_number, "", plan->arguments, environment, AT_EMPTY_PATH);
     fail(plan, EDGE_SPAWN_EXEC);
     return 127;
 }

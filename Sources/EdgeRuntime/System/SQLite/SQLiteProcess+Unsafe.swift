@@ -17,6 +17,15 @@ package enum SQLiteProcess {
         }
     }
 
+    /// Has paths with links in them opened as they are, instead of as what they lead to: for a process that may not go through the
+    /// directories above its own. Before the first file is opened.
+    ///
+    /// - Returns: false when the library's way to its files can't be changed.
+    package static func leaveLinks() -> Bool {
+        // SAFETY: replaces one of the library's own pointers by a function of the same type.
+        unsafe edge_sqlite_leave_links() == SQLITE_OK
+    }
+
     /// What all connections together may allocate. An allocation above it fails, and with it the statement that
     /// asked, with `.outOfMemory` (https://www.sqlite.org/c3ref/hard_heap_limit64.html).
     package static func setHeapLimit(byteCount: Int64) { _ = sqlite3_hard_heap_limit64(byteCount) }

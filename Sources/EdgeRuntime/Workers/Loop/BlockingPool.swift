@@ -20,14 +20,21 @@ final class BlockingPool: Sendable {
     static func run<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
         let loop = EventLoop.current
         let event = loop?.current
+        let section = loop?.currentSection
         loop?.blockingCount += 1
-        event?.pendingCount += 1
+        event?.addPending(1)
+        section?.pendingCount += 1
         defer {
             loop?.blockingCount -= 1
-            event?.pendingCount -= 1
+            event?.addPending(-1)
+            section?.pendingCount -= 1
         }
         return try await withCheckedThrowingContinuation { continuation in
-            shared.submit { continuation.resume(with: Result { try work() }) }
+            shared.submit {
+                let result = Result { try work() }
+                guard let loop else { return continuation.resume(with: result) }
+                loop.onLoop { loop.acting(for: event, section) { continuation.resume(with: result) } }
+            }
         }
     }
 

@@ -28,12 +28,21 @@ final class EventLoop: @unchecked Sendable {
 
     let clock: any NodeClock
     private let makeWorker: (Env) throws -> any Worker
+    /// The durable objects of the worker, if it has any.
+    let objects: (any ObjectHosting)?
+    private let entrypoints: [any WorkerEntrypoint.Type]
     private var channels: [Channel] = []
     private var epoll: Epoll
     private var page: StatusPage
     private var jobs = JobQueue()
     private var timers = TimerHeap()
     private(set) var current: Invocation?
+    /// The critical section whose code runs.
+    private(set) var currentSection: GateSection?
+    private var pass = GatePass.none
+    private var deadlines = DeadlineHeap()
+    private var turnEnds: [() -> Void] = []
+    private var nextObjectCheck: Instant?
     private var thread: pthread_t?
     private var outcome: Outcome?
 
@@ -74,9 +83,12 @@ final class EventLoop: @unchecked Sendable {
     ///   - makeWorker: Called once, when the configuration arrives.
     init(
         channels: consuming [Int32], page: consuming StatusPage, clock: any NodeClock,
+        objects: (any ObjectHosting)? = nil, entrypoints: [any WorkerEntrypoint.Type] = [],
         makeWorker: @escaping (Env) throws -> any Worker
     ) throws(SystemError) {
         self.clock = clock
+        self.objects = objects
+        self.entrypoints = entrypoints
         self.page = page
         self.makeWorker = makeWorker
         epoll = try Epoll(eventsMax: 64)
@@ -125,10 +137,12 @@ final class EventLoop: @unchecked Sendable {
     private func timeoutMilliseconds() -> Int32 {
         guard jobs.isEmpty else { return 0 }
         var deadline = timers.earliest
+        if let earliest = deadlines.earliest { deadline = deadline.map { min($0, earliest) } ?? earliest }
         if let quietSince {
             let hang = quietSince + Self.hangGrace
             deadline = deadline.map { min($0, hang) } ?? hang
         }
+        if runningCount > 0, let nextObjectCheck { deadline = deadline.map { min($0, nextObjectCheck) } ?? nextObjectCheck }
         if runningCount > 0, let nextHangCheck { deadline = deadline.map { min($0, nextHangCheck) } ?? nextHangCheck }
         guard let deadline else { return -1 }
         let nanoseconds = (deadline - clock.now()).wholeNanoseconds
@@ -148,12 +162,14 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private func fireTimers() {
-        guard !timers.isEmpty else { return }
+        guard !timers.isEmpty || !deadlines.isEmpty else { return }
         let now = clock.now()
         while let job = timers.takeDue(now) {
-            job.invocation.pendingCount -= 1
+            job.invocation.addPending(-1)
+            job.section?.pendingCount -= 1
             jobs.append(job)
         }
+        while let body = deadlines.takeDue(now) { body() }
     }
 
     /// Runs what can run, and what becomes runnable by that.
@@ -166,6 +182,11 @@ final class EventLoop: @unchecked Sendable {
             let invocation = next.invocation
             // What is left of an event above its limit is never resumed; its memory goes with the isolate.
             if invocation.isStopped { continue }
+            if let scope = invocation.scope, !scope.input.admits(next) {
+                scope.input.hold(next)
+                continue
+            }
+            currentSection = next.section
             if current !== invocation {
                 current = invocation
                 page.begin(stream: invocation.stream, channel: invocation.channel.index)
@@ -174,13 +195,19 @@ final class EventLoop: @unchecked Sendable {
             case .event: unsafe next.job.runSynchronously(on: invocation.asUnownedTaskExecutor())
             case .detached: IsolateExecutors.runDetached(next.job)
             case .main: IsolateExecutors.runMain(next.job)
+            case .section:
+                if let section = next.section { unsafe next.job.runSynchronously(on: section.asUnownedTaskExecutor()) }
             }
+            if !turnEnds.isEmpty { endTurn() }
+            invocation.scope?.noteIdle()
             let after = IsolateClock.ticks()
+            next.section?.lastRan = after
             if invocation.ran(nanoseconds: after &- before, until: after) { invocation.endAsTooExpensive() }
             page.add(nanoseconds: after &- before)
             before = after
         }
         current = nil
+        currentSection = nil
         page.rest()
     }
 
@@ -203,6 +230,7 @@ final class EventLoop: @unchecked Sendable {
     /// 1101): no call, timer, body or helper thread will wake it. When nothing else goes on either, that is certain soon; else
     /// one event could still be waiting for what another does, and gets more time.
     private func watchForHang() {
+        watchForDeadlocks()
         guard runningCount > 0 else {
             quietSince = nil
             if !resetEvents.isEmpty { resetEvents = [] }  // None of them runs any more.
@@ -228,10 +256,12 @@ final class EventLoop: @unchecked Sendable {
 
     private func endHungEvents(_ isHung: (Invocation) -> Bool) {
         for channel in channels {
-            for case let event as Invocation in channel.streams.endpoints where isHung(event) { event.endAsHung() }
+            for case let event as Invocation in channel.streams.endpoints where !event.isForObject && isHung(event) {
+                event.endAsHung()
+            }
         }
         // Those that the node has ended stand in no table.
-        for event in resetEvents where isHung(event) { event.endAsHung() }
+        for event in resetEvents where !event.isForObject && isHung(event) { event.endAsHung() }
         resetEvents.removeAll { !$0.isRunning }
         flush()
     }
@@ -244,7 +274,18 @@ final class EventLoop: @unchecked Sendable {
     var isOnThread: Bool { thread == pthread_self() }
 
     func enqueue(_ job: QueuedJob) {
-        if isOnThread { jobs.append(job) } else { post(.job(job)) }
+        guard isOnThread else { return post(.job(job)) }
+        switch pass {
+        case .none: jobs.append(job)
+        case .behindOthers:
+            var job = job
+            job.passesGate = true
+            jobs.append(job)
+        case .first:
+            var job = job
+            job.passesGate = true
+            jobs.prepend(job)
+        }
     }
 
     func enqueue<Delay>(_ job: QueuedJob, after delay: Delay) {
@@ -253,14 +294,15 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private func insertTimer(_ job: QueuedJob, at deadline: Instant) {
-        job.invocation.pendingCount += 1
+        job.invocation.addPending(1)
+        job.section?.pendingCount += 1
         timers.insert(job, at: deadline)
     }
 
     /// An unstructured task's job: it counts for the event whose code made it runnable.
     func enqueueUnstructured(_ job: UnownedJob, home: JobHome) -> QueuedJob? {
         guard let invocation = (isOnThread ? current : nil) ?? startup else { return nil }
-        return QueuedJob(job: job, invocation: invocation, home: home)
+        return QueuedJob(job: job, invocation: invocation, home: home, section: isOnThread ? currentSection : nil)
     }
 
     /// Runs `body` on the loop's thread: now when this is it, else soon.
@@ -316,6 +358,73 @@ final class EventLoop: @unchecked Sendable {
         }
     }
 
+    // MARK: What objects need of it
+
+    /// Jobs that a gate lets go: in front of all others, in their order.
+    func prepend(_ ready: [QueuedJob]) { for job in ready.reversed() { jobs.prepend(job) } }
+
+    /// Whether code of an object could run now, or will by a timer.
+    func hasJobs(of scope: ObjectScope) -> Bool {
+        jobs.contains { $0.invocation.scope === scope } || timers.contains { $0.invocation.scope === scope }
+    }
+
+    /// What `body` wakes runs whether its object's gate is closed or not.
+    func lettingPass(_ pass: GatePass, _ body: () -> Void) {
+        let before = self.pass
+        self.pass = pass
+        body()
+        self.pass = before
+    }
+
+    /// What `body` wakes runs in the name of `event`, in its critical section.
+    func acting(for event: Invocation?, _ section: GateSection?, _ body: () -> Void) {
+        let before = (current, currentSection)
+        if let event { (current, currentSection) = (event, section) }
+        body()
+        (current, currentSection) = before
+    }
+
+    func schedule(after delay: Duration, _ body: @escaping () -> Void) -> LoopDeadline {
+        deadlines.insert(clock.now() + delay, body)
+    }
+
+    /// Calls `body` when the code that runs now awaits something that isn't there yet, or has ended.
+    func atEndOfTurn(_ body: @escaping () -> Void) { turnEnds.append(body) }
+
+    private func endTurn() {
+        while !turnEnds.isEmpty {
+            let bodies = turnEnds
+            turnEnds = []
+            for body in bodies { body() }
+        }
+    }
+
+    /// A one-way call on the channel of a reactor.
+    func say(_ kind: CallKind, channel index: Int, _ message: [UInt8]) {
+        guard index < channels.count else { return }
+        let channel = channels[index]
+        channel.appendCall(
+            kind, stream: channel.takeStream(), binding: CallPrefix.noBinding, parent: 0, flags: [.end, .lazyBody], message)
+    }
+
+    /// A call that is nobody's, on the first channel.
+    func ask(_ kind: CallKind, _ message: [UInt8], completion: @escaping (Result<[UInt8], any Error>) -> Void) {
+        let channel = channels[0]
+        let call = OutgoingCall(channel: channel, stream: channel.takeStream())
+        channel.streams.insert(call.stream, call)
+        channel.appendCall(
+            kind, stream: call.stream, binding: CallPrefix.noBinding, parent: 0, flags: [.end, .lazyBody], message)
+        call.completion = completion
+    }
+
+    private func watchForDeadlocks() {
+        guard let objects else { return }
+        let now = clock.now()
+        if let due = nextObjectCheck, now < due { return }
+        nextObjectCheck = now + .seconds(1)
+        objects.checkForDeadlocks(IsolateClock.ticks(), grace: UInt64(Self.hangGrace.wholeNanoseconds))
+    }
+
     // MARK: Events
 
     func receivedEvent(
@@ -340,6 +449,10 @@ final class EventLoop: @unchecked Sendable {
             let message = try QueueBatchMessage(decoding: &decoder)
             guard let handler = queueHandler else { return try refuse("queue", header, channel) }
             try begin(.queue, header, channel).startQueue(message, handler)
+        case .rpc: try startEntrypoint(message, header, channel)
+        case .objectOpen, .objectFetch, .objectCall, .objectAlarm, .objectSocket, .objectClose:
+            guard let kind = CallKind(rawValue: number) else { return }
+            try startObject(kind, message, header, channel)
         case .health: replyOK(header.stream, channel)
         case .shutdown:
             // Each channel says so behind the last event that it brings.
@@ -366,11 +479,14 @@ final class EventLoop: @unchecked Sendable {
             Request(RequestStorage(layout, block: message), headers: headers, body: body), handler)
     }
 
-    private func begin(
-        _ event: Invocation.Event, _ header: FrameHeader, _ channel: Channel
+    func entrypoint(named name: String) -> (any WorkerEntrypoint.Type)? { entrypoints.first { $0.entrypointName == name } }
+
+    func begin(
+        _ event: Invocation.Event, _ header: FrameHeader, _ channel: Channel, scope: ObjectScope? = nil
     ) throws(WireError) -> Invocation {
         guard let isolate else { throw .unexpectedFrame(.open, stream: header.stream) }
         let invocation = Invocation(event, channel: channel, stream: header.stream, isolate: isolate)
+        if let scope { invocation.enter(scope) }
         channel.streams.insert(header.stream, invocation)
         runningCount += 1
         liveCount += 1
@@ -391,15 +507,18 @@ final class EventLoop: @unchecked Sendable {
             fetchHandler = worker as? any FetchHandler
             scheduledHandler = worker as? any ScheduledHandler
             queueHandler = worker as? any QueueHandler
+            objects?.configured(configuration)
         } catch { return replyFailure(CallFailure(describing: error), stream, channel) }
         var handlers: [String] = []
         if fetchHandler != nil { handlers.append("fetch") }
         if scheduledHandler != nil { handlers.append("scheduled") }
         if queueHandler != nil { handlers.append("queue") }
-        replyOK(stream, channel, IsolateDescription(handlers: handlers).encoded())
+        let description = IsolateDescription(
+            handlers: handlers, objectClasses: objects?.classes ?? [], entrypoints: entrypoints.map { $0.entrypointName })
+        replyOK(stream, channel, description.encoded())
     }
 
-    private func refuse(_ handler: String, _ header: FrameHeader, _ channel: Channel) throws(WireError) {
+    func refuse(_ handler: String, _ header: FrameHeader, _ channel: Channel) throws(WireError) {
         guard isolate != nil else { throw .unexpectedFrame(.open, stream: header.stream) }
         replyFailure(WorkersError.noHandler(handler), header.stream, channel)
     }
@@ -411,7 +530,7 @@ final class EventLoop: @unchecked Sendable {
         }
     }
 
-    private func replyFailure(_ failure: CallFailure, _ stream: UInt32, _ channel: Channel) {
+    func replyFailure(_ failure: CallFailure, _ stream: UInt32, _ channel: Channel) {
         var encoder = WireEncoder()
         failure.encode(into: &encoder)
         channel.output.appendFrame(.open, stream: stream, flags: .end) { output in

@@ -15,9 +15,12 @@ extension Invocation: DataPointTransport {
         guard event != .startup, !isOver,
             channel.output.readableByteCount < 8 * Channel.outputBytesMax
         else { return false }
-        channel.appendCall(
-            call.kind, stream: channel.takeStream(), binding: call.binding, parent: stream, flags: [.end, .lazyBody],
-            call.message)
+        let send = { [channel, stream] in
+            channel.appendCall(
+                call.kind, stream: channel.takeStream(), binding: call.binding, parent: stream, flags: [.end, .lazyBody],
+                call.message)
+        }
+        if let outputGate { outputGate.emit(send) } else { send() }
         return true
     }
 

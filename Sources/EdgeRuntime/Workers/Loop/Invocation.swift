@@ -13,7 +13,7 @@ internal import Wire
 final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, BindingTransport,
     @unchecked Sendable
 {
-    enum Event { case startup, fetch, scheduled, queue }
+    enum Event { case startup, fetch, scheduled, queue, rpc, object, objectClose }
 
     /// Log lines of one event, in bytes (spec: runtime, section 6).
     static let logBytesMax = LogMessage.bytesPerEventMax
@@ -32,7 +32,12 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private var wasReset = false
 
     /// What will wake its code: calls and bodies that it waits for, timers, work on helper threads.
-    var pendingCount = 0
+    private(set) var pendingCount = 0
+    /// The durable object whose event it is.
+    private(set) var scope: ObjectScope?
+    var isForObject: Bool { event == .object || event == .objectClose }
+    /// What the client's WebSocket is called if its object lets it hibernate.
+    var hibernatingID = SocketID(0)
     /// When its code ran last, in the loop's ticks.
     private(set) var lastRan: UInt64 = 0
 
@@ -58,9 +63,26 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         self.isolate = isolate
         // The node's watchdog measures CPU time and ends code that doesn't come back. This catches what does come back, again
         // and again. Events without a client have limits of the node's own.
-        let limit = event == .fetch ? isolate.configuration.cpuLimitNanoseconds : 0
+        let limit =
+            switch event {
+            case .fetch, .rpc, .object: isolate.configuration.cpuLimitNanoseconds
+            case .startup, .scheduled, .queue, .objectClose: 0 as UInt64
+            }
         runNanosecondsMax = limit == 0 ? .max : limit
         super.init(channel: channel, stream: stream)
+    }
+
+    /// From now on its code is the object's, behind the object's gates.
+    func enter(_ scope: ObjectScope) {
+        self.scope = scope
+        scope.pendingCount += pendingCount
+        outputGate = scope.output
+        scope.began(self)
+    }
+
+    func addPending(_ count: Int) {
+        pendingCount += count
+        scope?.pendingCount += count
     }
 
     // MARK: Executor
@@ -141,6 +163,47 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         }
     }
 
+    /// Runs `body` as the event's code.
+    func start(_ body: @escaping () async throws -> Void) {
+        let body = Confined(body)
+        task = Task(executorPreference: self) {
+            do { try await body.value() } catch { await self.failBehindGate(error) }
+            self.finish()
+        }
+    }
+
+    func cancelTask() { task?.cancel() }
+
+    /// An error says something, too: not before what was written is durable.
+    private func failBehindGate(_ error: any Error) async {
+        do {
+            try await outputGate?.pass()
+            fail(error)
+        } catch { fail(error) }
+    }
+
+    /// The object whose event it is was reset: what it has not said, it will not say.
+    func endAsReset(_ failure: CallFailure) {
+        fail(failure)
+        close(incoming: failure)
+        acknowledgeReset()
+        if isRunning {
+            isRunning = false
+            loop.runningCount -= 1
+        }
+        task?.cancel()
+        conversation?.cancel()
+        for work in waitUntilTasks { work.cancel() }
+        end()
+    }
+
+    /// The object goes: the client of a standard WebSocket is to come again.
+    func restartSocket() {
+        guard let socket else { return }
+        socket.close(SocketClose(code: 1012, reason: "the worker is being replaced: connect again"))
+        conversation?.cancel()
+    }
+
     /// The event's answer is complete, or was cut off.
     private func finish() {
         task = nil
@@ -162,6 +225,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             waitUntilStream.finish()
             self.waitUntilStream = nil
         }
+        scope?.ended(self)
         loop.invocationEnded()
     }
 
@@ -170,7 +234,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     /// Sends a response whose body needs no waiting.
     ///
     /// - Returns: false when its body has to be streamed.
-    private func respondAtOnce(_ response: Response) -> Bool {
+    func respondAtOnce(_ response: Response) -> Bool {
         guard !isClosed else { return true }
         if let flaw = response.flaw {
             fail(flaw)
@@ -204,15 +268,32 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     // MARK: WebSockets
 
     /// Answers with a WebSocket, and lets what the response says about it begin.
-    private func respondWithSocket(_ response: Response, to request: Request) throws {
+    func respondWithSocket(_ response: Response, to request: Request) throws {
         guard !isClosed, let client = response.webSocket else { return }
         if let flaw = response.flaw { throw flaw }
         guard request.asksForWebSocket else { throw WorkersError.webSocketNotAskedFor }
+        if let hibernating = client.end.hibernatingPeer { return try hibernate(hibernating, response, client.end) }
         let call = try client.end.couple(with: self) { splice in
             respond(response, bodyLength: nil, hasBody: true, end: splice != 0, splice: splice)
         }
         guard call == nil, let work = response.conversation else { return }
         conversation = Task(executorPreference: self) { await self.converse(work) }
+    }
+
+    /// The node keeps the client's WebSocket; the stream ends here.
+    private func hibernate(_ socket: any HibernatingSocket, _ response: Response, _ end: SocketEnd) throws {
+        guard scope != nil, hibernatingID.rawValue != 0 else { throw WorkersError.webSocketCannotHibernate }
+        try end.handToNode()
+        hasReplied = true
+        openWaitUntilIfNeeded()
+        channel.output.appendFrame(.open, stream: stream, flags: .end) { output in
+            output.append(0 as UInt8)
+            output.appendFetchReply(response, bodyLength: nil, hasBody: false, hibernates: true)
+            var message = WireEncoder()
+            socket.hibernation.encode(into: &message)
+            output.append(message.bytes)
+        }
+        socket.opened(hibernatingID)
     }
 
     private func converse(_ work: SocketConversation) async {
@@ -258,7 +339,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     /// Whether the node can send the body on by itself: a reply that this isolate holds, or its own request's body.
     private func canPassOn(_ body: IncomingBody) -> Bool { body.canSplice && (body.isReply || body.stream == stream) }
 
-    private func respondStreaming(_ response: Response) async throws {
+    func respondStreaming(_ response: Response) async throws {
         guard let body = response.body else { return }
         guard !body.isUsed else { throw WorkersError.bodyUsed }
         respond(response, bodyLength: body.length, hasBody: true, end: false)
@@ -272,6 +353,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             if let length = body.length, sent != length {
                 throw CallFailure("response body has \(sent) bytes instead of the \(length) it announced")
             }
+            try await outputGate?.pass()
             guard !isClosed else { return }
             openWaitUntilIfNeeded()
             channel.appendEnd(stream: stream)
@@ -300,7 +382,27 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         channel.output.appendFrame(.data, stream: stream, flags: .end, write)
     }
 
-    private func reply(_ write: (inout ByteBuffer) -> Void) {
+    /// Begins an answer whose body follows.
+    ///
+    /// - Returns: false when nobody waits for it any more.
+    func beginReply(_ message: [UInt8]) -> Bool {
+        guard !isClosed, !hasReplied else { return false }
+        loop.runPostedCalls()
+        hasReplied = true
+        channel.output.appendFrame(.open, stream: stream) { output in
+            output.append(0 as UInt8)
+            output.append(message)
+        }
+        return true
+    }
+
+    func endReply() {
+        guard !isClosed else { return }
+        openWaitUntilIfNeeded()
+        channel.appendEnd(stream: stream)
+    }
+
+    func reply(_ write: (inout ByteBuffer) -> Void) {
         guard !isClosed, !hasReplied else { return }
         loop.runPostedCalls()
         hasReplied = true
@@ -311,9 +413,13 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     }
 
     /// Answers with the error, or cuts the answer off when it has begun.
-    private func fail(_ error: any Error) {
+    func fail(_ error: any Error) {
         guard !isClosed else { return }
-        let failure = CallFailure(describing: error).shortened
+        var failure = CallFailure(describing: error).shortened
+        if event == .object || event == .rpc {
+            // An error of the code itself says nothing about the object, wherever the code has it from.
+            failure = scope?.failure ?? CallFailure(failure.message, name: failure.name, code: failure.code, marks: .remote)
+        }
         openWaitUntilIfNeeded()
         guard !hasReplied else { return sendReset(.exception, failure.description) }
         loop.runPostedCalls()
@@ -375,6 +481,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         close(incoming: WorkersError.connectionLost)
         acknowledgeReset()
         end()
+        scope?.reset(ObjectFailures.exceededCPU)
     }
 
     /// Nothing can ever resume the handler: see `EventLoop.endHungEvents`.
@@ -406,7 +513,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
 
     private func waitUntilFailed(_ error: any Error) {
         if waitUntilFailure == nil { waitUntilFailure = error }
-        guard event == .fetch, !(error is CancellationError) else { return }
+        guard event != .queue, event != .scheduled, !(error is CancellationError) else { return }
         log(
             LogMessage(level: LogMessage.uncaughtLevel, text: "waitUntil() task failed: \(CallFailure(describing: error))"))
     }
@@ -430,7 +537,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
 
     /// The node learns that work goes on before it learns that the answer is complete.
     private func openWaitUntilIfNeeded() {
-        guard event == .fetch, waitUntilCount > 0, waitUntilStream == nil else { return }
+        guard event == .fetch || event == .rpc || event == .object, waitUntilCount > 0, waitUntilStream == nil else { return }
         let opened = WaitUntilStream(self, channel: channel, stream: channel.takeStream())
         waitUntilStream = opened
         channel.streams.insert(opened.stream, opened)
@@ -450,20 +557,27 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     // MARK: Calls
 
     func perform(_ call: BindingCall) async throws -> BindingReply {
+        try await outputGate?.pass()
         let reply = try await begin(call).reply()
         return BindingReply(
             message: reply.message, body: reply.body.map { ByteStream(source: $0, length: nil) })
     }
 
-    func subrequest(_ request: Request, redirect: RedirectMode?, binding: UInt16) async throws -> Response {
+    /// - Parameter object: Stands in front of the request to a durable object.
+    func subrequest(
+        _ request: Request, redirect: RedirectMode?, binding: UInt16, object: [UInt8]? = nil
+    ) async throws -> Response {
         if let body = request.body, body.isUsed { throw WorkersError.bodyUsed }
         let goesOut = binding == CallPrefix.noBinding
         if goesOut, let flaw = request.cache.contradiction { throw CallFailure(flaw, name: "TypeError") }
         let message = request.encodedForSubrequest(
             redirect: redirect ?? request.redirect, options: goesOut ? request.cache : nil)
         let asksForWebSocket = request.asksForWebSocket
+        try await outputGate?.pass()
         let call = try begin(
-            BindingCall(.subrequest, binding: binding, message: message, body: request.body), staysOpen: asksForWebSocket)
+            BindingCall(
+                object == nil ? .subrequest : .objectRequest, binding: binding, message: (object ?? []) + message,
+                body: request.body), staysOpen: asksForWebSocket)
         let reply = try await call.reply()
         let head = try FetchReplyHead(reply.message)
         if asksForWebSocket {
@@ -499,6 +613,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     private func begin(_ call: BindingCall, staysOpen: Bool = false) throws -> OutgoingCall {
         precondition(loop.isOnThread, "handler code runs on the isolate's thread")
         guard event != .startup else { throw WorkersError.globalScope }
+        if let failure = scope?.failure { throw failure }
         guard !isOver else { throw WorkersError.otherEvent }
         try Task.checkCancellation()
         guard call.message.count <= WireLimits.openPayloadBytesMax - CallPrefix.byteCount else {
@@ -506,6 +621,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         }
         try countCall(call.kind)
         let outgoing = OutgoingCall(channel: channel, stream: channel.takeStream())
+        outgoing.outputGate = outputGate
         channel.streams.insert(outgoing.stream, outgoing)
         if let body = call.body?.unreadSource as? IncomingBody, body.channel === channel, !body.isReply, canPassOn(body) {
             // The request's body goes to where the call leads without a detour through this process.

@@ -41,6 +41,7 @@ extension IsolateConfiguration.BindingKind {
         case .versionMetadata: "version metadata"
         case .analytics: "analytics dataset"
         case .assets: "assets"
+        case .durableObject: "durable object namespace"
         }
     }
 }

@@ -6,6 +6,8 @@ enum JobHome: UInt8 {
     case detached
     /// The main actor.
     case main
+    /// A critical section of an object.
+    case section
 }
 
 /// A job that can run, and the event that it runs for.
@@ -13,6 +15,10 @@ struct QueuedJob {
     let job: UnownedJob
     let invocation: Invocation
     let home: JobHome
+    /// The critical section that its task was started in, or runs.
+    var section: GateSection?
+    /// What wakes it has seen to it that it may run, whether its object's gate is closed or not.
+    var passesGate = false
 }
 
 /// Runnable jobs in order: a ring that grows. One owner, one thread.
@@ -43,6 +49,23 @@ struct QueuedJob {
         // SAFETY: count < capacity, so this element is free; capacity is a power of two.
         unsafe (base + ((head + count) & (capacity - 1))).initialize(to: job)
         count += 1
+    }
+
+    /// Puts a job in front of all others.
+    mutating func prepend(_ job: consuming QueuedJob) {
+        if count == capacity { grow() }
+        head = (head - 1) & (capacity - 1)
+        // SAFETY: count < capacity, so the element before the first one is free.
+        unsafe (base + head).initialize(to: job)
+        count += 1
+    }
+
+    func contains(_ isWanted: (borrowing QueuedJob) -> Bool) -> Bool {
+        for index in 0..<count {
+            // SAFETY: the `count` elements behind head are initialised.
+            if unsafe isWanted((base + ((head + index) & (capacity - 1))).pointee) { return true }
+        }
+        return false
     }
 
     @inline(__always)

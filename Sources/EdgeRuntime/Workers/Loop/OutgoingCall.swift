@@ -16,6 +16,8 @@ final class OutgoingCall: StreamEndpoint, @unchecked Sendable {
     }
     private var result: Result<Reply, any Error>?
     private var waiter: Waiter?
+    /// Takes the reply where no task waits for it.
+    var completion: ((Result<[UInt8], any Error>) -> Void)?
     /// Sends the call's own body, when that isn't in memory.
     private var upload: Task<Void, Never>?
 
@@ -78,6 +80,10 @@ final class OutgoingCall: StreamEndpoint, @unchecked Sendable {
     private func settle(_ result: Result<Reply, any Error>) {
         guard self.result == nil else { return }
         self.result = result
+        if let completion {
+            self.completion = nil
+            completion(result.map(\.message))
+        }
         guard let waiting = waiter else { return }
         waiter = nil
         waiting.wake()

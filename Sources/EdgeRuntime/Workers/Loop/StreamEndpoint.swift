@@ -13,6 +13,8 @@ class StreamEndpoint: @unchecked Sendable {
     private final var sendWaiter: Waiter?
     /// What arrives in the other direction; `nil` when nothing does or nobody wants it.
     final var incoming: IncomingBody?
+    /// What it sends waits for its object's writes.
+    final var outputGate: OutputGate?
     /// The stream carries a WebSocket.
     final var socket: SocketLine?
     final private(set) var isClosed = false
@@ -79,6 +81,7 @@ class StreamEndpoint: @unchecked Sendable {
     ///
     /// - Throws: `CancellationError` when the task was cancelled or the stream is closed.
     final func send(_ bytes: [UInt8], end: Bool = false) async throws {
+        try await outputGate?.pass()
         var offset = 0
         repeat {
             while !isClosed, sendCredit == 0 || channel.isFull {

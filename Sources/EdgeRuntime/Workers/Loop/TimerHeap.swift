@@ -14,6 +14,8 @@ struct TimerHeap {
     var isEmpty: Bool { timers.isEmpty }
     var earliest: Instant? { timers.first?.deadline }
 
+    func contains(_ isWanted: (QueuedJob) -> Bool) -> Bool { timers.contains { isWanted($0.job) } }
+
     /// Whether a timer can still wake an event. A sleep that was cancelled leaves its timer here until it is due.
     var hasLive: Bool { timers.contains { !$0.job.invocation.isOver } }
 

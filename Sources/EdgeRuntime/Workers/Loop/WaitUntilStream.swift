@@ -1,4 +1,4 @@
-internal import Interfaces
+package import Interfaces
 internal import Wire
 
 /// Open as long as `waitUntil` work of an answered event is.
@@ -25,6 +25,11 @@ final class WaitUntilStream: StreamEndpoint, @unchecked Sendable {
     }
 }
 
+/// An error that knows what callers elsewhere get.
+package protocol CallFailureConvertible: Error {
+    var callFailure: CallFailure { get }
+}
+
 /// Something that isn't Sendable in the hands of the one thread that may touch it: all code of an isolate runs there.
 struct Confined<Value>: @unchecked Sendable {
     let value: Value
@@ -36,8 +41,15 @@ extension CallFailure {
     init(describing error: any Error) {
         if let failure = error as? CallFailure {
             self = failure
+        } else if let failure = error as? any CallFailureConvertible {
+            self = failure.callFailure
         } else {
             self.init(String(describing: error), name: String(describing: type(of: error)))
         }
     }
+}
+
+extension CallFailure {
+    /// As callers get it: the name of the error's type and its description.
+    package init(thrown error: any Error) { self.init(describing: error) }
 }

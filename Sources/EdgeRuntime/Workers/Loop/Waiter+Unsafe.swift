@@ -3,8 +3,9 @@
 @safe struct Waiter {
     private let continuation: UnsafeContinuation<Void, Never>
     private let loop: EventLoop?
-    /// The event whose code waits.
+    /// The event whose code waits, and the critical section.
     private let event: Invocation?
+    private let section: GateSection?
 
     /// Suspends the current task and hands it to `keep`, on the same thread and at once.
     ///
@@ -14,22 +15,28 @@
         await unsafe withUnsafeContinuation { continuation in
             loop?.awaitedCount += 1
             let event = loop?.current
-            event?.pendingCount += 1
-            keep(unsafe Waiter(continuation: continuation, loop: loop, event: event))
+            let section = loop?.currentSection
+            event?.addPending(1)
+            section?.pendingCount += 1
+            keep(unsafe Waiter(continuation: continuation, loop: loop, event: event, section: section))
         }
     }
 
-    private init(continuation: UnsafeContinuation<Void, Never>, loop: EventLoop?, event: Invocation?) {
+    private init(
+        continuation: UnsafeContinuation<Void, Never>, loop: EventLoop?, event: Invocation?, section: GateSection?
+    ) {
         unsafe self.continuation = continuation
         self.loop = loop
         self.event = event
+        self.section = section
     }
 
     func wake() {
-        if let loop {
-            loop.awaitedCount -= 1
-            event?.pendingCount -= 1
-        }
-        unsafe continuation.resume()
+        guard let loop else { return unsafe continuation.resume() }
+        loop.awaitedCount -= 1
+        event?.addPending(-1)
+        section?.pendingCount -= 1
+        // An unstructured task doesn't know whose it is: it goes on in the name in which it waited.
+        loop.acting(for: event, section) { unsafe continuation.resume() }
     }
 }

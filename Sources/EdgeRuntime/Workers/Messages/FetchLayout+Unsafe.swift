@@ -6,8 +6,8 @@ internal import Wire
 //
 //     request  flags u8 (bit 0: a body follows), method u8 (0: u8 length and bytes follow), body length i64 (-1 unknown),
 //              url (u32 length), the client's Accept-Encoding (u32 length), headers
-//     reply    status u16, flags u8 (bit 0: a body follows, bit 1: it is encoded already), body length i64,
-//              spliced stream u32, headers
+//     reply    status u16, flags u8 (bit 0: a body follows, bit 1: it is encoded already, bit 2: the node keeps the WebSocket,
+//              and a `HibernationMessage` follows the headers), body length i64, spliced stream u32, headers
 //     headers  count u16, then per header: name length u16, value length u32, name, value
 
 /// Reads the layout from a message. Each read checks what is left.
@@ -117,10 +117,10 @@ struct FetchReplyHead {
 extension ByteBuffer {
     /// The reply to a fetch event, behind the status byte of the reply.
     mutating func appendFetchReply(
-        _ response: Response, bodyLength: Int?, hasBody: Bool, spliceStream: UInt32 = 0
+        _ response: Response, bodyLength: Int?, hasBody: Bool, spliceStream: UInt32 = 0, hibernates: Bool = false
     ) {
         appendLittleEndian(UInt16(truncatingIfNeeded: response.status))
-        append((hasBody ? 1 : 0) | (response.encoding == .manual ? 2 : 0) as UInt8)
+        append((hasBody ? 1 : 0) | (response.encoding == .manual ? 2 : 0) | (hibernates ? 4 : 0) as UInt8)
         appendLittleEndian(Int64(bodyLength ?? -1))
         appendLittleEndian(spliceStream)
         appendLittleEndian(UInt16(truncatingIfNeeded: response.headers.wireCount))

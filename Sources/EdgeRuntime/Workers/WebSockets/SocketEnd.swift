@@ -10,6 +10,8 @@ final class SocketEnd: @unchecked Sendable {
         case none
         case peer(SocketEnd)
         case line(SocketLine)
+        /// The node has the connection.
+        case hibernating(any HibernatingSocket)
     }
     private var link = Link.none
     private(set) var isAccepted = false
@@ -42,7 +44,14 @@ final class SocketEnd: @unchecked Sendable {
         if endpoint.isClosed { closed(.disconnected) }
     }
 
+    /// A connection that the node has.
+    init(_ socket: any HibernatingSocket) {
+        link = .hibernating(socket)
+        isAccepted = true
+    }
+
     var readyState: WebSocket.ReadyState {
+        if case .hibernating(let socket) = link { return socket.readyState }
         if case .none = link { return .closed }
         if closing != nil { return hasClosed ? .closed : .closing }
         return hasClosed ? .closing : .open
@@ -51,6 +60,32 @@ final class SocketEnd: @unchecked Sendable {
     private var line: SocketLine? {
         guard case .line(let line) = link else { return nil }
         return line
+    }
+
+    // MARK: Hibernation
+
+    var hibernating: (any HibernatingSocket)? {
+        guard case .hibernating(let socket) = link else { return nil }
+        return socket
+    }
+
+    /// The other end of its pair, when an object has accepted that to hibernate.
+    var hibernatingPeer: (any HibernatingSocket)? {
+        guard case .peer(let peer) = link else { return nil }
+        return peer.hibernating
+    }
+
+    /// The object takes this end of a pair: the node is to keep the connection.
+    func accept(_ socket: any HibernatingSocket) throws {
+        guard case .peer = link, !isReleased else { throw WorkersError.webSocketCannotHibernate }
+        isAccepted = true
+        link = .hibernating(socket)
+    }
+
+    /// The client's end of a pair goes to the node.
+    func handToNode() throws {
+        try release()
+        link = .none
     }
 
     var queuedByteCount: Int { line?.queuedByteCount ?? 0 }
@@ -82,6 +117,7 @@ final class SocketEnd: @unchecked Sendable {
                 throw WorkersError.webSocketTooSlow(count, max: queuedByteCountMax)
             }
             line.send(kind, bytes)
+        case .hibernating(let socket): try socket.send(kind, bytes)
         }
     }
 
@@ -92,6 +128,7 @@ final class SocketEnd: @unchecked Sendable {
 
     /// As above; with codes that only the runtime uses.
     func sayClose(_ close: SocketClose) {
+        if case .hibernating(let socket) = link { return socket.close(close) }
         guard !hasClosed else { return }
         hasClosed = true
         owesAnswer = false
@@ -99,12 +136,14 @@ final class SocketEnd: @unchecked Sendable {
         case .none: break
         case .peer(let peer): peer.closed(close)
         case .line(let line): line.close(close)
+        case .hibernating: break
         }
     }
 
     func drained() async throws { try await line?.drained() }
 
     func next() async throws -> WebSocketMessage? {
+        if case .hibernating = link { throw WorkersError.webSocketHibernates }
         guard isAccepted else { throw WorkersError.webSocketNotAccepted }
         hasBeenRead = true
         while true {
@@ -156,12 +195,13 @@ final class SocketEnd: @unchecked Sendable {
     /// No handler has it any more. May be called on any thread.
     func letGo() {
         if let loop = line?.loop, !loop.isOnThread { return loop.onLoop { self.letGo() } }
+        if case .hibernating = link { return }
         guard !isReleased, isHeld else { return }
         isHeld = false
         answerClose()
         if closing == nil { sayClose(SocketClose(code: 1001, reason: "the worker let go of the WebSocket")) }
         switch link {
-        case .none, .peer: link = .none
+        case .none, .peer, .hibernating: link = .none
         case .line(let line): line.finishIfDone()
         }
     }
@@ -212,7 +252,7 @@ final class SocketEnd: @unchecked Sendable {
     /// - Parameter begin: Sends the head of the answer; what the other end has said already comes behind it.
     func couple(with invocation: Invocation, _ begin: (_ splice: UInt32) -> Void) throws -> OutgoingCall? {
         switch link {
-        case .none: throw WorkersError.webSocketPeerGone
+        case .none, .hibernating: throw WorkersError.webSocketPeerGone
         case .line(let line):
             guard let call = line.endpoint as? OutgoingCall, call.channel === invocation.channel, !call.isClosed else {
                 throw WorkersError.webSocketPeerGone

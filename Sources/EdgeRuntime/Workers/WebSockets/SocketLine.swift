@@ -129,7 +129,7 @@ final class SocketLine: @unchecked Sendable {
     }
 
     private func canSendAtOnce(_ byteCount: Int) -> Bool {
-        sender == nil && byteCount <= min(endpoint.sendCredit, WireLimits.dataPayloadBytesMax) && !endpoint.channel.isFull
+        sender == nil && endpoint.outputGate?.isOpen != false && byteCount <= min(endpoint.sendCredit, WireLimits.dataPayloadBytesMax) && !endpoint.channel.isFull
     }
 
     private func append(_ record: [UInt8]) {

@@ -51,7 +51,8 @@ final class FakeNode: Sendable {
     /// A worker of its own, to which all requests go from now on.
     func addWorker(
         limits: WorkerLimits = WorkerLimits(), bindings: [BindingTarget] = [], size: PoolSize? = nil,
-        services: [WorkerRuntime] = [], cache: WorkerCache? = nil, bindingNames: [String] = [], version: String = "1"
+        services: [WorkerRuntime] = [], cache: WorkerCache? = nil, bindingNames: [String] = [], version: String = "1",
+        objects: (any ObjectHosting)? = nil
     ) throws -> FakeWorker {
         let directory = IsolateDirectory()
         let spawner = FakeSpawner(directory, isolateIDs)
@@ -64,13 +65,24 @@ final class FakeNode: Sendable {
                 image: try IsolateImage(path: "/bin/true"), workerName: "worker", channelCount: 1),
             size: size ?? PoolSize(min: 0, max: 1, idleTimeout: .seconds(60)),
             environment: PoolEnvironment(
-                reactors: [reactor], spawner: spawner, directory: directory, clock: clock, logger: logger))
+                reactors: [reactor], spawner: spawner, directory: directory, clock: clock, logger: logger),
+            objects: objects)
         let worker = WorkerRuntime(
             configuration: pool.configuration, bindings: bindings, limits: limits, pool: pool, cache: cache)
         let release = ReleaseRuntime(name: "r", tenant: "t", workers: [worker] + services)
         let reactor = reactor
         onReactor { reactor.install(.everything(to: worker, of: release)) }
         return FakeWorker(runtime: worker, spawner: spawner)
+    }
+
+    /// The objects of tenant `t`.
+    func makeObjectSpace(
+        _ settings: ObjectSettings, directory: String = "/nonexistent",
+        index: @escaping @Sendable () throws -> any ObjectAlarmIndex
+    ) throws -> ObjectSpace {
+        try ObjectSpace(
+            directory: directory, tenant: "t", settings: settings, identity: nil, reactors: [reactor], clock: clock,
+            logger: logger, openIndex: index)
     }
 
     /// Runs `body` on the reactor and waits for it.

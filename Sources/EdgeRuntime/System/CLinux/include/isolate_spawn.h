@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-// The number that the executable has in the child until exec closes it. It equals the child's limit of open
-// descriptors: once that limit is set the number can never be given out again, and the filter lets execveat
+// The number that the executable has in the child until exec closes it, unless the plan names a larger one. It equals the child's
+// limit of open descriptors: once that limit is set the number can never be given out again, and the filter lets execveat
 // run on no other.
 enum { EDGE_SPAWN_EXECUTABLE = 256, EDGE_SPAWN_PASSED_MAX = 200 };
 
@@ -33,6 +33,8 @@ struct edge_spawn_limit {
 struct edge_spawn_plan {
     int executable;                         // open, O_PATH is enough
     char *const *arguments;                 // ends with NULL; the environment is empty
+    int executable_number;                  // EDGE_SPAWN_EXECUTABLE or more
+    int directory;                          // open, O_PATH is enough: where the child runs; −1: in /
     int null_descriptor;                    // becomes 0 and 1
     int log_descriptor;                     // becomes 2
     const int *passed;                      // become 3, 4, …

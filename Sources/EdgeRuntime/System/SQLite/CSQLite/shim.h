@@ -4,6 +4,7 @@
 #define SQLITE_ENABLE_PREUPDATE_HOOK 1
 #include <sqlite3.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 // sqlite3_db_config is variadic.
 static inline int edge_sqlite_configure(sqlite3 *database, int option, int value) {
@@ -14,6 +15,14 @@ static inline int edge_sqlite_configure(sqlite3 *database, int option, int value
 // A global variable of the library, whose value must come from its own allocator. A copy without room stays NULL.
 static inline void edge_sqlite_set_temporary_directory(const char *path) {
     sqlite3_temp_directory = sqlite3_mprintf("%s", path);
+}
+
+// The library follows links itself, with lstat and readlink, to the path that a file has from the root. Told that nothing is a link, it
+// leaves that to the kernel, which goes where the process may go: below its working directory, whoever may read what is above.
+static inline int edge_sqlite_leave_links(void) {
+    sqlite3_vfs *files = sqlite3_vfs_find(0);
+    if (!files || files->iVersion < 3 || !files->xSetSystemCall) return SQLITE_NOTFOUND;
+    return files->xSetSystemCall(files, "lstat", (sqlite3_syscall_ptr)stat);
 }
 
 // SQLITE_TRANSIENT is a cast macro: SQLite copies the bytes before the call returns.

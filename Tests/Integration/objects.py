@@ -1,0 +1,78 @@
+"""A node with durable objects of ObjectWorker: what the tests of objects share."""
+
+import json
+
+from projects import Project
+
+SHAPE = """
+[workers.objects]
+product = "ObjectWorker"
+routes = ["objects.test/*"]
+durable_objects = [
+    { binding = "PROBES", class = "Probe" }, { binding = "ACCOUNTS", class = "Account" }, { binding = "PLAIN", class = "Plain" },
+]
+migrations = [{ tag = "v1", new_sqlite_classes = ["Probe", "Account"], new_classes = ["Plain"] }]
+"""
+
+DEV = """
+[durable_objects]
+hibernate_after = "%s"
+evict_after = "%s"
+on_deploy = "%s"
+"""
+
+HOST = {"Host": "objects.test"}
+
+
+class Failed(Exception):
+    """What a caller saw of a call that failed."""
+
+    def __init__(self, answer):
+        super().__init__(answer.text)
+        self.status = answer.status
+        try:
+            self.failure = json.loads(answer.text)
+        except ValueError:
+            self.failure = {}
+        self.message = self.failure.get("message", answer.text)
+
+
+class Objects:
+    """A project with a node. A context manager."""
+
+    def __init__(self, hibernate="10s", evict="70s", on_deploy="keep", products=None):
+        self.project = Project(
+            shape=SHAPE, environments={"dev": DEV % (hibernate, evict, on_deploy)}, products=products)
+        self.node = None
+
+    def start(self, *arguments, **keywords):
+        self.node = self.project.dev("--no-log-requests", *arguments, **keywords)
+        self.node.__enter__()
+        return self
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *details):
+        if self.node:
+            self.node.__exit__(*details)
+        self.project.__exit__(*details)
+
+    def get(self, path, timeout=60):
+        """The text of an answer; raises `Failed` for what is not 200."""
+        answer = self.node.request("GET", path, headers=HOST, timeout=timeout)
+        if answer.status != 200:
+            raise Failed(answer)
+        return answer.text
+
+    def json(self, path, **keywords):
+        return json.loads(self.get(path, **keywords))
+
+    def probe(self, name, path, **keywords):
+        return self.get(f"/name/PROBES/{name}/{path}", **keywords)
+
+    def account(self, name, path, **keywords):
+        return self.get(f"/name/ACCOUNTS/{name}/{path}", **keywords)
+
+    def plain(self, name, path, **keywords):
+        return self.get(f"/name/PLAIN/{name}/{path}", **keywords)

@@ -1,0 +1,542 @@
+"""Durable objects and releases: classes and their migrations, what a cutover does to objects and their WebSockets, and the API that
+shows them. What objects do by themselves is tested elsewhere."""
+
+import json
+import os
+import selectors
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+import unittest
+
+from harness import Node, edge, wait_until
+from projects import Project
+from raw_websocket import CLOSE, TEXT, RawWebSocket
+from rest import Rest
+
+HOST = "rooms.example"
+CLASSES = "{ tag = \"v1\", new_sqlite_classes = [\"Room\"] }"
+
+
+def shape(release, migrations=CLASSES, bindings='{ binding = "ROOMS", class = "Room" }', more=""):
+    return f'''format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+
+[workers.rooms]
+product = "RoomWorker"
+routes = ["{HOST}/*"]
+vars = {{ RELEASE = "{release}" }}
+durable_objects = [{bindings}]
+migrations = [{migrations}]
+{more}'''
+
+
+def environment(steps="[100]", keep_warm="1s", more="", objects=""):
+    return {"staging": f'''format = 1
+domain = "staging.example"
+listen = ["127.0.0.1:0"]
+keep_warm = "{keep_warm}"
+{more}
+[deploy]
+steps = {steps}
+bake = "0s"
+monitor = "0s"
+smoke = "optional"
+no_traffic = "promote"
+drain = "5s"
+[durable_objects]
+hibernate_after = "10s"
+{objects}
+'''}
+
+
+# The long variant asks for a hundred cutovers of 5,000 sockets.
+CUTOVERS = int(os.environ.get("EDGE_OBJECT_CUTOVERS", "4"))
+SOCKETS = int(os.environ.get("EDGE_OBJECT_SOCKETS", "40"))
+
+
+class Conversation:
+    """Numbers messages on all sockets, both ways, three ahead of their answers. A context manager: it talks meanwhile."""
+
+    AHEAD = 3
+
+    def __init__(self, sockets):
+        self.sockets = sockets
+        self.counts = [0] * len(sockets)
+        self.failures = []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(300)
+        for socket in self.sockets:
+            socket.socket.close()
+
+    def run(self):
+        selector = selectors.DefaultSelector()
+        sent = [0] * len(self.sockets)
+        for index, socket in enumerate(self.sockets):
+            selector.register(socket.socket, selectors.EVENT_READ, index)
+            while sent[index] < self.AHEAD:
+                socket.send(TEXT, str(sent[index]).encode())
+                sent[index] += 1
+        last = time.monotonic()
+        while not self.failures:
+            open_answers = sum(sent) - sum(self.counts)
+            if self.stop.is_set() and open_answers == 0:
+                return
+            events = selector.select(1)
+            if events:
+                last = time.monotonic()
+            elif time.monotonic() - last > 120:
+                self.failures.append(f"{open_answers} answers don't come")
+            for key, _ in events:
+                self.take(key.data, sent)
+
+    def take(self, index, sent):
+        socket = self.sockets[index]
+        try:
+            while True:
+                number = self.counts[index]
+                opcode, payload = socket.receive()
+                if opcode == CLOSE:
+                    return self.failures.append(f"socket {index} was closed: {payload!r}")
+                text, count, _ = payload.decode().split()
+                if (int(text), int(count)) != (number, number + 1):
+                    return self.failures.append(f"socket {index}: {payload!r} in the place of {number}")
+                self.counts[index] = number + 1
+                if not self.stop.is_set():
+                    socket.send(TEXT, str(sent[index]).encode())
+                    sent[index] += 1
+                if not socket.buffer:
+                    return None
+        except Exception as error:
+            return self.failures.append(f"socket {index}: {error!r}")
+
+
+class Staging:
+    """A node of staging with its project. A context manager."""
+
+    def __init__(self, first=None, environments=None):
+        self.project = Project(first or shape("one"), environments or environment(), products=["RoomWorker"])
+        self.state = tempfile.mkdtemp(prefix="edge-rooms-")
+        self.key = os.path.join(self.state + "-key", "key")
+        self.node = None
+
+    def start(self, fault=None):
+        env = {name: value for name, value in os.environ.items() if name != "EDGE_FAULT"}
+        if fault:
+            env["EDGE_FAULT"] = fault
+        self.node = Node(
+            "serve", "--environment", "staging", "--products", self.project.path(".build/debug"), "--key-file", self.key,
+            cwd=self.project.directory, state=self.state, env=env)
+        self.node.__enter__()
+        return self
+
+    def end(self):
+        if self.node:
+            self.node.__exit__(None, None, None)
+            self.node = None
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_):
+        self.end()
+        for folder in (self.state, os.path.dirname(self.key)):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.project.__exit__()
+
+    def edge(self, *words, **keywords):
+        return edge(*words, "--state", self.state, cwd=self.project.directory, **keywords)
+
+    def deploy(self, text=None, *words):
+        if text:
+            self.project.write("wrangler-like.toml", text)
+        return self.edge("deploy", "--environment", "staging", "--products", self.project.path(".build/debug"), *words)
+
+    def get(self, path):
+        return self.node.get(path, host=HOST, timeout=60)
+
+    def text(self, path):
+        answer = self.get(path)
+        assert answer.status == 200, (answer.status, answer.text, self.node.log_text()[-3000:])
+        return answer.text
+
+    def numbers(self, path):
+        return dict(part.split("=", 1) for part in self.text(path).split())
+
+    def socket(self, path):
+        return RawWebSocket(self.node.url + path, protocol=None, host=HOST, timeout=60)
+
+    def rows(self, sql):
+        connection = sqlite3.connect(os.path.join(self.state, "control.sqlite"))
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def namespaces(self, state="live"):
+        rows = self.rows(f"SELECT class, id FROM object_namespaces WHERE state = '{state}' ORDER BY class")
+        return dict(rows)
+
+    def wait_for_retirement(self):
+        wait_until(
+            lambda: not self.rows("SELECT 1 FROM release_deployments WHERE state NOT IN ('retired', 'rolled-back', 'refused')"),
+            90, "the end of all deployments")
+
+
+class Migrations(unittest.TestCase):
+    seconds = 60
+
+    def assert_deployed(self, result):
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def assert_refused(self, result, text):
+        self.assertEqual(result.returncode, 2, result.stdout + result.stderr)
+        self.assertIn(text, result.stdout + result.stderr)
+
+    def test_probe_26_renamed_and_deleted_classes(self):
+        with Staging() as staging:
+            identity = staging.text("/ROOMS/lobby/id")
+            self.assertRegex(identity, "^[0-9a-f]{64}$")
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
+            namespace = staging.namespaces()["Room"]
+
+            renamed = CLASSES + ', { tag = "v2", renamed_classes = [{ from = "Room", to = "Hall" }] }'
+            self.assert_deployed(staging.deploy(shape("two", renamed, '{ binding = "HALLS", class = "Hall" }')))
+            self.assertEqual(staging.namespaces(), {"Hall": namespace})
+            self.assertEqual(staging.text("/HALLS/lobby/id"), identity)
+            self.assertEqual(staging.text("/HALLS/lobby/add"), "2 two")
+
+            deleted = renamed + ', { tag = "v3", deleted_classes = ["Hall"] }'
+            self.assert_refused(
+                staging.deploy(shape("three", deleted, '{ binding = "HALLS", class = "Hall" }')),
+                "Cannot apply --delete-class migration to class Hall without also removing the binding that references it")
+            self.assertEqual(staging.text("/HALLS/lobby/add"), "3 two")
+
+            self.assert_deployed(staging.deploy(shape("three", deleted, "")))
+            self.assertEqual(staging.namespaces(), {})
+            # Gone for good only when nobody can go back.
+            directory = os.path.join(staging.state, "t", "objects")
+            staging.wait_for_retirement()
+            wait_until(lambda: not staging.namespaces("deleted"), 60, "the end of the namespace")
+            self.assertFalse(os.path.exists(os.path.join(directory, namespace)))
+            self.assertFalse(os.path.exists(os.path.join(directory, "trash", namespace)))
+
+            anew = deleted + ', { tag = "v4", new_sqlite_classes = ["Hall"] }'
+            self.assert_deployed(staging.deploy(shape("four", anew, '{ binding = "HALLS", class = "Hall" }')))
+            self.assertNotEqual(staging.text("/HALLS/lobby/id"), identity)
+            self.assertEqual(staging.text("/HALLS/lobby/add"), "1 four")
+
+    def test_what_is_refused(self):
+        with Staging() as staging:
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
+            both = CLASSES + ', { tag = "v2", new_sqlite_classes = ["Hall"] }'
+            for text, reason in [
+                (shape("two", CLASSES + ', { tag = "v2", new_sqlite_classes = ["Nowhere"] }'),
+                 "Cannot apply new-sqlite-class migration to class 'Nowhere' that is not exported by the script"),
+                (shape("two", '{ tag = "other", new_sqlite_classes = ["Hall"] }', '{ binding = "H", class = "Hall" }'),
+                 "--force-migrations"),
+                (shape("two", "", ""), "once a tag is set, every deployment carries them"),
+                (shape("two", CLASSES + ', { tag = "v2", new_classes = ["Room"] }'), "already depended on by existing"),
+                (shape("two", CLASSES + ', { tag = "v2", renamed_classes = [{ from = "Hall", to = "Plain" }] }'),
+                 'class Hall, which the worker "rooms" doesn\'t have'),
+                (shape("two", both, '{ binding = "ROOMS", class = "Rom" }'), 'did you mean "Room"?'),
+            ]:
+                with self.subTest(reason=reason):
+                    result = staging.deploy(text)
+                    # What only an isolate can tell is found when it runs.
+                    self.assertIn(result.returncode, (1, 2))
+                    self.assertIn(reason, result.stdout + result.stderr)
+                    self.assertEqual(list(staging.namespaces()), ["Room"])
+                    self.assertEqual(staging.numbers("/ROOMS/lobby/")["count"], "1")
+            # Such a migration is a matter of all requests at once.
+            self.assert_refused(staging.deploy(shape("two", both), "--steps", "50,100"), "with --steps 100")
+            self.assertEqual(staging.rows("SELECT worker, tag FROM object_migrations"), [("rooms", "v1")])
+            # A file that was written anew: whoever means it says so.
+            self.assert_deployed(staging.deploy(
+                shape("two", '{ tag = "other", new_sqlite_classes = ["Hall"] }',
+                      '{ binding = "HALLS", class = "Hall" }'), "--force-migrations"))
+            self.assertEqual(staging.rows("SELECT tag FROM object_migrations ORDER BY position"), [("v1",), ("other",)])
+            self.assertEqual(sorted(staging.namespaces()), ["Hall", "Room"])
+
+    def test_deploys_probe_18_no_rollback_goes_behind_a_migration(self):
+        with Staging(environments=environment(keep_warm="5m")) as staging:
+            self.assert_deployed(staging.deploy(shape("two")))
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 two")
+            # Nothing was migrated since.
+            self.assertEqual(staging.edge("rollback", "--yes").returncode, 0)
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "2 one")
+            self.assert_deployed(staging.deploy(
+                shape("three", CLASSES + ', { tag = "v2", new_sqlite_classes = ["Hall"] }')))
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "3 three")
+            result = staging.edge("rollback", "--yes")
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn('"v2"', result.stdout + result.stderr)
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "4 three")
+
+    def test_a_deployment_that_fails_takes_its_classes_with_it(self):
+        with Staging() as staging:
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
+            smoke = 'smoke = [{ get = "/HALLS/x/add", status = 200 }, { get = "/ROOMS/lobby/", status = 599 }]\n'
+            two = CLASSES + ', { tag = "v2", new_sqlite_classes = ["Hall"] }'
+            bindings = '{ binding = "ROOMS", class = "Room" }, { binding = "HALLS", class = "Hall" }'
+            result = staging.deploy(shape("two", two, bindings, smoke))
+            self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+            # The new class was there for the smoke tests.
+            self.assertRegex(result.stdout + result.stderr, r"/HALLS/x/add: passed")
+            self.assertEqual(list(staging.namespaces()), ["Room"])
+            wait_until(lambda: not staging.namespaces("planned"), 60, "the end of the class that never served")
+            self.assertEqual(staging.rows("SELECT tag FROM object_migrations"), [("v1",)])
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "2 one")
+            self.assert_deployed(staging.deploy(shape("two", two, bindings)))
+            self.assertEqual(staging.text("/HALLS/x/add"), "1 two")
+
+    def test_a_class_goes_to_another_worker_with_its_objects(self):
+        more = f'''
+[workers.halls]
+product = "RoomWorker"
+routes = ["{HOST}/halls/*"]
+vars = {{ RELEASE = "halls" }}
+durable_objects = [{{ binding = "halls", class = "Hall" }}]
+migrations = [{{ tag = "t1", transferred_classes = [{{ from = "Room", from_script = "rooms", to = "Hall" }}] }}]
+'''
+        with Staging() as staging:
+            identity = staging.text("/ROOMS/lobby/id")
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
+            bindings = '{ binding = "ROOMS", class = "Hall", worker = "halls" }'
+            self.assert_deployed(staging.deploy(shape("two", CLASSES, bindings, more)))
+            self.assertEqual(staging.text("/ROOMS/lobby/id"), identity)
+            # Called through either worker; it is the new one's.
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "2 halls")
+            self.assertEqual(staging.text("/halls/lobby/add"), "3 halls")
+
+
+class Cutovers(unittest.TestCase):
+    seconds = 60
+
+    def test_objects_keep_their_data_and_follow_the_release(self):
+        with Staging() as staging:
+            for index in range(20):
+                self.assertEqual(staging.text(f"/ROOMS/{index}/add"), "1 one")
+            self.assertEqual(staging.deploy(shape("two")).returncode, 0)
+            for index in range(20):
+                self.assertEqual(staging.text(f"/ROOMS/{index}/add"), "2 two")
+            # A node that is killed forgets nothing of it.
+            staging.node.kill()
+            staging.end()
+            staging.start()
+            for index in range(20):
+                self.assertEqual(staging.text(f"/ROOMS/{index}/add"), "3 two")
+
+    def test_probe_23_sockets_stay_open_and_the_next_message_is_the_new_versions(self):
+        with Staging() as staging, staging.socket("/ROOMS/lobby/socket") as socket:
+            socket.send(TEXT, b"a")
+            self.assertEqual(socket.receive(), (TEXT, b"a 1 one"))
+            self.assertEqual(staging.deploy(shape("two")).returncode, 0)
+            socket.send(TEXT, b"b")
+            self.assertEqual(socket.receive(), (TEXT, b"b 2 two"))
+            self.assertEqual(staging.numbers("/ROOMS/lobby/")["sockets"], "1")
+            staging.wait_for_retirement()
+            socket.send(TEXT, b"c")
+            self.assertEqual(socket.receive(), (TEXT, b"c 3 two"))
+
+    def test_probe_23_disconnect(self):
+        environments = environment(objects='on_deploy = "disconnect"')
+        with Staging(environments=environments) as staging, staging.socket("/ROOMS/lobby/socket") as socket:
+            socket.send(TEXT, b"a")
+            self.assertEqual(socket.receive(), (TEXT, b"a 1 one"))
+            self.assertEqual(staging.deploy(shape("two")).returncode, 0)
+            self.assertEqual(socket.close_code()[0], 1012)
+
+    def test_probe_24_what_runs_finishes_or_is_cut(self):
+        with Staging() as staging:
+            answers = {}
+
+            def ask(name, milliseconds):
+                answers[name] = staging.get(f"/ROOMS/{name}/slow/{milliseconds}")
+
+            threads = [threading.Thread(target=ask, args=item) for item in (("short", 2000), ("long", 60_000))]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: staging.numbers("/ROOMS/other/")["release"] == "one", 20)
+            self.assertEqual(staging.deploy(shape("two")).returncode, 0)
+            for thread in threads:
+                thread.join(90)
+            self.assertEqual((answers["short"].status, answers["short"].text), (200, "one"))
+            self.assertGreaterEqual(answers["long"].status, 500)
+            self.assertEqual(staging.numbers("/ROOMS/short/")["slow"], "1")
+            # No write of it is visible.
+            self.assertEqual(staging.numbers("/ROOMS/long/")["slow"], "0")
+
+    def test_probe_28_shares_of_objects_only_grow(self):
+        with Staging(environments=environment(steps="[20, 50, 100]")) as staging:
+            names = [f"o{index}" for index in range(120)]
+
+            def moved():
+                return {name for name in names if staging.numbers(f"/ROOMS/{name}/")["release"] == "two"}
+
+            self.assertEqual(moved(), set())
+            result = staging.deploy(shape("two"), "--pause-at", "20")
+            self.assertEqual(result.returncode, 3, result.stdout + result.stderr)
+            before = moved()
+            # 24 are expected of 120.
+            self.assertGreater(len(before), 6)
+            self.assertLess(len(before), 50)
+            self.assertEqual(staging.edge("deploy", "promote").returncode, 0)
+            wait_until(lambda: moved() >= before and len(moved()) == len(names), 60, "all objects on the new release")
+
+    def test_probe_14_alarms_fire_on_the_new_version(self):
+        with Staging() as staging:
+            self.assertEqual(staging.text("/ROOMS/lobby/alarm/1500"), "one")
+            self.assertEqual(staging.deploy(shape("two")).returncode, 0)
+            wait_until(lambda: staging.numbers("/ROOMS/lobby/")["alarms"] == "1", 60, "the alarm")
+
+    def test_sequence_over_many_cutovers(self):
+        """No close, nothing lost or doubled, and in order. `scripts/soak` has more of both."""
+        with Staging(environments=environment(keep_warm="1s")) as staging:
+            talk = Conversation([staging.socket(f"/ROOMS/{index % 50}/socket") for index in range(SOCKETS)])
+            with talk:
+                for round in range(CUTOVERS):
+                    before = list(talk.counts)
+                    result = staging.deploy(shape(f"r{round}"))
+                    self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+                    wait_until(
+                        lambda: talk.failures or all(now > then for now, then in zip(talk.counts, before)), 300, "messages")
+            self.assertEqual(talk.failures, [])
+            self.assertGreaterEqual(min(talk.counts), CUTOVERS)
+            report = staging.edge("releases", "view", "--json", str(CUTOVERS + 1))
+            self.assertEqual(report.returncode, 0, report.stderr)
+
+
+class Death(unittest.TestCase):
+    """kill -9 of the node while a release with another class takes over: what was acknowledged is there, on one version alone."""
+
+    seconds = 120
+
+    def test_kill_in_the_states_of_a_deployment(self):
+        bindings = '{ binding = "ROOMS", class = "Room" }, { binding = "HALLS", class = "Hall" }'
+        two = CLASSES + ', { tag = "v2", new_sqlite_classes = ["Hall"] }'
+        for state in ("smoke-tested", "shifting", "active", "active:after-effect", "draining"):
+            with self.subTest(state=state), Staging() as staging:
+                # From here on, a node starts with what was deployed.
+                result = staging.deploy(shape("two"))
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+                staging.wait_for_retirement()
+                staging.end()
+                staging.start(fault=f"deployment:{state}")
+                acknowledged, attempted = [0] * 4, [0] * 4
+
+                def count(index):
+                    while True:
+                        try:
+                            attempted[index] += 1
+                            answer = staging.get(f"/ROOMS/{index}/add")
+                            if answer.status == 200:
+                                acknowledged[index] = int(answer.text.split()[0])
+                        except Exception:
+                            return
+
+                threads = [threading.Thread(target=count, args=(index,)) for index in range(4)]
+                for thread in threads:
+                    thread.start()
+                wait_until(lambda: all(acknowledged), 60, "increments")
+                staging.deploy(shape("three", two, bindings))
+                staging.node.process.wait(60)
+                for thread in threads:
+                    thread.join(90)
+                staging.end()
+                staging.start()
+                wait_until(lambda: not staging.rows("SELECT 1 FROM deployment_locks"), 90, "the end of the deployment")
+                for index in range(4):
+                    found = staging.numbers(f"/ROOMS/{index}/")
+                    self.assertGreaterEqual(int(found["count"]), acknowledged[index])
+                    self.assertLessEqual(int(found["count"]), attempted[index])
+                    self.assertEqual(found["release"], "three")
+                self.assertEqual(staging.text("/HALLS/x/add"), "1 three")
+                self.assertEqual(sorted(staging.namespaces()), ["Hall", "Room"])
+
+
+class Archives(unittest.TestCase):
+    def test_objects_go_with_their_tenant(self):
+        with Staging() as one, Staging() as two:
+            for name in ("a", "b"):
+                self.assertEqual(one.text(f"/ROOMS/{name}/add"), "1 one")
+            identity = one.text("/ROOMS/a/id")
+            self.assertNotEqual(two.text("/ROOMS/a/id"), identity)
+            archive = os.path.join(one.state, "archive.tar")
+            self.assertEqual(one.edge("state", "export", "--tenant", "t", "--out", archive).returncode, 0)
+            self.assertEqual(one.text("/ROOMS/a/add"), "2 one")
+            result = two.edge("state", "import", archive, "--tenant", "t", "--keep-secrets", "--yes")
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            # Ids stay what they were.
+            self.assertEqual(two.text("/ROOMS/a/id"), identity)
+            self.assertEqual(two.text("/ROOMS/a/add"), "2 one")
+            self.assertEqual(two.text("/ROOMS/b/add"), "2 one")
+            self.assertEqual(two.edge("state", "reset", "--tenant", "t", "--yes").returncode, 0)
+            self.assertEqual(two.text("/ROOMS/a/id"), identity)
+            self.assertEqual(two.text("/ROOMS/a/add"), "1 one")
+
+
+class Surfaces(unittest.TestCase):
+    seconds = 40
+
+    def test_api_and_command_line(self):
+        with Staging() as staging:
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
+            identity = staging.text("/ROOMS/lobby/id")
+            rest = Rest(staging.node, "t")
+            found = rest.result("GET", "workers/durable_objects/namespaces")
+            self.assertEqual(
+                [(item["name"], item["script"], item["class"], item["use_sqlite"]) for item in found],
+                [("rooms_Room", "rooms", "Room", True)])
+            namespace = found[0]["id"]
+            self.assertRegex(namespace, "^[0-9a-f]{32}$")
+            objects = f"workers/durable_objects/namespaces/{namespace}/objects"
+            self.assertEqual(rest.result("GET", objects), [{"id": identity, "hasStoredData": True}])
+            for name in ("a", "b", "c"):
+                staging.text(f"/ROOMS/{name}/add")
+            pages, cursor = [], ""
+            for _ in range(5):
+                answer = rest.ask("GET", f"{objects}?limit=2&cursor={cursor}").json()
+                pages.append([item["id"] for item in answer["result"]])
+                cursor = answer["result_info"]["cursor"]
+                if not cursor:
+                    break
+            ids = [identity for page in pages for identity in page]
+            self.assertEqual((len(ids), sorted(set(ids))), (4, ids))
+            own = f"edge/durable_objects/namespaces/{namespace}"
+            self.assertEqual(rest.result("GET", f"{own}/id?name=lobby"), {"id": identity})
+            status = rest.result("GET", f"{own}/objects/{identity}")
+            self.assertEqual((status["state"], status["hasStoredData"]), ("open", True))
+            self.assertEqual(rest.result("POST", f"{own}/objects/{identity}/evict"), {"evicted": True})
+            self.assertEqual(rest.result("GET", f"{own}/objects/{identity}")["state"], "absent")
+            self.assertEqual(staging.numbers("/ROOMS/lobby/")["lives"], "2")
+            for path, status in ((f"{own}/objects/zz", 400), (f"{own}/objects/{'0' * 64}", 400),
+                                 (f"workers/durable_objects/namespaces/{'0' * 32}/objects", 404)):
+                self.assertEqual(rest.ask("GET", path).status, status, path)
+
+            lines = staging.edge("durable-objects", "namespaces").stdout
+            self.assertRegex(lines, rf"{namespace}\s+rooms\s+Room\s+sqlite")
+            listed = json.loads(staging.edge("do", "list", "Room", "--json").stdout)
+            self.assertEqual([item["id"] for item in listed], ids)
+            shown = json.loads(staging.edge("do", "inspect", "rooms/Room", "--name", "lobby", "--json").stdout)
+            self.assertEqual(shown["id"], identity)
+            self.assertIn(identity, staging.edge("do", "inspect", "Room", identity).stdout)
+            self.assertNotEqual(staging.edge("do", "delete", "Room", "--name", "lobby").returncode, 0)
+            self.assertIn(identity, staging.edge("do", "delete", "Room", "--name", "lobby", "--yes").stdout)
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
+            self.assertIn("there is no namespace", staging.edge("do", "list", "Nowhere").stderr)

@@ -1,0 +1,70 @@
+"""Typed calls between services (spec: runtime, section 2: service bindings, RPC)."""
+
+import unittest
+
+from harness import edge
+from objects import Failed, Objects, SHAPE
+from projects import Project
+
+CALLER = """
+[workers.objects]
+product = "ObjectWorker"
+[workers.caller]
+product = "ObjectWorker"
+routes = ["objects.test/*"]
+services = [
+    { binding = "PLAIN", worker = "objects" },
+    { binding = "NAMED", worker = "objects", entrypoint = "Admin", props = { who = "caller" } },
+    { binding = "TOLD", worker = "objects", props = { who = "caller" } },
+]
+"""
+
+
+class Caller(Objects):
+    def __init__(self):
+        self.project = Project(shape=CALLER)
+        self.node = None
+
+
+class Calls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.caller = cls.enterClassContext(Caller())
+
+    def get(self, path):
+        return self.caller.get("/rpc/" + path)
+
+    def failure(self, path):
+        with self.assertRaises(Failed) as caught:
+            self.get(path)
+        return caught.exception.failure
+
+    def test_values_and_props(self):
+        self.assertEqual(self.get("PLAIN/greet/Ada"), "hello, Ada true ")
+        self.assertEqual(self.get("TOLD/greet/Ada"), 'hello, Ada true {"who":"caller"}')
+        self.assertEqual(self.get("NAMED/greet/Ada"), 'admin Ada true {"who":"caller"}')
+
+    def test_errors_keep_their_type(self):
+        failure = self.failure("PLAIN/fail")
+        self.assertEqual((failure["name"], failure["message"], failure["remote"]), ("NotToday", "no greetings today", True))
+        self.assertEqual(
+            self.failure("NAMED/missing")["message"], 'The RPC receiver does not implement the method "missing".')
+
+    def test_small_and_large(self):
+        for count in (0, 1, 1 << 20, (1 << 20) + 1, 20 << 20):
+            self.assertEqual(self.get(f"PLAIN/length/{count}"), str(count))
+            self.assertEqual(self.get(f"PLAIN/bytes/{count}"), str(count))
+        for path in ("length", "bytes"):
+            self.assertIn("limited to 32MiB", self.failure(f"PLAIN/{path}/{33 << 20}")["message"])
+
+    def test_streams_both_ways(self):
+        self.assertEqual(self.get("PLAIN/upper/text"), "4 TEXT")
+
+    def test_a_call_that_is_given_up_is_cancelled_there(self):
+        self.assertEqual(self.get("PLAIN/cancel/one"), "cancelled here, and there")
+
+    def test_an_entrypoint_that_is_missing_is_found_at_the_start(self):
+        with Project(shape=CALLER.replace('"Admin"', '"Nobody"')) as project:
+            with self.assertRaises(Exception) as caught:
+                project.dev("--no-log-requests", deadline=30).__enter__()
+            self.assertIn("Nobody", str(caught.exception))
