@@ -163,7 +163,7 @@ let package = Package(
         room(
             "ControlPlane", "Deploy/ControlPlane",
             [
-                "Releases", "S3", "Host", "Caching", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1",
+                "Releases", "S3", "Host", "Caching", "Configuration", "HTTP", "Interfaces", "OpenSSL", "SQLite", "Stores", "StoresD1",
                 "StoresKV",
                 "StoresQueues", "StoresR2", "Observability", "System",
             ]),

@@ -40,13 +40,21 @@ extension ReleaseRunner {
             rows.objectKeys = try await read { try $0.load().objectKeys }
             note(rows)
         }
-        await resumeObjects()
-        if didServe {
-            // What is in its stores now may be older, or nothing.
-            if let configured { try await stores.migrate(configured.migrations, logger: logger) }
-            try await bring(try makePlan())
+        do {
+            if didServe { try await serveAgain() }
+        } catch {
+            await resumeObjects()
+            throw error
         }
+        // Not before: those who had the objects are gone.
+        await resumeObjects()
         try changed.get()
+    }
+
+    private func serveAgain() async throws {
+        // What is in its stores now may be older, or nothing.
+        if let configured { try await stores.migrate(configured.migrations, logger: logger) }
+        try await bring(try makePlan())
     }
 
     func resumeObjects() async {

@@ -38,16 +38,17 @@ extension ReleaseRunner {
             }.start()
         }
         use(try reopened.get())
-        await resumeObjects()
-        guard let served = current else { return }
+        guard let served = current else { return await resumeObjects() }
         // Its isolates call stores that are closed.
         current = nil
         do {
             try await bring(try makePlan())
         } catch {
             current = served
+            await resumeObjects()
             throw error
         }
+        await resumeObjects()
         for runtime in served.runtimes.values { node.retire(runtime.pool) }
         for runtime in served.objects.runtimes.values { node.retire(runtime.pool) }
     }
