@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 import unittest
 
 import h2.connection
@@ -13,6 +14,7 @@ from hyperframe.frame import RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from harness import Node, product, wait_until
 from http2_frames import CANCEL, PROTOCOL_ERROR, Client
+from objects import Objects
 from raw_websocket import BINARY, CLOSE, PING, PONG, TEXT, RawWebSocket
 
 ENABLE_CONNECT_PROTOCOL = 8
@@ -300,6 +302,30 @@ class WebSockets(unittest.TestCase):
             other = tunnels.open()
             tunnels.send(other, RawWebSocket.frame(TEXT, b"on"))
             self.assertEqual(tunnels.receive(other), (TEXT, b"on"))
+
+
+class Hibernating(unittest.TestCase):
+    """A durable object's sockets, which belong to the node."""
+
+    def test_messages_wake_the_object_and_a_flood_does_not_drown_it(self):
+        with Objects(hibernate="200ms", evict="400ms") as objects, Tunnels(objects.node.port) as tunnels:
+            stream = tunnels.open(path="/name/PROBES/http2/socket?attachment=mine", authority="objects.test")
+            self.assertEqual(tunnels.heads[stream][":status"], "200")
+
+            def ask(text):
+                tunnels.send(stream, RawWebSocket.frame(TEXT, text.encode()))
+                return tunnels.receive(stream)[1].decode()
+            life = int(ask("constructed"))
+            wait_until(lambda: int(ask("constructed")) > life or time.sleep(1), 60, "another life of the object")
+            self.assertEqual(ask("attachment"), "mine")
+            message = os.urandom(300_000)
+            for _ in range(5):
+                tunnels.send(stream, RawWebSocket.frame(BINARY, message))
+            for _ in range(5):
+                self.assertTrue(tunnels.receive(stream) == (BINARY, message))
+            tunnels.send(stream, RawWebSocket.frame(CLOSE, struct.pack(">H", 1000)))
+            self.assertEqual(tunnels.receive(stream)[0], CLOSE)
+            tunnels.end(stream)
 
 
 class Stopping(unittest.TestCase):

@@ -175,7 +175,7 @@ final class ObjectSocket: WebSocketLinkOwner {
     }
 
     func tick(_ link: WebSocketLink, _ now: Instant) {
-        if link.reactor.endsWebSockets { end(SocketClose(code: 1001, reason: "the node is being stopped")) }
+        if let farewell = link.farewell { end(farewell) }
         if let event, let most = space.eventTimeout(of: object) { event.endIfOlder(than: most, now) }
     }
 

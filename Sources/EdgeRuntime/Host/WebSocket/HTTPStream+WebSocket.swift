@@ -31,20 +31,22 @@ extension HTTPStream {
             }
         }
         let lines = try unsafe headerLines(head, message, handshake)
-        let accept = WebSocketHandshake.accept(handshake.key) { Digest.hash($0, with: .sha1) }
-        let compression = PerMessageDeflate(handshake.extensions)
         if let socket = event.hibernatingSocket(head) {
             self.event = nil
-            consumeHead()
-            guard let opening = switchProtocols(accept: accept, lines, compression) else { return socket.refuse() }
+            guard let opening = switchProtocols(handshake, lines) else { return socket.refuse() }
             return socket.attach(WebSocketLink(opening, side: .server, delivery: .whole, reactor: reactor))
         }
         let stream = try event.socketStream(head)
         self.event = nil
-        consumeHead()
-        guard let opening = switchProtocols(accept: accept, lines, compression) else { return stream.reset(.cancelled) }
+        guard let opening = switchProtocols(handshake, lines) else { return stream.reset(.cancelled) }
         let link = WebSocketLink(opening, side: .server, delivery: .inPieces, reactor: reactor)
         WorkerSocket(link, idleTimeout: node.settings.webSocketIdleTimeout).begin(with: stream)
+    }
+
+    private func switchProtocols(_ handshake: WebSocketHandshake, _ lines: [UInt8]) -> WebSocketLink.Opening? {
+        consumeHead()
+        let accept = WebSocketHandshake.accept(handshake.key) { Digest.hash($0, with: .sha1) }
+        return switchProtocols(accept: accept, lines, PerMessageDeflate(handshake.extensions))
     }
 
     private func refuseWebSocket(of event: EventStream, _ answer: (HTTPStream) -> Void) {

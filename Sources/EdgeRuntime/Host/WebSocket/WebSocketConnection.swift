@@ -91,11 +91,8 @@ final class WebSocketConnection: WebSocketLinkOwner, @unchecked Sendable {  // W
     }
 
     func tick(_ link: WebSocketLink, _ now: Instant) {
-        if link.reactor.hasSuccessor {
-            say(.serviceRestart, "the node is being replaced: connect again", on: link)
-        } else if link.reactor.isDraining {
-            say(.goingAway, "the node is being stopped", on: link)
-        }
+        guard let farewell = link.farewell, let code = farewell.code else { return }
+        say(WebSocketCloseCode(rawValue: code), farewell.reason, on: link)
     }
 
     // MARK: The end

@@ -298,6 +298,14 @@ final class WebSocketLink: PollTarget, Ticker {
 
     // MARK: The end
 
+    /// What the peer is to be told when the node ends, or this process of it; `nil` while it doesn't.
+    var farewell: SocketClose? {
+        guard reactor.endsWebSockets else { return nil }
+        return reactor.hasSuccessor
+            ? SocketClose(code: 1012, reason: "the node is being replaced: connect again")
+            : SocketClose(code: 1001, reason: "the node is being stopped")
+    }
+
     /// This side's last word, behind the frame that is being written.
     func say(_ close: SocketClose) {
         guard phase == .open else { return }

@@ -107,11 +107,8 @@ extension WorkerSocket: WebSocketLinkOwner {
     func closed(_ link: WebSocketLink) {}
 
     func tick(_ link: WebSocketLink, _ now: Instant) {
-        // Its isolate ends with this process, and has no stores since the other one has them.
-        if reactor.hasSuccessor {
-            return say(SocketClose(code: 1012, reason: "the node is being replaced: connect again"))
-        }
-        if reactor.isDraining { return say(SocketClose(code: 1001, reason: "the node is being stopped")) }
+        // Its isolate ends with this process, and has no stores once another one has them.
+        if let farewell = link.farewell { return say(farewell) }
         if let most = idleTimeout, now - usedAt >= most {
             return say(SocketClose(code: 1001, reason: "no message for \(most.components.seconds) seconds"))
         }
