@@ -139,7 +139,7 @@ class Rehearsing(unittest.TestCase):
                 done = node.request("POST", f"/append/n{number}", body=b"x" * number, host=HOST)
                 self.assertLess(done.status, 500, done.text)
             project.write("object.txt", "an object")
-            done = staging.edge("r2", "object", "put", "files/object.txt", "--file", project.path("object.txt"))
+            done = edge("r2", "object", "put", "files/object.txt", "--file", project.path("object.txt"), "--state", node.state)
             self.assertEqual(done.returncode, 0, text_of(done))
             # What the release before answers, and the next one answers in another way.
             project.write("requests.jsonl", "\n".join(json.dumps(request) for request in [

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Host
 internal import Releases
 internal import Stores
@@ -98,9 +99,17 @@ private final class RehearsalStream: BodySource {
         }
         guard isLast else { return }
         let clone = clone
-        // What stays is removed when the node starts next.
-        SystemThread(name: "edge-rehearsal") { try? clone.remove() }.start()
+        SystemThread(name: "edge-rehearsal") {
+            // Whoever served it may be ending still, and write once more. What stays is removed when the node starts next.
+            for _ in 0..<Self.removalsMax {
+                if (try? clone.remove()) != nil { return }
+                usleep(Self.pauseMicroseconds)
+            }
+        }.start()
     }
+
+    private static let removalsMax = 120
+    private static let pauseMicroseconds: UInt32 = 500_000
 
     deinit { end() }
 }
