@@ -46,7 +46,8 @@ class Recorder:
     def do(self, kind, path, argument=None, name="linear"):
         called = time.monotonic()
         try:
-            text = self.objects.account(name, path, timeout=30)
+            # What the node may try again by itself is no operation of ours.
+            text = self.objects.account(name, path, timeout=30, method="GET" if kind == "read" else "POST")
             operation = Operation(called, time.monotonic(), kind, argument, int(text) if kind != "set" else None)
         except (Failed, OSError):
             # It may have been done, and may be yet: an answer that says no more than that the connection was lost.

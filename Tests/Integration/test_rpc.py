@@ -13,6 +13,7 @@ compatibility_date = "2026-08-01"
 
 [workers.objects]
 product = "ObjectWorker"
+isolates = { min = 1, max = 1 }
 [workers.caller]
 product = "ObjectWorker"
 routes = ["objects.localhost/*"]

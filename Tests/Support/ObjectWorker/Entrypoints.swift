@@ -105,8 +105,8 @@ extension ObjectWorker {
             call.cancel()
             var answer = "no"
             if case .failure(let error) = await call.result, error is CancellationError { answer = "cancelled here" }
-            for _ in 0..<100 where !(try await service.call(GreeterMethods.cancelled, name)) {
-                try await exchange.context.sleep(for: .milliseconds(50))
+            for _ in 0..<20 where !(try await service.call(GreeterMethods.cancelled, name)) {
+                try await exchange.context.sleep(for: .milliseconds(300))
             }
             return .text("\(answer), \(try await service.call(GreeterMethods.cancelled, name) ? "and there" : "not there")")
         }
