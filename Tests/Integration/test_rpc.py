@@ -2,8 +2,8 @@
 
 import unittest
 
-from harness import edge
-from objects import Failed, Objects, SHAPE
+
+from objects import Failed, Objects
 from projects import Project
 
 CALLER = """\
