@@ -11,7 +11,7 @@ import time
 class ObjectRows:
     """Through the node and a worker in front: each request is one call of a stub."""
 
-    def load(self, port, script):
+    def object_load(self, port, script):
         """Requests per second of one wrk run, all of which succeeded."""
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
             file.write(script)
@@ -55,7 +55,7 @@ class ObjectRows:
                 for path in ("read", "add"):
                     rounds = []
                     for number in range(self.options.rounds + 1):
-                        rate = self.load(port, script(names, path))
+                        rate = self.object_load(port, script(names, path))
                         if number:  # The first round warms up.
                             rounds.append(rate)
                     figures[names, path] = statistics.median(rounds)

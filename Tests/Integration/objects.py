@@ -1,6 +1,7 @@
 """A node with durable objects of ObjectWorker: what the tests of objects share."""
 
 import json
+import time
 
 from projects import Project
 
@@ -63,15 +64,26 @@ class Objects:
             self.node.__exit__(*details)
         self.project.__exit__(*details)
 
-    def get(self, path, timeout=60):
-        """The text of an answer; raises `Failed` for what is not 200."""
-        answer = self.node.request("GET", path, headers=HOST, timeout=timeout)
+    def get(self, path, timeout=60, method="GET"):
+        """The text of an answer; raises `Failed` for what is not 200. The node itself tries a GET again whose isolate dies."""
+        answer = self.node.request(method, path, headers=HOST, timeout=timeout)
         if answer.status != 200:
             raise Failed(answer)
         return answer.text
 
+    def calmly(self, path, **keywords):
+        """As `get`, again for what may be done again: right after an isolate's death."""
+        for _ in range(50):
+            try:
+                return self.get(path, **keywords)
+            except Failed as failed:
+                if not failed.failure.get("retryable"):
+                    raise
+                time.sleep(0.1)
+        return self.get(path, **keywords)
+
     def json(self, path, **keywords):
-        return json.loads(self.get(path, **keywords))
+        return json.loads(self.calmly(path, **keywords))
 
     def probe(self, name, path, **keywords):
         return self.get(f"/name/PROBES/{name}/{path}", **keywords)

@@ -3,14 +3,14 @@
 import concurrent.futures
 import os
 import signal
-import threading
+import struct
 import time
 import unittest
 import urllib.parse
 
 from harness import wait_until
 from objects import Failed, Objects
-from raw_websocket import CLOSE, TEXT, RawWebSocket
+from raw_websocket import TEXT, RawWebSocket
 
 
 def quoted(text):
@@ -188,7 +188,7 @@ class DurableObjects(unittest.TestCase):
         wait_until(lambda: self.probe("alarm-again", "alarm") == "nil")
 
     def test_an_alarm_that_is_abandoned_is_gone(self):
-        self.probe("alarm-gone", "set-alarm?in=1&plan=abandon")
+        self.probe("alarm-gone", "set-alarm?in=500&plan=abandon")
         wait_until(lambda: self.objects.json("/name/PROBES/alarm-gone/alarms"), 30)
         wait_until(lambda: self.probe("alarm-gone", "alarm") == "nil")
 
@@ -227,10 +227,32 @@ class DurableObjects(unittest.TestCase):
                 second.send(TEXT, b"echo")
                 self.assertEqual(second.receive(), (TEXT, b"echo"))
 
+    def test_probe_22_a_message_that_is_too_large_ends_the_connection(self):
+        with self.socket("too-large") as client:
+            # Its length is enough: nobody waits for the rest.
+            client.socket.sendall(bytes([0x82, 0xFF]) + struct.pack(">Q", 33_554_433) + bytes(4) + bytes(1024))
+            self.assertEqual(client.close_code()[0], 1009)
+
     # MARK: Death
 
     def test_the_end_of_the_isolate_is_a_lost_connection(self):
         self.probe("death", "put?v=kept")
         failure = self.failure(self.probe, "death", "exit")
         self.assertEqual((failure["message"], failure["retryable"]), ("Network connection lost.", True))
-        self.assertEqual(self.probe("death", "get"), "kept")
+        self.assertEqual(self.objects.calmly("/name/PROBES/death/get"), "kept")
+
+
+class Patience(unittest.TestCase):
+    seconds = 45
+
+    def test_probe_10_a_section_that_takes_too_long_resets(self):
+        with Objects() as objects:
+            with self.assertRaises(Failed) as caught:
+                objects.probe("patience", "block?ms=31000", timeout=90)
+            failure = caught.exception.failure
+            self.assertEqual(
+                failure["message"],
+                "A call to blockConcurrencyWhile() in a Durable Object waited for too long. The call was canceled and the Durable "
+                "Object was reset.")
+            self.assertTrue(failure["overloaded"])
+            self.assertEqual(objects.probe("patience", "constructed"), "2")

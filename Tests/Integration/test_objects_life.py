@@ -1,7 +1,6 @@
 """How durable objects come and go: sleep, death of isolates and nodes, new code (spec: durable-objects, sections 4 to 6)."""
 
-import concurrent.futures
-import json
+import http.client
 import os
 import random
 import signal
@@ -10,7 +9,7 @@ import struct
 import threading
 import unittest
 
-from harness import edge, wait_until
+from harness import wait_until
 from objects import Failed, Objects
 from raw_websocket import BINARY, CLOSE, TEXT, RawWebSocket
 
@@ -101,7 +100,7 @@ class Death(unittest.TestCase):
                     try:
                         objects.probe("pair", f"pair?v={number}", timeout=20)
                         number += 1
-                    except (Failed, OSError):
+                    except (Failed, OSError, http.client.HTTPException):
                         pass
 
             writer = threading.Thread(target=write)

@@ -2,8 +2,8 @@
 
 import unittest
 
-from harness import edge
-from objects import Failed, Objects, SHAPE
+
+from objects import Failed, Objects
 from projects import Project
 
 CALLER = """\
@@ -13,6 +13,7 @@ compatibility_date = "2026-08-01"
 
 [workers.objects]
 product = "ObjectWorker"
+isolates = { min = 1, max = 1 }
 [workers.caller]
 product = "ObjectWorker"
 routes = ["objects.localhost/*"]

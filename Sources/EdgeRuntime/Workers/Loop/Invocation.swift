@@ -406,6 +406,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
         guard !isClosed, !hasReplied else { return }
         loop.runPostedCalls()
         hasReplied = true
+        openWaitUntilIfNeeded()
         channel.output.appendFrame(.open, stream: stream, flags: .end) { output in
             output.append(0 as UInt8)
             write(&output)
