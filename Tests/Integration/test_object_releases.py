@@ -456,7 +456,8 @@ class Death(unittest.TestCase):
                 for thread in threads:
                     thread.start()
                 wait_until(lambda: all(acknowledged), 60, "increments")
-                staging.deploy(shape("three", two, bindings))
+                # Nobody follows it: that would wait for the node to come back.
+                staging.deploy(shape("three", two, bindings), "--detach")
                 staging.node.process.wait(60)
                 for thread in threads:
                     thread.join(90)
