@@ -94,7 +94,7 @@ def setting(recorder, number):
 
 
 class Histories(unittest.TestCase):
-    seconds = 120
+    seconds = 60
 
     def kill_isolates(self, objects, count):
         for _ in range(count):
