@@ -17,7 +17,7 @@ class ObjectRows:
             file.write(script)
             file.flush()
             output = subprocess.run(
-                ["wrk", "-t", "1", "-c", "64", "-d", f"{self.options.seconds}s", "-s", file.name, "-H", "Host: objects.test",
+                ["wrk", "-t", "1", "-c", "64", "-d", f"{self.options.seconds}s", "-s", file.name, "-H", "Host: objects.localhost",
                  f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in output:
             raise RuntimeError(output)

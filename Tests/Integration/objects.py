@@ -4,24 +4,29 @@ import json
 
 from projects import Project
 
-SHAPE = """
+SHAPE = """\
+format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+
 [workers.objects]
 product = "ObjectWorker"
-routes = ["objects.test/*"]
+routes = ["objects.localhost/*"]
 durable_objects = [
     { binding = "PROBES", class = "Probe" }, { binding = "ACCOUNTS", class = "Account" }, { binding = "PLAIN", class = "Plain" },
 ]
 migrations = [{ tag = "v1", new_sqlite_classes = ["Probe", "Account"], new_classes = ["Plain"] }]
 """
 
-DEV = """
+DEV = """\
+format = 1
 [durable_objects]
 hibernate_after = "%s"
 evict_after = "%s"
 on_deploy = "%s"
 """
 
-HOST = {"Host": "objects.test"}
+HOST = {"Host": "objects.localhost"}
 
 
 class Failed(Exception):

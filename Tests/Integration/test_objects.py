@@ -203,7 +203,7 @@ class DurableObjects(unittest.TestCase):
 
     def socket(self, name, query=""):
         return RawWebSocket(
-            self.objects.node.url + f"/name/PROBES/{name}/socket{query}", host="objects.test", protocol=None, timeout=60)
+            self.objects.node.url + f"/name/PROBES/{name}/socket{query}", host="objects.localhost", protocol=None, timeout=60)
 
     def test_probe_18_limits_of_sockets(self):
         tags, tag, accepted, attachment, request, response, twice = self.objects.json("/name/PROBES/limits/limits")

@@ -27,7 +27,7 @@ class Sleep(unittest.TestCase):
 
     def socket(self, name, query=""):
         return RawWebSocket(
-            self.objects.node.url + f"/name/PROBES/{name}/socket{query}", host="objects.test", protocol=None, timeout=60)
+            self.objects.node.url + f"/name/PROBES/{name}/socket{query}", host="objects.localhost", protocol=None, timeout=60)
 
     def ask(self, client, text):
         client.send(TEXT, text.encode())

@@ -6,12 +6,16 @@ from harness import edge
 from objects import Failed, Objects, SHAPE
 from projects import Project
 
-CALLER = """
+CALLER = """\
+format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+
 [workers.objects]
 product = "ObjectWorker"
 [workers.caller]
 product = "ObjectWorker"
-routes = ["objects.test/*"]
+routes = ["objects.localhost/*"]
 services = [
     { binding = "PLAIN", worker = "objects" },
     { binding = "NAMED", worker = "objects", entrypoint = "Admin", props = { who = "caller" } },

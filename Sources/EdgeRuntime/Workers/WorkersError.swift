@@ -101,7 +101,9 @@ enum WorkersError {
         )
     }
     static func tooLargeForRPC(_ byteCount: Int) -> CallFailure {
-        CallFailure("Serialized RPC arguments or return values are limited to 32MiB, but the size of this value was: \(byteCount) bytes.")
+        CallFailure(
+            "Serialized RPC arguments or return values are limited to 32MiB, but the size of this value was: "
+                + "\(byteCount) bytes.")
     }
     static func noHandler(_ name: String) -> CallFailure {
         CallFailure("Handler does not export a \(name)() function.", name: "TypeError")

@@ -35,7 +35,7 @@ final class FakeHost: Sendable {
     /// - Parameter make: Called on the loop's thread when the configuration arrives.
     init(
         channelCount: Int = 1, clock: any NodeClock = IsolateClock(),
-        objects: @escaping @Sendable () -> (any ObjectHosting)? = { nil }, entrypoints: [any WorkerEntrypoint.Type] = [],
+        objects: @escaping @Sendable () -> (any ObjectHosting)? = { nil },
         make: @escaping @Sendable (Env) throws -> any Worker
     ) throws {
         var sockets: [Socket] = []
@@ -64,11 +64,10 @@ final class FakeHost: Sendable {
         self.outcomes = outcomes
         let descriptors = far
         let page = statusDescriptor
-        let kinds = entrypoints
         SystemThread(name: "loop-under-test") {
             guard let mapped = StatusPage(mapping: page),
                 let loop = try? EventLoop(
-                    channels: descriptors, page: mapped, clock: clock, objects: objects(), entrypoints: kinds, makeWorker: make)
+                    channels: descriptors, page: mapped, clock: clock, objects: objects(), makeWorker: make)
             else { return outcome.finish() }
             outcome.yield(loop.run())
             outcome.finish()

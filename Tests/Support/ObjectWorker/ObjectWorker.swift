@@ -49,7 +49,7 @@ import DurableObjects
     }
 
     private static func forward(_ exchange: Exchange, _ stub: DurableObjectStub) async throws -> Response {
-        let search = exchange.request.url.search
+        let search = exchange.request.url.query.map { "?" + $0 } ?? ""
         guard let url = WebURL("http://object/" + (exchange.parameters.get("path") ?? "") + search) else {
             return .empty(status: 400)
         }

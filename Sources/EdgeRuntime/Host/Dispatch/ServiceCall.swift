@@ -33,7 +33,8 @@ final class ServiceCall: EventOwner, Dispatchable, CallActivity {
             return nil
         }
         event.invocations.count += 1
-        event.worker.counted(event.invocations.count, of: .invocations, EventStream.Invocations.max, (head.binding, .serviceInvoke))
+        event.worker.counted(
+            event.invocations.count, of: .invocations, EventStream.Invocations.max, (head.binding, .serviceInvoke))
         var encoder = WireEncoder(capacity: message.count + 64)
         encoder.put(entrypoint.props)
         rpc.encode(into: &encoder)

@@ -36,7 +36,8 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             return nil
         case .entrypoint(let entrypoint) where !entrypoint.name.isEmpty:
             call.answer(
-                failure: CallFailure("The entrypoint \"\(entrypoint.name)\" takes typed calls, not requests.", name: "TypeError"))
+                failure: CallFailure(
+                    "The entrypoint \"\(entrypoint.name)\" takes typed calls, not requests.", name: "TypeError"))
             return nil
         case .service, .entrypoint:
             guard let name = event.worker.bindings[Int(binding)].entrypoint?.worker else { return nil }

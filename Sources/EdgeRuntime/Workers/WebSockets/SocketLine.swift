@@ -129,7 +129,8 @@ final class SocketLine: @unchecked Sendable {
     }
 
     private func canSendAtOnce(_ byteCount: Int) -> Bool {
-        sender == nil && endpoint.outputGate?.isOpen != false && byteCount <= min(endpoint.sendCredit, WireLimits.dataPayloadBytesMax) && !endpoint.channel.isFull
+        sender == nil && endpoint.outputGate?.isOpen != false && !endpoint.channel.isFull
+            && byteCount <= min(endpoint.sendCredit, WireLimits.dataPayloadBytesMax)
     }
 
     private func append(_ record: [UInt8]) {
