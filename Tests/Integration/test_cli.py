@@ -502,7 +502,7 @@ class Starting(unittest.TestCase):
             with Node("run", product("HelloWorker"), state=state):
                 formats = glob.glob(state + "/*/*/format")
             names = sorted(os.path.basename(os.path.dirname(path)) for path in formats)
-            self.assertEqual(names, ["analytics", "cache", "d1", "kv", "queues", "r2"])
+            self.assertEqual(names, ["analytics", "cache", "d1", "kv", "objects", "queues", "r2"])
             for path in formats:
                 with self.subTest(path=path):
                     with open(path) as file:

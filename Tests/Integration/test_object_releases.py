@@ -5,6 +5,7 @@ import json
 import os
 import selectors
 import shutil
+import signal
 import sqlite3
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from projects import Project
 from raw_websocket import CLOSE, TEXT, RawWebSocket
 from rest import Rest
 from test_scripts_api import Case, form
+from test_upgrade import process_of, upgrade
 
 HOST = "rooms.example"
 CLASSES = "{ tag = \"v1\", new_sqlite_classes = [\"Room\"] }"
@@ -471,6 +473,21 @@ class Death(unittest.TestCase):
                     self.assertEqual(found["release"], "three")
                 self.assertEqual(staging.text("/HALLS/x/add"), "1 three")
                 self.assertEqual(sorted(staging.namespaces()), ["Hall", "Room"])
+
+
+class Upgrading(unittest.TestCase):
+    def test_objects_go_on_in_the_next_process(self):
+        with Staging() as staging:
+            self.assertEqual(staging.text("/ROOMS/lobby/add"), "1 one")
+            staging.text("/ROOMS/lobby/alarm/100")
+            try:
+                done = upgrade(staging.node)
+                self.assertEqual(done.returncode, 0, done.stderr + staging.node.log_text()[-3000:])
+                self.assertEqual(staging.text("/ROOMS/lobby/add"), "2 one")
+                wait_until(lambda: staging.numbers("/ROOMS/lobby/")["alarms"] == "1", 60, "the alarm")
+            finally:
+                # The next process is no child of ours.
+                os.kill(process_of(staging.node), signal.SIGKILL)
 
 
 class Archives(unittest.TestCase):

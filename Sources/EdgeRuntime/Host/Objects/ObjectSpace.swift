@@ -39,7 +39,8 @@ package final class ObjectSpace: Sendable {
         var isolates: [IsolateID: Isolate] = [:]
         var timerAt: Instant?
         var isClosed = false
-        var reports: [ObjectRegistry.ServerID: ObjectMoveReport] = [:]
+        /// What has left a version, by its pool, until somebody asks: a version without objects isn't among the servers any more.
+        var reports: [ObjectIdentifier: ObjectMoveReport] = [:]
 
         func number(of pool: IsolatePool) -> ObjectRegistry.ServerID? { servers.first { $0.value.worker.pool === pool }?.key }
         func number(of worker: WorkerRuntime) -> ObjectRegistry.ServerID? { servers.first { $0.value.worker === worker }?.key }
@@ -221,11 +222,14 @@ package final class ObjectSpace: Sendable {
             do throws(WireError) {
                 let reply = try ObjectCloseReply(decoding: &decoder)
                 update { state, effects, now in
-                    if reason == .codeUpdated, !reply.isBusy, let server = state.registry[id]?.server {
-                        state.reports[server, default: ObjectMoveReport()].objects += 1
-                        state.reports[server, default: ObjectMoveReport()].sockets += state.registry[id]?.sockets.count ?? 0
+                    if reason == .codeUpdated, !reply.isBusy, let server = state.registry[id]?.server,
+                        let pool = state.servers[server]?.worker.pool
+                    {
+                        let left = ObjectIdentifier(pool)
+                        state.reports[left, default: ObjectMoveReport()].objects += 1
+                        state.reports[left, default: ObjectMoveReport()].sockets += state.registry[id]?.sockets.count ?? 0
                         if patience == .zero, state.registry[id]?.inFlight ?? 0 > 0 {
-                            state.reports[server, default: ObjectMoveReport()].cut += 1
+                            state.reports[left, default: ObjectMoveReport()].cut += 1
                         }
                     }
                     state.registry.closed(id, incarnation, isBusy: reply.isBusy, at: now, &effects)
@@ -450,11 +454,11 @@ extension ObjectSpace {
     /// Waits until no object is with `worker` any more; earlier when the task is cancelled.
     package func moved(from worker: WorkerRuntime) async -> ObjectMoveReport {
         let started = clock.now()
-        guard let number = state.withLock({ $0.number(of: worker) }) else { return ObjectMoveReport() }
-        while !Task.isCancelled, state.withLock({ $0.registry.liveCount(of: number) > 0 }) {
+        let number = state.withLock { $0.number(of: worker) }
+        while !Task.isCancelled, let number, state.withLock({ $0.registry.liveCount(of: number) > 0 }) {
             do { try await clock.sleep(for: .milliseconds(50)) } catch { break }
         }
-        var report = state.withLock { $0.reports.removeValue(forKey: number) } ?? ObjectMoveReport()
+        var report = state.withLock { $0.reports.removeValue(forKey: ObjectIdentifier(worker.pool)) } ?? ObjectMoveReport()
         report.longest = clock.now() - started
         return report
     }
