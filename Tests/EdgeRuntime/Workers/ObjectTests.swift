@@ -80,7 +80,8 @@ import Wire
             case "/failing-section":
                 try await state.blockConcurrencyWhile { throw Oops() }
             case "/deadlock":
-                let outside = Task { try await self.state.context.sleep(for: .milliseconds(1)) }
+                let context = state.context
+                let outside = Task { try await context.sleep(for: .milliseconds(1)) }
                 try await state.blockConcurrencyWhile { try await outside.value }
             case "/abort": try state.abort("enough")
             case "/alarm": try await state.storage.setAlarm(state.now - 1)
