@@ -244,7 +244,7 @@ class Deploying(unittest.TestCase):
         self.assertIn(record["state"], ("active", "monitoring", "draining", "retired"))
         self.assertEqual(set(record), {
             "number", "state", "percent", "release", "previous", "trigger", "author", "options", "created_on", "finished_on",
-            "pause", "reason", "exit_code"})
+            "pause", "reason", "coordination", "exit_code"})
 
     def test_views(self):
         platform = self.platform

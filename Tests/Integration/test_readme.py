@@ -206,8 +206,8 @@ class Readme(unittest.TestCase):
 
     def test_the_tables_name_every_command_and_no_other(self):
         help_text = edge("--help").stdout
-        known = set(re.findall(r"^  ([a-z][a-z0-9]*)  ", help_text, re.MULTILINE))
-        shown = set(re.findall(r"^\| `edge ([a-z][a-z0-9]*)", self.document, re.MULTILINE))
+        known = set(re.findall(r"^  ([a-z][a-z0-9-]*)  ", help_text, re.MULTILINE))
+        shown = set(re.findall(r"^\| `edge ([a-z][a-z0-9-]*)", self.document, re.MULTILINE))
         self.assertEqual(shown, known)
         make = set(re.findall(r"^([a-z]+):.*##", read("Makefile"), re.MULTILINE)) - {"help", "setup"}
         self.assertEqual(set(re.findall(r"^\| `make ([a-z]+)`", self.document, re.MULTILINE)), make)

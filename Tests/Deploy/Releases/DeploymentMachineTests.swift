@@ -295,7 +295,7 @@ import Testing
     @Test func `a rollback takes the place of a deployment that is only watched`() async throws {
         let node = try await node(Shape(bake: .zero, monitor: .seconds(3600)))
         try await node.deploy("two")
-        try await node.run("monitoring") { try node.state(2) == .monitoring }
+        try await node.run("monitoring") { await node.machine.inProgress?.state == .monitoring }
         let record = try await node.machine.rollBack(to: nil, .init(), by: node.author)
         #expect(record.release == 1)
         #expect(try node.state(2) == .rolledBack)

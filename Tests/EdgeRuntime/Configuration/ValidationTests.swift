@@ -145,7 +145,7 @@ import Testing
             (
                 "[workers.a]\nproduct = \"A\"\nmigrations = [{ tag = \"v1\", new_sqlite_classes = [\"B\"], renamed_classes = [{ from = \"A\", to = \"B\" }] }]\n",
                 [
-                    "6:24: error: workers.a.migrations.v1.tag: migration \"v1\": Cannot apply --rename-class migration to class B, which is also to be created: a class that takes over objects is not to be in new_sqlite_classes or new_classes"
+                    "6:23: error: workers.a.migrations.v1.tag: migration \"v1\": Cannot apply --rename-class migration to class B, which is also to be created: a class that takes over objects is not to be in new_sqlite_classes or new_classes"
                 ]
             ),
             (

@@ -53,3 +53,12 @@ final class Translator: FetchHandler {
         }
     }
 }
+
+final class Prices: ScheduledHandler {
+    init(env: Env) throws {}
+
+    func scheduled(_ event: ScheduledEvent, env: Env, context: ExecutionContext) async throws {
+        let feed = try await context.webSocket("wss://feed.example/prices", protocols: ["v2"])
+        for try await case .text(let price) in feed { context.log.info("a new price", ["price": price]) }
+    }
+}

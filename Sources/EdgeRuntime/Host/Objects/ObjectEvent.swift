@@ -82,8 +82,12 @@ class ObjectEvent: EventOwner {
 
     final func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
         guard !isOver else { return }
-        try unsafe answered(event, message)
+        // First: the call ends with its answer, and must not take that for its caller's leaving.
         isOver = true
+        do throws(WireError) { try unsafe answered(event, message) } catch {
+            isOver = false
+            throw error
+        }
     }
 
     final func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) { finish(failure) }

@@ -16,7 +16,10 @@ final class ObjectLines: Ticker {
         let space: ObjectSpace
         var waiting: [ObjectEvent] = []
         var head = 0
-        var running: [ObjectIdentifier: ObjectEvent] = [:]
+        private(set) var running: [ObjectIdentifier: ObjectEvent] = [:]
+        /// In which order they were handed over, so that they fail in it, too.
+        private var order: [ObjectIdentifier: UInt64] = [:]
+        private var handedCount: UInt64 = 0
         /// Answers that became WebSockets which can't hibernate.
         var sockets: [EventStream] = []
         /// Is to go on when its channel has room.
@@ -33,6 +36,22 @@ final class ObjectLines: Ticker {
             head = 0
         }
         func insertFirst(_ event: ObjectEvent) { waiting.insert(event, at: head) }
+
+        func began(_ event: ObjectEvent) {
+            handedCount += 1
+            running[ObjectIdentifier(event)] = event
+            order[ObjectIdentifier(event)] = handedCount
+        }
+
+        func ended(_ event: ObjectEvent) {
+            running[ObjectIdentifier(event)] = nil
+            order[ObjectIdentifier(event)] = nil
+        }
+
+        /// The first one that was handed over first.
+        var inOrder: [ObjectEvent] {
+            running.sorted { order[$0.key, default: 0] < order[$1.key, default: 0] }.map(\.value)
+        }
         var isEmpty: Bool { count == 0 && running.isEmpty && sockets.isEmpty }
     }
 
@@ -110,7 +129,7 @@ final class ObjectLines: Ticker {
             return false
         }
         if delivery.opens { ObjectOpening.start(event, delivery, server, on: channel) }
-        line.running[ObjectIdentifier(event)] = event
+        line.began(event)
         event.dispatch(on: channel, delivery, server)
         return true
     }
@@ -155,7 +174,7 @@ final class ObjectLines: Ticker {
         guard let delivery = event.delivery else { return }
         event.space.ended(event.id, delivery.incarnation)
         guard let line = existingLine(event.id, event.space) else { return }
-        line.running[ObjectIdentifier(event)] = nil
+        line.ended(event)
         if let stream, stream.isSocket {
             line.sockets.removeAll { !$0.isOpen }
             line.sockets.append(stream)
@@ -166,8 +185,8 @@ final class ObjectLines: Ticker {
     /// A life of the object is over: its events fail.
     func fail(_ id: ObjectID, of space: ObjectSpace, upTo incarnation: UInt64, _ failure: CallFailure, alsoWaiting: Bool) {
         guard let line = existingLine(id, space) else { return }
-        for event in Array(line.running.values) where event.delivery.map({ $0.incarnation <= incarnation }) ?? false {
-            line.running[ObjectIdentifier(event)] = nil
+        for event in line.inOrder where event.delivery.map({ $0.incarnation <= incarnation }) ?? false {
+            line.ended(event)
             event.cutOff(failure)
         }
         if alsoWaiting { refuseWaiting(id, of: space, failure) }

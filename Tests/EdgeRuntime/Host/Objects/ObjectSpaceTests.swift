@@ -420,7 +420,11 @@ extension FakeIsolate {
                 isSuspended.store(true, ordering: .releasing)
             }
             owner.replyClose(try owner.expectEvent(.objectClose).stream)
-            while !isSuspended.load(ordering: .acquiring) { stage.node.pass(.milliseconds(250)) }
+            // Little by little: an isolate that has been idle for a minute of the node's time would end.
+            while !isSuspended.load(ordering: .acquiring) {
+                stage.node.pass(.milliseconds(10))
+                usleep(2000)
+            }
             isolate.send(
                 .open, 4, flags: [.end, .lazyBody],
                 FakeIsolate.call(.objectInvoke, binding: 0, parent: event, stage.invoke("b")))
