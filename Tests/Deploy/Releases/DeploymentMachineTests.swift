@@ -151,7 +151,7 @@ import Testing
     @Test func probe_12_a_second_deployment_is_told_of_the_first() async throws {
         let node = try await node(Shape(bake: .seconds(3600)))
         try await node.deploy("two")
-        try await node.run("a share") { try node.state(2) == .shifting }
+        try await node.run("a share") { await node.machine.inProgress?.state == .shifting }
         await #expect {
             try await node.deploy("three")
         } throws: { error in

@@ -64,7 +64,7 @@ import Testing
             .classExists("A", .transfer)
         ),
         (
-            ClassMigration(tag: "t", newClasses: (0..<500).map { "N\($0)" }), .tooManyClasses(503, limit: 500)
+            ClassMigration(tag: "t", newClasses: (0..<500).map { "N\($0)" }), .tooManyClasses(504, limit: 500)
         ),
     ])
     func `refuses what can't be, and changes nothing`(_ step: ClassMigration, _ expected: ClassMigrationRefusal) throws {

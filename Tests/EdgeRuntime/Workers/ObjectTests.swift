@@ -79,10 +79,6 @@ import Wire
                 return .text("noted")
             case "/failing-section":
                 try await state.blockConcurrencyWhile { throw Oops() }
-            case "/deadlock":
-                let context = state.context
-                let outside = Task { try await context.sleep(for: .milliseconds(1)) }
-                try await state.blockConcurrencyWhile { try await outside.value }
             case "/abort": try state.abort("enough")
             case "/alarm": try await state.storage.setAlarm(state.now - 1)
             case "/get-alarm": return .text("\(try await state.storage.getAlarm().map { "\($0)" } ?? "none")")
@@ -271,15 +267,6 @@ import Wire
         node.open(11)
         #expect(isPlain(try await node.reply(11)))
         #expect(unsafe Probe.notes.constructed == 2)
-    }
-
-    @Test func `a section that waits for what it keeps out is found out`() async throws {
-        let node = try await Node()
-        node.open(1)
-        node.fetch(3, "/deadlock")
-        _ = try await node.reply(1)
-        let failure = try node.failure(try await node.reply(3))
-        #expect(failure.message.hasPrefix("A critical section within this Durable Object awaited a Promise"))
     }
 
     @Test func `probe 25: abort reaches all that wait`() async throws {
