@@ -23,7 +23,7 @@ package enum SQLiteProcess {
     /// - Returns: false when the library's way to its files can't be changed.
     package static func leaveLinks() -> Bool {
         // SAFETY: replaces one of the library's own pointers by a function of the same type.
-        unsafe edge_sqlite_leave_links() == SQLITE_OK
+        edge_sqlite_leave_links() == SQLITE_OK
     }
 
     /// What all connections together may allocate. An allocation above it fails, and with it the statement that
