@@ -23,6 +23,8 @@ final class ObjectAlarmDriver: Sendable {
         var timer: ClockTimer?
         /// Namespaces whose objects are being asked for their alarms.
         var rebuilding: Set<String> = []
+        /// Some could not be asked: until the index is opened again, it doesn't count as whole.
+        var hasRebuildFailed = false
     }
     private let clock: any NodeClock
     private let logger: Logger
@@ -73,6 +75,7 @@ final class ObjectAlarmDriver: Sendable {
             state.index = opened
             state.running = []
             state.unserved = [:]
+            state.hasRebuildFailed = false
         }
         look()
         for namespace in state.withLock({ Array($0.namespaces.keys) }) where !opened.isComplete { rebuild(namespace) }
@@ -282,19 +285,26 @@ final class ObjectAlarmDriver: Sendable {
         guard let (space, namespace) = found else { return }
         // It ends when all have been asked, or when the space can't be.
         Task { [self] in
-            await ask(space, namespace)
-            let isLast = state.withLock { state in
+            var failure: ObjectSpaceError?
+            do throws(ObjectSpaceError) { try await ask(space, namespace) } catch { failure = error }
+            let isWhole = state.withLock { state in
                 state.rebuilding.remove(id)
-                return state.rebuilding.isEmpty
+                if failure != nil { state.hasRebuildFailed = true }
+                return state.rebuilding.isEmpty && !state.hasRebuildFailed
             }
-            guard isLast, let index, !index.isComplete else { return }
+            if let failure {
+                return logger.log(.error, "objects can't be asked for their alarms: \(failure)", [("namespace", id)])
+            }
+            guard isWhole, let index, !index.isComplete else { return }
             do { try await index.noteComplete() } catch { logger.log(.error, "the index of alarms can't be written: \(error)") }
         }
     }
 
-    private func ask(_ space: ObjectSpace, _ namespace: ObjectNamespace) async {
+    private func ask(_ space: ObjectSpace, _ namespace: ObjectNamespace) async throws(ObjectSpaceError) {
         var cursor: String?
-        while let page = try? await space.list(namespace, after: cursor, limit: 64), let last = page.last {
+        while true {
+            let page = try await space.list(namespace, after: cursor, limit: 64)
+            guard let last = page.last else { return }
             cursor = last.id
             for item in page {
                 guard let id = ObjectID(text: item.id), id.belongs(to: namespace.key) else { continue }
