@@ -199,7 +199,8 @@ public final class ObjectStorage {
         _ body: @escaping (ObjectTransaction) async throws -> Result
     ) async throws -> Result {
         let box = ResultBox<Result>()
-        try await database.turns.criticalSection { [database] in
+        // Not a closure: one in a generic function leaves the caller's executor (Swift 6.3), a function stays on it.
+        func section() async throws {
             let transaction = ObjectTransaction(try database.beginLongTransaction(), database)
             do {
                 box.result = try await body(transaction)
@@ -210,6 +211,7 @@ public final class ObjectStorage {
                 throw error
             }
         }
+        try await database.turns.criticalSection(section)
         guard let result = box.result else { throw DurableObjectError("The transaction was cut off.") }
         return result
     }

@@ -56,8 +56,8 @@ struct ObjectRegistry {
         var waitsForPlace: ServerID?
         var window = (start: Instant(nanoseconds: .min / 2), count: 0)
         var usedAt: Instant
-        /// Its last attempt to hibernate found it busy.
-        var isHeld = false
+        /// How many attempts to hibernate have found it busy since it was used. Each waits twice as long as the one before.
+        var busyCount = 0
         /// When it is to be evicted, if it can't hibernate: `usedAt` and this.
         var evictDelay = Duration.zero
         var hasIdleCheck = false
@@ -237,7 +237,7 @@ struct ObjectRegistry {
             entry.server = server
             entry.incarnation += 1
             entry.inFlight = 1
-            entry.isHeld = false
+            entry.busyCount = 0
             entry.usedAt = now
             return Delivery(host: host, server: server, incarnation: entry.incarnation, opens: true)
         case .opening(let opener):
@@ -297,7 +297,7 @@ struct ObjectRegistry {
         guard var entry = entries[id], entry.incarnation == incarnation, entry.hasOwner else { return }
         entry.inFlight -= 1
         entry.usedAt = now
-        entry.isHeld = false
+        entry.busyCount = 0
         entries[id] = entry
         switch entry.phase {
         case .open:
@@ -362,7 +362,7 @@ struct ObjectRegistry {
             return
         }
         entry.phase = .open
-        entry.isHeld = true
+        entry.busyCount += 1
         if reason == .inactivity { entry.usedAt = now }
         entries[id] = entry
         if let wish = entry.closeWish { return drain(id, wish, at: now, &effects) }
@@ -427,7 +427,13 @@ struct ObjectRegistry {
         entry.hasIdleCheck = true
         entry.evictDelay = settings.evictAfter * (1 + Double(random.next() >> 11) / Double(1 << 53))
         entries[id] = entry
-        deadlines.insert(id, at: entry.usedAt + (entry.isHeld ? entry.evictDelay : settings.hibernateAfter))
+        deadlines.insert(id, at: entry.usedAt + patience(entry).delay)
+    }
+
+    /// How long after its last use it is to leave memory, and why.
+    private func patience(_ entry: Entry) -> (delay: Duration, reason: ObjectCloseReason) {
+        let delay = settings.hibernateAfter * (1 << min(entry.busyCount, 20))
+        return delay < settings.evictAfter || entry.busyCount == 0 ? (delay, .hibernation) : (entry.evictDelay, .inactivity)
     }
 
     /// Looks at what is due.
@@ -438,13 +444,13 @@ struct ObjectRegistry {
             case .open:
                 entries[id]?.hasIdleCheck = false
                 guard entry.inFlight == 0 else { continue }  // Its end asks again.
-                let delay = entry.isHeld ? entry.evictDelay : settings.hibernateAfter
+                let (delay, reason) = patience(entry)
                 guard now - entry.usedAt >= delay else {
                     entries[id]?.hasIdleCheck = true
                     deadlines.insert(id, at: entry.usedAt + delay)
                     continue
                 }
-                close(id, entry.isHeld ? .inactivity : .hibernation, patience: .zero, at: now, &effects)
+                close(id, reason, patience: .zero, at: now, &effects)
             case .draining(let reason, let deadline):
                 if now >= deadline { close(id, reason, patience: .zero, at: now, &effects) }
             case .closing(_, let deadline):
@@ -515,7 +521,7 @@ struct ObjectRegistry {
     private mutating func evictOne(of usable: [IsolateID], at now: Instant, _ effects: inout [Effect]) {
         var oldest: (id: ObjectID, usedAt: Instant)?
         for id in usable.flatMap({ hosts[$0]?.objects ?? [] }) {
-            guard let entry = entries[id], entry.phase == .open, entry.inFlight == 0, !entry.isHeld else { continue }
+            guard let entry = entries[id], entry.phase == .open, entry.inFlight == 0, entry.busyCount == 0 else { continue }
             if oldest.map({ entry.usedAt < $0.usedAt }) ?? true { oldest = (id, entry.usedAt) }
         }
         if let oldest { close(oldest.id, .hibernation, patience: .zero, at: now, &effects) }

@@ -345,9 +345,20 @@ private struct RegistryModel {
         #expect(effects == [.close(id, host: IsolateID(1), incarnation: 1, .hibernation, patience: .zero)])
         effects = []
         registry.closed(id, 1, isBusy: true, at: now, &effects)
-        now = now + .seconds(59)
+        for seconds in [20, 40] {
+            now = now + .seconds(seconds / 2 - 1)
+            registry.sweep(at: now, &effects)
+            #expect(effects.isEmpty, "each attempt waits twice as long")
+            now = now + .seconds(1)
+            registry.sweep(at: now, &effects)
+            #expect(effects == [.close(id, host: IsolateID(1), incarnation: 1, .hibernation, patience: .zero)])
+            effects = []
+            registry.closed(id, 1, isBusy: true, at: now, &effects)
+        }
+        now = now + .seconds(29)
         registry.sweep(at: now, &effects)
         #expect(effects.isEmpty)
+        // Not after 80 s, but from 70 to 140 s.
         now = now + .seconds(72)
         registry.sweep(at: now, &effects)
         #expect(effects == [.close(id, host: IsolateID(1), incarnation: 1, .inactivity, patience: .zero)])
