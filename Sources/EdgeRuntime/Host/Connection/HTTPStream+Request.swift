@@ -10,7 +10,9 @@ extension HTTPStream: Dispatchable, EventOwner {
     /// Takes the request whose head the parser has just found.
     func startRequest(headByteCount: Int) {
         reactor.counters.requests += 1
-        exchange = Exchange()
+        // One that was rested begins with a new one.
+        if exchange.isUsed { exchange = Exchange() }
+        exchange.isUsed = true
         exchange.method = parser.head.knownMethod
         exchange.minorVersion = parser.head.minorVersion
         exchange.keepAlive = parser.head.keepAlive
