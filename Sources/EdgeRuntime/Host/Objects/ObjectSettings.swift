@@ -52,6 +52,8 @@ enum ObjectLimits {
     ///   that were always there); and with how many it comes by when they don't.
     static func descriptors(objects: Int, available: Int) -> (max: Int, min: Int) {
         let base = 512
-        return (min(max(1024, base + 4 * objects), max(256, available - 256)), base + objects + 3 * 64)
+        // In the isolate: `OpenDatabases.countMax`.
+        let connections = 64
+        return (min(max(1024, base + 4 * objects), max(256, available - 256)), base + objects + 3 * connections)
     }
 }
