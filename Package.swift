@@ -218,7 +218,7 @@ let package = Package(
             ]),
         tests(
             "DurableObjectsTests", "EdgeRuntime/DurableObjects",
-            ["DurableObjects", "Interfaces", "SQLite", "System"]),
+            ["DurableObjects", "TenantSQL", "Interfaces", "SQLite", "System"]),
         tests("InterfacesValuesTests", "Bindings/InterfacesValues", ["Interfaces"]),
         tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),

@@ -229,8 +229,12 @@ package final class HistoryArchive {
         var noted: [[UInt8]: HistoryCommit] = [:]
         for commit in pending { noted[commit.bookmark.digest] = commit }
         let now = settings.now()
+        // For each commit the next one that was noted.
+        var nexts: [HistoryCommit?] = []
+        for commit in commits.reversed() { nexts.append(noted[commit.bookmark.digest] ?? nexts.last ?? nil) }
+        nexts.reverse()
         var previous = segment.last
-        var time = newestInSegments.time
+        var time = newestKept.time
         return commits.enumerated().map { index, commit in
             var commit = commit
             let known = noted[commit.bookmark.digest]
@@ -241,20 +245,20 @@ package final class HistoryArchive {
                 commit.bookmark.frame = commit.frameCount
             case (.noted, let known?): commit.bookmark = known.bookmark
             case (.noted(let fallback), nil):
-                let next = commits[(index + 1)...].lazy.compactMap { noted[$0.bookmark.digest]?.bookmark }.first
-                let neighbour = previous?.bookmark ?? next ?? fallback
+                let neighbour = previous?.bookmark ?? nexts[index]?.bookmark ?? fallback
                 commit.bookmark.generation = neighbour.generation
                 commit.bookmark.segment = neighbour.segment
                 commit.bookmark.frame = commit.frameCount
             }
-            commit.time = max(time, known?.time ?? min(now, logTime))
+            commit.time = max(time, known?.time ?? min(now, logTime, nexts[index]?.time ?? now))
             previous = commit
             time = commit.time
             return commit
         }
     }
 
-    private var newestInSegments: HistoryCommit { segments.last?.last ?? floor }
+    /// The newest state that is kept whole.
+    package var newestKept: HistoryCommit { segments.last?.last ?? floor }
 
     private func list(_ commits: [HistoryCommit], in segment: Segment, isNew: Bool) throws {
         if let fault = settings.faults.failure(.archiveList) { throw fault }

@@ -324,7 +324,8 @@ struct EnvironmentReader {
             evictAfter: table?.duration("evict_after", in: .zero...Self.day)?.value ?? .seconds(70),
             onDeploy: table?.choice("on_deploy", DurableObjectSettings.OnDeploy.self)?.value ?? .keep,
             objectsPerIsolate: table?.integer("objects_per_isolate", in: 1...10_000)?.value ?? 64,
-            isolatesMax: table?.integer("isolates", in: 1...256)?.value ?? 32)
+            isolatesMax: table?.integer("isolates", in: 1...256)?.value ?? 32,
+            timeTravel: table?.duration("time_travel", in: .zero...Self.year)?.value ?? Self.day * 30)
         table?.finish()
         return settings
     }

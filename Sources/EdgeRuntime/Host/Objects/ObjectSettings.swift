@@ -20,6 +20,9 @@ package struct ObjectSettings: Equatable, Sendable {
     /// Isolates of one version for objects.
     package var isolatesMax = 32
 
+    /// How far back an object can go; zero keeps no history.
+    package var timeTravel = Duration.seconds(30 * 86_400)
+
     package init() {}
 }
 
