@@ -60,6 +60,8 @@ evict_after = "5m"
 # The long variant asks for a hundred cutovers of 5,000 sockets.
 CUTOVERS = int(os.environ.get("EDGE_OBJECT_CUTOVERS", "4"))
 SOCKETS = int(os.environ.get("EDGE_OBJECT_SOCKETS", "40"))
+UPGRADES = int(os.environ.get("EDGE_OBJECT_UPGRADES", "2"))
+UPGRADE_SOCKETS = int(os.environ.get("EDGE_UPGRADE_SOCKETS", "200"))
 
 
 class Conversation:
@@ -511,13 +513,13 @@ class Sockets(unittest.TestCase):
         self.assertNotEqual(process_of(self.staging.node), before)
 
     def test_sequence_over_upgrades(self):
-        """200 sockets that talk all the time: no close, nothing lost or doubled, in order; attachments count, tags are there."""
-        rooms, each = 20, 10
+        """Sockets that talk all the time: no close, nothing lost or doubled, in order; attachments count, tags are there."""
+        rooms, each = 20, UPGRADE_SOCKETS // 20
         talk = Conversation([
             self.staging.socket(f"/ROOMS/{index % rooms}/socket/all/{'even' if index % 2 == 0 else 'odd'}")
             for index in range(rooms * each)])
         with talk:
-            for _ in range(2):
+            for _ in range(UPGRADES):
                 before = list(talk.counts)
                 self.upgrade()
                 wait_until(
