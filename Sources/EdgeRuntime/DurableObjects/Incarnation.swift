@@ -40,7 +40,8 @@ final class Incarnation: ObjectInstance {
         scope.wasReset = { [weak self] failure in self?.ended(failure) }
         let turns = ObjectLoopTurns(scope, environment, reference)
         let storage = try ObjectStorage(
-            path: try environment.path(of: scope.name, in: description.directory), isSQL: description.hasSQL, turns: turns)
+            path: try environment.path(of: scope.name, in: description.directory), isSQL: description.hasSQL,
+            databases: environment.databases, turns: turns)
         let stored = try storage.name
         let name = stored ?? reference.name
         reference.name = name

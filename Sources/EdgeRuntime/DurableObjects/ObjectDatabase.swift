@@ -8,16 +8,29 @@ internal import TenantSQL
 ///
 /// Writes of one turn are one transaction, which is committed at the turn's end without waiting for the disk. A helper thread
 /// then makes the log durable, once for all that was committed meanwhile; outputs wait for that (spec: section 2).
+///
+/// The connection comes and goes (`OpenDatabases`), without anybody seeing it: it may end between two turns while no cursor is read,
+/// and whoever uses the storage next has a new one. What stays for the object's life is the file's lock.
 final class ObjectDatabase {
     private var connection: SQLiteConnection?
     let authorizer = SQLAuthorizer(isForReader: false)
     let turns: any ObjectTurns
     let path: String
     private let lock: ObjectFileLock
-    private let log: Descriptor
+    private let databases: OpenDatabases
+    /// When it was used last, as `databases` counts.
+    var lastUse: UInt64 = 0
+    /// There while there is a connection, and until all commits are durable.
+    private var log: ObjectLog?
+    /// What the tenant's code sees of the connection, from the end of one to the beginning of the next.
+    private var memory: ConnectionMemory?
+    /// Set once, by the storage: its statements end with the connection.
+    weak var sql: SQLStorage?
+    /// The tenant's code has changed a setting of the connection.
+    var hasSettings = false
     private(set) var failure: DurableObjectError?
     private(set) var isInTransaction = false
-    /// Set once, by the storage.
+    /// Set by the storage; there until the end.
     var alarms: ObjectAlarms?
     /// Our own that nobody uses now, by their text.
     private var statements: [String: SQLiteStatement] = [:]
@@ -40,12 +53,16 @@ final class ObjectDatabase {
     private static let checkpointFrames = 1000
 
     /// Opens the file at `path`, and makes it if it isn't there.
-    init(path: String, turns: any ObjectTurns) throws {
+    init(path: String, databases: OpenDatabases, turns: any ObjectTurns) throws {
         self.turns = turns
         self.path = path
+        self.databases = databases
         lock = try ObjectFileLock(path)
-        let sqlite = try SQLiteConnection(path: path, .create)
-        connection = sqlite
+        try connect(.create)
+    }
+
+    private func connect(_ access: SQLiteConnection.Access) throws {
+        let sqlite = try SQLiteConnection(path: path, access)
         // Nobody else has the file: SQLite keeps the index of its log in memory, and needs no file for it.
         try sqlite.execute(
             """
@@ -58,8 +75,11 @@ final class ObjectDatabase {
         sqlite.takeOverCheckpoints()
         sqlite.setNoCheckpointOnClose()
         for (limit, value) in Self.limits { sqlite.setLimit(limit, value) }
+        try memory?.restore(sqlite)
         sqlite.setAuthorizer(authorizer)
-        log = try FileTree.openFile(path + "-wal", flags: O_RDWR | O_CREAT, mode: 0o600)
+        if log == nil { log = try ObjectLog(path + "-wal") }
+        connection = sqlite
+        databases.opened(self)
     }
 
     /// Of pages, for each object.
@@ -115,6 +135,8 @@ final class ObjectDatabase {
     /// Before anything is read or written.
     func check() throws(DurableObjectError) {
         if let failure { throw failure }
+        databases.noteUse(of: self)
+        if connection == nil { try reconnect() }
     }
 
     /// Before anything is written: from here to the end of the turn, all of it or nothing.
@@ -144,8 +166,8 @@ final class ObjectDatabase {
         isInTransaction = false
         committed += 1
         // A turn that has changed nothing in the end has nothing to wait for, but for those before it.
-        if sqlite.walCommitCount == before, durable == committed - 1 { return reached(committed) }
-        flush()
+        if sqlite.walCommitCount == before, durable == committed - 1 { reached(committed) } else { flush() }
+        databases.closeExcess()
     }
 
     /// A part of the transaction that can be taken back alone.
@@ -185,13 +207,14 @@ final class ObjectDatabase {
     func dropTurn(_ body: () throws -> Void) {
         guard failure == nil else { return }
         do {
+            try check()
             if isInTransaction { try run("ROLLBACK") }
             try run("BEGIN IMMEDIATE")
             isInTransaction = true
             try body()
             try run("COMMIT")
             isInTransaction = false
-            guard fdatasync(log.rawValue) == 0 else { throw SystemError("fdatasync", errno: errno) }
+            if let log { guard fdatasync(log.number) == 0 else { throw SystemError("fdatasync", errno: errno) } }
         } catch { reset(DurableObjectError("Durable Object storage could not be written: \(error)", isObjectReset: true)) }
     }
 
@@ -207,14 +230,14 @@ final class ObjectDatabase {
     }
 
     private func flush() {
-        guard !isFlushing, failure == nil, durable < committed else { return }
+        guard !isFlushing, failure == nil, durable < committed, let log else { return }
         isFlushing = true
         let target = committed
         let stopWatch = turns.after(Self.patience) { [weak self] in self?.reset(Self.tooSlow) }
-        // The file stays open until then.
-        turns.makeDurable(log.rawValue, folder: isFolderSynced ? nil : folder) { [self] error in
+        turns.makeDurable(log.number, folder: isFolderSynced ? nil : folder) { [self] error in
             stopWatch()
-            flushed(target, error)
+            // The file stays open until now.
+            withExtendedLifetime(log) { flushed(target, error) }
         }
     }
 
@@ -235,11 +258,13 @@ final class ObjectDatabase {
         isFolderSynced = true
         reached(target)
         if durable < committed { return flush() }
-        if sqlite.walFrameCount >= Self.checkpointFrames, !isInTransaction { checkpoint() }
+        if let connection, connection.walFrameCount >= Self.checkpointFrames, !isInTransaction { checkpoint(.passive) }
+        databases.closeExcess()
     }
 
     private func reached(_ commit: UInt64) {
         durable = commit
+        if connection == nil, durable == committed { log = nil }
         let ready = waiters.filter { $0.sequence <= commit }
         waiters.removeAll { $0.sequence <= commit }
         turns.commitIsDurable(commit)
@@ -256,11 +281,49 @@ final class ObjectDatabase {
         isInTransaction = false
         statements = [:]
         connection = nil
+        log = nil
+        alarms = nil
+        databases.closed(self)
         lock.release()
         let ending = waiters
         waiters = []
         for waiter in ending { waiter.completion(error) }
         changed()
+    }
+
+    // MARK: Without a connection
+
+    /// Whether the connection can end without anybody seeing it. What was committed is in the log, which stays open until it is
+    /// durable; but a log that is due to be copied into the file waits for that first.
+    var isAtRest: Bool {
+        guard let connection, failure == nil, !isInTransaction, sql?.hasOpenCursors != true else { return false }
+        return durable == committed || connection.walFrameCount < Self.checkpointFrames
+    }
+
+    /// Ends the connection until the storage is used again. Only while it is at rest.
+    func disconnect() {
+        guard let connection else { return }
+        // The next connection doesn't know how much of the log is in the file already, and would let it grow on.
+        if connection.walFrameCount >= Self.checkpointFrames { checkpoint(.truncate) }
+        do throws(SQLiteError) {
+            authorizer.isTrusted = true
+            defer { authorizer.isTrusted = false }
+            memory = try ConnectionMemory(of: connection, withSettings: hasSettings)
+        } catch { return _ = failed(error) }
+        sql?.close()
+        statements = [:]
+        self.connection = nil
+        if durable == committed { log = nil }
+        databases.closed(self)
+    }
+
+    private func reconnect() throws(DurableObjectError) {
+        do { try connect(.readWrite) } catch {
+            let failure = DurableObjectError(
+                "Durable Object storage could not be opened again: \(error)", isObjectReset: true)
+            reset(failure)
+            throw failure
+        }
     }
 
     // MARK: Quiet
@@ -277,9 +340,9 @@ final class ObjectDatabase {
         for waiter in woken { waiter.resume() }
     }
 
-    private func checkpoint() {
+    private func checkpoint(_ kind: SQLiteCheckpoint) {
         // What can't be copied now is copied the next time.
-        _ = try? sqlite.checkpoint(.passive)
+        _ = try? sqlite.checkpoint(kind)
     }
 
     // MARK: Failing

@@ -4,6 +4,7 @@ internal import Workers
 /// What all objects of an isolate share.
 final class ObjectEnvironment {
     let durability = DurabilityThread()
+    let databases = OpenDatabases()
     private var madeFolders: Set<String> = []
 
     /// Where an object's file is: below a folder of its first two digits, which is made when it isn't there.

@@ -15,20 +15,26 @@ public final class ObjectStorage {
 
     /// Opens the object's file.
     ///
-    /// - Parameter isSQL: Whether the class has SQLite storage; else it has keys and values only, by the asynchronous calls.
-    package init(path: String, isSQL: Bool = true, turns: any ObjectTurns) throws {
-        database = try ObjectDatabase(path: path, turns: turns)
+    /// - Parameters:
+    ///   - isSQL: Whether the class has SQLite storage; else it has keys and values only, by the asynchronous calls.
+    ///   - databases: What all objects of the isolate share.
+    package init(
+        path: String, isSQL: Bool = true, databases: OpenDatabases = OpenDatabases(), turns: any ObjectTurns
+    ) throws {
+        database = try ObjectDatabase(path: path, databases: databases, turns: turns)
         table = KeyValueTable(database: database, limits: isSQL ? .sql : .keysAndValues)
         sql = SQLStorage(database, isAvailable: isSQL)
         kv = KeyValueStorage(table, isAvailable: isSQL)
         alarms = try ObjectAlarms(database)
         database.alarms = alarms
+        database.sql = sql
     }
 
     /// The object's name, where it was seen once.
     package var name: String? {
         get throws {
-            try database.trusted {
+            try database.check()
+            return try database.trusted {
                 let statement = try database.sqlite.prepare("SELECT value FROM _cf_METADATA WHERE key = \(Self.nameRow)")
                 return try statement.step() ? statement.text(0) : nil
             }

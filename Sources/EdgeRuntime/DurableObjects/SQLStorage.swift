@@ -37,6 +37,11 @@ public final class SQLStorage {
     @discardableResult
     public func exec(_ query: String, _ bindings: SQLValue...) throws -> SQLCursor { try exec(query, bindings) }
 
+    /// Whether a cursor is somewhere between its rows.
+    var hasOpenCursors: Bool {
+        kept.values.contains { $0.isInUse } || loose.contains { $0.prepared?.isInUse == true }
+    }
+
     /// The connection ends, and all statements with it.
     func close() {
         for prepared in kept.values { prepared.statement = nil }
@@ -75,11 +80,16 @@ public final class SQLStorage {
     }
 
     private func keep(_ prepared: PreparedSQL, _ query: String) {
+        // What is kept no longer may still have a cursor that is over.
         if let old = kept[query] {
             if old.isInUse { return hold(prepared) }
+            hold(old)
         } else if kept.count >= Self.keptMax {
             // Which ones are wanted again shows soon enough.
-            for (text, item) in kept where !item.isInUse { kept[text] = nil }
+            for (text, item) in kept where !item.isInUse {
+                kept[text] = nil
+                hold(item)
+            }
             guard kept.count < Self.keptMax else { return hold(prepared) }
         }
         kept[query] = prepared
@@ -120,6 +130,7 @@ public final class SQLStorage {
             guard let statement = try database.sqlite.prepare(&script) else {
                 throw SQLiteError(.misuse, message: "SQL code did not contain a statement.")
             }
+            if database.authorizer.notes.setsPragma { database.hasSettings = true }
             let profile =
                 statement.isExplanation
                 ? StatementProfile() : database.trusted { database.sqlite.profile(statement.text) }

@@ -17,6 +17,8 @@ package final class Node: Sendable {
     let context: NodeContext
     private let environment: PoolEnvironment
     private let supervisor: Supervisor
+    /// What the process may have open.
+    private let descriptorsMax: Int
     let state = Mutex(State())
 
     struct State {
@@ -46,7 +48,8 @@ package final class Node: Sendable {
             try Reactor(index: index, clock: clock, logger: logger, files: files, outbound: outbound)
         }
         var settings = settings
-        settings.fitConnections(to: DescriptorLimit.raise())
+        descriptorsMax = DescriptorLimit.raise()
+        settings.fitConnections(to: descriptorsMax)
         context = NodeContext(
             settings: settings, logger: logger, clock: clock, local: local, clientLimit: clientLimit)
         let directory = IsolateDirectory()
@@ -190,10 +193,18 @@ package final class Node: Sendable {
         configuration: IsolateConfiguration, image: IsolateImage, limits: WorkerLimits, space: ObjectSpace
     ) -> IsolatePool {
         let names = configuration.objectClasses.map { $0.directory.split(separator: "/").last.map(String.init) ?? "" }
+        let objectsMax = space.settings.objectsPerIsolate
+        let descriptors = ObjectLimits.descriptors(objects: objectsMax, available: descriptorsMax)
+        if descriptors.max < descriptors.min {
+            logger.log(
+                .warning,
+                "\(objectsMax) objects in one isolate need at least \(descriptors.min) open files, and it gets "
+                    + "\(descriptors.max): raise the node's limit of open files, or lower durable_objects.objects_per_isolate")
+        }
         return makePool(
             configuration: configuration, image: image, limits: limits,
             size: PoolSize(min: 0, max: space.settings.isolatesMax, idleTimeout: .seconds(60)), identity: space.identity,
-            files: WritableFiles(directory: space.directory, names: names), objects: space)
+            files: WritableFiles(directory: space.directory, names: names, descriptorsMax: descriptors.max), objects: space)
     }
 
     /// Ends a pool for good, once its open events are done. Whoever asks it for an isolate from now on is refused.

@@ -43,4 +43,17 @@ enum ObjectLimits {
     static let movesAtOnce = 16
     /// What an isolate has beyond an object's own time to close it.
     static let closeGrace = Duration.seconds(5)
+
+    /// Open files of an isolate for objects: what every isolate has, for each object its lock, and three more for each database with
+    /// a connection.
+    ///
+    /// - Parameter available: What the node itself may have; an isolate's start needs some above the isolate's own.
+    /// - Returns: as many as it can need, when each object keeps a transaction or a cursor open (at most, and no less than the 1,024
+    ///   that were always there); and with how many it comes by when they don't.
+    static func descriptors(objects: Int, available: Int) -> (max: Int, min: Int) {
+        let base = 512
+        // In the isolate: `OpenDatabases.countMax`.
+        let connections = 64
+        return (min(max(1024, base + 4 * objects), max(256, available - 256)), base + objects + 3 * connections)
+    }
 }

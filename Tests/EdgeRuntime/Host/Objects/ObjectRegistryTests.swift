@@ -366,6 +366,14 @@ private struct RegistryModel {
         registry.closed(id, 1, isBusy: false, at: now, &effects)
         #expect(registry.entries.isEmpty)
     }
+
+    @Test func `an isolate may have as many files open as its objects can need, and the node has left`() {
+        #expect(ObjectLimits.descriptors(objects: 64, available: 20_000).max == 1024)
+        #expect(ObjectLimits.descriptors(objects: 2000, available: 20_000).max == 8512)
+        #expect(ObjectLimits.descriptors(objects: 10_000, available: 20_000) == (max: 19_744, min: 10_704))
+        #expect(ObjectLimits.descriptors(objects: 64, available: 1024) == (max: 768, min: 768))
+        #expect(ObjectLimits.descriptors(objects: 2000, available: 1024).max == 768)
+    }
 }
 
 @Suite struct `Alarms of objects` {
