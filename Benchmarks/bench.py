@@ -679,7 +679,7 @@ def main():
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
             "hello", "many", "echo", "hop", "cold", "secure", "secure_hello", "isolates", "cache", "queue", "stores", "bulk", "bindings",
-            "d1_rest", "s3", "websockets", "objects", "cutover"]:
+            "d1_rest", "s3", "websockets", "objects", "broadcast", "cutover"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

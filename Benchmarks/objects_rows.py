@@ -5,6 +5,7 @@ import re
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 
@@ -35,6 +36,33 @@ class ObjectRows:
                 count += 1
         os.unlink(path)
         return count / self.options.seconds
+
+    def broadcast(self, members=10_000):
+        """One message of an object to all WebSockets of a room, from asking for it to each receipt."""
+        os.environ["EDGE_PRODUCTS"] = self.options.products
+        from crowd import Crowd
+        from objects import HOST, Objects
+
+        with Objects() as objects:
+            with Crowd(objects.node.port, HOST["Host"], ["/name/PROBES/room/socket"] * members) as crowd:
+                late, alone = [], []
+                for number in range(self.options.rounds + 1):
+                    # What the client itself needs to read as many that are there already.
+                    objects.probe("room", "broadcast?text=before")
+                    time.sleep(1)
+                    start = time.monotonic()
+                    crowd.receive()
+                    own = time.monotonic() - start
+                    start = time.monotonic()
+                    asking = threading.Thread(target=objects.probe, args=("room", "broadcast?text=news"))
+                    asking.start()
+                    _, times = crowd.receive()
+                    asking.join()
+                    if number:  # The first round warms up.
+                        alone.append(own)
+                        late.append(sorted(at - start for at in times)[members * 99 // 100])
+                self.row(f"broadcast to {members:,} WebSockets, p99", f"{statistics.median(late) * 1000:,.0f} ms", "",
+                         f"to the receipt; the client, a thread of Python, needs {statistics.median(alone) * 1000:,.0f} ms of that")
 
     def objects(self):
         os.environ["EDGE_PRODUCTS"] = self.options.products

@@ -17,7 +17,7 @@ from projects import Project
 from raw_websocket import CLOSE, TEXT, RawWebSocket
 from rest import Rest
 from test_scripts_api import Case, form
-from test_upgrade import process_of, upgrade
+from test_upgrade import holds_lock, parent, process_of, report, successors, upgrade
 
 HOST = "rooms.example"
 CLASSES = "{ tag = \"v1\", new_sqlite_classes = [\"Room\"] }"
@@ -60,6 +60,8 @@ evict_after = "5m"
 # The long variant asks for a hundred cutovers of 5,000 sockets.
 CUTOVERS = int(os.environ.get("EDGE_OBJECT_CUTOVERS", "4"))
 SOCKETS = int(os.environ.get("EDGE_OBJECT_SOCKETS", "40"))
+UPGRADES = int(os.environ.get("EDGE_OBJECT_UPGRADES", "2"))
+UPGRADE_SOCKETS = int(os.environ.get("EDGE_UPGRADE_SOCKETS", "200"))
 
 
 class Conversation:
@@ -488,6 +490,112 @@ class Upgrading(unittest.TestCase):
             finally:
                 # The next process is no child of ours.
                 os.kill(process_of(staging.node), signal.SIGKILL)
+
+
+class Sockets(unittest.TestCase):
+    """Hibernating WebSockets while the process of the node is replaced: `edge upgrade`."""
+
+    seconds = 120
+
+    def setUp(self):
+        self.staging = Staging().__enter__()
+        self.addCleanup(self.end)
+
+    def end(self):
+        # The next process is no child of ours.
+        os.kill(process_of(self.staging.node), signal.SIGKILL)
+        self.staging.__exit__()
+
+    def upgrade(self):
+        before = process_of(self.staging.node)
+        done = upgrade(self.staging.node)
+        self.assertEqual(done.returncode, 0, done.stderr + self.staging.node.log_text()[-3000:])
+        self.assertNotEqual(process_of(self.staging.node), before)
+
+    def test_sequence_over_upgrades(self):
+        """Sockets that talk all the time: no close, nothing lost or doubled, in order; attachments count, tags are there."""
+        rooms, each = 20, UPGRADE_SOCKETS // 20
+        talk = Conversation([
+            self.staging.socket(f"/ROOMS/{index % rooms}/socket/all/{'even' if index % 2 == 0 else 'odd'}")
+            for index in range(rooms * each)])
+        with talk:
+            for _ in range(UPGRADES):
+                before = list(talk.counts)
+                self.upgrade()
+                wait_until(
+                    lambda: talk.failures or all(now > then for now, then in zip(talk.counts, before)), 300, "messages")
+            self.assertEqual(talk.failures, [])
+            self.assertEqual(self.staging.text("/ROOMS/2/tagged/even"), str(each))
+            self.assertEqual(self.staging.text("/ROOMS/2/tagged/all"), str(each))
+            self.assertEqual(self.staging.text("/ROOMS/2/tagged/odd"), "0")
+        self.assertEqual(talk.failures, [])
+
+    def test_what_has_come_in_part_and_what_comes_meanwhile(self):
+        """A message of which the old process has read the beginning, one that the kernel has, and a client that goes."""
+        sockets = [self.staging.socket("/ROOMS/lobby/socket") for _ in range(3)]
+        half, meanwhile, gone = sockets
+        for socket in sockets:
+            socket.send(TEXT, b"0")
+            self.assertEqual(socket.receive(), (TEXT, b"0 1 one"))
+        frames = half.frame(TEXT, b"a" * 70_000, final=False) + half.frame(9, b"p") + half.frame(0, b"b" * 70_000)
+        half.socket.sendall(frames[:100_003])
+        self.assertEqual(half.receive(), (10, b"p"))
+        stop = threading.Event()
+
+        def talk():
+            # One at a time: what is sent while the processes change waits in the kernel.
+            number = 1
+            while not stop.is_set():
+                meanwhile.send(TEXT, str(number).encode())
+                self.answers.append(meanwhile.receive())
+                number += 1
+
+        self.answers = []
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            wait_until(lambda: len(self.answers) > 3, 60, "answers")
+            gone.socket.close()
+            self.upgrade()
+            count = len(self.answers)
+            wait_until(lambda: len(self.answers) > count + 3, 60, "answers of the next process")
+        finally:
+            stop.set()
+            thread.join(60)
+        self.assertEqual(self.answers, [(TEXT, b"%d %d one" % (n, n + 1)) for n in range(1, len(self.answers) + 1)])
+        half.socket.sendall(frames[100_003:])
+        self.assertEqual(half.receive_message(), (TEXT, b"a" * 70_000 + b"b" * 70_000 + b" 2 one"))
+        # Whoever has gone has gone there, too.
+        wait_until(lambda: self.staging.numbers("/ROOMS/lobby/")["sockets"] == "2", 60, "the end of the third one")
+        self.assertEqual(self.staging.text("/ROOMS/lobby/tell/hello"), "one")
+        for socket in (half, meanwhile):
+            self.assertEqual(socket.receive(), (TEXT, b"hello"))
+            socket.send(CLOSE, b"\x03\xe8bye")
+            self.assertEqual(socket.close_code(), (1000, ""))
+        wait_until(lambda: self.staging.numbers("/ROOMS/lobby/")["sockets"] == "0", 60, "the end of all")
+
+    def test_a_failed_upgrade_leaves_them(self):
+        node = self.staging.node
+        with self.staging.socket("/ROOMS/lobby/socket/all") as socket:
+            socket.send(TEXT, b"0")
+            self.assertEqual(socket.receive(), (TEXT, b"0 1 one"))
+            before = process_of(node)
+            asked = node.request(
+                "POST", "/client/v4/edge/node/upgrade", body=json.dumps({"binary": product("edge")}),
+                headers={"authorization": f"Bearer {node.operator_token()}", "content-type": "application/json"},
+                port=node.control_port)
+            self.assertEqual(asked.status, 200, asked.text)
+            process = next(pid for pid in successors() if parent(pid) == before)
+            # It has got all there is, and ends instead of serving.
+            wait_until(lambda: holds_lock(self.staging.state, process), 60, "the other one's lock")
+            os.kill(process, signal.SIGKILL)
+            wait_until(lambda: report(node)["state"] == "failed", 60, lambda: report(node))
+            self.assertEqual(process_of(node), before)
+            socket.send(TEXT, b"1")
+            self.assertEqual(socket.receive(), (TEXT, b"1 2 one"))
+            self.upgrade()
+            socket.send(TEXT, b"2")
+            self.assertEqual(socket.receive(), (TEXT, b"2 3 one"))
 
 
 class Archives(unittest.TestCase):

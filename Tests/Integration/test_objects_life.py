@@ -74,6 +74,24 @@ class Sleep(unittest.TestCase):
         wait_until(
             lambda: events()[1:] == ["close 1006 WebSocket disconnected without sending Close frame. false"], 30, events)
 
+    def test_a_worker_is_the_client_of_a_socket_that_hibernates(self):
+        def converse(name, count, pause=0, last="bye"):
+            return self.objects.json(f"/converse/{name}/{count}/{pause}?last={last}")
+
+        heard = converse("loop", 300)
+        self.assertEqual(heard[:301], ["hi"] + [str(number) for number in range(300)])
+        self.assertEqual(heard[303:], ["mine", "bye", "4000"])
+        wait_until(lambda: self.objects.json("/name/PROBES/loop/sockets") == [], 30)
+        wait_until(lambda: self.objects.json("/name/PROBES/loop/events") == ["close 4000 enough true"], 30)
+        self.assertEqual(converse("other-end", 1, last="close")[-2:], ["mine", "3001"])
+
+        # The object sleeps while the worker has its end.
+        def slept():
+            heard = converse("sleeping", 0, pause=1000)
+            return int(heard[2]) > int(heard[1])
+
+        wait_until(slept, 60)
+
     def test_close_by_the_object(self):
         with self.socket("object-closes") as client:
             client.send(TEXT, b"close")

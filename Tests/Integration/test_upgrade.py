@@ -47,6 +47,16 @@ def successors():
     return found
 
 
+def holds_lock(state, pid):
+    inode = os.stat(os.path.join(state, "lock")).st_ino
+    with open("/proc/locks") as locks:
+        for line in locks:
+            words = line.split()
+            if "->" not in words and words[1] == "FLOCK" and int(words[4]) == pid and words[5].endswith(f":{inode}"):
+                return True
+    return False
+
+
 def parent(pid):
     with open(f"/proc/{pid}/stat") as file:
         return int(file.read().rsplit(")", 1)[1].split()[1])
@@ -265,21 +275,12 @@ class Failing(unittest.TestCase):
                     time.sleep(moment)
                 elif moment == "the new process opens the stores":
                     # Nothing but the lock tells, since requests wait; it changes hands when the stores are free.
-                    wait_until(lambda: self.holds_lock(process), 60, "the other one's lock")
+                    wait_until(lambda: holds_lock(self.node.state, process), 60, "the other one's lock")
                 os.kill(process, signal.SIGKILL)
                 wait_until(lambda: report(self.node)["state"] != "running", 60, lambda: report(self.node))
                 self.assertEqual(report(self.node)["state"], "failed", moment)
         self.assertEqual(load.failures, [], load.counts)
         self.assertAsBefore()
-
-    def holds_lock(self, pid):
-        inode = os.stat(os.path.join(self.node.state, "lock")).st_ino
-        with open("/proc/locks") as locks:
-            for line in locks:
-                words = line.split()
-                if "->" not in words and words[1] == "FLOCK" and int(words[4]) == pid and words[5].endswith(f":{inode}"):
-                    return True
-        return False
 
     def test_one_at_a_time(self):
         with tempfile.TemporaryDirectory() as directory:

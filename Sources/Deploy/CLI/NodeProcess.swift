@@ -88,6 +88,7 @@ struct NodeProcess {
         let objects = try ObjectSpace(
             directory: state.directory(of: .objects, tenant: tenant), tenant: tenant, identity: identity, node: node,
             openIndex: { [state] in try state.openAlarms(tenant: tenant) })
+        try predecessor?.leaveSockets(to: objects, of: tenant)
         return ReleaseRunner(
             node: node, stores: stores, objects: objects, artifacts: artifacts, assets: assets, store: store, routing: routing,
             secrets: secrets, versionSecrets: VersionSecrets(sealed),

@@ -50,6 +50,9 @@ final class Channel: PollTarget {
     private static let overfullByteCount = 8 << 20
     /// Answers that wait for an isolate, in `output` or as bodies it has not begun to read; what is more is refused.
     static let heldBytesMax = 64 << 20
+    private static let readBytesMax = 256 << 10
+    /// More than a socket holds; an isolate that writes on and on is left to epoll.
+    private static let readsMax = 64
     /// What all producers of one channel may push together before it is written, unless they are thousands.
     private static let promisedBytesInAll = 32 << 20
     /// Calls one isolate may have open on one channel: four for each event of the largest concurrency.
@@ -246,15 +249,30 @@ final class Channel: PollTarget {
             if events.isFailure { fail() }
             return watch()
         }
-        guard events.isReadable, transport != nil else { return }
-        guard let result = transport?.read(into: &input, upTo: 256 << 10) else { return }
+        guard events.isReadable else { return }
+        readOnce()
+    }
+
+    /// - Returns: false when there was nothing to read.
+    @discardableResult
+    private func readOnce() -> Bool {
+        guard let result = transport?.read(into: &input, upTo: Self.readBytesMax) else { return false }
         switch result {
-        case .wouldBlock: return
-        case .closed: return fail()
+        case .wouldBlock: return false
+        case .closed:
+            fail()
+            return false
         case .moved: break
         }
         hasRead = true
         readOn()
+        return true
+    }
+
+    /// Takes all that the isolate has written until now, unless there is too much to answer.
+    func readAll() {
+        var left = Self.readsMax
+        while left > 0, !isOverfull, readOnce() { left -= 1 }
     }
 
     private func readOn() {

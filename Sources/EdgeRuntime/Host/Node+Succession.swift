@@ -187,6 +187,7 @@ extension Reactor {
             if !park(connection) { connection.endIfServed() }
         }
         for connection in http2Connections { connection.hold() }
+        // Clients of hibernating WebSockets aren't read from now on: `ObjectSocket.canReceive`.
     }
 
     /// - Returns: false when it has something to do, or can't be handed on.
@@ -202,6 +203,7 @@ extension Reactor {
         let connections = parked
         parked = []
         for connection in connections { adopt(connection, node) }
+        objects.goOn()
         for listener in listeners {
             do throws(SystemError) { try listener.open() } catch { logger.log(.error, "cannot listen any more: \(error)") }
         }
@@ -212,22 +214,29 @@ extension Reactor {
         parked = []
         for listener in listeners { listener.abandon() }
         listeners = []
+        objects.abandon()
         noteSuccessor()
     }
 
-    func adopt(_ parked: ParkedConnection, _ node: NodeContext) {
+    /// - Returns: `nil` when the client has gone meanwhile.
+    func peer(of descriptor: Int32, _ node: NodeContext) -> Client? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         // SAFETY: sockaddr_storage is large enough for any address, and the length says so.
         let result = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe getpeername(parked.descriptor, $0, &length)
+                unsafe getpeername(descriptor, $0, &length)
             }
         }
-        let socket = Descriptor(owning: parked.descriptor)
-        guard result == 0 else { return }  // The client has gone meanwhile.
+        guard result == 0 else { return nil }
         let address = NetworkAddress(storage)
-        let client = Client(address, isTrusted: node.trustedProxies.withLock { $0.contains(address) }, scheme: .http)
+        return Client(address, isTrusted: node.trustedProxies.withLock { $0.contains(address) }, scheme: .http)
+    }
+
+    func adopt(_ parked: ParkedConnection, _ node: NodeContext) {
+        let socket = Descriptor(owning: parked.descriptor)
+        guard let client = peer(of: parked.descriptor, node) else { return }
+        let address = client.address
         guard node.admission.admit(address, isExempt: client.isTrusted) else {
             counters.connectionsRefused += 1
             return

@@ -351,7 +351,9 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {  // Owner of th
     var http2Connections: [HTTP2Connection] { targets.compactMap { $0 as? HTTP2Connection } }
 
     var unfinished: Node.Unfinished {
-        var all = Node.Unfinished(requestCount: dispatcher.waitingCount, eventCount: backgroundEventCount)
+        // What an object hears of a hibernating WebSocket may need stores as a request does.
+        var all = Node.Unfinished(
+            requestCount: dispatcher.waitingCount + objects.openSocketEventCount, eventCount: backgroundEventCount)
         func count(_ stream: HTTPStream) {
             guard stream.isInExchange else { return }
             let isStream = stream.exchange.isHeadSent && !stream.requestBody.isPending && stream.exchange.cacheFill == nil

@@ -24,6 +24,7 @@ import DurableObjects
             routes.get("/broken/:binding/:name") { try await Self.broken($0) }
             routes.get("/transfer/:from/:to/:amount") { try await Self.transfer($0) }
             routes.get("/burst/:binding/:name/:count") { try await Self.burst($0) }
+            routes.get("/converse/:name/:count/:pause") { try await Self.converse($0) }
         }
     }
 
@@ -121,6 +122,30 @@ import DurableObjects
         var sum = 0
         for call in calls { sum += try await call.value }
         return .text("\(sum)")
+    }
+
+    /// The worker itself is the client of a WebSocket that the object lets hibernate: the answers to so many numbers, all said at once,
+    /// and how often the object was constructed, then and after so many milliseconds; in the end how the conversation was closed.
+    private static func converse(_ exchange: Exchange) async throws -> Response {
+        let count = try exchange.parameters.get("count", as: Int.self)
+        let probe = try exchange.env.durableObjects("PROBES").getByName(exchange.parameters.get("name") ?? "")
+        var request = try Request("http://object/socket?tag=worker&attachment=mine&hello=hi")
+        try request.headers.set("upgrade", "websocket")
+        guard let socket = try await probe.fetch(request).webSocket else { return .text("no WebSocket", status: 502) }
+        try socket.accept()
+        for number in 0..<count { try socket.send("\(number)") }
+        try socket.send("constructed")
+        var heard: [String] = []
+        while heard.count < count + 2, case .text(let text)? = try await socket.next() { heard.append(text) }
+        try await exchange.context.sleep(for: .milliseconds(try exchange.parameters.get("pause", as: Int.self)))
+        for question in ["constructed", "attachment", exchange.request.url.searchParameters.get("last") ?? "bye"] {
+            try socket.send(question)
+            if case .text(let text)? = try await socket.next() { heard.append(text) }
+        }
+        try socket.close(4000, "enough")
+        while try await socket.next() != nil {}
+        heard.append("\(socket.closing?.code ?? 0)")
+        return try .json(heard)
     }
 }
 

@@ -51,9 +51,15 @@ class Counting {
             return .text(release)
         case "socket":
             let pair = WebSocketPair()
-            try state.acceptWebSocket(pair.server)
+            try state.acceptWebSocket(pair.server, tags: path.dropFirst().map(String.init))
             try pair.server.serializeAttachment(0)
             return .webSocket(pair.client)
+        // How many sockets have the tag.
+        case "tagged": return .text("\(state.getWebSockets(path.last.map(String.init)).count)")
+        // Says something to all sockets.
+        case "tell":
+            state.broadcast(.text(path.last.map(String.init) ?? ""))
+            return .text(release)
         default:
             let numbers = try ["count", "lives", "alarms", "slow"].map { "\($0)=\(try number($0))" }
             return .text("\(numbers.joined(separator: " ")) release=\(release) sockets=\(state.getWebSockets().count)")

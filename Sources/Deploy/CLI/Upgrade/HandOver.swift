@@ -10,6 +10,8 @@ internal import System
 //     old → new   listeners    the number of the upgrade; a line for each descriptor: role, asked and bound address
 //     new → old   prepared     all is done that needs no state
 //     old → new   connections  parked ones: a memory file with their bytes, then their sockets; any number of records
+//     old → new   sockets      of hibernating WebSockets, and the objects that they belong to: a memory file with what there is
+//                              to know, then the sockets; any number of records
 //     old → new   released     the stores are closed, the state directory is free
 //     new → old   serving      the stores are open, the releases run
 //     old → new   go           nothing begins at the old one any more; for how many milliseconds requests have waited
@@ -20,7 +22,7 @@ internal import System
 
 enum HandOver {
     /// Counts up with each change of the above.
-    static let protocolVersion = 1
+    static let protocolVersion = 2
     /// Names the descriptor of the new process' end.
     static let variable = "EDGE_UPGRADE_SOCKET"
     /// The process that waits for the node, because whoever started it does so: its pid.
@@ -101,6 +103,45 @@ enum HandOver {
                 ParkedConnection(role: role, redirectPort: port == 0 ? nil : port, bytes: bytes, descriptor: descriptor))
         }
         return connections
+    }
+
+    static func send(_ legacies: [SocketLegacy], over socket: RecordSocket) throws(SystemError) {
+        var rest = legacies[...]
+        while !rest.isEmpty {
+            var some = rest.prefix(RecordSocket.descriptorsMax - 1)
+            // One of them may have a long message that has come in part.
+            var byteCount = 0
+            some = some.prefix { item in
+                defer { byteCount += item.record.count }
+                return byteCount < memoryFileBytesMax
+            }
+            rest = rest.dropFirst(some.count)
+            let file = try MemoryFile(some.flatMap(\.record))
+            let lines = some.map { "\($0.descriptor == nil ? 0 : 1) \($0.record.count) \($0.tenant)" }
+            try socket.send((["sockets"] + lines).joined(separator: "\n"), [file.rawValue] + some.compactMap(\.descriptor))
+        }
+    }
+
+    /// What the records of one memory file have, and one more record.
+    private static let memoryFileBytesMax = 16 << 20
+
+    static func readSockets(_ record: RecordSocket.Record) throws(SystemError) -> [SocketLegacy] {
+        guard let file = record.descriptors.first else { throw SystemError("recvmsg", errno: EPROTO) }
+        let memory = Descriptor(owning: file)
+        var descriptors = record.descriptors.dropFirst()
+        var offset: Int64 = 0
+        var legacies: [SocketLegacy] = []
+        for line in record.text.split(separator: "\n").dropFirst() {
+            let words = line.split(separator: " ", maxSplits: 2)
+            guard words.count == 3, let count = Int(words[1]) else { throw SystemError("recvmsg", errno: EPROTO) }
+            let descriptor = words[0] == "1" ? descriptors.popFirst() : nil
+            guard words[0] == "0" || descriptor != nil else { throw SystemError("recvmsg", errno: EPROTO) }
+            let bytes = try memory.read(at: offset, count: count)
+            offset += Int64(count)
+            legacies.append(SocketLegacy(tenant: String(words[2]), record: bytes, descriptor: descriptor))
+        }
+        guard descriptors.isEmpty else { throw SystemError("recvmsg", errno: EPROTO) }
+        return legacies
     }
 
     /// Blocks a thread of its own, not one of those that run tasks.

@@ -15,6 +15,9 @@ final class Predecessor: Sendable {
     private struct State {
         var number: Int64 = 0
         var parked: [ParkedConnection] = []
+        var sockets: [SocketLegacy] = []
+        /// Sockets that tenants have got are numbered up to here.
+        var inheritedCount: UInt64 = 0
         /// It has ended before it could say so: what it had is free.
         var isGone = false
         var heldMilliseconds: Int64 = 0
@@ -56,10 +59,26 @@ final class Predecessor: Sendable {
         }
         try await HandOver.blocking { () throws(SystemError) in try socket.send("prepared") }
         while let record = try await next() {
+            if record.text.hasPrefix("sockets") {
+                let sockets = try HandOver.readSockets(record)
+                state.withLock { $0.sockets += sockets }
+                continue
+            }
             guard record.text.hasPrefix("connections") else { return }
             let connections = try HandOver.readConnections(record)
             state.withLock { $0.parked += connections }
         }
+    }
+
+    /// Gives a tenant's objects the WebSockets that they had. Before they are served.
+    func leaveSockets(to objects: ObjectSpace, of tenant: String) throws(SocketLegacyError) {
+        let (own, first) = state.withLock { state in
+            let own = state.sockets.filter { $0.tenant == tenant }
+            state.sockets.removeAll { $0.tenant == tenant }
+            defer { state.inheritedCount += UInt64(own.count) }
+            return (own, state.inheritedCount)
+        }
+        try objects.inherit(own, numbersFrom: first)
     }
 
     /// - Returns: `nil` when the other process has ended.
@@ -84,11 +103,15 @@ final class Predecessor: Sendable {
             }
         }
         node.closeInherited()
-        try await node.letClientsIn()
-        let parked = state.withLock { state in
-            defer { state.parked = [] }
-            return state.parked
+        let (parked, unwanted) = state.withLock { state in
+            defer { (state.parked, state.sockets) = ([], []) }
+            return (state.parked, state.sockets)
         }
+        // Before anybody new: they have their places already.
+        await node.adoptSockets()
+        if !unwanted.isEmpty { logger.log(.warning, "WebSockets of tenants that aren't served any more are closed") }
+        node.refuse(unwanted)
+        try await node.letClientsIn()
         await node.adopt(parked)
         // Ends with the other process, which has a limit.
         SystemThread(name: "edge-upgrade") {

@@ -12,8 +12,9 @@ internal import System
 /// 2. Connections that can't be handed on, those with TLS and of HTTP/2, hear that they end.
 /// 3. *Hold*: nothing new begins. New connections wait in the kernel, plain ones without a request are parked. When what is
 ///    going on needs stores for longer than the hold may last, all goes on, and it is tried again a little later.
-/// 4. The stores are closed, and the other process opens them. Streams that are being answered stay here.
-/// 5. The other process serves, and says so: it has the listeners and the parked connections from then on. This one finishes
+/// 4. The stores are closed, and the other process opens them; hibernating WebSockets are parked, and it knows them before it has
+///    an object. Streams that are being answered stay here.
+/// 5. The other process serves, and says so: it has the listeners and all that is parked from then on. This one finishes
 ///    its streams, handing on their connections too, and ends.
 actor Succession: NodeUpgrade {
     /// What it works on, once the node serves.
@@ -38,6 +39,8 @@ actor Succession: NodeUpgrade {
     /// The other process, once it is the node.
     private(set) var successor: Int32?
     private var socket: RecordSocket?
+    /// Hibernating WebSockets that go to the other process.
+    private var movedSocketCount = 0
 
     /// What opening the stores and starting isolates may take, while requests wait.
     private static let openingMax = Duration.seconds(30)
@@ -161,7 +164,10 @@ actor Succession: NodeUpgrade {
             current.detail = "process \(process) serves"
             parts.logger.log(
                 .notice, "upgrade succeeded",
-                [("process", "\(process)"), ("held_ms", "\(current.heldMilliseconds)"), ("number", "\(current.number)")])
+                [
+                    ("process", "\(process)"), ("held_ms", "\(current.heldMilliseconds)"),
+                    ("websockets", "\(movedSocketCount)"), ("number", "\(current.number)"),
+                ])
             parts.end()
         } catch {
             await Self.end(process)
@@ -300,8 +306,11 @@ actor Succession: NodeUpgrade {
         _ parts: Parts, _ process: Int32, _ socket: RecordSocket, since began: Instant, until limit: Instant
     ) async throws {
         let parked = await parts.node.parked()
+        let sockets = await parts.node.parkSockets()
+        movedSocketCount = sockets.count { $0.descriptor != nil }
         try await HandOver.blocking { () throws(SystemError) in
             try HandOver.send(parked, over: socket)
+            try HandOver.send(sockets, over: socket)
             try socket.send("released")
         }
         try await expect("serving", socket, parts, until: limit)

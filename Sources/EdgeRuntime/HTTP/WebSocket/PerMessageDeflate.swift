@@ -22,6 +22,12 @@ package struct PerMessageDeflate: Equatable, Sendable {
         return nil
     }
 
+    /// As it was agreed upon before.
+    package init(windowBits: Int) {
+        self.windowBits = windowBits
+        repeatsServerWindowBits = false
+    }
+
     /// What this side asks a server for.
     package static let offer = name + "; server_no_context_takeover; client_no_context_takeover"
 

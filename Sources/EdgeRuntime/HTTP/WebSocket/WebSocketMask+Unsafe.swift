@@ -6,11 +6,16 @@ package struct WebSocketMask: Equatable, Sendable {
     /// - Parameter word: Bits that nobody can predict, for frames that a client sends.
     package init(_ word: UInt32) { self.word = word }
 
+    /// The mask of what stands `offset` bytes behind the payload's start.
+    func turned(by offset: Int) -> WebSocketMask {
+        let shift = UInt32(offset & 3) * 8
+        return shift == 0 ? self : WebSocketMask(word >> shift | word << (32 - shift))
+    }
+
     /// Turns `bytes`, whose first stands `offset` bytes behind the payload's start, into the other form.
     func apply(to bytes: UnsafeMutableRawBufferPointer, at offset: Int) {
         guard word != 0 else { return }
-        let shift = UInt32(offset & 3) * 8
-        let turned = shift == 0 ? word : word >> shift | word << (32 - shift)
+        let turned = turned(by: offset).word
         let wide = UInt64(turned) | UInt64(turned) << 32
         var index = 0
         while index + 8 <= bytes.count {

@@ -1,3 +1,5 @@
+internal import Wire
+
 /// Reads what one side of a WebSocket sends (RFC 6455 §5): frames, put together to messages. It takes bytes however they were
 /// split, keeps no more of them than the message that is arriving, and finds a mistake at the first byte that shows it.
 ///
@@ -130,6 +132,34 @@ package struct WebSocketReader {
         message?.deliveredByteCount += arriving.bytes.count
         return .piece(arriving.opcode, arriving.bytes, isFinal: isFinal)
     }
+
+    // MARK: Another reader in its place
+
+    /// What brings a new reader to where this one is, in front of the bytes that it hasn't read: the message that is arriving, said
+    /// anew as far as it has come.
+    ///
+    /// - Returns: `nil` within a message whose beginning can't be said anew: it is compressed, or was handed on already.
+    package var begun: [UInt8]? {
+        var bytes = ByteBuffer()
+        if let message {
+            guard !message.isCompressed, delivery == .whole else { return nil }
+            let mask = masking == .refused ? nil : WebSocketMask(0)
+            bytes.appendWebSocketFrame(message.opcode, message.bytes, isFinal: false, mask: mask)
+        }
+        if let frame, frame.opcode.isControl {
+            bytes.appendWebSocketHeader(frame.opcode, payloadByteCount: frame.byteCount, isFinal: true, mask: frame.mask)
+            unsafe control.withUnsafeBytes { unsafe bytes.appendWebSocketPayload($0, mask: frame.mask, at: 0) }
+        } else if let frame {
+            bytes.appendWebSocketHeader(
+                .continuation, payloadByteCount: frame.left, isFinal: frame.isFinal,
+                mask: frame.mask?.turned(by: frame.readByteCount))
+        }
+        bytes.append(header)
+        return unsafe bytes.withReadable { unsafe Array($0) }
+    }
+
+    /// Whether `begun` has nothing to say for it.
+    package var canBeReplaced: Bool { message.map { !$0.isCompressed && delivery == .whole } ?? true }
 
     // MARK: Whole messages
 

@@ -128,6 +128,8 @@ final class ObjectCall: ObjectEvent, CallActivity {
                 failure: CallFailure(
                     "only \(ObjectLimits.socketsMax) websockets can be accepted on a single Durable Object instance"))
         }
+        // The call's other direction was the request's, and is the client's now, should the caller itself become that.
+        event.disconnect()
         let socket = ObjectSocket(number, of: id, namespace, on: reactor)
         reactor.objects.sockets[number.rawValue] = socket
         let headers = unsafe UnsafeRawBufferPointer(rebasing: message[ReplyHead.byteCount..<end])

@@ -60,6 +60,10 @@ final class ObjectLines: Ticker {
     /// By number.
     var sockets: [UInt64: ObjectSocket] = [:]
     private var lastSocket: UInt64 = 0
+    /// WebSockets of which an object is hearing something, or is about to.
+    var openSocketEventCount = 0
+    /// What another process has left to this one, until its connections may be used.
+    var inherited: [InheritedSocket] = []
     private var isTicking = false
 
     init(reactor: Reactor) { self.reactor = reactor }

@@ -659,6 +659,18 @@ struct ObjectRegistry {
         return true
     }
 
+    /// Another process of the node has had WebSockets of the object; `addSocket` follows for each, the oldest one first.
+    mutating func inherit(
+        _ id: ObjectID, in namespace: String, name: String?, autoResponse: SocketAutoResponse?, eventTimeout: Int64?,
+        at now: Instant
+    ) {
+        var entry = entries[id] ?? Entry(namespace: namespace, usedAt: now)
+        entry.name = name
+        entry.autoResponse = autoResponse
+        entry.eventTimeout = eventTimeout
+        entries[id] = entry
+    }
+
     mutating func removeSocket(_ socket: SocketID, of id: ObjectID) {
         guard var entry = entries[id], entry.sockets.removeValue(forKey: socket) != nil else { return }
         store(id, entry)

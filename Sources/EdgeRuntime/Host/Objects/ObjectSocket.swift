@@ -14,16 +14,20 @@ internal import Wire
 final class ObjectSocket: WebSocketLinkOwner {
     let id: SocketID
     let object: ObjectID
-    private let namespace: ObjectNamespace
-    private let reactor: Reactor
-    private var link: WebSocketLink?
-    private var isGone = false
+    let namespace: ObjectNamespace
+    let reactor: Reactor
+    private(set) var link: WebSocketLink?
+    private(set) var isGone = false
+    /// Another process of the node has it: what is left of it here says goodbye to the client.
+    private var isHandedOver = false
 
     // Towards the object.
-    private var event: ObjectSocketEvent?
+    private(set) var event: ObjectSocketEvent? {
+        didSet { reactor.objects.openSocketEventCount += (event == nil ? 0 : 1) - (oldValue == nil ? 0 : 1) }
+    }
     /// What the object is to be told last.
-    private var lastWord: ObjectSocketMessage.Content?
-    private var hasToldEnd = false
+    private(set) var lastWord: ObjectSocketMessage.Content?
+    private(set) var hasToldEnd = false
 
     // Towards the client. Frames are shared by all sockets that they go to.
     private var frames: [[UInt8]] = []
@@ -33,9 +37,9 @@ final class ObjectSocket: WebSocketLinkOwner {
     /// A message of the object has begun and not ended.
     private(set) var isInMessage = false
     /// Behind all that waits.
-    private var close: SocketClose?
+    private(set) var close: SocketClose?
 
-    fileprivate var space: ObjectSpace { namespace.space }
+    var space: ObjectSpace { namespace.space }
     var compression: PerMessageDeflate? { link?.compression }
 
     /// What may wait for a client when the next message comes.
@@ -63,10 +67,11 @@ final class ObjectSocket: WebSocketLinkOwner {
 
     // MARK: What the client says
 
-    /// What it said before has been heard.
-    var canReceive: Bool { event == nil && lastWord == nil }
+    /// What it said before has been heard, and no other process is about to go on with it.
+    var canReceive: Bool { isHandedOver || event == nil && lastWord == nil && !reactor.isHolding }
 
     func received(_ kind: WebSocketOpcode, _ bytes: [UInt8], isFinal: Bool, by link: WebSocketLink) {
+        guard !isHandedOver else { return }
         if kind == .text, let answer = space.autoResponse(to: bytes, on: id, of: object) {
             var buffer = ByteBuffer()
             buffer.appendWebSocketFrame(.text, Array(answer.utf8))
@@ -106,7 +111,7 @@ final class ObjectSocket: WebSocketLinkOwner {
     }
 
     private func tellEnd() {
-        guard let lastWord, event == nil, !hasToldEnd else { return }
+        guard let lastWord, event == nil, !hasToldEnd, !reactor.isHolding, !isHandedOver else { return }
         hasToldEnd = true
         let event = ObjectSocketEvent(self, lastWord)
         self.event = event
@@ -196,6 +201,39 @@ final class ObjectSocket: WebSocketLinkOwner {
         if lastWord == nil { lastWord = .close(.disconnected) }
         if hasToldEnd, event == nil { return forget() }
         tellEnd()
+    }
+
+    // MARK: Another process of the node
+
+    /// Goes on where a socket of another process has stopped. `attach` brings its connection, if it has one still.
+    convenience init(_ id: SocketID, continuing parked: ParkedObjectSocket, _ namespace: ObjectNamespace, on reactor: Reactor) {
+        self.init(id, of: parked.object, namespace, on: reactor)
+        isGone = parked.connection == nil
+        lastWord = parked.lastWord
+        close = parked.close
+        isInMessage = parked.isInMessage
+        if !parked.frames.isEmpty { frames = [parked.frames] }
+        queuedByteCount = parked.frames.count
+    }
+
+    /// Frames that the link has had no room for.
+    var waitingFrames: [UInt8] { Array(frames[framesHead...].joined()) }
+
+    /// Nobody else goes on with it.
+    func goOn() {
+        link?.goOn()
+        link?.readOn()
+        tellEnd()
+    }
+
+    /// Another process goes on with it.
+    func abandon() {
+        isHandedOver = true
+        event = nil
+        guard let link, link.isParked else { return }
+        link.abandon()
+        self.link = nil
+        isGone = true
     }
 }
 

@@ -221,20 +221,44 @@ package final class ObjectSpace: Sendable {
             var decoder = WireDecoder(bytes)
             do throws(WireError) {
                 let reply = try ObjectCloseReply(decoding: &decoder)
-                update { state, effects, now in
-                    if reason == .codeUpdated, !reply.isBusy, let server = state.registry[id]?.server,
-                        let pool = state.servers[server]?.worker.pool
-                    {
-                        let left = ObjectIdentifier(pool)
-                        state.reports[left, default: ObjectMoveReport()].objects += 1
-                        state.reports[left, default: ObjectMoveReport()].sockets += state.registry[id]?.sockets.count ?? 0
-                        if patience == .zero, state.registry[id]?.inFlight ?? 0 > 0 {
-                            state.reports[left, default: ObjectMoveReport()].cut += 1
-                        }
-                    }
-                    state.registry.closed(id, incarnation, isBusy: reply.isBusy, at: now, &effects)
-                }
+                whenHeard(id, host) { [self] in noteClosed(id, incarnation, reason, patience, isBusy: reply.isBusy) }
             } catch { channel.broken(by: "\(error)") }
+        }
+    }
+
+    /// Calls `then` when all that the object has said to its WebSockets was heard: each reactor's own channel may have some of it
+    /// that was written before the answer to `objectClose` and isn't read yet. Behind that, nothing that its isolate says of it
+    /// is believed any more.
+    private func whenHeard(_ id: ObjectID, _ host: IsolateID, _ then: @escaping @Sendable () -> Void) {
+        let mask = state.withLock { state in
+            state.registry[id]?.sockets.keys.reduce(into: UInt64(0)) { $0 |= 1 << UInt64($1.reactor) } ?? 0
+        }
+        let others = reactors.filter { mask & 1 << UInt64($0.index) != 0 && !$0.isCurrent }
+        guard !others.isEmpty else { return then() }
+        let countdown = Countdown(others.count)
+        for reactor in others {
+            reactor.post {
+                reactor.dispatcher.channel(of: host)?.readAll()
+                if countdown.isLast() { then() }
+            }
+        }
+    }
+
+    private func noteClosed(
+        _ id: ObjectID, _ incarnation: UInt64, _ reason: ObjectCloseReason, _ patience: Duration, isBusy: Bool
+    ) {
+        update { state, effects, now in
+            if reason == .codeUpdated, !isBusy, let server = state.registry[id]?.server,
+                let pool = state.servers[server]?.worker.pool
+            {
+                let left = ObjectIdentifier(pool)
+                state.reports[left, default: ObjectMoveReport()].objects += 1
+                state.reports[left, default: ObjectMoveReport()].sockets += state.registry[id]?.sockets.count ?? 0
+                if patience == .zero, state.registry[id]?.inFlight ?? 0 > 0 {
+                    state.reports[left, default: ObjectMoveReport()].cut += 1
+                }
+            }
+            state.registry.closed(id, incarnation, isBusy: isBusy, at: now, &effects)
         }
     }
 
@@ -376,6 +400,19 @@ package final class ObjectSpace: Sendable {
     func name(of id: ObjectID) -> String? { state.withLock { $0.registry[id]?.name } }
 
     // MARK: WebSockets
+
+    func withRegistry<Result: Sendable>(_ look: (borrowing ObjectRegistry) -> Result) -> Result {
+        state.withLock { look($0.registry) }
+    }
+
+    func inherit(_ object: ParkedObject) {
+        let now = clock.now()
+        state.withLock {
+            $0.registry.inherit(
+                object.id, in: object.namespace.id, name: object.name, autoResponse: object.autoResponse,
+                eventTimeout: object.eventTimeout, at: now)
+        }
+    }
 
     func addSocket(_ socket: ObjectSocketState, to id: ObjectID, in namespace: ObjectNamespace) -> Bool {
         let now = clock.now()

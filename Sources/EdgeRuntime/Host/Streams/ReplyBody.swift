@@ -24,6 +24,7 @@ enum ReplyBody {
             producer.grant(window)
             return producer
         case .hibernating(let socket):
+            if let call = consumer as? CallStream { return socket.connect(to: call) }
             let producer = RefusedSocket(socket, to: consumer)
             reactor.later { producer.refuse() }
             return producer
@@ -53,7 +54,7 @@ enum ReplyBody {
     }
 }
 
-/// A hibernating WebSocket whose other end a worker wants for itself: these have clients of the node only.
+/// A hibernating WebSocket whose other end is taken by somebody who knows nothing of WebSockets.
 final class RefusedSocket: BodyProducer {
     private let socket: ObjectSocket
     private weak var consumer: (any BodyConsumer)?
@@ -66,7 +67,7 @@ final class RefusedSocket: BodyProducer {
     func refuse() {
         socket.refuse()
         consumer?.fail(
-            StreamReset(.internal, "a hibernating WebSocket can be passed on to a client, and not be accepted by a worker"))
+            StreamReset(.internal, "a WebSocket is no body"))
     }
 
     func grant(_ byteCount: Int) {}

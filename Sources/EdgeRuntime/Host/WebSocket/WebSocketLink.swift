@@ -60,6 +60,8 @@ final class WebSocketLink: PollTarget, Ticker {
         /// What the peer gets first.
         var output = ByteBuffer()
         var compression: PerMessageDeflate?
+        /// This side has said its last word already, before the link was another process'.
+        var isClosing = false
         /// Given back at the end.
         var place: Place?
     }
@@ -84,8 +86,8 @@ final class WebSocketLink: PollTarget, Ticker {
     private var owner: (any WebSocketLinkOwner)?
     private var transport: Transport?
     private var tunnel: (any WebSocketTunnel)?
-    private var input: ByteBuffer
-    private var reader: WebSocketReader
+    private(set) var input: ByteBuffer
+    private(set) var reader: WebSocketReader
     private var interest = Epoll.Interest.read
     private var isDirty = false
     private var isReading = false
@@ -95,6 +97,8 @@ final class WebSocketLink: PollTarget, Ticker {
     private var deadline = Instant(nanoseconds: .max)
     private var hasHeardClose = false
     private var hasTunnelEnded = false
+    /// It rests: another process may be about to have the connection.
+    private(set) var isParked = false
 
     // What is sent: see `WebSocketLink+Sending`.
     var output: ByteBuffer
@@ -116,6 +120,7 @@ final class WebSocketLink: PollTarget, Ticker {
         output = opening.output
         compression = opening.compression
         place = opening.place
+        let isClosing = opening.isClosing
         self.side = side
         self.limits = limits
         self.reactor = reactor
@@ -124,6 +129,10 @@ final class WebSocketLink: PollTarget, Ticker {
             messageBytesMax: limits.messageBytesMax, delivery: delivery,
             inflater: compression == nil ? nil : MessageInflater())
         heardAt = reactor.now
+        if isClosing {
+            phase = .closing
+            deadline = reactor.now + Self.closingTime
+        }
     }
 
     /// Begins with what was read behind the handshake. The owner is kept until `ended`, which may come before this returns.
@@ -190,7 +199,7 @@ final class WebSocketLink: PollTarget, Ticker {
 
     /// The owner takes messages again.
     func readOn() {
-        guard phase != .gone, !isReading, canRead else { return }
+        guard phase != .gone, !isReading, !isParked, canRead else { return }
         guard !input.isEmpty else { return updateInterest() }
         readFrames()
         flushLater()
@@ -353,6 +362,48 @@ final class WebSocketLink: PollTarget, Ticker {
         owner?.ended(self, because: reason)
     }
 
+    // MARK: Another process of the node
+
+    /// Reads and writes nothing from now on, until `goOn` or `abandon`.
+    ///
+    /// - Returns: false, and nothing has changed, when this process alone can have the connection.
+    func park() -> Bool {
+        guard phase == .open || phase == .closing, tunnel == nil, transport?.tls == nil, !isInFrame, reader.canBeReplaced,
+            let rawValue = transport?.rawValue
+        else { return false }
+        isParked = true
+        reactor.unwatch(self, rawValue)
+        return true
+    }
+
+    /// Of the socket, which stays this link's.
+    var descriptor: Int32? { transport?.rawValue }
+
+    /// It stays here after all.
+    func goOn() {
+        guard isParked, let rawValue = transport?.rawValue else { return }
+        isParked = false
+        interest = .read
+        do { try reactor.watch(self, rawValue, .read) } catch {
+            reactor.logger.log(.error, "a WebSocket can't be watched: \(error)")
+            return disconnect()
+        }
+        readFrames()
+        flush()
+    }
+
+    /// Another process has the connection: this one lets go of it, and the owner of this.
+    func abandon() {
+        guard isParked, let transport = transport.take() else { return }
+        phase = .gone
+        transport.close()
+        place?.leave(reactor)
+        owner = nil
+        input = ByteBuffer()
+        output = ByteBuffer()
+        sending = Sending()
+    }
+
     // MARK: Writing
 
     /// At the end of the turn.
@@ -369,7 +420,7 @@ final class WebSocketLink: PollTarget, Ticker {
     }
 
     func flush() {
-        guard phase != .gone else { return }
+        guard phase != .gone, !isParked else { return }
         if phase == .open || phase == .answering { writePongs() }
         if case .closed? = write() { return disconnect() }
         if hasRoom {
@@ -395,7 +446,8 @@ final class WebSocketLink: PollTarget, Ticker {
 
     private func updateInterest() {
         guard let rawValue = transport?.rawValue else { return }
-        var wanted: Epoll.Interest = canRead ? .read : .peerClosed
+        // That the peer has closed its side would be reported again and again while nobody reads how far it came.
+        var wanted: Epoll.Interest = canRead ? .read : []
         if !output.isEmpty || transport?.waitsToWrite == true { wanted.insert(.write) }
         guard wanted != interest else { return }
         interest = wanted

@@ -211,6 +211,12 @@ final class EventLoop: @unchecked Sendable {
         page.rest()
     }
 
+    /// Whether all is written that other channels than this one have.
+    func flushed(allBut last: Channel) -> Bool {
+        flush()
+        return channels.allSatisfy { $0 === last || $0.output.isEmpty }
+    }
+
     private func flush() {
         for channel in channels {
             if !channel.flush() { outcome = outcome ?? .channelClosed }

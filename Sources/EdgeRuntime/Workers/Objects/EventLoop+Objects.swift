@@ -15,6 +15,8 @@ extension EventLoop {
             let event = try begin(.objectClose, header, channel)
             event.start {
                 let reply = await objects.close(message)
+                // What the object has said on other channels is on its way before the node hears that it is gone.
+                while !self.flushed(allBut: channel) { try await event.sleep(for: .milliseconds(1)) }
                 event.reply { $0.append(encoded { reply.encode(into: &$0) }) }
             }
         default:

@@ -65,6 +65,55 @@ func frame(
 private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.utf8)) }
 
 @Suite struct `WebSocket reader` {
+    /// Read up to `cut` by one reader, and from there by another.
+    private static func replaced(at cut: Int, _ bytes: [UInt8]) throws -> WebSocketReading {
+        var reader = WebSocketReader(masking: .required, messageBytesMax: 1 << 20)
+        var events: [WebSocketReader.Event] = []
+        var offset = 0
+        while let event = try reader.next(unsafe bytes[..<cut].span.bytes, from: &offset) { events.append(event) }
+        let begun = try #require(reader.begun)
+        #expect(reader.canBeReplaced)
+        let rest = WebSocketReading(of: [begun, Array(bytes[cut...])])
+        return WebSocketReading(events + rest.events, failure: rest.failure)
+    }
+
+    @Test func `is replaced by another one at every byte`() throws {
+        let bytes =
+            frame(.text, Array("Grü".utf8.dropLast()), isFinal: false, mask: 0x0102_0304) + frame(.ping, Array("ping".utf8))
+            + frame(.continuation, [0xBC] + Array("ße, ".utf8), isFinal: false, mask: 0xA1B2_C3D4) + frame(.pong)
+            + frame(.continuation, Array("Welt".utf8)) + frame(.binary, [UInt8](repeating: 7, count: 300), mask: 0x9988_7766)
+            + frame(.text, []) + frame(.close, [0x03, 0xE8])
+        let whole = WebSocketReading(of: [bytes])
+        #expect(whole.failure == nil)
+        #expect(whole.events.count == 6)
+        for cut in 0...bytes.count { #expect(try Self.replaced(at: cut, bytes) == whole, "cut at \(cut)") }
+    }
+
+    @Test func `can't be replaced within a compressed message`() throws {
+        var reader = WebSocketReader(masking: .required, messageBytesMax: 1 << 20, inflater: Growing())
+        var bytes = frame(.text, [1, 2, 3])
+        bytes[0] |= 0x40
+        var offset = 0
+        let early = try reader.next(unsafe bytes[..<8].span.bytes, from: &offset)
+        #expect(early == nil)
+        #expect(reader.begun == nil)
+        #expect(!reader.canBeReplaced)
+        offset = 0
+        let whole = try reader.next(unsafe bytes[8...].span.bytes, from: &offset)
+        #expect(whole == text("aaaaaa"))
+        #expect(reader.begun == [])
+        #expect(reader.canBeReplaced)
+    }
+
+    private final class Growing: WebSocketInflater {
+        func inflate(
+            _ bytes: [UInt8], isEnd: Bool, into plain: inout [UInt8], upTo byteCountMax: Int
+        ) -> WebSocketInflation {
+            plain += [UInt8](repeating: UInt8(ascii: "a"), count: 2 * bytes.count)
+            return .done
+        }
+    }
+
     private static let zeros = [UInt8](repeating: 0, count: 4)
 
     // The examples of RFC 6455 §5.7.
