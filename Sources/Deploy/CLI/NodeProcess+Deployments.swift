@@ -16,12 +16,14 @@ extension NodeProcess {
         let hooks: any DeploymentHooks =
             self.options.isRehearsal
             ? NoHooks() : HookCaller(node: node, environment: name, tenant: tenant, logger: logger.with("tenant", tenant))
+        let peers = PeerCaller(node: node, tenant: tenant)
         let clock = clock
         return { stores in
             var environment = DeploymentEnvironment()
             environment.smokeTests = smokeTests
             environment.hooks = hooks
             environment.migrations = DatabaseMigrations(stores.databases, clock: clock, logger: logger.with("tenant", tenant))
+            environment.askPeer = { await peers.ask($0, $1) }
             environment.query = { text async throws(DeploymentFailure) -> Double? in
                 try await stores.firstValue(of: text)
             }
