@@ -17,6 +17,7 @@ extension NodeProcess {
             self.options.isRehearsal
             ? NoHooks() : HookCaller(node: node, environment: name, tenant: tenant, logger: logger.with("tenant", tenant))
         let peers = PeerCaller(node: node, tenant: tenant)
+        let isRehearsal = self.options.isRehearsal
         let clock = clock
         return { stores in
             var environment = DeploymentEnvironment()
@@ -29,8 +30,11 @@ extension NodeProcess {
             }
             environment.read = { bundle async throws(DeploymentFailure) -> DeploymentInput in
                 try await artifacts.disk.run { () throws(DeploymentFailure) -> DeploymentInput in
-                    try bundle.input(
+                    var input = try bundle.input(
                         environment: name, tenant: tenant, secrets: secrets, artifact: { artifacts.path($0) }, options)
+                    // Nobody goes back on a copy: what comes once the release before is gone comes at once.
+                    if isRehearsal { input.keepWarm = .zero }
+                    return input
                 }
             }
             environment.findBundle = { bundles.find($0)?.bundle }
