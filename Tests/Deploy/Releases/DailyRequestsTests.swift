@@ -22,7 +22,9 @@ import Testing
         DailyRequests(file: file, clock: clock, logger: Logger(sink: lines, clock: clock, level: .warning))
     }
 
-    private func clock(day: Int64 = day) -> VirtualClock { VirtualClock(start: UnixTime(milliseconds: day * 86_400_000)) }
+    private func clock(day: Int64 = Self.day) -> VirtualClock {
+        VirtualClock(start: UnixTime(milliseconds: day * 86_400_000))
+    }
 
     /// Until the thread that writes has done so.
     private func written(_ count: Int) async throws {
