@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -214,6 +215,33 @@ class Deploying(unittest.TestCase):
         platform.deploy()
         self.assertEqual(platform.served(), "brought again")
         self.assertLessEqual(set(os.listdir(artifacts)), set(hashes))
+
+    def test_a_terminal_shows_the_share_while_it_lasts(self):
+        platform = self.platform
+        platform.set("on a terminal")
+        ours, theirs = pty.openpty()
+        try:
+            process = subprocess.Popen(
+                [product("edge"), "deploy", "--environment", "staging", "--products", platform.project.path(".build/debug"),
+                 "--state", platform.state, "--steps", "50,100", "--bake", "1s"],
+                cwd=platform.project.directory, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+        finally:
+            os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65536):
+                shown += piece
+        except OSError:  # EIO: nobody writes any more.
+            pass
+        finally:
+            os.close(ours)
+            code = process.wait(60)
+        text = shown.decode()
+        self.assertEqual(code, 0, text)
+        bar = "[==========          ]  50 %"
+        self.assertIn(bar, text)
+        self.assertLess(text.index(bar), text.index("gets 100 % of requests"), text)
+        self.assertRegex(text.splitlines()[-1], r"active: release \d+ \(deployment \d+\)$")
 
     def test_mistakes_are_refused_with_their_places(self):
         platform = self.platform
