@@ -381,7 +381,7 @@ extension DeploymentMachine {
     }
 
     private func monitor(_ run: Run, _ slots: any DeploymentSlots) async throws(DeploymentFailure) {
-        if let previous = run.record.previous, run.monitor > .zero {
+        if let previous = run.record.previous, run.monitor > .zero, !run.isBound {
             if await !slots.isWarm(previous) { await warmUp(previous, run, slots) }
             try await watch(run, slots, .monitoring, for: run.monitor)
         }
