@@ -60,7 +60,7 @@ package final class Node: Sendable {
                 onNotice: { id, notice in directory.noticed(id, notice) }))
         environment = PoolEnvironment(
             reactors: reactors, spawner: supervisor, directory: directory, clock: clock, logger: logger,
-            webSocketDrain: settings.webSocketDrain)
+            webSocketDrain: settings.webSocketDrain, logsEvents: settings.logsRequests)
         for reactor in reactors { reactor.start() }
         scheduleMaintenance()
     }

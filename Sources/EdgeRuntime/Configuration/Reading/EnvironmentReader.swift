@@ -231,6 +231,7 @@ struct EnvironmentReader {
     /// What the judge looks at (`ReleaseJudge.Metric`).
     private static let judged = [
         "crashes", "failed_starts", "error_burst", "health", "error_rate", "latency", "cpu", "memory", "queue_retries",
+        "call_errors",
     ]
 
     private func readDryRun(_ table: inout TableReader) -> [String] {

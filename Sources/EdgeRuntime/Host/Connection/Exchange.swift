@@ -35,6 +35,10 @@ struct Exchange {
     /// or a copy of it, is told of the same trace.
     var traceHalf: UInt64 = 0
     var span: UInt64 = 0
+    /// What the client's own `traceparent` says.
+    var sentSpan: TraceSpan?
+    /// The trace that its worker is told of.
+    var traceSpan: TraceSpan { sentSpan ?? TraceSpan(high: traceHalf, low: ray, id: span) }
     var route: RouteTarget?
     /// Whose answer it gets, once that is decided.
     var release: ReleaseRuntime?

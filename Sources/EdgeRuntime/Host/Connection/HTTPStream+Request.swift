@@ -196,6 +196,7 @@ extension HTTPStream: Dispatchable, EventOwner {
                     owner: self, zone: route.zone, started: exchange.started, holdsBody: isHeld)
             },
             { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } })
+        event.span = exchange.traceSpan
         event.watch { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } }
         if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event
