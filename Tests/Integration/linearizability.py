@@ -51,16 +51,22 @@ def is_linearizable(history, model, initial):
         done, state = stack.pop()
         if done & known == known:
             return True
-        # No operation may come before one that was answered before it was called.
-        first_answer = min(
-            (operation.answered if operation.answered is not None else endless)
-            for operation in operations if not done >> operation.number & 1)
-        tried = set()
-        for operation in operations:
+        # No operation may come before one that was answered before it was called: those that may are called before the first
+        # answer of those that are left, and stand together behind what is done.
+        first_answer = endless
+        left = []
+        for number in range((~done & (done + 1)).bit_length() - 1, len(operations)):
+            operation = operations[number]
             if operation.called > first_answer:
                 break
-            if done >> operation.number & 1:
-                continue
+            if not done >> number & 1:
+                left.append(operation)
+                if operation.answered is not None:
+                    first_answer = min(first_answer, operation.answered)
+        tried = set()
+        for operation in left:
+            if operation.called > first_answer:
+                break
             if operation.answered is None:
                 # Of those that are alike the one that was called first will do.
                 if (operation.kind, operation.argument) in tried:

@@ -46,9 +46,9 @@ class Failed(Exception):
 class Objects:
     """A project with a node. A context manager."""
 
-    def __init__(self, hibernate="10s", evict="70s", on_deploy="keep", products=None):
+    def __init__(self, hibernate="10s", evict="70s", on_deploy="keep", products=None, more=""):
         self.project = Project(
-            shape=SHAPE, environments={"dev": DEV % (hibernate, evict, on_deploy)}, products=products)
+            shape=SHAPE, environments={"dev": DEV % (hibernate, evict, on_deploy) + more}, products=products)
         self.node = None
 
     def start(self, *arguments, **keywords):

@@ -1,6 +1,7 @@
 """Histories of counters, registers and accounts while isolates and the node die (spec: durable-objects, sections 2 and 6)."""
 
 import http.client
+import json
 import os
 import random
 import signal
@@ -11,6 +12,11 @@ import unittest
 from harness import wait_until
 from linearizability import Operation, counter, is_linearizable, register
 from objects import Failed, Objects
+from rest import Rest
+from test_object_releases import Staging, environment
+
+# The long variant asks for more.
+CUTOVERS = int(os.environ.get("EDGE_HISTORY_CUTOVERS", "3"))
 
 
 class Checker(unittest.TestCase):
@@ -78,19 +84,49 @@ class Recorder:
         return self.history
 
 
-def counting(recorder, number):
+def counting(recorder, number, name="linear"):
     if random.random() < 0.7:
-        recorder.do("add", "add?n=1", 1)
+        recorder.do("add", "add?n=1", 1, name)
     else:
-        recorder.do("read", "read")
+        recorder.do("read", "read", name=name)
 
 
-def setting(recorder, number):
+def setting(recorder, number, name="linear"):
     if random.random() < 0.5:
         value = random.randrange(1 << 30)
-        recorder.do("set", f"set?n={value}", value)
+        recorder.do("set", f"set?n={value}", value, name)
     else:
-        recorder.do("read", "read")
+        recorder.do("read", "read", name=name)
+
+
+class Deployed(Staging):
+    """A node whose releases change, with the objects of ObjectWorker. A context manager."""
+
+    @staticmethod
+    def shape(release):
+        return f'''format = 1
+tenant = "t"
+compatibility_date = "2026-08-01"
+
+[workers.objects]
+product = "ObjectWorker"
+routes = ["objects.example/*"]
+vars = {{ RELEASE = "{release}" }}
+durable_objects = [{{ binding = "ACCOUNTS", class = "Account" }}]
+migrations = [{{ tag = "v1", new_sqlite_classes = ["Account"] }}]
+'''
+
+    def __init__(self):
+        super().__init__(self.shape("first"), environment(), products=["ObjectWorker"])
+
+    def account_text(self, path, timeout=60, method="GET"):
+        answer = self.node.request(method, path, headers={"Host": "objects.example"}, timeout=timeout)
+        if answer.status != 200:
+            raise Failed(answer)
+        return answer.text
+
+    def account(self, name, path, **keywords):
+        return self.account_text(f"/name/ACCOUNTS/{name}/{path}", **keywords)
 
 
 class Histories(unittest.TestCase):
@@ -146,6 +182,44 @@ class Histories(unittest.TestCase):
                 objects.node.start()
             threading.Event().wait(1)
             self.assertTrue(is_linearizable(recorder.end(), counter, 0))
+
+    def test_a_counter_and_a_register_over_cutovers_and_evictions(self):
+        with Deployed() as staging:
+            recorders = {name: Recorder(staging) for name in ("counter", "register")}
+            ids = [json.loads(staging.account_text(f"/ids/ACCOUNTS/{name}"))["first"] for name in recorders]
+
+            def count(recorder, number):
+                counting(recorder, number, "counter")
+                threading.Event().wait(random.uniform(0, 0.01))
+
+            def set(recorder, number):
+                setting(recorder, number, "register")
+                threading.Event().wait(random.uniform(0, 0.01))
+
+            recorders["counter"].run(3, count)
+            recorders["register"].run(3, set)
+            try:
+                rest = Rest(staging.node, "t")
+                namespace = next(item["id"] for item in rest.result("GET", "workers/durable_objects/namespaces")
+                                 if item["class"] == "Account")
+                evicted = 0
+                for round in range(CUTOVERS):
+                    result = staging.deploy(Deployed.shape(f"r{round}"))
+                    self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+                    for _ in range(3):
+                        for identity in ids:
+                            path = f"edge/durable_objects/namespaces/{namespace}/objects/{identity}/evict"
+                            evicted += rest.result("POST", path)["evicted"]
+                            threading.Event().wait(random.uniform(0, 0.1))
+            finally:
+                histories = {name: recorder.end() for name, recorder in recorders.items()}
+            self.assertGreater(evicted, 0)
+            self.assertGreater(min(len(history) for history in histories.values()), 50 * CUTOVERS)
+            # Nothing of what was asked is unanswered: a cutover drops nothing.
+            lost = [operation for history in histories.values() for operation in history if operation.answered is None]
+            self.assertEqual(lost, [])
+            self.assertTrue(is_linearizable(histories["counter"], counter, 0))
+            self.assertTrue(is_linearizable(histories["register"], register, 0))
 
     def test_money_is_neither_made_nor_lost(self):
         """Transfers between accounts: each account's own history holds, and without failures the sum does, too."""

@@ -129,8 +129,8 @@ class Conversation:
 class Staging:
     """A node of staging with its project. A context manager."""
 
-    def __init__(self, first=None, environments=None):
-        self.project = Project(first or shape("one"), environments or environment(), products=["RoomWorker"])
+    def __init__(self, first=None, environments=None, products=("RoomWorker",)):
+        self.project = Project(first or shape("one"), environments or environment(), products=list(products))
         self.state = tempfile.mkdtemp(prefix="edge-rooms-")
         self.key = os.path.join(self.state + "-key", "key")
         self.node = None

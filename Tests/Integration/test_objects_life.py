@@ -14,6 +14,10 @@ from objects import Failed, Objects
 from raw_websocket import BINARY, CLOSE, TEXT, RawWebSocket
 
 
+# The long variant asks for a thousand.
+KILLS = int(os.environ.get("EDGE_OBJECT_KILLS", "25"))
+
+
 class Sleep(unittest.TestCase):
     seconds = 60
 
@@ -106,7 +110,7 @@ class Death(unittest.TestCase):
             writer = threading.Thread(target=write)
             writer.start()
             try:
-                for _ in range(25):
+                for _ in range(KILLS):
                     try:
                         pid = int(objects.probe("pair", "pid", timeout=20))
                         threading.Event().wait(random.uniform(0, 0.02))

@@ -52,6 +52,7 @@ final class Probe: DurableObject, DurableObjectFetchHandler, DurableObjectAlarmH
         case "/name": return .text(state.id.name ?? "nil")
         case "/id": return .text("\(state.id)")
         case "/pid": return .text("\(getpid())")
+        case "/life": return .text("\(constructed) \(getpid())")
         case "/exit": exit(3)
         case "/increment":
             let value = try await storage.get("n", as: Int.self) ?? 0

@@ -341,6 +341,61 @@ extension FakeIsolate {
         }
     }
 
+    @Test func `test_probe_15 runs an alarm that always throws seven times, ever later, and then no more`() async throws {
+        try await onThread {
+            var settings = ObjectSettings()
+            settings.hibernateAfter = .seconds(3600)
+            settings.evictAfter = .seconds(3600)
+            let stage = try ObjectStage(settings)
+            defer { stage.node.stop() }
+            let clock = stage.node.clock
+            let time = clock.wallTime()
+            let done = Semaphore()
+            Task {
+                try await stage.index.set(
+                    ObjectAlarm(
+                        object: stage.id, name: nil, namespace: stage.namespace.id, time: time, scheduledTime: time))
+                done.signal()
+            }
+            done.wait()
+            stage.space.serve(stage.namespace, by: [stage.server])
+            let owner = try stage.objects.nextReadyIsolate()
+            owner.replyOpen(try owner.expectEvent(.objectOpen).stream, alarm: time.milliseconds)
+            var last = time.milliseconds
+            for retry in 0...6 {
+                let alarm = try owner.expectEvent(.objectAlarm)
+                var decoder = WireDecoder(alarm.message)
+                _ = try ObjectEventHead(decoding: &decoder)
+                #expect(
+                    try ObjectAlarmMessage(decoding: &decoder)
+                        == ObjectAlarmMessage(
+                            retryCount: UInt32(retry), isRetry: retry > 0, scheduledTime: time.milliseconds))
+                let now = clock.wallTime().milliseconds
+                if retry > 0 {
+                    // Time goes by in quarters of a second.
+                    let delay = Int64(1000) << Int64(retry)
+                    #expect((delay...delay * 5 / 4 + 251).contains(now - last), "try \(retry): \(now - last) ms")
+                }
+                last = now
+                var reply = WireEncoder()
+                // What the isolate says: `probe 15` of the objects in the loop.
+                ObjectAlarmReply(retry < 6 ? .failed : .abandoned, nextTime: retry < 6 ? time.milliseconds : nil, failure: "no")
+                    .encode(into: &reply)
+                owner.reply(alarm.stream, reply.bytes)
+                for _ in 0..<10_000 where try (stage.index.alarm(of: stage.id)?.retryCount ?? 7) <= retry {
+                    stage.node.onReactor {}
+                    usleep(1000)
+                }
+                // The event has ended on the reactor, too.
+                stage.node.onReactor {}
+                for _ in 0..<2000 where retry < 6 && stage.space.counts().events == 0 { stage.node.pass(.milliseconds(250)) }
+            }
+            #expect(try stage.index.firstTime() == nil)
+            stage.node.pass(.seconds(300))
+            #expect(stage.space.counts().events == 0)
+        }
+    }
+
     @Test func `test_probe_16 runs an alarm again, uncounted, that its isolate's end cut off`() async throws {
         try await onThread {
             let stage = try ObjectStage()
