@@ -316,6 +316,7 @@ final class ObjectDatabase {
         statements = [:]
         connection = nil
         log = nil
+        history?.disconnect()
         alarms = nil
         databases.closed(self)
         lock.release()
@@ -348,6 +349,7 @@ final class ObjectDatabase {
         statements = [:]
         self.connection = nil
         if durable == committed { log = nil }
+        history?.disconnect()
         databases.closed(self)
     }
 

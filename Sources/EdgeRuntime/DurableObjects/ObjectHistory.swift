@@ -25,6 +25,9 @@ final class ObjectHistory {
     private(set) var armed: String?
     /// Since when the file is what a new archive begins with.
     private var wholeSince: UnixTime
+    /// Open from a commit until the connection ends, and where it ends.
+    private var notes: PositionedFile?
+    private var notesByteCount = 0
     /// The file may have a part of its log: all of that must be copied before an archive can begin.
     private(set) var needsWholeFile: Bool
 
@@ -87,6 +90,7 @@ final class ObjectHistory {
     /// Lets all of it go. It begins anew when all of the log is in the file.
     func forget() throws {
         needsWholeFile = true
+        notes = nil
         try Self.remove(of: path)
     }
 
@@ -104,11 +108,22 @@ final class ObjectHistory {
             time: UnixTime(milliseconds: turns.now), frameCount: frame, pageCount: 0)
         var bytes: [UInt8] = []
         commit.encode(into: &bytes)
-        // One without a note gets the time of its neighbour, or of the log's last change.
-        guard let notes = try? PositionedFile.openToWrite(Self.notesPath(of: path), .keeping, faults) else { return }
-        let end = notes.byteCount
-        try? notes.write(bytes[...], at: end - end % HistoryCommit.byteCount)
+        do {
+            if notes == nil {
+                notes = try PositionedFile.openToWrite(Self.notesPath(of: path), .keeping, faults)
+                notesByteCount = notes?.byteCount ?? 0
+                notesByteCount -= notesByteCount % HistoryCommit.byteCount
+            }
+            try notes?.write(bytes[...], at: notesByteCount)
+            notesByteCount += bytes.count
+        } catch {
+            // Without its note it gets the time of the next one that has one, or of the log's last change.
+            notes = nil
+        }
     }
+
+    /// The object's connection ends.
+    func disconnect() { notes = nil }
 
     /// Takes up what the log holds, all of which must be on the disk; durable on return.
     func takeUp() throws -> HistoryArchive {
@@ -122,10 +137,11 @@ final class ObjectHistory {
         guard let archive = try HistoryArchive(settings) else {
             throw HistoryError.damaged("\(settings.prefix)manifest can't be read")
         }
-        let notes = Self.notesPath(of: path)
-        archive.note(try HistoryCommit.readAll(notes, faults))
+        let noted = Self.notesPath(of: path)
+        archive.note(try HistoryCommit.readAll(noted, faults))
         try archive.takeUp(upTo: nil, names: .placed(generation: generation))
-        try FileSystem.remove(notes, faults)
+        notes = nil
+        try FileSystem.remove(noted, faults)
         return archive
     }
 

@@ -107,7 +107,7 @@ private struct Dice: RandomNumberGenerator {
         #expect(object.files.contains { $0.hasPrefix("object.sqlite-history-segment-0000000003") }, "\(object.files)")
         let form = /[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{32}/
         for (earlier, later) in zip(states, states.dropFirst()) { #expect(earlier.bookmark < later.bookmark) }
-        #expect(states.allSatisfy { $0.bookmark.wholeMatch(of: form) != nil })
+        for state in states { #expect(state.bookmark.wholeMatch(of: form) != nil) }
         for _ in 0..<8 {
             let (bookmark, content) = states[Int.random(in: 0..<states.count, using: &dice)]
             let last = states[states.count - 1]
@@ -223,7 +223,7 @@ private struct Dice: RandomNumberGenerator {
         let object = try Past()
         try await object.storage.put("a", 1)
         let here = try await object.storage.getCurrentBookmark()
-        #expect(here == (try await object.storage.getCurrentBookmark()))
+        #expect(try await object.storage.getCurrentBookmark() == here)
         let storage = object.storage
         for (bookmark, expected) in [
             ("", "Invalid bookmark"), ("yesterday", "Invalid bookmark: yesterday"),
@@ -290,7 +290,7 @@ private struct Dice: RandomNumberGenerator {
         for name in [
             "history-restore", "history-restore-wal", "history-manifest.new", "history-segment-0000000099.wal", "notes",
         ] {
-            FileManager.default.createFile(atPath: object.path + "-" + name, contents: Data([1, 2, 3]))
+            try Data([1, 2, 3]).write(to: URL(filePath: object.path + "-" + name))
         }
         try object.renew()
         try await change(object.storage, 100, &dice)

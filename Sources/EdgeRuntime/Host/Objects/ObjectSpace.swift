@@ -89,7 +89,16 @@ package final class ObjectSpace: Sendable {
 
     package var settings: ObjectSettings {
         get { state.withLock { $0.registry.settings } }
-        set { state.withLock { $0.registry.settings = newValue } }
+        set {
+            state.withLock { $0.registry.settings = newValue }
+            let needed = ObjectLimits.descriptorsMin(objects: newValue.objectsPerIsolate)
+            let available = ObjectLimits.descriptorsMax(available: DescriptorLimit.raise())
+            guard available < needed else { return }
+            logger.log(
+                .warning,
+                "\(newValue.objectsPerIsolate) durable objects in one isolate need at least \(needed) open files, and it gets "
+                    + "\(available): raise the node's limit of open files, or lower durable_objects.objects_per_isolate")
+        }
     }
 
     // MARK: Namespaces
