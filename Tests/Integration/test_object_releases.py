@@ -15,7 +15,7 @@ import zlib
 
 from harness import Node, edge, product, wait_until
 from projects import Project
-from raw_websocket import CLOSE, TEXT, RawWebSocket
+from raw_websocket import CLOSE, PING, PONG, TEXT, RawWebSocket
 from rest import Rest
 from test_scripts_api import Case, form
 from test_upgrade import holds_lock, parent, process_of, report, successors, upgrade
@@ -116,13 +116,16 @@ class Conversation:
                 opcode, payload = socket.receive()
                 if opcode == CLOSE:
                     return self.failures.append(f"socket {index} was closed: {payload!r}")
-                text, count, _ = payload.decode().split()
-                if (int(text), int(count)) != (number, number + 1):
-                    return self.failures.append(f"socket {index}: {payload!r} in the place of {number}")
-                self.counts[index] = number + 1
-                if not self.stop.is_set():
-                    socket.send(TEXT, str(sent[index]).encode())
-                    sent[index] += 1
+                if opcode == PING:  # Thousands take their time to be opened.
+                    socket.send(PONG, payload)
+                else:
+                    text, count, _ = payload.decode().split()
+                    if (int(text), int(count)) != (number, number + 1):
+                        return self.failures.append(f"socket {index}: {payload!r} in the place of {number}")
+                    self.counts[index] = number + 1
+                    if not self.stop.is_set():
+                        socket.send(TEXT, str(sent[index]).encode())
+                        sent[index] += 1
                 if not socket.buffer:
                     return None
         except Exception as error:
