@@ -70,7 +70,8 @@ private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.ut
         var reader = WebSocketReader(masking: .required, messageBytesMax: 1 << 20)
         var events: [WebSocketReader.Event] = []
         var offset = 0
-        while let event = try reader.next(unsafe bytes[..<cut].span.bytes, from: &offset) { events.append(event) }
+        let early = Array(bytes[..<cut])
+        while let event = try reader.next(unsafe early.span.bytes, from: &offset) { events.append(event) }
         let begun = try #require(reader.begun)
         #expect(reader.canBeReplaced)
         let rest = WebSocketReading(of: [begun, Array(bytes[cut...])])
@@ -93,13 +94,14 @@ private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.ut
         var reader = WebSocketReader(masking: .required, messageBytesMax: 1 << 20, inflater: Growing())
         var bytes = frame(.text, [1, 2, 3])
         bytes[0] |= 0x40
+        let (begin, end) = (Array(bytes[..<8]), Array(bytes[8...]))
         var offset = 0
-        let early = try reader.next(unsafe bytes[..<8].span.bytes, from: &offset)
+        let early = try reader.next(unsafe begin.span.bytes, from: &offset)
         #expect(early == nil)
         #expect(reader.begun == nil)
         #expect(!reader.canBeReplaced)
         offset = 0
-        let whole = try reader.next(unsafe bytes[8...].span.bytes, from: &offset)
+        let whole = try reader.next(unsafe end.span.bytes, from: &offset)
         #expect(whole == text("aaaaaa"))
         #expect(reader.begun == [])
         #expect(reader.canBeReplaced)
