@@ -79,11 +79,15 @@ private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.ut
     }
 
     @Test func `is replaced by another one at every byte`() throws {
-        let bytes =
-            frame(.text, Array("Grü".utf8.dropLast()), isFinal: false, mask: 0x0102_0304) + frame(.ping, Array("ping".utf8))
-            + frame(.continuation, [0xBC] + Array("ße, ".utf8), isFinal: false, mask: 0xA1B2_C3D4) + frame(.pong)
-            + frame(.continuation, Array("Welt".utf8)) + frame(.binary, [UInt8](repeating: 7, count: 300), mask: 0x9988_7766)
-            + frame(.text, []) + frame(.close, [0x03, 0xE8])
+        let text = Array("Grüße, Welt".utf8)
+        let frames: [[UInt8]] = [
+            // Cut within a character.
+            frame(.text, Array(text[..<3]), isFinal: false, mask: 0x0102_0304), frame(.ping, Array("ping".utf8)),
+            frame(.continuation, Array(text[3..<9]), isFinal: false, mask: 0xA1B2_C3D4), frame(.pong),
+            frame(.continuation, Array(text[9...])), frame(.binary, [UInt8](repeating: 7, count: 300), mask: 0x9988_7766),
+            frame(.text), frame(.close, [0x03, 0xE8]),
+        ]
+        let bytes = Array(frames.joined())
         let whole = WebSocketReading(of: [bytes])
         #expect(whole.failure == nil)
         #expect(whole.events.count == 6)
