@@ -11,10 +11,11 @@ import tempfile
 import threading
 import time
 import unittest
+import zlib
 
 from harness import Node, edge, product, wait_until
 from projects import Project
-from raw_websocket import CLOSE, TEXT, RawWebSocket
+from raw_websocket import CLOSE, PING, PONG, TEXT, RawWebSocket
 from rest import Rest
 from test_scripts_api import Case, form
 from test_upgrade import holds_lock, parent, process_of, report, successors, upgrade
@@ -115,13 +116,16 @@ class Conversation:
                 opcode, payload = socket.receive()
                 if opcode == CLOSE:
                     return self.failures.append(f"socket {index} was closed: {payload!r}")
-                text, count, _ = payload.decode().split()
-                if (int(text), int(count)) != (number, number + 1):
-                    return self.failures.append(f"socket {index}: {payload!r} in the place of {number}")
-                self.counts[index] = number + 1
-                if not self.stop.is_set():
-                    socket.send(TEXT, str(sent[index]).encode())
-                    sent[index] += 1
+                if opcode == PING:  # Thousands take their time to be opened.
+                    socket.send(PONG, payload)
+                else:
+                    text, count, _ = payload.decode().split()
+                    if (int(text), int(count)) != (number, number + 1):
+                        return self.failures.append(f"socket {index}: {payload!r} in the place of {number}")
+                    self.counts[index] = number + 1
+                    if not self.stop.is_set():
+                        socket.send(TEXT, str(sent[index]).encode())
+                        sent[index] += 1
                 if not socket.buffer:
                     return None
         except Exception as error:
@@ -573,6 +577,32 @@ class Sockets(unittest.TestCase):
             socket.send(CLOSE, b"\x03\xe8bye")
             self.assertEqual(socket.close_code(), (1000, ""))
         wait_until(lambda: self.staging.numbers("/ROOMS/lobby/")["sockets"] == "0", 60, "the end of all")
+
+    def test_compression_goes_on_between_messages(self):
+        """Within one it can't: that client is told to come again, and the object that it has gone."""
+        def compressed(text):
+            deflate = zlib.compressobj(wbits=-15)
+            return (deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+        url, offer = self.staging.node.url + "/ROOMS/lobby/socket", ["Sec-WebSocket-Extensions: permessage-deflate"]
+        with RawWebSocket(url, protocol=None, host=HOST, timeout=60, headers=offer) as between, \
+                RawWebSocket(url, protocol=None, host=HOST, timeout=60, headers=offer) as within:
+            for socket in (between, within):
+                self.assertIn("permessage-deflate", socket.head)
+                socket.send(TEXT, compressed(b"0"), reserved=4)
+                self.assertEqual(socket.receive(), (TEXT, b"0 1 one"))
+            within.send(TEXT, compressed(b"half"), reserved=4, final=False)
+            # It was read, and the ping behind it.
+            within.send(9, b"p")
+            self.assertEqual(within.receive(), (10, b"p"))
+            self.upgrade()
+            self.assertEqual(within.close_code(), (1012, "the node is being replaced: connect again"))
+            text = b"1" * 1000
+            between.send(TEXT, compressed(text), reserved=4)
+            opcode, answer = between.receive(compressed=True)
+            plain = zlib.decompressobj(wbits=-15).decompress(answer + b"\0\0\xff\xff")
+            self.assertEqual((opcode, plain), (TEXT, text + b" 2 one"))
+            wait_until(lambda: self.staging.numbers("/ROOMS/lobby/")["sockets"] == "1", 60, "the end of the other one")
 
     def test_a_failed_upgrade_leaves_them(self):
         node = self.staging.node

@@ -89,7 +89,9 @@ extension ObjectLines {
     static func sayGoodbye(_ transport: consuming Transport, _ connection: ParkedObjectSocket.Connection) {
         var goodbye = ByteBuffer()
         goodbye.append(connection.output)
-        if !connection.isClosing { goodbye.appendWebSocketClose(.serviceRestart, reason: "the node was replaced: connect again") }
+        if !connection.isClosing {
+            goodbye.appendWebSocketClose(.serviceRestart, reason: "the node was replaced: connect again")
+        }
         _ = transport.write(from: &goodbye)
         transport.close()
     }

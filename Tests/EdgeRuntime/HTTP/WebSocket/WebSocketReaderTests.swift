@@ -70,8 +70,8 @@ private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.ut
         var reader = WebSocketReader(masking: .required, messageBytesMax: 1 << 20)
         var events: [WebSocketReader.Event] = []
         var offset = 0
-        let first = Array(bytes[..<cut])
-        while let event = try reader.next(first.span.bytes, from: &offset) { events.append(event) }
+        let early = Array(bytes[..<cut])
+        while let event = try reader.next(unsafe early.span.bytes, from: &offset) { events.append(event) }
         let begun = try #require(reader.begun)
         #expect(reader.canBeReplaced)
         let rest = WebSocketReading(of: [begun, Array(bytes[cut...])])
@@ -79,11 +79,15 @@ private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.ut
     }
 
     @Test func `is replaced by another one at every byte`() throws {
-        let bytes =
-            frame(.text, Array("Grü".utf8.dropLast()), isFinal: false, mask: 0x0102_0304) + frame(.ping, Array("ping".utf8))
-            + frame(.continuation, [0xBC] + Array("ße, ".utf8), isFinal: false, mask: 0xA1B2_C3D4) + frame(.pong)
-            + frame(.continuation, Array("Welt".utf8)) + frame(.binary, [UInt8](repeating: 7, count: 300), mask: 0x9988_7766)
-            + frame(.text, []) + frame(.close, [0x03, 0xE8])
+        let text = Array("Grüße, Welt".utf8)
+        let frames: [[UInt8]] = [
+            // Cut within a character.
+            frame(.text, Array(text[..<3]), isFinal: false, mask: 0x0102_0304), frame(.ping, Array("ping".utf8)),
+            frame(.continuation, Array(text[3..<9]), isFinal: false, mask: 0xA1B2_C3D4), frame(.pong),
+            frame(.continuation, Array(text[9...])), frame(.binary, [UInt8](repeating: 7, count: 300), mask: 0x9988_7766),
+            frame(.text), frame(.close, [0x03, 0xE8]),
+        ]
+        let bytes = Array(frames.joined())
         let whole = WebSocketReading(of: [bytes])
         #expect(whole.failure == nil)
         #expect(whole.events.count == 6)
@@ -94,14 +98,14 @@ private func text(_ text: String) -> WebSocketReader.Event { .text(Array(text.ut
         var reader = WebSocketReader(masking: .required, messageBytesMax: 1 << 20, inflater: Growing())
         var bytes = frame(.text, [1, 2, 3])
         bytes[0] |= 0x40
+        let (begin, end) = (Array(bytes[..<8]), Array(bytes[8...]))
         var offset = 0
-        let (first, second) = (Array(bytes[..<8]), Array(bytes[8...]))
-        let early = try reader.next(first.span.bytes, from: &offset)
+        let early = try reader.next(unsafe begin.span.bytes, from: &offset)
         #expect(early == nil)
         #expect(reader.begun == nil)
         #expect(!reader.canBeReplaced)
         offset = 0
-        let whole = try reader.next(second.span.bytes, from: &offset)
+        let whole = try reader.next(unsafe end.span.bytes, from: &offset)
         #expect(whole == text("aaaaaa"))
         #expect(reader.begun == [])
         #expect(reader.canBeReplaced)

@@ -39,4 +39,36 @@ import Wire
         #expect(throws: WireError.self) { try ParkedRecord(bytes + [0]) }
         #expect(throws: WireError.self) { try ParkedRecord([3]) }
     }
+
+    @Test func `is known before its object is opened, the newest socket first`() throws {
+        let node = try FakeNode()
+        defer { node.stop() }
+        let space = try node.makeObjectSpace(ObjectSettings(), directory: "/nonexistent") { MemoryAlarmIndex() }
+        let object = ParkedObject(
+            id: try Self.id(),
+            namespace: ParkedObject.Namespace(id: "n", key: [7], worker: "w", className: "C", hasSQL: true), name: "lobby",
+            autoResponse: SocketAutoResponse(request: "ping", response: "pong"), eventTimeout: nil)
+        var (first, second) = (try Self.socket(), try Self.socket())
+        first.connection = nil
+        second.connection = nil
+        second.state.tags = ["second"]
+        func legacy(_ record: ParkedRecord) -> SocketLegacy {
+            SocketLegacy(tenant: "t", record: record.bytes, descriptor: nil)
+        }
+        try space.inherit([legacy(.object(object)), legacy(.socket(first)), legacy(.socket(second))], numbersFrom: 5)
+        let known = space.socketStates(of: object.id)
+        #expect(known.sockets.map(\.tags) == [["second"], ["a", "ü"]])
+        #expect(known.sockets.first?.attachment == [1, 2])
+        #expect(Set(known.sockets.map(\.id)).count == 2)
+        #expect(known.autoResponse == object.autoResponse)
+        #expect(space.name(of: object.id) == "lobby")
+    }
+
+    @Test func `is refused without its object`() throws {
+        let node = try FakeNode()
+        defer { node.stop() }
+        let space = try node.makeObjectSpace(ObjectSettings(), directory: "/nonexistent") { MemoryAlarmIndex() }
+        let alone = SocketLegacy(tenant: "t", record: ParkedRecord.socket(try Self.socket()).bytes, descriptor: nil)
+        #expect(throws: SocketLegacyError.self) { try space.inherit([alone], numbersFrom: 0) }
+    }
 }
