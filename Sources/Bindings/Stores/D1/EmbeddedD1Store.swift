@@ -25,8 +25,8 @@ package final class EmbeddedD1Store: D1Store {
     package let region: String
     private let faults: D1Faults
     package let incoming: Budget
-    private let answers: Budget
-    private let writes: Budget
+    let answers: Budget
+    let writes: Budget
     private let usage: D1Usage
     private let state = Mutex(State())
 
