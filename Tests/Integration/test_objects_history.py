@@ -14,11 +14,11 @@ from objects import Failed, Objects
 
 FORM = r"^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{32}$"
 LOST = (Failed, OSError, http.client.HTTPException)
-RESTORES = int(os.environ.get("EDGE_OBJECT_RESTORES", "8"))
+RESTORES = int(os.environ.get("EDGE_OBJECT_RESTORES", "5"))
 
 
 class History(unittest.TestCase):
-    seconds = 60
+    seconds = 25
 
     @classmethod
     def setUpClass(cls):
