@@ -116,7 +116,7 @@ class Kills(unittest.TestCase):
                         objects.node.kill()
                         objects.node.start()
                         continue
-                    for pid in objects.node.isolate_pids():
+                    for pid in objects.isolate_pids():
                         try:
                             os.kill(pid, signal.SIGKILL)
                         except ProcessLookupError:
@@ -130,7 +130,8 @@ class Kills(unittest.TestCase):
             self.assertGreater(sum(acknowledged), 12)
             self.assertTrue(alarms)
             self.assertIsNone(second_instance(lives))
-            self.assertGreater(len({life[2] for life in lives}), 1)
+            # Its isolate died with most of them.
+            self.assertGreater(len({life[2] for life in lives}), KILLS // 3)
             for number in range(12):
                 found = int(objects.calmly(f"/name/ACCOUNTS/kept{number}/read"))
                 self.assertLessEqual(acknowledged[number], found)
