@@ -375,11 +375,17 @@ private struct RegistryModel {
         func enter() -> ObjectRegistry.Admission {
             registry.enter(id, in: "n", from: 0, byteCount: 1, isLimited: true, isBehindOthers: false, at: now, &effects)
         }
-        guard case .deliver(let first) = enter() else { return Issue.record("there is room for it") }
+        guard case .deliver(let first) = enter() else {
+            Issue.record("there is room for it")
+            return
+        }
         registry.opened(id, first.incarnation, name: nil, at: now, &effects)
         #expect(registry.aborted(id, by: first.host, at: now, &effects) == first.incarnation)
         #expect(registry.entries.isEmpty)
-        guard case .deliver(let second) = enter() else { return Issue.record("there is room for it") }
+        guard case .deliver(let second) = enter() else {
+            Issue.record("there is room for it")
+            return
+        }
         #expect(second.incarnation > first.incarnation)
         registry.opened(id, second.incarnation, name: nil, at: now, &effects)
         registry.ended(id, first.incarnation, at: now, &effects)
