@@ -51,7 +51,7 @@ enum ObjectLimits {
     /// - Parameter available: What the node itself may have; an isolate's start needs some above the isolate's own.
     static func descriptorsMax(available: Int) -> Int { min(16_000, max(256, available - 256)) }
 
-    /// What an isolate's objects need at least: each its lock, and three more for each database with a connection, of which there are
+    /// What an isolate's objects need at least: each its lock, and four more for each database with a connection, of which there are
     /// `OpenDatabases.countMax`; and what every isolate has.
-    static func descriptorsMin(objects: Int) -> Int { 256 + objects + 3 * min(objects, 64) }
+    static func descriptorsMin(objects: Int) -> Int { 256 + objects + 4 * min(objects, 64) }
 }
