@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import unittest
 
 from harness import Node, edge, product, wait_until
@@ -187,6 +188,26 @@ d1 = [%s]
             self.assertIn("d11", node.log_text())
             self.assertEqual(node.request("POST", "/d1/exec", body=b"INSERT INTO t VALUES (1)").text, "1")
             project.write("wrangler-like.toml", self.shape(1))
+
+
+class RequestsOfTheDay(unittest.TestCase):
+    def test_they_are_counted_through_restarts(self):
+        shape = SHAPE[:SHAPE.index("ratelimits")] + 'limits = { profile = "cloudflare-free" }\n'
+        with Project(shape, {"dev": "format = 1\n"}) as project:
+            with project.dev() as node:
+                for _ in range(3):
+                    self.assertEqual(node.get("/nowhere").status, 404)
+                self.assertEqual(node.stop(), 0)
+            path = project.path("state/t/requests")
+            with open(path) as file:
+                day, count = map(int, file.read().split())
+            self.assertEqual(count, 3)
+            with open(path, "w") as file:
+                file.write(f"{day} 99999\n")
+            with project.dev() as node:
+                statuses = [node.get("/nowhere").status for _ in range(2)]
+            if int(time.time()) // 86_400 == day:  # Another day begins at none.
+                self.assertEqual(statuses, [404, 429])
 
 
 class VersionMetadata(unittest.TestCase):

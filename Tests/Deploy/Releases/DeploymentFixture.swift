@@ -285,6 +285,14 @@ final class DeploymentNode {
 
     func state(_ number: Int64) throws -> DeploymentState? { try store.journaledDeployment(number)?.record.state }
 
+    /// Until the deployment in progress waits in this state, and can be told so: the journal says it a moment earlier.
+    func waits(_ state: DeploymentState, at place: SourceLocation = #_sourceLocation) async throws {
+        try await run("to wait in \(state)", at: place) {
+            let present = await machine.inProgress
+            return present?.state == state && present?.pause != nil
+        }
+    }
+
     /// Until the deployment has come to an end.
     func finish(_ number: Int64, at place: SourceLocation = #_sourceLocation) async throws -> DeploymentRecord {
         try await run("the end of deployment \(number)", at: place) { try state(number)?.isEnd ?? false }

@@ -31,14 +31,13 @@ import Testing
     private func prepare(_ node: DeploymentNode) async throws {
         try await node.deploy("two", options)
         // Its health is asked for once a second; nothing else waits for the clock until it is prepared.
-        try await node.run("prepared") { try node.store.journaledDeployment(2)?.record.pause != nil }
+        try await node.waits(.prepared)
     }
 
     /// It has said that it did well.
     private func watched(_ node: DeploymentNode) async throws {
-        try await node.run("the wait for the others") {
-            try node.store.journaledDeployment(2)?.record.coordination?.word == .watched
-        }
+        try await node.waits(.monitoring)
+        #expect(try node.store.journaledDeployment(2)?.record.coordination?.word == .watched)
     }
 
     @Test func `waits for each word, and keeps the release after the last`() async throws {
@@ -139,7 +138,7 @@ import Testing
         let node = try await node()
         try await prepare(node)
         try await node.machine.switchOver(2, Self.id, by: node.author)
-        try await node.run("the wait for the others") { try node.store.journaledDeployment(2)?.record.pause != nil }
+        try await node.waits(.monitoring)
         try await node.machine.abort(2, by: node.author)
         #expect(await node.slots.active == 1)
         #expect(try node.state(2) == .rolledBack)
@@ -165,7 +164,7 @@ import Testing
         let dying = try await node(at: place, dying: (.prepared, moment))
         try await dying.deploy("two", options)
         if moment == .done {
-            try await dying.run("prepared") { try dying.store.journaledDeployment(2)?.record.pause != nil }
+            try await dying.waits(.prepared)
             // It is told, and dies of it.
             let machine = dying.machine
             let author = dying.author
@@ -178,10 +177,7 @@ import Testing
         try await next.machine.settle()
         #expect(try next.store.routing()?.active == 1)
         try await next.machine.goOn()
-        try await next.run("prepared again") {
-            let record = try next.store.journaledDeployment(2)?.record
-            return record?.state == .prepared && record?.pause != nil
-        }
+        try await next.waits(.prepared)
         try await next.machine.switchOver(2, Self.id, by: next.author)
         try await watched(next)
         try await next.machine.confirm(2, Self.id)

@@ -113,9 +113,10 @@ import Testing
         try await node.deploy("one")
         _ = try await node.finish(1)
         try await node.deploy("two", options)
-        try await node.run("prepared") { try node.store.journaledDeployment(2)?.record.pause != nil }
+        try await node.waits(.prepared)
         try await node.machine.switchOver(2, Self.id, by: node.author)
-        try await node.run("watched") { try word(node) == .watched }
+        try await node.waits(.monitoring)
+        #expect(try word(node) == .watched)
         return node
     }
 
@@ -218,6 +219,7 @@ import Testing
         next.clock.advance(by: .seconds(dying.clock.wallTime().seconds - next.clock.wallTime().seconds))
         try await next.machine.settle()
         try await next.machine.goOn()
+        try await next.waits(.monitoring)
         try await next.machine.confirm(2, Self.id)
         #expect(try await next.finish(2).state == .retired)
     }
