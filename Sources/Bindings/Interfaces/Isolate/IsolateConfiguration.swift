@@ -90,7 +90,7 @@ package struct IsolateConfiguration: Equatable, Sendable {
 
     /// Goes up with every change of what node and isolate say to each other, so that a worker that was linked with another SDK
     /// is told apart at its start.
-    private static let formatVersion: UInt32 = 0x6564_0005
+    private static let formatVersion: UInt32 = 0x6564_0006
 
     package func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 512)

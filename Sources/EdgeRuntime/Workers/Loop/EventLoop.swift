@@ -450,6 +450,7 @@ final class EventLoop: @unchecked Sendable {
             guard let handler = queueHandler else { return try refuse("queue", header, channel) }
             try begin(.queue, header, channel).startQueue(message, handler)
         case .rpc: try startEntrypoint(message, header, channel)
+        case .entrypointFetch: try startEntrypointFetch(message, header, channel)
         case .objectOpen, .objectFetch, .objectCall, .objectAlarm, .objectSocket, .objectClose:
             guard let kind = CallKind(rawValue: number) else { return }
             try startObject(kind, message, header, channel)
