@@ -422,7 +422,7 @@ final class EventLoop: @unchecked Sendable {
         let now = clock.now()
         if let due = nextObjectCheck, now < due { return }
         nextObjectCheck = now + .seconds(1)
-        objects.checkForDeadlocks(IsolateClock.ticks(), grace: UInt64(Self.hangGrace.wholeNanoseconds))
+        objects.checkForDeadlocks(now, grace: Self.hangGrace)
     }
 
     // MARK: Events
