@@ -138,7 +138,7 @@ package final class ObjectSpace: Sendable {
         }
         // Whose last holder this may have been: it ends outside of the lock.
         withExtendedLifetime(left) {}
-        alarms.served(namespace)
+        if !list.isEmpty { alarms.served(namespace) }
     }
 
     // MARK: Changing
