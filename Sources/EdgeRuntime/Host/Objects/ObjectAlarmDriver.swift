@@ -23,6 +23,8 @@ final class ObjectAlarmDriver: Sendable {
         var timer: ClockTimer?
         /// Namespaces whose objects are being asked for their alarms.
         var rebuilding: Set<String> = []
+        /// What objects have said of their rows and is on its way into the index.
+        var truthCount = 0
     }
     private let clock: any NodeClock
     private let logger: Logger
@@ -113,11 +115,13 @@ final class ObjectAlarmDriver: Sendable {
         {
             return
         }
+        state.withLock { $0.truthCount += 1 }
         // It ends with one transaction.
         Task { [self] in
             do { try await move(object, to: time, name: name, in: namespace) } catch {
                 logger.log(.error, "the alarm of a durable object was not noted: \(error)", [("object", "\(object)")])
             }
+            state.withLock { $0.truthCount -= 1 }
         }
     }
 
@@ -301,6 +305,8 @@ final class ObjectAlarmDriver: Sendable {
         }
     }
 
+    /// Returns when what they have said is in the index.
+    ///
     /// - Throws: when some could not be asked.
     private func ask(_ space: ObjectSpace, _ namespace: ObjectNamespace) async throws(ObjectSpaceError) {
         var cursor: String?
@@ -309,6 +315,7 @@ final class ObjectAlarmDriver: Sendable {
             let page = try await space.list(namespace, after: cursor, limit: 64)
             guard let last = page.last else { break }
             cursor = last.id
+            var asked: [ObjectID] = []
             for item in page {
                 guard let id = ObjectID(text: item.id), id.belongs(to: namespace.key) else { continue }
                 let reactor = space.reactors[id.point % space.reactors.count]
@@ -317,8 +324,14 @@ final class ObjectAlarmDriver: Sendable {
                         reactor.objects.submit(ObjectInquiry(id, namespace, on: reactor) { continuation.resume(returning: $0) })
                     }
                 }
-                if let failure { refusal = failure }
+                if let failure { refusal = failure } else { asked.append(id) }
             }
+            for id in asked {
+                try await space.wait(for: id) { if case .opening = $0.phase { true } else { false } }
+            }
+        }
+        while state.withLock({ $0.truthCount > 0 }) {
+            do { try await clock.sleep(for: .milliseconds(10)) } catch { throw .system("\(error)") }
         }
         if let refusal { throw .system(refusal.message) }
     }

@@ -462,6 +462,7 @@ extension FakeIsolate {
             defer { stage.node.stop() }
             let owner = try stage.objects.nextReadyIsolate()
             for number in 0..<3 {
+                #expect(!index.isComplete(for: namespace))
                 owner.replyOpen(try owner.expectEvent(.objectOpen).stream, alarm: number == 1 ? nil : 4_000_000_000_000)
             }
             func waitForAlarms(_ count: Int, of namespace: String) throws {
@@ -471,6 +472,8 @@ extension FakeIsolate {
                     {
                         return
                     }
+                    // Whether objects are open is looked at every ten milliseconds.
+                    stage.node.clock.advance(by: .milliseconds(1))
                     stage.node.onReactor {}
                     usleep(1000)
                 }
