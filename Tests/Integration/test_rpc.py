@@ -3,8 +3,9 @@
 import unittest
 
 
-from objects import Failed, Objects
+from objects import HOST, Failed, Objects
 from projects import Project
+from raw_websocket import TEXT, RawWebSocket
 
 CALLER = """\
 format = 1
@@ -21,6 +22,8 @@ services = [
     { binding = "PLAIN", worker = "objects" },
     { binding = "NAMED", worker = "objects", entrypoint = "Admin", props = { who = "caller" } },
     { binding = "TOLD", worker = "objects", props = { who = "caller" } },
+    { binding = "FETCHER", worker = "objects", entrypoint = "Fetcher" },
+    { binding = "MUTE", worker = "objects", entrypoint = "Mute" },
 ]
 """
 
@@ -54,6 +57,21 @@ class Calls(unittest.TestCase):
         self.assertEqual((failure["name"], failure["message"], failure["remote"]), ("NotToday", "no greetings today", True))
         self.assertEqual(
             self.failure("NAMED/missing")["message"], 'The RPC receiver does not implement the method "missing".')
+
+    def test_requests_reach_a_named_entrypoint(self):
+        self.assertEqual(self.get("NAMED/fetch/some/path"), 'GET /some/path for {"who":"caller"}')
+        self.assertEqual(self.get("FETCHER/fetch/x"), "fetched")
+        failure = self.failure("NAMED/fetch/throw")
+        self.assertEqual((failure["name"], failure["message"]), ("NotToday", "no greetings today"))
+        self.assertIn("does not export a fetch() function", self.failure("MUTE/fetch/x")["message"])
+        self.assertIn("does not implement the method", self.failure("FETCHER/missing")["message"])
+        body = b"0123456789abcdef" * (1 << 16)
+        answer = self.caller.node.request("POST", "/rpc/NAMED/fetch/echo", headers=HOST, body=body)
+        self.assertEqual((answer.status, answer.body), (200, body))
+        url = self.caller.node.url + "/rpc/NAMED/fetch/socket"
+        with RawWebSocket(url, host="objects.localhost", protocol=None, timeout=60) as client:
+            client.send(TEXT, b"hello")
+            self.assertEqual(client.receive_message(), (TEXT, b"hello"))
 
     def test_small_and_large(self):
         for count in (0, 1, 1 << 20, (1 << 20) + 1, 20 << 20):

@@ -15,6 +15,8 @@ package enum CallKind: UInt16, Sendable {
     /// A durable object: see `Interfaces/Objects`.
     case objectOpen = 8
     case objectFetch, objectCall, objectAlarm, objectSocket, objectClose
+    /// A request to a worker's entrypoint: an `EntrypointHead`, then a fetch message.
+    case entrypointFetch = 15
 
     // From the isolate to the node.
     case log = 32
@@ -101,7 +103,8 @@ package enum CallKind: UInt16, Sendable {
         case .objectRequest: "fetch of an object"
         case .objectAlarmTime: "setAlarm"
         case .socketSend: "send"
-        case .configure, .fetch, .scheduled, .queue, .health, .shutdown, .log, .waitUntil, .rpc, .objectOpen, .objectFetch,
+        case .configure, .fetch, .entrypointFetch, .scheduled, .queue, .health, .shutdown, .log, .waitUntil, .rpc, .objectOpen,
+            .objectFetch,
             .objectCall, .objectAlarm, .objectSocket, .objectClose, .objectAbort, .socketClose, .socketAttachment,
             .socketAutoResponse:
             "\(self)"

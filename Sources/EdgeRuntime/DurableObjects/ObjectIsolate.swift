@@ -1,5 +1,6 @@
 package import Interfaces
 internal import SQLite
+package import System
 package import Workers
 
 /// The durable objects of one isolate: those that the node has opened here. The loop's thread alone.
@@ -55,8 +56,8 @@ package final class ObjectIsolate: ObjectHosting {
         return incarnation
     }
 
-    package func checkForDeadlocks(_ ticks: UInt64, grace: UInt64) {
-        for incarnation in incarnations.values { incarnation.scope.checkForDeadlock(ticks, grace: grace) }
+    package func checkForDeadlocks(_ now: Instant, grace: Duration) {
+        for incarnation in incarnations.values { incarnation.scope.checkForDeadlock(now, grace: grace) }
     }
 
     package func close(_ message: ObjectCloseMessage) async -> ObjectCloseReply {

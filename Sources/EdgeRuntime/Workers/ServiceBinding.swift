@@ -5,7 +5,7 @@ public struct ServiceBinding: Sendable {
     let scope: EventScope
     let binding: UInt16
 
-    /// Sends `request` to the worker. The host in its URL is free; the worker sees it as it is.
+    /// Sends `request` to the worker, or to its entrypoint if the binding names one. The host in its URL is free; the worker sees it as it is.
     ///
     /// The body of the response is transferred only when it is read; returned as the handler's own response it
     /// goes to the client without passing through this isolate.

@@ -36,7 +36,7 @@ import Testing
             await index.close()
             let again = try EmbeddedObjectAlarmIndex(directory: path, isNew: false)
             #expect(try again.due(at: UnixTime(milliseconds: .max), max: 10) == [alarm(1, at: 300), alarm(2, at: 400)])
-            #expect(again.isComplete)
+            #expect(again.isComplete(for: "a"))
             await again.close()
         }
     }
@@ -59,12 +59,29 @@ import Testing
     @Test func `forgets a namespace, and knows whether it has all alarms`() async throws {
         try await withDirectory { path in
             let index = try EmbeddedObjectAlarmIndex(directory: path, isNew: false)
-            #expect(!index.isComplete)
+            #expect(!index.isComplete(for: "a"))
             for number in 0..<200 { try await index.set(alarm(UInt8(number), at: 1, namespace: number % 2 == 0 ? "a" : "b")) }
             try await index.removeAll(of: "a")
             #expect(try index.due(at: UnixTime(milliseconds: 1), max: 1000).count == 100)
-            try await index.noteComplete()
-            #expect(index.isComplete)
+            try await index.noteComplete(for: "a")
+            #expect(index.isComplete(for: "a") && !index.isComplete(for: "b"))
+            await index.close()
+            let again = try EmbeddedObjectAlarmIndex(directory: path, isNew: false)
+            #expect(again.isComplete(for: "a") && !again.isComplete(for: "b"))
+            try await again.removeAll(of: "a")
+            #expect(!again.isComplete(for: "a"))
+            await again.close()
+        }
+    }
+
+    @Test func `that was never lost lacks nothing but what was removed from it`() async throws {
+        try await withDirectory { path in
+            let index = try EmbeddedObjectAlarmIndex(directory: path, isNew: true)
+            #expect(index.isComplete(for: "a"))
+            try await index.removeAll(of: "a")
+            #expect(!index.isComplete(for: "a") && index.isComplete(for: "b"))
+            try await index.noteComplete(for: "a")
+            #expect(index.isComplete(for: "a"))
             await index.close()
         }
     }

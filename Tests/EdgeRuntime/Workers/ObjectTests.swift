@@ -14,6 +14,7 @@ import Wire
         var constructed = 0
         var order: [String] = []
         var failsInInit = false
+        var stuck: [UnsafeContinuation<Void, Never>] = []
     }
 
     final class Probe: DurableObject, DurableObjectFetchHandler, DurableObjectAlarmHandler, DurableObjectWebSocketHandler,
@@ -26,8 +27,10 @@ import Wire
         struct Oops: Error, CustomStringConvertible { var description: String { "it broke" } }
 
         let state: DurableObjectState
+        let env: Env
         init(state: DurableObjectState, env: Env) throws {
             self.state = state
+            self.env = env
             unsafe Self.notes.constructed += 1
             if unsafe Self.notes.failsInInit { throw Oops() }
         }
@@ -77,6 +80,20 @@ import Wire
             case "/note":
                 unsafe Self.notes.order.append("note")
                 return .text("noted")
+            case "/stuck-section":
+                // Whoever would resume it is kept out by the section.
+                try await state.blockConcurrencyWhile {
+                    unsafe await withUnsafeContinuation { unsafe Self.notes.stuck.append($0) }
+                }
+            case "/timer-section":
+                try await state.blockConcurrencyWhile { [state] in try await state.context.sleep(for: .seconds(20)) }
+            case "/call-section":
+                try await state.blockConcurrencyWhile { [env] in _ = try await env.call(.kvGet) }
+            case "/disk-section":
+                try await state.blockConcurrencyWhile { [state] in
+                    try await state.storage.put("a", 1)
+                    try await state.storage.sync()
+                }
             case "/failing-section":
                 try await state.blockConcurrencyWhile { throw Oops() }
             case "/abort": try state.abort("enough")
@@ -120,11 +137,13 @@ import Wire
         let directory = "/tmp/edge-objects-\(getpid())-\(UInt64.random(in: 0 ... .max))"
         static let id = [UInt8](repeating: 7, count: 32)
 
-        init() async throws {
+        init(clock: any NodeClock = IsolateClock()) async throws {
             unsafe Probe.notes = Notes()
             DurabilityFaults.shared.hold(false)
             try FileTree.makeDirectory(directory, mode: 0o700)
-            host = try FakeHost(objects: { ObjectIsolate([Probe.self]) }) { _ in FetchWorker { _, _, _ in .text("") } }
+            host = try FakeHost(clock: clock, objects: { ObjectIsolate([Probe.self]) }) { _ in
+                FetchWorker { _, _, _ in .text("") }
+            }
             _ = try await host.configure(
                 .test(objectClasses: [
                     .init(name: "Probe", key: [UInt8](repeating: 1, count: 32), directory: directory, hasSQL: true)
@@ -220,6 +239,66 @@ import Wire
             var decoder = WireDecoder(Array(frame.payload.dropFirst()))
             return try CallFailure(decoding: &decoder)
         }
+    }
+
+    /// Lets virtual time pass, a second in each of the loop's turns, and gives back what the isolate said meanwhile.
+    private func pass(
+        _ seconds: UInt32, on clock: VirtualClock, _ node: Node, from stream: UInt32
+    ) async throws -> [FakeHost.Frame] {
+        var seen: [FakeHost.Frame] = []
+        for second in 0..<seconds {
+            clock.advance(by: .seconds(1))
+            node.host.event(.health, stream + 2 * second)
+            while true {
+                let frame = try await node.host.next()
+                if frame.stream == stream + 2 * second { break }
+                seen.append(frame)
+            }
+        }
+        return seen
+    }
+
+    @Test func `resets an object whose critical section waits for what it keeps out`() async throws {
+        let clock = VirtualClock()
+        let node = try await Node(clock: clock)
+        node.open(1)
+        node.fetch(3, "/stuck-section")
+        node.fetch(5, "/note")
+        #expect(isPlain(try await node.reply(1)))
+        let seen = try await pass(5, on: clock, node, from: 101)
+        for stream in [UInt32(3), 5] {
+            let answer = try #require(seen.first { $0.stream == stream && $0.kind == .open })
+            let failure = try node.failure(answer)
+            #expect(failure.message.hasPrefix("A critical section within this Durable Object awaited a Promise"))
+            #expect(failure.marks.contains([.objectReset, .stubBroken]))
+        }
+        #expect(unsafe Probe.notes.order == [])
+        node.open(7)
+        node.fetch(9, "/note")
+        #expect(isPlain(try await node.reply(7)))
+        #expect(try await node.text(9) == "noted")
+    }
+
+    @Test func `takes no critical section for stuck that waits for a timer, a call or the disk`() async throws {
+        let clock = VirtualClock()
+        let node = try await Node(clock: clock)
+        node.open(1)
+        #expect(isPlain(try await node.reply(1)))
+        node.fetch(3, "/timer-section")
+        // The section's own deadline is at 30 seconds.
+        #expect(try await pass(15, on: clock, node, from: 101).isEmpty)
+        clock.advance(by: .seconds(5))
+        #expect(try await node.text(3) == "ok")
+        node.fetch(5, "/call-section")
+        let call = try await node.host.next { $0.kind == .open && $0.stream & 1 == 0 }
+        #expect(try await pass(15, on: clock, node, from: 201).isEmpty)
+        node.host.send(.open, call.stream, [0], flags: .end)
+        #expect(try await node.text(5) == "ok")
+        DurabilityFaults.shared.hold(true)
+        node.fetch(7, "/disk-section")
+        #expect(try await pass(15, on: clock, node, from: 301).isEmpty)
+        DurabilityFaults.shared.hold(false)
+        #expect(try await node.text(7) == "ok")
     }
 
     private func isPlain(_ frame: FakeHost.Frame) -> Bool { frame.payload.first == 0 }

@@ -57,7 +57,7 @@ final class Greeter: WorkerEntrypoint {
 }
 
 /// One that bindings have to name.
-final class Admin: WorkerEntrypoint {
+final class Admin: WorkerEntrypoint, WorkerEntrypointFetchHandler {
     static var entrypointName: String { "Admin" }
     private let context: EntrypointContext
     init(context: EntrypointContext, env: Env) throws { self.context = context }
@@ -69,6 +69,31 @@ final class Admin: WorkerEntrypoint {
             }
         ]
     }
+
+    func fetch(_ request: Request) async throws -> Response {
+        switch request.path {
+        case "/throw": throw Greeter.NotToday()
+        case "/socket": return .webSocket { socket in for try await message in socket { try socket.send(message) } }
+        case "/echo":
+            guard let body = request.body else { return .empty(status: 400) }
+            return .stream(body)
+        default: return .text("\(request.method) \(request.path) for \(context.props)")
+        }
+    }
+}
+
+/// One without typed calls.
+final class Fetcher: WorkerEntrypointFetchHandler {
+    static var entrypointName: String { "Fetcher" }
+    init(context: EntrypointContext, env: Env) throws {}
+    func fetch(_ request: Request) async throws -> Response { .text("fetched") }
+}
+
+/// One without requests.
+final class Mute: WorkerEntrypoint {
+    static var entrypointName: String { "Mute" }
+    static var methods: [RPCHandler<Mute>] { [] }
+    init(context: EntrypointContext, env: Env) throws {}
 }
 
 extension ObjectWorker {
@@ -95,6 +120,14 @@ extension ObjectWorker {
             let reply = try await service(exchange).callStreaming(
                 GreeterMethods.upper, RPCNothing(), body: ByteStream(exchange.parameters.get("text") ?? ""))
             return .text("\(reply.result) \(String(decoding: try await reply.body?.collect() ?? [], as: UTF8.self))")
+        }
+        for method in [Method.get, .post] {
+            routes.on(method, "/rpc/:binding/fetch/*path") { exchange in
+                guard let url = WebURL("http://service/" + (exchange.parameters.get("path") ?? "")) else {
+                    return .empty(status: 400)
+                }
+                return try await service(exchange).fetch(try Request(exchange.request, url: url))
+            }
         }
         // Calls, gives up, and asks whether the other side has heard of it.
         routes.get("/rpc/:binding/cancel/:name") { exchange in

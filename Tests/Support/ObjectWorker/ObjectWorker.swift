@@ -8,7 +8,7 @@ import DurableObjects
 @main final class ObjectWorker: FetchHandler, DurableObjectWorker, EntrypointWorker {
     static var durableObjects: [any DurableObject.Type] { [Probe.self, Account.self, Plain.self] }
 
-    static var entrypoints: [any WorkerEntrypoint.Type] { [Greeter.self, Admin.self] }
+    static var entrypoints: [any WorkerEntrypoint.Type] { [Greeter.self, Admin.self, Fetcher.self, Mute.self] }
 
     private let router: Router
 

@@ -1,5 +1,29 @@
 package import Wire
 
+/// Stands in front of the fetch message of an `entrypointFetch` event.
+package struct EntrypointHead: Equatable, Sendable {
+    /// The `props` of the caller's binding: JSON, empty without any.
+    package var props: String
+    /// Empty: the default one.
+    package var name: String
+
+    package init(props: String, name: String) {
+        self.props = props
+        self.name = name
+    }
+
+    package func encode(into encoder: inout WireEncoder) {
+        encoder.put(props)
+        encoder.put(name)
+    }
+
+    /// Leaves the decoder where what follows begins.
+    package init(decoding decoder: inout WireDecoder) throws(WireError) {
+        props = try decoder.takeString()
+        name = try decoder.takeString()
+    }
+}
+
 // In front of the message of an `rpc` event stand the `props` of the caller's binding, a string of JSON, empty without any. The answer's
 // message is a byte, 0 where the result follows and 1 where it is the answer's body, and the result.
 

@@ -1,6 +1,5 @@
 package import LMDB
 package import Stores
-internal import Synchronization
 package import System
 
 /// The alarms of one tenant's objects, in one LMDB environment. Changes that wait at the same moment share one transaction.
@@ -8,7 +7,6 @@ package final class EmbeddedObjectAlarmIndex: ObjectAlarmIndex {
     private let environment: LMDBEnvironment
     private let committer: GroupCommitter
     private let tables: Tables
-    private let hasAll: Mutex<Bool>
 
     private static let format = "object-alarms 1"
 
@@ -25,14 +23,12 @@ package final class EmbeddedObjectAlarmIndex: ObjectAlarmIndex {
             try environment.requireFormat(Self.format)
             tables = try Tables(environment)
             let tables = tables
-            var isComplete = try environment.read { transaction throws(LMDBError) in
+            let isComplete = try environment.read { transaction throws(LMDBError) in
                 try transaction.contains(Tables.complete, in: tables.marks)
             }
             if !isComplete, isNew {
                 try environment.write { transaction in try transaction.put(Tables.complete, [1], in: tables.marks) }
-                isComplete = true
             }
-            hasAll = Mutex(isComplete)
         } catch {
             environment.close()
             throw error
@@ -40,12 +36,20 @@ package final class EmbeddedObjectAlarmIndex: ObjectAlarmIndex {
         committer = GroupCommitter(environment, threadName: "alarm-commit")
     }
 
-    package var isComplete: Bool { hasAll.withLock { $0 } }
+    package func isComplete(for namespace: String) -> Bool {
+        // What can't be read is asked for again: that does no harm.
+        let isComplete = try? environment.read { transaction throws(LMDBError) in
+            if let mark = try transaction.value(of: Tables.complete(namespace), in: tables.marks) { return mark == [1] }
+            return try transaction.contains(Tables.complete, in: tables.marks)
+        }
+        return isComplete ?? false
+    }
 
-    package func noteComplete() async throws {
+    package func noteComplete(for namespace: String) async throws {
         let tables = tables
-        try await committer.submit { transaction in try transaction.put(Tables.complete, [1], in: tables.marks) }
-        hasAll.withLock { $0 = true }
+        try await committer.submit { transaction in
+            try transaction.put(Tables.complete(namespace), [1], in: tables.marks)
+        }
     }
 
     package func due(at time: UnixTime, max: Int) throws -> [ObjectAlarm] {
@@ -95,6 +99,9 @@ package final class EmbeddedObjectAlarmIndex: ObjectAlarmIndex {
 
     package func removeAll(of namespace: String) async throws {
         let tables = tables
+        try await committer.submit { transaction in
+            try transaction.put(Tables.complete(namespace), [0], in: tables.marks)
+        }
         var isDone = false
         while !isDone {
             // Some at a time: a transaction has a limit.
@@ -115,7 +122,10 @@ private struct Tables: Sendable {
     let times: LMDBDatabase
     let marks: LMDBDatabase
 
+    /// There when the index has never been lost: it has the alarms of every namespace whose own mark doesn't say otherwise.
     static let complete = Array("complete".utf8)
+    /// 1: it has the namespace's alarms; 0: it lacks some.
+    static func complete(_ namespace: String) -> [UInt8] { Array("complete \(namespace)".utf8) }
     private static let idByteCount = 32
 
     init(_ environment: LMDBEnvironment) throws {

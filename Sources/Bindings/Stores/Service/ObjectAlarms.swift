@@ -46,9 +46,10 @@ package protocol ObjectAlarmIndex: AnyObject, Sendable {
     func remove(_ object: [UInt8]) async throws
     /// Puts `new`, or nothing, in the place of `old`, unless that has been changed meanwhile.
     func replace(_ old: ObjectAlarm, by new: ObjectAlarm?) async throws
+    /// It isn't complete for the namespace afterwards.
     func removeAll(of namespace: String) async throws
-    /// False when the index is new, or was left before it had all alarms: they are to be asked of the objects then.
-    var isComplete: Bool { get }
-    func noteComplete() async throws
+    /// False when the index was lost, or was left before it had all alarms of the namespace: they are to be asked of the objects then.
+    func isComplete(for namespace: String) -> Bool
+    func noteComplete(for namespace: String) async throws
     func close() async
 }

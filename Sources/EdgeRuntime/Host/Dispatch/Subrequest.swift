@@ -3,19 +3,9 @@ internal import Interfaces
 internal import System
 internal import Wire
 
-/// A call from one worker to another of the same release. It never leaves the reactor.
-final class Subrequest: EventOwner, Dispatchable, CallActivity {
-    private unowned let call: CallStream
-    private let parent: EventStream
-    private let release: ReleaseRuntime
-    private let worker: WorkerRuntime
-    /// The fetch message: it has to wait when all isolates of the target are busy.
-    private let message: [UInt8]
-    /// Whether a body follows the message: it may have come and ended while the call waited for an isolate.
-    private let hasBody: Bool
-    private var target: EventStream?
-    private var isOver = false
-
+/// A request from one worker to another, to one of its entrypoints, or to its files.
+final class Subrequest: WorkerCall {
+    /// - Parameter message: A fetch message, behind what the caller does with redirects.
     static func start(
         _ call: CallStream, of event: EventStream, binding: UInt16, _ message: UnsafeRawBufferPointer
     ) throws(WireError) -> AnyObject? {
@@ -35,10 +25,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
             AssetCall.start(call, of: site, try FetchMessage(unsafe Array(message)))
             return nil
         case .entrypoint(let entrypoint) where !entrypoint.name.isEmpty:
-            call.answer(
-                failure: CallFailure(
-                    "The entrypoint \"\(entrypoint.name)\" takes typed calls, not requests.", name: "TypeError"))
-            return nil
+            return try unsafe start(call, of: event, to: entrypoint, message)
         case .service, .entrypoint:
             guard let name = event.worker.bindings[Int(binding)].entrypoint?.worker else { return nil }
             if let worker = event.release.workers[name] {
@@ -46,7 +33,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
                 return try unsafe start(call, of: event, to: target, message)
             }
             guard let site = event.release.sites[name] else {
-                call.answer(failure: CallFailure("Service binding target \"\(name)\" is not in this release."))
+                answerMissing(call, name)
                 return nil
             }
             AssetCall.start(call, of: site, try FetchMessage(unsafe Array(message)))
@@ -64,88 +51,54 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
                 return nil
             }
         }
-        guard event.invocations.count < EventStream.Invocations.max else {
-            call.answer(failure: .tooDeep)
-            return nil
-        }
-        event.invocations.count += 1
-        event.worker.counted(
-            event.invocations.count, of: .invocations, EventStream.Invocations.max, (call.binding, .subrequest))
-        let worker = target.worker
+        guard countInvocation(call, of: event, .subrequest) else { return nil }
         let subrequest = unsafe Subrequest(
-            call, parent: event, target: target, message: Array(message.dropFirst()))
-        call.channel.reactor.dispatcher.submitNested(subrequest, to: worker)
+            call, parent: event, to: target, .fetch, entrypoint: nil, Array(message.dropFirst()))
+        subrequest.submit()
         return subrequest
     }
 
-    private init(_ call: CallStream, parent: EventStream, target: RouteTarget, message: [UInt8]) {
-        self.call = call
-        self.parent = parent
-        release = target.release
-        worker = target.worker
-        self.message = message
-        hasBody = call.hasBody
-    }
-
-    // MARK: Dispatchable
-
-    var isAbandoned: Bool { isOver }
-
-    func dispatch(on channel: Channel) {
-        let stream = channel.open(
-            .fetch, flags: hasBody ? [] : .end,
-            make: {
-                EventStream(
-                    number: $0, channel: channel, worker: worker, release: release, kind: .fetch,
-                    owner: self, zone: parent.zone, invocations: parent.invocations)
-            },
-            { $0.append(message) })
-        stream.beginAccount(for: .worker, caller: parent, meter: release.meter[worker.name]) { $0.append(message) }
-        target = stream
-        if hasBody {
-            stream.producer = call.connectBody(to: stream, window: 0)
-            stream.requestBody()
+    /// A named entrypoint has no files: what it answers is its code's.
+    private static func start(
+        _ call: CallStream, of event: EventStream, to entrypoint: ServiceEntrypoint, _ message: UnsafeRawBufferPointer
+    ) throws(WireError) -> AnyObject? {
+        guard unsafe !message.isEmpty else { throw .truncated(offset: 0) }
+        guard let worker = event.release.workers[entrypoint.worker] else {
+            answerMissing(call, entrypoint.worker)
+            return nil
         }
+        guard countInvocation(call, of: event, .subrequest) else { return nil }
+        var encoder = WireEncoder(capacity: message.count + 64)
+        EntrypointHead(props: entrypoint.props, name: entrypoint.name).encode(into: &encoder)
+        encoder.putRest(unsafe Array(message.dropFirst()))
+        let subrequest = Subrequest(
+            call, parent: event, to: RouteTarget(release: event.release, worker: worker), .entrypointFetch,
+            entrypoint: entrypoint.name, encoder.bytes)
+        subrequest.submit()
+        return subrequest
     }
 
-    func refuse(_ reason: Refusal) {
-        finish(CallFailure("Worker \"\(worker.name)\" could not be reached: \(reason)."))
-    }
-
-    private func finish(_ failure: CallFailure) {
-        guard !isOver else { return }
-        isOver = true
-        call.answer(failure: failure)
-    }
-
-    // MARK: EventOwner
-
-    func event(_ event: EventStream, answered message: UnsafeRawBufferPointer) throws(WireError) {
-        guard !isOver else { return }
+    override func answered(_ event: EventStream, _ message: UnsafeRawBufferPointer) throws(WireError) {
         let head = try ReplyHead(reading: unsafe message.bytes)
+        try unsafe call.answer(head, message, of: event)
+    }
+}
+
+extension CallStream {
+    /// Passes the answer to a request on.
+    ///
+    /// - Parameters:
+    ///   - message: What `head` was read from.
+    ///   - event: Which has given the answer.
+    func answer(_ head: ReplyHead, _ message: UnsafeRawBufferPointer, of event: EventStream) throws(WireError) {
         let body = try event.replyBody(head)
         let headers = unsafe UnsafeRawBufferPointer(rebasing: message.dropFirst(ReplyHead.byteCount))
-        isOver = true
-        call.answer(body: body) { buffer in
+        answer(body: body) { buffer in
             ReplyHead.write(
                 status: head.status, hasBody: body != nil, bodyLength: head.bodyLength, isEncoded: head.isEncoded,
                 headerCount: head.headerCount, into: &buffer)
             unsafe buffer.append(headers)
         }
-    }
-
-    func event(_ event: EventStream, threw failure: CallFailure, passThrough: Bool) { finish(failure) }
-
-    func event(_ event: EventStream, wasReset reason: StreamReset) {
-        finish(CallFailure(reason.message.isEmpty ? "Network connection lost." : reason.message))
-    }
-
-    // MARK: CallActivity
-
-    func callEnded(_ reason: StreamReset) {
-        guard !isOver else { return }
-        isOver = true
-        target?.abandon(reason)
     }
 }
 

@@ -125,7 +125,7 @@ package enum BindingTarget: Sendable {
     case store(any StoreService)
     /// A worker of the same release.
     case service(String)
-    /// One of its entrypoints for typed calls; its requests go to the worker as above where that is the default one.
+    /// One of its entrypoints; requests go to the worker as above where that is the default one.
     case entrypoint(ServiceEntrypoint)
     /// The worker's own files, as the release has them.
     case assets

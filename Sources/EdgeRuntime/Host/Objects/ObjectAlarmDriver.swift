@@ -23,8 +23,8 @@ final class ObjectAlarmDriver: Sendable {
         var timer: ClockTimer?
         /// Namespaces whose objects are being asked for their alarms.
         var rebuilding: Set<String> = []
-        /// Some could not be asked: until the index is opened again, it doesn't count as whole.
-        var hasRebuildFailed = false
+        /// What objects have said of their rows and is on its way into the index.
+        var truthCount = 0
     }
     private let clock: any NodeClock
     private let logger: Logger
@@ -75,22 +75,23 @@ final class ObjectAlarmDriver: Sendable {
             state.index = opened
             state.running = []
             state.unserved = [:]
-            state.hasRebuildFailed = false
         }
         look()
-        for namespace in state.withLock({ Array($0.namespaces.keys) }) where !opened.isComplete { rebuild(namespace) }
+        for namespace in state.withLock({ Array($0.namespaces.keys) }) where !opened.isComplete(for: namespace) {
+            rebuild(namespace)
+        }
     }
 
     /// Somebody has the namespace's objects from now on.
     func served(_ namespace: ObjectNamespace) {
-        let (isNew, isComplete) = state.withLock { state in
+        let isNew = state.withLock { state in
             let isNew = state.namespaces[namespace.id] == nil
             state.namespaces[namespace.id] = namespace
             for object in state.unserved.removeValue(forKey: namespace.id) ?? [] { state.running.remove(object) }
-            return (isNew, state.index?.isComplete ?? true)
+            return isNew
         }
         look()
-        if isNew, !isComplete { rebuild(namespace.id) }
+        if isNew, let index, !index.isComplete(for: namespace.id) { rebuild(namespace.id) }
     }
 
     // MARK: What objects say
@@ -114,11 +115,13 @@ final class ObjectAlarmDriver: Sendable {
         {
             return
         }
+        state.withLock { $0.truthCount += 1 }
         // It ends with one transaction.
         Task { [self] in
             do { try await move(object, to: time, name: name, in: namespace) } catch {
                 logger.log(.error, "the alarm of a durable object was not noted: \(error)", [("object", "\(object)")])
             }
+            state.withLock { $0.truthCount -= 1 }
         }
     }
 
@@ -278,44 +281,59 @@ final class ObjectAlarmDriver: Sendable {
 
     /// Asks all objects of a namespace for their alarms: each that is opened says what its row has.
     func rebuild(_ id: String) {
-        let found: (ObjectSpace, ObjectNamespace)? = state.withLock { state in
-            guard let space = state.space, let namespace = state.namespaces[id] else { return nil }
-            return state.rebuilding.insert(id).inserted ? (space, namespace) : nil
+        let found: (ObjectSpace, ObjectNamespace, any ObjectAlarmIndex)? = state.withLock { state in
+            guard let space = state.space, let namespace = state.namespaces[id], let index = state.index else { return nil }
+            return state.rebuilding.insert(id).inserted ? (space, namespace, index) : nil
         }
-        guard let (space, namespace) = found else { return }
+        guard let (space, namespace, index) = found else { return }
         // It ends when all have been asked, or when the space can't be.
         Task { [self] in
             var failure: ObjectSpaceError?
             do throws(ObjectSpaceError) { try await ask(space, namespace) } catch { failure = error }
-            let isWhole = state.withLock { state in
+            let isSame = state.withLock { state in
                 state.rebuilding.remove(id)
-                if failure != nil { state.hasRebuildFailed = true }
-                return state.rebuilding.isEmpty && !state.hasRebuildFailed
+                return state.index === index
             }
             if let failure {
                 return logger.log(.error, "objects can't be asked for their alarms: \(failure)", [("namespace", id)])
             }
-            guard isWhole, let index, !index.isComplete else { return }
-            do { try await index.noteComplete() } catch { logger.log(.error, "the index of alarms can't be written: \(error)") }
+            // One that was put in the index's place meanwhile lacks what this one was told.
+            guard isSame else { return rebuild(id) }
+            do { try await index.noteComplete(for: id) } catch {
+                logger.log(.error, "the index of alarms can't be written: \(error)")
+            }
         }
     }
 
+    /// Returns when what they have said is in the index.
+    ///
+    /// - Throws: when some could not be asked.
     private func ask(_ space: ObjectSpace, _ namespace: ObjectNamespace) async throws(ObjectSpaceError) {
         var cursor: String?
+        var refusal: CallFailure?
         while true {
             let page = try await space.list(namespace, after: cursor, limit: 64)
-            guard let last = page.last else { return }
+            guard let last = page.last else { break }
             cursor = last.id
+            var asked: [ObjectID] = []
             for item in page {
                 guard let id = ObjectID(text: item.id), id.belongs(to: namespace.key) else { continue }
                 let reactor = space.reactors[id.point % space.reactors.count]
-                await withCheckedContinuation { continuation in
+                let failure = await withCheckedContinuation { continuation in
                     reactor.post {
-                        reactor.objects.submit(ObjectInquiry(id, namespace, on: reactor) { continuation.resume() })
+                        reactor.objects.submit(ObjectInquiry(id, namespace, on: reactor) { continuation.resume(returning: $0) })
                     }
                 }
+                if let failure { refusal = failure } else { asked.append(id) }
+            }
+            for id in asked {
+                try await space.wait(for: id) { if case .opening = $0.phase { true } else { false } }
             }
         }
+        while state.withLock({ $0.truthCount > 0 }) {
+            do { try await clock.sleep(for: .milliseconds(10)) } catch { throw .system("\(error)") }
+        }
+        if let refusal { throw .system(refusal.message) }
     }
 }
 
@@ -385,9 +403,12 @@ final class ObjectAlarmEvent: ObjectEvent, Ticker {
 
 /// Has an object opened, for what it says then. Reactor thread only.
 final class ObjectInquiry: ObjectEvent {
-    private let completion: () -> Void
+    private let completion: (CallFailure?) -> Void
 
-    init(_ id: ObjectID, _ namespace: ObjectNamespace, on reactor: Reactor, completion: @escaping () -> Void) {
+    /// - Parameter completion: Told once, with what kept the object from being opened.
+    init(
+        _ id: ObjectID, _ namespace: ObjectNamespace, on reactor: Reactor, completion: @escaping (CallFailure?) -> Void
+    ) {
         self.completion = completion
         super.init(id, name: nil, of: namespace, byteCount: 64, on: reactor, waitMax: ObjectLimits.waitMax)
     }
@@ -395,11 +416,11 @@ final class ObjectInquiry: ObjectEvent {
     override var isLimited: Bool { false }
 
     override func open(on channel: Channel, _ head: ObjectEventHead, _ server: ObjectSpace.Server) -> EventStream? {
-        completion()
+        completion(nil)
         return nil
     }
 
-    override func failed(_ failure: CallFailure) { completion() }
+    override func failed(_ failure: CallFailure) { completion(failure) }
 }
 
 extension ObjectSpace {

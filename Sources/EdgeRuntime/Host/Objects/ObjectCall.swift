@@ -100,14 +100,7 @@ final class ObjectCall: ObjectEvent, CallActivity {
         }
         let head = try ReplyHead(reading: unsafe message.bytes)
         guard !head.hibernates else { return try unsafe hibernate(event, head, message) }
-        let body = try event.replyBody(head)
-        let headers = unsafe UnsafeRawBufferPointer(rebasing: message.dropFirst(ReplyHead.byteCount))
-        call.answer(body: body) { buffer in
-            ReplyHead.write(
-                status: head.status, hasBody: body != nil, bodyLength: head.bodyLength, isEncoded: head.isEncoded,
-                headerCount: head.headerCount, into: &buffer)
-            unsafe buffer.append(headers)
-        }
+        try unsafe call.answer(head, message, of: event)
     }
 
     /// The object keeps the WebSocket beyond its own life: the node has it from now on.

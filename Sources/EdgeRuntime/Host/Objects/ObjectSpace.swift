@@ -147,7 +147,7 @@ package final class ObjectSpace: Sendable {
         }
         // Whose last holder this may have been: it ends outside of the lock.
         withExtendedLifetime(left) {}
-        alarms.served(namespace)
+        if !list.isEmpty { alarms.served(namespace) }
     }
 
     // MARK: Changing
@@ -358,8 +358,9 @@ package final class ObjectSpace: Sendable {
     // MARK: What isolates say
 
     func opened(_ id: ObjectID, _ incarnation: UInt64, _ reply: ObjectOpenReply, in namespace: ObjectNamespace) {
-        update { state, effects, now in state.registry.opened(id, incarnation, name: reply.name, at: now, &effects) }
+        // First: who waits for the object to be open takes it for known what its row has.
         alarms.noteTruth(id, reply.alarmTime.map { UnixTime(milliseconds: $0) }, name: reply.name, in: namespace.id)
+        update { state, effects, now in state.registry.opened(id, incarnation, name: reply.name, at: now, &effects) }
     }
 
     /// The constructor threw: all who wait hear of that.

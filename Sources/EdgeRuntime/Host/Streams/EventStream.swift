@@ -224,7 +224,10 @@ final class EventStream: ChannelStream {
         case 0:
             unsafe trace?.answered(message)
             if account != nil { try unsafe noteAnswer(message) }
-            if kind == .fetch || kind == .objectFetch, try ReplyHead.isSocket(unsafe message.bytes) { becomeSocket() }
+            if kind == .fetch || kind == .objectFetch || kind == .entrypointFetch, try ReplyHead.isSocket(unsafe message.bytes)
+            {
+                becomeSocket()
+            }
             guard let owner else { return reset(.cancelled) }
             try unsafe owner.event(self, answered: message)
         case 1:
@@ -268,7 +271,8 @@ final class EventStream: ChannelStream {
 
     private func noteAnswer(_ message: UnsafeRawBufferPointer) throws(WireError) {
         switch kind {
-        case .fetch, .objectFetch: closeAccount(.answered(status: try ReplyHead(reading: unsafe message.bytes).status))
+        case .fetch, .entrypointFetch, .objectFetch:
+            closeAccount(.answered(status: try ReplyHead(reading: unsafe message.bytes).status))
         case .objectAlarm:
             closeAccount(unsafe ObjectAlarmReply.failure(message).map { .failed(.exception, $0) } ?? .answered(status: nil))
         default: closeAccount(.answered(status: nil))

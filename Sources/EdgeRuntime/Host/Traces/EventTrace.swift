@@ -161,23 +161,29 @@ extension TraceEvent.Worker {
     }
 }
 
+extension TraceEvent.Request {
+    /// - Parameter message: A fetch message.
+    fileprivate init(_ message: [UInt8]) throws(WireError) {
+        // As a subrequest has it: with what it says of redirects in front.
+        let fetch = try FetchMessage([0] + message)
+        var headers: [(name: String, value: String)] = []
+        fetch.headers.forEachOnWire { headers.append(($0, $1)) }
+        self.init(method: fetch.method, url: fetch.url, headers: headers)
+    }
+}
+
 extension TraceEvent.Cause {
     /// Reads the message of an event of `kind`.
     init(_ kind: CallKind, _ message: [UInt8]) throws(WireError) {
         var decoder = WireDecoder(message)
         switch kind {
-        case .fetch:
-            // As a subrequest has it: with what it says of redirects in front.
-            let fetch = try FetchMessage([0] + message)
-            var headers: [(name: String, value: String)] = []
-            fetch.headers.forEachOnWire { headers.append(($0, $1)) }
-            self = .fetch(TraceEvent.Request(method: fetch.method, url: fetch.url, headers: headers))
+        case .fetch: self = .fetch(try TraceEvent.Request(message))
+        case .entrypointFetch:
+            _ = try EntrypointHead(decoding: &decoder)
+            self = .fetch(try TraceEvent.Request(decoder.takeRest()))
         case .objectFetch:
             _ = try ObjectEventHead(decoding: &decoder)
-            let fetch = try FetchMessage([0] + decoder.takeRest())
-            var headers: [(name: String, value: String)] = []
-            fetch.headers.forEachOnWire { headers.append(($0, $1)) }
-            self = .fetch(TraceEvent.Request(method: fetch.method, url: fetch.url, headers: headers))
+            self = .fetch(try TraceEvent.Request(decoder.takeRest()))
         case .scheduled:
             let scheduled = try ScheduledMessage(decoding: &decoder)
             self = .scheduled(cron: scheduled.cron, time: UnixTime(milliseconds: scheduled.scheduledTime))

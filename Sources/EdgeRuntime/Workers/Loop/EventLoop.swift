@@ -428,7 +428,7 @@ final class EventLoop: @unchecked Sendable {
         let now = clock.now()
         if let due = nextObjectCheck, now < due { return }
         nextObjectCheck = now + .seconds(1)
-        objects.checkForDeadlocks(IsolateClock.ticks(), grace: UInt64(Self.hangGrace.wholeNanoseconds))
+        objects.checkForDeadlocks(now, grace: Self.hangGrace)
     }
 
     // MARK: Events
@@ -456,6 +456,7 @@ final class EventLoop: @unchecked Sendable {
             guard let handler = queueHandler else { return try refuse("queue", header, channel) }
             try begin(.queue, header, channel).startQueue(message, handler)
         case .rpc: try startEntrypoint(message, header, channel)
+        case .entrypointFetch: try startEntrypointFetch(message, header, channel)
         case .objectOpen, .objectFetch, .objectCall, .objectAlarm, .objectSocket, .objectClose:
             guard let kind = CallKind(rawValue: number) else { return }
             try startObject(kind, message, header, channel)

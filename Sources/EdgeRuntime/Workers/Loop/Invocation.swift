@@ -114,11 +114,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
             do {
                 let response = try await handler.value.fetch(
                     request, env: Env(self), context: ExecutionContext(self))
-                if response.webSocket != nil {
-                    try self.respondWithSocket(response, to: request)
-                } else if !self.respondAtOnce(response) {
-                    try await self.respondStreaming(response)
-                }
+                try await self.respond(response, to: request)
             } catch { self.fail(error) }
             self.finish()
         }
@@ -230,6 +226,14 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     }
 
     // MARK: Answering
+
+    func respond(_ response: Response, to request: Request) async throws {
+        if response.webSocket != nil {
+            try respondWithSocket(response, to: request)
+        } else if !respondAtOnce(response) {
+            try await respondStreaming(response)
+        }
+    }
 
     /// Sends a response whose body needs no waiting.
     ///

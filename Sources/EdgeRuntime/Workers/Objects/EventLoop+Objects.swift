@@ -64,20 +64,21 @@ extension EventLoop {
     private func fetch(
         _ message: [UInt8], _ head: ObjectEventHead, _ objects: any ObjectHosting, _ event: Invocation, _ header: FrameHeader
     ) throws(WireError) {
-        let layout = try FetchLayout(message)
-        let headers = try layout.headers(message)
-        let request = Request(
-            RequestStorage(layout, block: message), headers: headers,
-            body: layout.hasBody ? incomingBody(event, header, length: layout.bodyLength) : nil)
+        let request = try request(message, event, header)
         event.start {
             let response = try await instance(head, objects, event).fetch(request)
             try await event.outputGate?.pass()
-            if response.webSocket != nil {
-                try event.respondWithSocket(response, to: request)
-            } else if !event.respondAtOnce(response) {
-                try await event.respondStreaming(response)
-            }
+            try await event.respond(response, to: request)
         }
+    }
+
+    private func request(
+        _ message: [UInt8], _ event: Invocation, _ header: FrameHeader
+    ) throws(WireError) -> Request {
+        let layout = try FetchLayout(message)
+        return Request(
+            RequestStorage(layout, block: message), headers: try layout.headers(message),
+            body: layout.hasBody ? incomingBody(event, header, length: layout.bodyLength) : nil)
     }
 
     private func call(
@@ -123,6 +124,21 @@ extension EventLoop {
         }
     }
 
+    /// A request to a worker's entrypoint.
+    func startEntrypointFetch(_ message: [UInt8], _ header: FrameHeader, _ channel: Channel) throws(WireError) {
+        var decoder = WireDecoder(message)
+        let head = try EntrypointHead(decoding: &decoder)
+        let event = try begin(.fetch, header, channel)
+        let request = try request(Array(message[decoder.offset...]), event, header)
+        let type = entrypoint(named: head.name)
+        event.start {
+            guard let type else { throw WorkersError.noEntrypoint(head.name) }
+            guard let type = type as? any WorkerEntrypointFetchHandler.Type else { throw WorkersError.noHandler("fetch") }
+            let context = EntrypointContext(execution: ExecutionContext(event), props: head.props)
+            try await event.respond(try await fetchHandler(type, context, Env(event)).fetch(request), to: request)
+        }
+    }
+
     private func incomingBody(_ event: Invocation, _ header: FrameHeader, length: Int?) -> ByteStream? {
         guard !header.flags.contains(.end) else { return nil }
         let incoming = IncomingBody(
@@ -146,6 +162,12 @@ private func instance(
 
 private func table<E: WorkerEntrypoint>(_ type: E.Type, _ context: EntrypointContext, _ env: Env) throws -> RPCTable {
     RPCTable(try E(context: context, env: env))
+}
+
+private func fetchHandler<E: WorkerEntrypointFetchHandler>(
+    _ type: E.Type, _ context: EntrypointContext, _ env: Env
+) throws -> any WorkerEntrypointFetchHandler {
+    try E(context: context, env: env)
 }
 
 private func encoded(_ write: (inout WireEncoder) -> Void) -> [UInt8] {

@@ -1,4 +1,5 @@
 package import Interfaces
+package import System
 
 /// What the room DurableObjects adds to an isolate's loop: a worker that has no objects links nothing of it.
 package protocol ObjectHosting: AnyObject {
@@ -13,7 +14,7 @@ package protocol ObjectHosting: AnyObject {
     func scope(of id: [UInt8]) -> ObjectScope?
     func instance(_ id: [UInt8]) -> (any ObjectInstance)?
     /// Asks each object's scope.
-    func checkForDeadlocks(_ ticks: UInt64, grace: UInt64)
+    func checkForDeadlocks(_ now: Instant, grace: Duration)
     /// Ends when the object is gone, or says at once that it stays.
     func close(_ message: ObjectCloseMessage) async -> ObjectCloseReply
 }

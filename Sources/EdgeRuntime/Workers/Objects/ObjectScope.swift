@@ -1,4 +1,5 @@
 package import Interfaces
+package import System
 
 /// One durable object as the isolate's loop knows it: its gates, and the events that run in its name. The loop's thread alone.
 package final class ObjectScope: @unchecked Sendable {  // Owner: the loop's thread.
@@ -19,6 +20,8 @@ package final class ObjectScope: @unchecked Sendable {  // Owner: the loop's thr
     /// What will wake code of the object: as `Invocation.pendingCount`.
     var pendingCount = 0
     private var idleWaiters: [() -> Void] = []
+    /// The critical section that waited for nothing at the last look: when it had run last, and since when that is known.
+    private var stalled: (section: GateSection, lastRan: UInt64, since: Instant)?
 
     private static let sectionMax = Duration.seconds(30)
 
@@ -146,10 +149,20 @@ package final class ObjectScope: @unchecked Sendable {  // Owner: the loop's thr
     }
 
     /// What a critical section waits for can't come any more: nothing outside of it may run, and nothing of it will.
-    package func checkForDeadlock(_ ticks: UInt64, grace: UInt64) {
-        guard let section = input.sections.last, section.pendingCount == 0, section.lastRan != 0,
-            ticks &- section.lastRan >= grace, !loop.hasJobs(of: self)
-        else { return }
+    ///
+    /// - Parameter grace: How long a section must have stood still: other threads may be at work that the loop doesn't know of.
+    package func checkForDeadlock(_ now: Instant, grace: Duration) {
+        guard let section = input.sections.last, section.pendingCount == 0, section.lastRan != 0, !loop.hasJobs(of: self)
+        else {
+            stalled = nil
+            return
+        }
+        guard let known = stalled, known.section === section, known.lastRan == section.lastRan else {
+            stalled = (section, section.lastRan, now)
+            return
+        }
+        guard now - known.since >= grace else { return }
+        stalled = nil
         reset(ObjectFailures.deadlock)
     }
 

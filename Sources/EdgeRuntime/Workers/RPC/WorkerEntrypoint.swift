@@ -1,4 +1,4 @@
-/// What other workers of the release call by `env.service("NAME").call(…)`. A worker that has any names them in
+/// What other workers of the release call by `env.service("NAME").call(…)`; see also `WorkerEntrypointFetchHandler`. A worker that has any names them in
 /// `EntrypointWorker.entrypoints`; a service binding chooses one of them by its `entrypoint`, the worker's default one otherwise.
 ///
 /// An instance is made for each call.
@@ -13,7 +13,18 @@ extension WorkerEntrypoint {
     public static var entrypointName: String { "" }
 }
 
-/// A worker with entrypoints for typed calls.
+/// An entrypoint that answers requests, beside its typed calls or without any: a binding that names it reaches it by `fetch`. Requests
+/// over a binding that names none are the worker's own.
+public protocol WorkerEntrypointFetchHandler: WorkerEntrypoint {
+    /// As `FetchHandler.fetch`.
+    func fetch(_ request: Request) async throws -> Response
+}
+
+extension WorkerEntrypointFetchHandler {
+    public static var methods: [RPCHandler<Self>] { [] }
+}
+
+/// A worker with entrypoints.
 public protocol EntrypointWorker: Worker {
     static var entrypoints: [any WorkerEntrypoint.Type] { get }
 }

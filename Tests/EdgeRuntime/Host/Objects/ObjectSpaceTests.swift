@@ -13,9 +13,10 @@ import Wire
 /// Alarms in memory, in the place of the files.
 final class MemoryAlarmIndex: ObjectAlarmIndex {
     private let alarms = Mutex<[[UInt8]: ObjectAlarm]>([:])
-    private let hasAll: Mutex<Bool>
-    init(isComplete: Bool = true) { hasAll = Mutex(isComplete) }
-    var isComplete: Bool { hasAll.withLock { $0 } }
+    private let hasAll: Bool
+    private let complete = Mutex<Set<String>>([])
+    init(isComplete: Bool = true) { hasAll = isComplete }
+    func isComplete(for namespace: String) -> Bool { hasAll || complete.withLock { $0.contains(namespace) } }
     func due(at time: UnixTime, max: Int) throws -> [ObjectAlarm] {
         alarms.withLock { alarms in
             Array(alarms.values.filter { $0.time <= time }.sorted { $0.time < $1.time }.prefix(max))
@@ -29,7 +30,7 @@ final class MemoryAlarmIndex: ObjectAlarmIndex {
         alarms.withLock { if $0[old.object] == old { $0[old.object] = new } }
     }
     func removeAll(of namespace: String) async throws {}
-    func noteComplete() async throws { hasAll.withLock { $0 = true } }
+    func noteComplete(for namespace: String) async throws { complete.withLock { _ = $0.insert(namespace) } }
     func close() async {}
 }
 
@@ -503,9 +504,11 @@ extension FakeIsolate {
         try await onThread {
             let index = MemoryAlarmIndex(isComplete: false)
             let namespace = String(repeating: "ab", count: 16)
+            let later = String(repeating: "cd", count: 16)
             let key = [UInt8](repeating: 7, count: 32)
-            let ids = (1...3).compactMap { ObjectID(ObjectID.make(body: [UInt8](repeating: UInt8($0), count: 16), key: key)) }
-            for id in ids {
+            let ids = (1...4).compactMap { ObjectID(ObjectID.make(body: [UInt8](repeating: UInt8($0), count: 16), key: key)) }
+            for (number, id) in ids.enumerated() {
+                let namespace = number < 3 ? namespace : later
                 let folder = "\(path)/\(namespace)/\(id.description.prefix(2))"
                 try FileTree.makeDirectory(folder, mode: 0o700)
                 try FileTree.replaceFile("\(folder)/\(id).sqlite", with: [1], mode: 0o600)
@@ -514,14 +517,32 @@ extension FakeIsolate {
             defer { stage.node.stop() }
             let owner = try stage.objects.nextReadyIsolate()
             for number in 0..<3 {
+                #expect(!index.isComplete(for: namespace))
                 owner.replyOpen(try owner.expectEvent(.objectOpen).stream, alarm: number == 1 ? nil : 4_000_000_000_000)
             }
-            for _ in 0..<5000 where try index.due(at: UnixTime(milliseconds: .max), max: 9).count < 2 || !index.isComplete {
-                stage.node.onReactor {}
-                usleep(1000)
+            func waitForAlarms(_ count: Int, of namespace: String) throws {
+                for _ in 0..<5000 {
+                    if try index.due(at: UnixTime(milliseconds: .max), max: 9).count == count,
+                        index.isComplete(for: namespace)
+                    {
+                        return
+                    }
+                    // Whether objects are open is looked at every ten milliseconds.
+                    stage.node.clock.advance(by: .milliseconds(1))
+                    stage.node.onReactor {}
+                    usleep(1000)
+                }
+                throw TestFailure("the index isn't whole")
             }
-            #expect(try index.due(at: UnixTime(milliseconds: .max), max: 9).count == 2)
-            #expect(index.isComplete)
+            try waitForAlarms(2, of: namespace)
+            // One that comes when all others have been asked is asked, too.
+            #expect(!index.isComplete(for: later))
+            stage.space.serve(
+                ObjectNamespace(
+                    id: later, key: key, worker: "objects", className: "Counter", hasSQL: true, space: stage.space),
+                by: [stage.server])
+            owner.replyOpen(try owner.expectEvent(.objectOpen).stream, alarm: 4_000_000_000_000)
+            try waitForAlarms(3, of: later)
         }
     }
 
