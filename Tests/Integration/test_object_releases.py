@@ -528,6 +528,7 @@ class Sockets(unittest.TestCase):
             for _ in range(UPGRADES):
                 before = list(talk.counts)
                 self.upgrade()
+                self.assertGreaterEqual(report(self.staging.node)["websockets"], UPGRADE_SOCKETS)
                 wait_until(
                     lambda: talk.failures or all(now > then for now, then in zip(talk.counts, before)), 300, "messages")
             self.assertEqual(talk.failures, [])
