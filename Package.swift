@@ -105,7 +105,7 @@ let package = Package(
 
         // Bindings.
         room("Interfaces", "Bindings/Interfaces", ["Wire", "HTTP"]),
-        room("TenantSQL", "Bindings/TenantSQL", ["SQLite"]),
+        room("TenantSQL", "Bindings/TenantSQL", ["SQLite", "System"]),
         room("Stores", "Bindings/Stores/Service", ["Interfaces", "Caching", "HTTP", "Observability", "System"]),
         room(
             "StoresCache", "Bindings/Stores/Cache",
@@ -218,7 +218,7 @@ let package = Package(
             ]),
         tests(
             "DurableObjectsTests", "EdgeRuntime/DurableObjects",
-            ["DurableObjects", "Interfaces", "SQLite", "System"]),
+            ["DurableObjects", "TenantSQL", "Interfaces", "SQLite", "System"]),
         tests("InterfacesValuesTests", "Bindings/InterfacesValues", ["Interfaces"]),
         tests("S3Tests", "Deploy/S3", ["S3", "HTTP"]),
         tests("AssetsTests", "EdgeRuntime/Assets", ["Assets", "HTTP"]),
@@ -260,7 +260,10 @@ let package = Package(
             ["StoresKV", "Stores", "Interfaces", "Wire", "System", "LMDB", "Observability"]),
         tests(
             "StoresD1Tests", "Bindings/D1",
-            ["StoresD1", "Stores", "Interfaces", "Wire", "System", "SQLite", "SQLiteFaults", "OpenSSL", "Observability"]),
+            [
+                "StoresD1", "Stores", "TenantSQL", "Interfaces", "Wire", "System", "SQLite", "SQLiteFaults", "OpenSSL",
+                "Observability",
+            ]),
         tests(
             "StoresR2Tests", "Bindings/R2",
             ["StoresR2", "Stores", "Interfaces", "Wire", "HTTP", "LMDB", "OpenSSL", "Observability", "System"]),

@@ -678,8 +678,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     print("| work | figure | aim | detail |\n|---|---|---|---|", flush=True)
     for name in options.rows or [
-            "hello", "many", "echo", "hop", "cold", "secure", "isolates", "cache", "queue", "stores", "bulk", "bindings", "d1_rest",
-            "s3", "websockets", "objects", "broadcast", "cutover"]:
+            "hello", "many", "echo", "hop", "cold", "secure", "secure_hello", "isolates", "cache", "queue", "stores", "bulk", "bindings",
+            "d1_rest", "s3", "websockets", "objects", "broadcast", "cutover"]:
         bench = Bench(options)
         try:
             getattr(bench, name)()

@@ -59,8 +59,9 @@ class Node:
 
     def start(self):
         self.log = tempfile.NamedTemporaryFile("w+", suffix=".log", delete=False)
-        command = [product("edge"), *self.arguments, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0",
-                   "--state", self.state]
+        command = [product("edge"), *self.arguments, "--listen", "127.0.0.1:0", "--state", self.state]
+        if "--control" not in self.arguments:
+            command += ["--control", "127.0.0.1:0"]
         if "serve" in self.arguments[:1] and "--drain-delay" not in self.arguments:
             command += ["--drain-delay", "0s"]  # There are no load balancers that would have to notice.
         self.process = subprocess.Popen(

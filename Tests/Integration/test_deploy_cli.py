@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -158,15 +159,22 @@ class Deploying(unittest.TestCase):
         self.assertEqual(platform.deploy("--dry-run"), "no changes\n")
         platform.set("rehearsed")
 
+        newest = platform.status()["deployment"]["number"]
+
         def tables():
             with sqlite3.connect(f"file:{platform.state}/control.sqlite?mode=ro", uri=True) as database:
                 names = [row[0] for row in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-                return {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names
-                        if name not in ("audit", "audit_log", "sqlite_sequence") and "audit" not in name}
+                counts = {name: database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names
+                          if name not in ("audit", "audit_log", "sqlite_sequence") and "audit" not in name}
+                # Those before tell long after they are active that they have drained, and that they are retired.
+                counts["deployment_events"] = database.execute(
+                    "SELECT count(*) FROM deployment_events WHERE deployment > ?", (newest,)).fetchone()[0]
+                return counts
 
         def files():
             return {folder: sorted(os.listdir(os.path.join(platform.state, folder))) for folder in ("artifacts", "bundles")}
 
+        wait_until(lambda: tables()["deployment_locks"] == 0, 60, "the deployment before to drain")
         rows, kept = tables(), files()
         shown = platform.deploy("--dry-run")
         self.assertIn("~ worker hello\n", shown)
@@ -188,6 +196,52 @@ class Deploying(unittest.TestCase):
         self.assertEqual(platform.deploy(), "no changes\n")
         self.assertEqual(len(platform.releases()), count)
         self.assertEqual(platform.running.isolate_pids(), pids)
+
+    def test_an_executable_that_is_gone_is_brought_again_or_missed_by_name(self):
+        platform = self.platform
+        platform.set("before it was gone")
+        platform.deploy()
+        bundle = platform.releases()[0]["bundle"]
+        artifacts = os.path.join(platform.state, "artifacts")
+        hashes = [name for name in os.listdir(artifacts) if re.fullmatch("[0-9a-f]{64}", name)]
+        platform.set("brought again")
+        for name in hashes:
+            os.remove(os.path.join(artifacts, name))
+        # Who only names the bundle brings nothing.
+        refused = platform.rest().ask("POST", "edge/deployments", {"bundle": bundle, "force": True})
+        self.assertEqual((refused.status, refused.json()["errors"][0]["code"]), (400, 11403), refused.text)
+        self.assertIn("HelloWorker", refused.text)
+        self.assertEqual(platform.served(), "before it was gone")
+        platform.deploy()
+        self.assertEqual(platform.served(), "brought again")
+        self.assertLessEqual(set(os.listdir(artifacts)), set(hashes))
+
+    def test_a_terminal_shows_the_share_while_it_lasts(self):
+        platform = self.platform
+        platform.set("on a terminal")
+        ours, theirs = pty.openpty()
+        try:
+            process = subprocess.Popen(
+                [product("edge"), "deploy", "--environment", "staging", "--products", platform.project.path(".build/debug"),
+                 "--state", platform.state, "--steps", "50,100", "--bake", "1s"],
+                cwd=platform.project.directory, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+        finally:
+            os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65536):
+                shown += piece
+        except OSError:  # EIO: nobody writes any more.
+            pass
+        finally:
+            os.close(ours)
+            code = process.wait(60)
+        text = shown.decode()
+        self.assertEqual(code, 0, text)
+        bar = "[==========          ]  50 %"
+        self.assertIn(bar, text)
+        self.assertLess(text.index(bar), text.index("gets 100 % of requests"), text)
+        self.assertRegex(text.splitlines()[-1], r"active: release \d+ \(deployment \d+\)$")
 
     def test_mistakes_are_refused_with_their_places(self):
         platform = self.platform

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import threading
 import unittest
+import uuid
 
 from harness import PRODUCTS, Node, edge, product, wait_until
 from projects import Project
-from test_load_balancer import HOST, Load, Nodes, haproxy
+from test_load_balancer import HOST, Load, Nodes, free_ports, haproxy
 
 SHAPE = """format = 1
 tenant = "shop"
@@ -42,14 +43,16 @@ class Three(Nodes):
     def __init__(self):
         super().__init__(Project(SHAPE, {"staging": STAGING}))
         self.faults = {}
+        # Nodes that ask one another find those that came back where they were.
+        self.control_ports = free_ports(3)
 
     def make(self, number):
         env = {name: value for name, value in os.environ.items() if name != "EDGE_FAULT"}
         if number in self.faults:
             env["EDGE_FAULT"] = self.faults[number]
         return Node("serve", "--environment", "staging", "--project", self.project.directory, "--products", PRODUCTS,
-                    "--listen", f"127.0.0.1:{self.ports[number]}", state=self.states[number], cwd=self.project.directory,
-                    env=env, deadline=90)
+                    "--listen", f"127.0.0.1:{self.ports[number]}", "--control", f"127.0.0.1:{self.control_ports[number]}",
+                    state=self.states[number], cwd=self.project.directory, env=env, deadline=90)
 
     def start_again(self, number, fault=None):
         """After its death, or to have it die."""
@@ -92,6 +95,42 @@ class Three(Nodes):
     def wait_for_agreement(self):
         """Until nothing is in progress and all serve the same."""
         wait_until(lambda: self.status()[0] == 0, 90, lambda: self.status())
+
+
+class Group:
+    """A deployment on all nodes that a test leads."""
+
+    def __init__(self, nodes, bundle, lease):
+        self.nodes, self.id, self.numbers = nodes.nodes, str(uuid.uuid4()), []
+        names = ["a", "b", "c"]
+        for number, node in enumerate(self.nodes):
+            begun = self.post(number, "deployments", {"bundle": bundle, "coordination": {
+                "id": self.id, "lease_seconds": lease, "node": names[number],
+                "peers": [{"name": name, "url": other.control} for name, other in zip(names, self.nodes) if other is not node]}})
+            assert begun.status == 200, begun.text
+            self.numbers.append(begun.json()["result"]["deployment"]["number"])
+
+    def call(self, number, method, path, body=None):
+        node = self.nodes[number]
+        return node.request(method, f"/client/v4/accounts/shop/edge/{path}", body=body, port=node.control_port,
+                            headers={"authorization": f"Bearer {node.operator_token()}"})
+
+    def post(self, number, path, body):
+        return self.call(number, "POST", path, json.dumps(body))
+
+    def record(self, number):
+        return self.call(number, "GET", f"deployments/{self.numbers[number]}").json()["result"]
+
+    def tell(self, number, word):
+        done = self.post(number, f"deployments/{self.numbers[number]}/{word}", {"id": self.id})
+        assert done.status == 200, done.text
+
+    def wait_for(self, word):
+        def all_have_come():
+            for number in range(3):
+                self.tell(number, "hold")
+            return all((self.record(number)["coordination"] or {}).get("word") == word for number in range(3))
+        wait_until(all_have_come, 90, lambda: [self.record(number) for number in range(3)])
 
 
 def text_of(done):
@@ -213,13 +252,36 @@ class Coordinated(unittest.TestCase):
                 done = self.nodes.deploy("--lease", "2s", fault=f"leader:{step}")
                 self.assertEqual(done.returncode, -signal.SIGKILL, text_of(done))
                 self.assert_all(self.before)
-        # The one moment that leaves nodes apart: each says so, and deploying again brings them together.
+        # One node was told to keep the release: the others learn it from that one.
         done = self.nodes.deploy("--lease", "2s", fault="leader:confirming")
         self.assertEqual(done.returncode, -signal.SIGKILL, text_of(done))
-        wait_until(lambda: self.nodes.status()[0] != 3, 90, self.nodes.status)
-        self.assertIn(self.id(), self.nodes.served())
-        self.assertEqual(self.nodes.deploy().returncode, 0)
         self.assert_all(self.id())
+
+    def test_probe_11_nodes_wait_for_one_that_was_told_to_keep_the_release_and_died(self):
+        # This test is the leader, which deploys the bundle of before once more.
+        nodes = self.nodes
+        bundle = nodes.status()[1]["nodes"][nodes.states[0]]["bundle"]
+        done = nodes.deploy()
+        self.assertEqual(done.returncode, 0, text_of(done))
+        group = Group(nodes, bundle, lease=8)
+        group.wait_for("prepare")
+        for number in range(3):
+            group.tell(number, "switch")
+        group.wait_for("watched")
+        group.tell(0, "confirm")
+        nodes.nodes[0].process.kill()
+        nodes.nodes[0].process.wait(30)
+        # It is away, and may know more than the others: they say so, and go on serving the release.
+        for number in (1, 2):
+            wait_until(lambda: "not reached" in (group.record(number)["pause"] or ""), 60, lambda: group.record(number))
+            refused = group.post(number, f"deployments/{group.numbers[number]}/confirm", {"id": group.id})
+            self.assertEqual(refused.status, 409, refused.text)
+        shown = edge("deploy", "status", "--environment", "staging", "--nodes", ",".join(nodes.states[1:]),
+                     cwd=nodes.project.directory)
+        self.assertIn("not reached", shown.stderr)
+        self.assertEqual([node.get("/variable/X", host=HOST).text for node in nodes.nodes[1:]], [self.before] * 2)
+        nodes.start_again(0)
+        self.assert_all(self.before)
 
     def test_ctrl_c_takes_all_back(self):
         self.nodes.start_again(2, "deployment:prepared")

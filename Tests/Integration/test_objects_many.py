@@ -38,8 +38,8 @@ class Thousands(unittest.TestCase):
             self.assertEqual(int(objects.probe("first", "pid")), pid)
             locks = len({os.readlink(link) for link in glob.glob(f"/proc/{pid}/fd/*") if os.readlink(link).endswith(".sqlite")})
             self.assertEqual(locks, count + 2)
-            # A lock for each, three more for each of 64 databases, and what every isolate has.
-            self.assertLess(len(os.listdir(f"/proc/{pid}/fd")), count + 3 * 64 + 100)
+            # A lock for each, four more for each of 64 databases, and what every isolate has.
+            self.assertLess(len(os.listdir(f"/proc/{pid}/fd")), count + 4 * 64 + 100)
             with open(f"/proc/{pid}/status") as status:
                 resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
             # A connection takes some 200 KiB: 2,000 of them would be 400 MiB.
@@ -130,7 +130,7 @@ class Kills(unittest.TestCase):
             self.assertGreater(sum(acknowledged), 12)
             self.assertTrue(alarms)
             self.assertIsNone(second_instance(lives))
-            self.assertGreater(len({life[2] for life in lives}), 2)
+            self.assertGreater(len({life[2] for life in lives}), 1)
             for number in range(12):
                 found = int(objects.calmly(f"/name/ACCOUNTS/kept{number}/read"))
                 self.assertLessEqual(acknowledged[number], found)

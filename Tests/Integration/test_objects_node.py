@@ -1,10 +1,12 @@
-"""What the node does for durable objects: large messages (spec: durable-objects, section 5)."""
+"""What the node does for durable objects: large messages (spec: durable-objects, section 5), and what it tells of their events."""
 
 import contextlib
 import unittest
 
+from harness import wait_until
 from objects import Objects
-from raw_websocket import BINARY, RawWebSocket
+from raw_websocket import BINARY, TEXT, RawWebSocket
+from test_tail import API, event
 
 MESSAGE_MAX = 32 << 20
 
@@ -29,6 +31,57 @@ class Sockets(unittest.TestCase):
             with contextlib.suppress(OSError):
                 client.send(BINARY, b"x" * (MESSAGE_MAX + 1))
             self.assertEqual(client.close_code()[0], 1009)
+
+
+class Tails(unittest.TestCase):
+    """Events that no client sent: what durable objects and entrypoints get."""
+
+    seconds = 20
+
+    @classmethod
+    def setUpClass(cls):
+        cls.objects = cls.enterClassContext(Objects())
+        cls.api = API(cls.objects.node, account="t")
+
+    def events(self, tail, count):
+        return [event(tail) for _ in range(count)]
+
+    def test_a_request_and_what_it_has_an_object_do_are_one_trace(self):
+        trace = "0123456789abcdef0123456789abcdef"
+        with self.api.follow(worker="objects") as tail:
+            answer = self.objects.node.get(
+                "/name/PROBES/traced/value",
+                headers={"Host": "objects.localhost", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+            self.assertEqual(answer.status, 200)
+            seen = self.events(tail, 2)
+        of_object = next(one for one in seen if one["executionModel"] == "durableObject")
+        request = next(one for one in seen if one is not of_object)
+        self.assertEqual(of_object["entrypoint"], "Probe")
+        self.assertEqual(of_object["durableObjectId"], self.objects.probe("traced", "id"))
+        self.assertTrue(of_object["event"]["request"]["url"].endswith("/value"))
+        self.assertEqual((request["traceId"], request["spanId"]), (trace, "00f067aa0ba902b7"))
+        self.assertEqual((of_object["traceId"], of_object["parentSpanId"]), (trace, request["spanId"]))
+
+    def test_alarms_and_what_they_throw(self):
+        with self.api.follow({"outcome": ["exception"]}, worker="objects") as tail:
+            self.objects.probe("alarmed", "set-alarm?in=1&plan=throw-once")
+            seen = event(tail)
+        self.assertIn("scheduledTime", seen["event"])
+        self.assertIn("the alarm fails once", seen["exceptions"][0]["message"])
+
+    def test_typed_calls_and_messages_of_sockets(self):
+        with self.api.follow(worker="objects") as tail:
+            self.objects.get("/order/PROBES/called/2")
+            seen = self.events(tail, 4)
+            self.assertEqual(
+                sorted(one["event"].get("rpcMethod", "") for one in seen), ["", "note", "note", "notes"])
+        with self.api.follow(worker="objects") as tail:
+            url = self.objects.node.url + "/name/PROBES/heard/socket"
+            with RawWebSocket(url, host="objects.localhost", protocol=None, timeout=60) as client:
+                client.send(TEXT, b"hello")
+                client.receive_message()
+            wait_until(lambda: event(tail)["event"].get("getWebSocketEvent") == {"webSocketEventType": "message"})
+            wait_until(lambda: event(tail)["event"].get("getWebSocketEvent", {}).get("webSocketEventType") == "close")
 
 
 if __name__ == "__main__":

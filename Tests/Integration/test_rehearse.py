@@ -180,6 +180,29 @@ class Rehearsing(unittest.TestCase):
             self.assertEqual(done.returncode, 0, text_of(done))
             self.assertIn("1 request: 1 equal, 0 different", done.stdout)
 
+    def test_contract_migrations_run_and_the_new_release_lives_with_them(self):
+        with Staging() as staging:
+            project = staging.project
+            project.write("requests.jsonl", "\n".join(
+                json.dumps({"url": f"http://{HOST}{path}"}) for path in ("/who", "/ids/a")))
+            project.edit("wrangler-like.toml", 'vars = { RELEASE = "1" }\nsmoke',
+                         'vars = { RELEASE = "1", OTHER = "y" }\nsmoke')
+            before = staging.digest()
+            migration = "migrations/notes/0002_contract.sql"
+            project.write(migration, "-- edge: contract\nDROP TABLE nothing;\n")
+            done = staging.rehearse("--contract")
+            self.assertEqual(done.returncode, 1, text_of(done))
+            self.assertIn("0002_contract.sql", done.stderr)
+            self.assertIn("nothing", done.stderr)
+            # It still reads what is taken away.
+            project.write(migration, "-- edge: contract\nDROP INDEX by_kind;\nALTER TABLE notes DROP COLUMN kind;\n")
+            done = staging.rehearse("--contract", "--requests", project.path("requests.jsonl"))
+            self.assertEqual(done.returncode, 1, text_of(done))
+            self.assertIn("contracted notes: 0002_contract.sql", done.stdout)
+            self.assertIn("2 requests: 2 equal, 0 different, 1 different once contracted", done.stdout)
+            self.assertRegex(done.stdout, rf"GET {HOST}/ids/a\n +once contracted: status 200 → 500\n")
+            self.assertEqual(staging.digest(), before)
+
     def test_what_fails_on_the_copy_says_why(self):
         with Staging() as staging:
             staging.set("2")

@@ -16,19 +16,25 @@ extension NodeProcess {
         let hooks: any DeploymentHooks =
             self.options.isRehearsal
             ? NoHooks() : HookCaller(node: node, environment: name, tenant: tenant, logger: logger.with("tenant", tenant))
+        let peers = PeerCaller(node: node, tenant: tenant)
+        let isRehearsal = self.options.isRehearsal
         let clock = clock
         return { stores in
             var environment = DeploymentEnvironment()
             environment.smokeTests = smokeTests
             environment.hooks = hooks
             environment.migrations = DatabaseMigrations(stores.databases, clock: clock, logger: logger.with("tenant", tenant))
+            environment.askPeer = { await peers.ask($0, $1) }
             environment.query = { text async throws(DeploymentFailure) -> Double? in
                 try await stores.firstValue(of: text)
             }
             environment.read = { bundle async throws(DeploymentFailure) -> DeploymentInput in
                 try await artifacts.disk.run { () throws(DeploymentFailure) -> DeploymentInput in
-                    try bundle.input(
+                    var input = try bundle.input(
                         environment: name, tenant: tenant, secrets: secrets, artifact: { artifacts.path($0) }, options)
+                    // Nobody goes back on a copy: what comes once the release before is gone comes at once.
+                    if isRehearsal { input.keepWarm = .zero }
+                    return input
                 }
             }
             environment.findBundle = { bundles.find($0)?.bundle }

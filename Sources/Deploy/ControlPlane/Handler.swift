@@ -335,6 +335,14 @@ package final class Handler: LocalHandler {
                 "edge_release_requests_\(name)_total", "counter", help,
                 slots.map { tenant, slot in (slotLabels(tenant, slot), Int(clamping: value(slot.reading))) })
         }
+        for (name, help, counter) in [
+            ("calls", "Calls between a release's workers, and events of its durable objects.", MeterCounter.calls),
+            ("call_errors", "Those of them that failed.", .callErrors),
+        ] {
+            family(
+                "edge_release_\(name)_total", "counter", help,
+                slots.map { tenant, slot in (slotLabels(tenant, slot), Int(clamping: slot.reading[counter])) })
+        }
         var times: [(labels: String, value: Int)] = []
         for (tenant, slot) in slots {
             for (name, part) in [("0.5", 0.5), ("0.99", 0.99)] {

@@ -140,8 +140,9 @@ package final class ArtifactStore: Sendable {
 
     /// Whether the stored content still has the hash it is filed under. Reads the file when the node asks for the first time.
     package func verify(_ hash: String) throws(SystemError) -> Bool {
-        if state.withLock({ $0.verified.contains(hash) }) { return true }
+        // Of what was found once, whether it is there: whoever asks can bring what somebody has removed.
         guard FileTree.exists(path(hash)) else { return false }
+        if state.withLock({ $0.verified.contains(hash) }) { return true }
         let file = try FileTree.openFile(path(hash), flags: O_RDONLY)
         guard try Self.hash(file, { _ in }) == hash else { return false }
         state.withLock { _ = $0.verified.insert(hash) }

@@ -83,6 +83,7 @@ extension ReleaseDescription {
         objects.onDeploy = configuration.durableObjects.onDeploy == .disconnect ? .disconnect : .keep
         objects.drain = configuration.deploy.drain
         objects.objectsPerIsolate = configuration.durableObjects.objectsPerIsolate
+        objects.timeTravel = configuration.durableObjects.timeTravel
         objects.isolatesMax = configuration.durableObjects.isolatesMax
         affinity =
             switch configuration.deploy.affinity {

@@ -70,6 +70,13 @@ extension ReleaseStore {
             try set(column, try Self.text(value), of: entry.record.number, sqlite)
         }
         if let coordination = entry.coordination { try write(coordination, of: entry.record.number, sqlite) }
+        if let word = entry.word {
+            try run(
+                """
+                UPDATE deployment_coordination SET word = ?4
+                WHERE tenant = ?1 AND environment = ?2 AND deployment = ?3 AND word <> 'confirm'
+                """, place + [.integer(entry.record.number), .text(word.rawValue)], sqlite)
+        }
         if let backups = entry.backups { try set("backups", try Self.text(backups), of: entry.record.number, sqlite) }
         for event in entry.events { try write(event.kind, event.text, entry.record, at: time, sqlite) }
         if let routing = entry.routing { try write(routing, sqlite) }
@@ -180,15 +187,30 @@ extension ReleaseStore {
 
     /// Durable when it returns. Touches nothing else of the deployment, which may be going on.
     ///
-    /// - Parameter word: `nil`: it stays as it is.
-    func renewCoordination(until: UnixTime, _ word: Coordination.Word?, of deployment: Int64) throws {
+    /// - Parameter hasAllWatched: The word is `confirm`; else it stays as it is.
+    /// - Returns: whether the node still hears the leader, and may be told this.
+    func renewCoordination(until: UnixTime, hasAllWatched: Bool, of deployment: Int64) throws -> Bool {
         try withConnection { sqlite in
-            try run(
+            let row = try prepare(
                 """
-                UPDATE deployment_coordination SET until = ?4, word = coalesce(?5, word)
+                UPDATE deployment_coordination SET until = ?4, word = CASE ?5 WHEN 1 THEN 'confirm' ELSE word END
                 WHERE tenant = ?1 AND environment = ?2 AND deployment = ?3
+                    AND CASE ?5 WHEN 1 THEN word IN ('watched', 'confirm') ELSE word <> 'ask' END
+                RETURNING 1
                 """,
-                place + [.integer(deployment), .integer(until.milliseconds), word.map { .text($0.rawValue) } ?? .null], sqlite)
+                place + [.integer(deployment), .integer(until.milliseconds), .integer(hasAllWatched ? 1 : 0)], sqlite)
+            var isHeard = false
+            while try row.step() { isHeard = true }
+            return isHeard
+        }
+    }
+
+    /// The newest that is one of these nodes' deployment.
+    func coordinatedDeployment(_ id: String) throws -> DeploymentRecord? {
+        try withConnection { sqlite in
+            try journaled(
+                "AND json_extract(options, '$.coordination.id') = ?3 ORDER BY number DESC LIMIT 1", [.text(id)], sqlite
+            ).first?.record
         }
     }
 

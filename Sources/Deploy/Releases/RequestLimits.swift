@@ -1,8 +1,6 @@
 internal import Host
 internal import StoresRateLimits
-internal import Observability
 package import System
-internal import Synchronization
 
 /// `ratelimits` with `key = "ip"`: the node asks it before the worker sees the request. The worker may ask it too, under the
 /// binding's name; a client's key is the same for both.
@@ -38,45 +36,6 @@ package struct ClientRequestLimit: RequestLimit {
         for window in windows {
             let outcome = limiter.take(client, in: "", limit: window.limit, periodSeconds: window.periodSeconds)
             if !outcome.success { return outcome.retryAfter }
-        }
-        return nil
-    }
-}
-
-/// Counts a tenant's requests of one UTC day, in memory: a node that starts anew begins at none.
-final class DailyRequests: Sendable {
-    private struct State {
-        var day: Int64 = 0
-        var count = 0
-    }
-    private let clock: any NodeClock
-    private let logger: Logger
-    private let state = Mutex(State())
-
-    private static let secondsPerDay: Int64 = 86_400
-
-    init(clock: any NodeClock, logger: Logger) {
-        self.clock = clock
-        self.logger = logger
-    }
-
-    /// Takes one request.
-    ///
-    /// - Returns: the time until the next day when there were `most` already; those that are refused don't count.
-    func take(of most: Int) -> Duration? {
-        let now = clock.wallTime().seconds
-        let day = now / Self.secondsPerDay
-        // `nil`: all are taken.
-        let count = state.withLock { state -> Int? in
-            if state.day != day { state = State(day: day) }
-            guard state.count < most else { return nil }
-            state.count += 1
-            return state.count
-        }
-        guard let count else { return .seconds((day + 1) * Self.secondsPerDay - now) }
-        if count == most - most / 5 {
-            logger.log(
-                .warning, "tenant has used 80 % of its requests of the day", [("used", "\(count)"), ("allowed", "\(most)")])
         }
         return nil
     }

@@ -10,6 +10,7 @@ package import System
 ///     bundles/<sha256>/           what releases were made from: configuration, migrations, assets; immutable
 ///     assets/<sha256>             static files and, with .br and .gz, their compressed forms; immutable
 ///     <tenant>/{kv,d1,r2,queues,cache,analytics,objects}  the tenant's stores, each with a `format` of its own
+///     <tenant>/requests           how many requests it had today, where a plan limits them
 ///     control                     where the running node can be asked
 ///     .work/                      archives on their way in and out, tenants on their way out
 package final class StateDirectory: Sendable {
@@ -52,6 +53,9 @@ package final class StateDirectory: Sendable {
     package var bundles: String { path + "/bundles" }
 
     package var assets: String { path + "/assets" }
+
+    /// A file in the directory of the tenant, which its stores make.
+    func requestCount(of tenant: String) -> String { "\(path)/\(tenant)/requests" }
 
     /// For what is on its way in or out: emptied at each start, but for changes that were decided and have to be finished.
     var work: String { path + "/.work" }

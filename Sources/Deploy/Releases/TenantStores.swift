@@ -63,7 +63,8 @@ package final class TenantStores: Sendable {
         queues = try EmbeddedQueueStore(directory: state.directory(of: .queues, tenant: tenant), clock: clock, logger: logger)
         r2Events = R2EventDriver(tenant: tenant, buckets: r2, queues: queues, clock: clock, logger: logger)
         rateLimiter = RateLimiter(clock: clock)
-        dailyRequests = DailyRequests(clock: clock, logger: logger.with("tenant", tenant))
+        dailyRequests = DailyRequests(
+            file: state.requestCount(of: tenant), clock: clock, logger: logger.with("tenant", tenant))
         analytics = try EmbeddedAnalyticsStore(
             directory: state.directory(of: .analytics, tenant: tenant), clock: clock, logger: logger)
         var responses = EmbeddedResponseCache.Options()
@@ -241,6 +242,7 @@ package final class TenantStores: Sendable {
     var buckets: BucketAdministration { BucketAdministration(buckets: r2, queues: queues) }
 
     func close() async {
+        await dailyRequests.close()
         await r2Events.stop()
         await queues.close()
         await d1.close()

@@ -41,7 +41,8 @@ final class Incarnation: ObjectInstance {
         let turns = ObjectLoopTurns(scope, environment, reference)
         let storage = try ObjectStorage(
             path: try environment.path(of: scope.name, in: description.directory), isSQL: description.hasSQL,
-            databases: environment.databases, turns: turns)
+            databases: environment.databases, past: .init(retention: .seconds(Int64(description.historySeconds))),
+            turns: turns)
         let stored = try storage.name
         let name = stored ?? reference.name
         reference.name = name
@@ -104,7 +105,7 @@ final class Incarnation: ObjectInstance {
         guard let state else { throw ObjectFailures.connectionLost }
         let alarms = state.storage.alarms
         guard let time = try alarms.time(), time <= scope.now || message.isRetry else {
-            return ObjectAlarmReply(.notDue, nextTime: try alarms.time())
+            return ObjectAlarmReply(.notDue, nextTime: try alarms.nextWake())
         }
         guard let handler = object as? any DurableObjectAlarmHandler else {
             try alarms.delete()

@@ -62,6 +62,34 @@ final class ObjectAlarms {
         wasSetInHandler = false
     }
 
+    // MARK: A restore that waits
+
+    /// The state that the next opening goes back to may have an alarm that is earlier than the present one, and be committed when the
+    /// isolate ends: so the node wakes the object soon, again and again until it was opened anew.
+    private var wake: Int64?
+    private static let wakeInterval: Int64 = 60_000
+
+    func restoreIsArmed() {
+        guard hasHandler else { return }
+        wake = database.turns.now + Self.wakeInterval
+        isTouched = true
+    }
+
+    /// What the node's index should have.
+    private func indexTime() throws -> Int64? {
+        guard let wake else { return try time() }
+        return min(wake, try time() ?? .max)
+    }
+
+    /// When the node, which has asked in vain, should ask again.
+    func nextWake() throws -> Int64? {
+        guard wake != nil else { return try time() }
+        wake = database.turns.now + Self.wakeInterval
+        let next = try indexTime()
+        if !isMoving { indexed = next }
+        return next
+    }
+
     // MARK: The handler
 
     func handlerBegins() {
@@ -90,7 +118,7 @@ final class ObjectAlarms {
     ///
     /// - Returns: whether it may go on. If not, `proceed` is called when it may.
     func mayCommit(_ proceed: @escaping () -> Void) -> Bool {
-        guard isTouched, let wanted = try? time(), indexed.map({ wanted < $0 }) ?? true else { return true }
+        guard isTouched, let wanted = try? indexTime(), indexed.map({ wanted < $0 }) ?? true else { return true }
         guard !isMoving else {
             waiting = proceed
             return false
@@ -108,7 +136,7 @@ final class ObjectAlarms {
     func committed() {
         guard isTouched, !isMoving, !database.isInTransaction else { return }
         do {
-            let wanted = try time()
+            let wanted = try indexTime()
             isTouched = false
             // A row that is earlier than the index was never committed.
             if wanted != indexed { move(to: wanted) {} }

@@ -17,6 +17,8 @@ final class ObjectDatabase {
     let turns: any ObjectTurns
     let path: String
     private let lock: ObjectFileLock
+    /// `nil` when none is kept.
+    private let history: ObjectHistory?
     private let databases: OpenDatabases
     /// When it was used last, as `databases` counts.
     var lastUse: UInt64 = 0
@@ -50,35 +52,58 @@ final class ObjectDatabase {
     private var isFolderSynced = false
 
     /// Frames in the log after which it is copied into the file.
-    private static let checkpointFrames = 1000
+    private let checkpointFrames: Int
+    /// Frames after which that is done even though something is always on its way to the disk; and after which a history that
+    /// can't be kept is let go.
+    private var overdueFrames: Int { 4 * checkpointFrames }
+    private static let framesMax = 64_000
+    /// Frames in the log when it was last copied.
+    private var framesCopied = 0
 
-    /// Opens the file at `path`, and makes it if it isn't there.
-    init(path: String, databases: OpenDatabases, turns: any ObjectTurns) throws {
+    /// Opens the file at `path`, and makes it if it isn't there. Goes back to an earlier state where that was asked for.
+    ///
+    init(path: String, databases: OpenDatabases, past: ObjectStorage.Past, turns: any ObjectTurns) throws {
         self.turns = turns
         self.path = path
         self.databases = databases
         lock = try ObjectFileLock(path)
+        checkpointFrames = past.checkpointFrames
+        if past.retention > .zero {
+            history = ObjectHistory(path: path, file: lock, past, turns: turns)
+        } else {
+            history = nil
+            try ObjectHistory.remove(of: path)
+        }
         try connect(.create)
+        try openHistory()
     }
+
+    /// What tells the object's own data from the tenant's.
+    static let ownTables = """
+        CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS _cf_METADATA (key INTEGER PRIMARY KEY, value);
+        """
 
     private func connect(_ access: SQLiteConnection.Access) throws {
         let sqlite = try SQLiteConnection(path: path, access)
+        // Before anything is read: nothing is copied from the log into the file, or let go, without our knowing.
+        sqlite.takeOverCheckpoints()
+        sqlite.setNoCheckpointOnClose()
         // Nobody else has the file: SQLite keeps the index of its log in memory, and needs no file for it.
         try sqlite.execute(
             """
             PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -\(Self.cacheKiB); PRAGMA max_page_count = \(Self.pagesMax);
             PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;
-            CREATE TABLE IF NOT EXISTS _cf_KV (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS _cf_METADATA (key INTEGER PRIMARY KEY, value);
+            BEGIN; \(Self.ownTables) COMMIT;
             """)
         sqlite.setDefensive()
-        sqlite.takeOverCheckpoints()
-        sqlite.setNoCheckpointOnClose()
         for (limit, value) in Self.limits { sqlite.setLimit(limit, value) }
         try memory?.restore(sqlite)
         sqlite.setAuthorizer(authorizer)
         if log == nil { log = try ObjectLog(path + "-wal") }
         connection = sqlite
+        framesCopied = 0
+        if sqlite.walCommitCount > 0 { noteCommit() }
         databases.opened(self)
     }
 
@@ -166,7 +191,9 @@ final class ObjectDatabase {
         isInTransaction = false
         committed += 1
         // A turn that has changed nothing in the end has nothing to wait for, but for those before it.
-        if sqlite.walCommitCount == before, durable == committed - 1 { reached(committed) } else { flush() }
+        let isEmpty = sqlite.walCommitCount == before
+        if !isEmpty { noteCommit() }
+        if isEmpty, durable == committed - 1 { reached(committed) } else { flush() }
         databases.closeExcess()
     }
 
@@ -214,7 +241,8 @@ final class ObjectDatabase {
             try body()
             try run("COMMIT")
             isInTransaction = false
-            if let log { guard fdatasync(log.number) == 0 else { throw SystemError("fdatasync", errno: errno) } }
+            noteCommit()
+            try log?.synchronize()
         } catch { reset(DurableObjectError("Durable Object storage could not be written: \(error)", isObjectReset: true)) }
     }
 
@@ -257,8 +285,14 @@ final class ObjectDatabase {
         }
         isFolderSynced = true
         reached(target)
+        if let connection, !isInTransaction {
+            let frames = connection.walFrameCount
+            // The log has started over.
+            if frames < framesCopied { framesCopied = 0 }
+            let due = durable < committed ? overdueFrames : checkpointFrames
+            if frames - framesCopied >= due { checkpoint(.passive) }
+        }
         if durable < committed { return flush() }
-        if let connection, connection.walFrameCount >= Self.checkpointFrames, !isInTransaction { checkpoint(.passive) }
         databases.closeExcess()
     }
 
@@ -282,6 +316,7 @@ final class ObjectDatabase {
         statements = [:]
         connection = nil
         log = nil
+        history?.disconnect()
         alarms = nil
         databases.closed(self)
         lock.release()
@@ -297,14 +332,14 @@ final class ObjectDatabase {
     /// durable; but a log that is due to be copied into the file waits for that first.
     var isAtRest: Bool {
         guard let connection, failure == nil, !isInTransaction, sql?.hasOpenCursors != true else { return false }
-        return durable == committed || connection.walFrameCount < Self.checkpointFrames
+        return durable == committed || connection.walFrameCount < checkpointFrames
     }
 
     /// Ends the connection until the storage is used again. Only while it is at rest.
     func disconnect() {
         guard let connection else { return }
         // The next connection doesn't know how much of the log is in the file already, and would let it grow on.
-        if connection.walFrameCount >= Self.checkpointFrames { checkpoint(.truncate) }
+        if connection.walFrameCount >= checkpointFrames { checkpoint(.truncate) }
         do throws(SQLiteError) {
             authorizer.isTrusted = true
             defer { authorizer.isTrusted = false }
@@ -314,6 +349,7 @@ final class ObjectDatabase {
         statements = [:]
         self.connection = nil
         if durable == committed { log = nil }
+        history?.disconnect()
         databases.closed(self)
     }
 
@@ -340,9 +376,87 @@ final class ObjectDatabase {
         for waiter in woken { waiter.resume() }
     }
 
+    // MARK: The log and the past
+
+    /// Copies the log into the file, once the history has it. What can't be copied now is copied the next time.
     private func checkpoint(_ kind: SQLiteCheckpoint) {
-        // What can't be copied now is copied the next time.
-        _ = try? sqlite.checkpoint(kind)
+        framesCopied = sqlite.walFrameCount
+        guard let history else { return _ = try? sqlite.checkpoint(kind) }
+        do {
+            if history.needsWholeFile { return try beginHistory(history) }
+            try log?.synchronize()
+            let archive = try history.takeUp()
+            try sqlite.checkpoint(kind)
+            try archive.prune(most: 2)
+        } catch {
+            turns.warn("the history of a durable object: \(error)")
+            // A disk that refuses it must not make the log grow without end.
+            guard framesCopied >= Self.framesMax, (try? history.forget()) != nil else { return }
+            try? beginHistory(history)
+        }
+    }
+
+    /// Copies all of the log into the file, from which the history begins then.
+    private func beginHistory(_ history: ObjectHistory) throws(SQLiteError) {
+        try sqlite.checkpoint(.truncate)
+        history.fileIsWhole()
+        framesCopied = 0
+    }
+
+    /// When a commit was made is known at once: afterwards only the log's order is.
+    private func noteCommit() {
+        guard let history, let connection, let digest = log?.digest(ofFrame: connection.walFrameCount) else { return }
+        history.note(frames: connection.walFrameCount, digest: digest)
+    }
+
+    private func openHistory() throws {
+        guard let history else { return }
+        try trusted { try history.load(sqlite) }
+        guard history.armed != nil else {
+            do { if history.needsWholeFile { try beginHistory(history) } else { try history.prune() } } catch {
+                turns.warn("the history of a durable object: \(error)")
+            }
+            return
+        }
+        do {
+            // An earlier process may have written what is not on the disk yet.
+            try log?.synchronize()
+            try trusted { try history.restore(into: sqlite) }
+            noteCommit()
+            try log?.synchronize()
+        } catch {
+            // It must not be closed for ever: the next opening finds what there is.
+            try run("DELETE FROM _cf_METADATA WHERE key = \(ObjectHistory.armedRow)")
+            try log?.synchronize()
+            throw DurableObjectError(
+                "The Durable Object could not be restored to bookmark \(history.armed ?? ""), and stays as it is: \(error)",
+                isObjectReset: true)
+        }
+    }
+
+    /// Runs `body` when all that was written is in the log, and on the disk.
+    ///
+    /// - Parameter call: What the tenant has called.
+    func withHistory<Result>(_ call: String, _ body: (ObjectHistory) throws -> Result) async throws -> Result {
+        guard let history else {
+            throw DurableObjectError(
+                "\(call)(): this environment keeps no history of durable objects (durable_objects.time_travel)")
+        }
+        guard !isInLongTransaction else { throw DurableObjectError("Cannot call \(call)() within a transaction") }
+        try await waitUntilDurable()
+        try check()
+        do {
+            try log?.synchronize()
+            return try body(history)
+        } catch { throw DurableObjectError("\(error)") }
+    }
+
+    /// Lets the next opening begin with an earlier state. Part of the turn's transaction.
+    func armRestore(_ bookmark: HistoryBookmark) throws(DurableObjectError) {
+        try beginWriting()
+        try run("INSERT OR REPLACE INTO _cf_METADATA (key, value) VALUES (\(ObjectHistory.armedRow), '\(bookmark)')")
+        history?.noteArmed(bookmark)
+        alarms?.restoreIsArmed()
     }
 
     // MARK: Failing

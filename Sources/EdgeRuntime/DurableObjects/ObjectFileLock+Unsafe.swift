@@ -20,6 +20,20 @@ final class ObjectFileLock {
 
     func release() { descriptor = nil }
 
+    // By this descriptor the file can be read while SQLite has it open.
+
+    var byteCount: Int64 {
+        guard let number = descriptor?.rawValue else { return 0 }
+        var info = stat()
+        // SAFETY: fstat fills the struct whose address it is given.
+        return unsafe fstat(number, &info) == 0 ? Int64(info.st_size) : 0
+    }
+
+    /// Up to `count` bytes; fewer only at the end.
+    func read(at offset: Int64, count: Int) throws(SystemError) -> [UInt8] {
+        try descriptor?.read(at: offset, count: count) ?? []
+    }
+
     private static func lock(_ number: Int32) -> Bool {
         var wish = flock()
         wish.l_type = Int16(F_WRLCK)

@@ -19,6 +19,8 @@ package final class ObjectIsolate: ObjectHosting {
         configured = Dictionary(configuration.objectClasses.map { ($0.name, $0) }) { first, _ in first }
         // The directories' names begin at the working directory, `/proc/self/cwd`.
         _ = SQLiteProcess.leaveLinks()
+        // Large statements and sorts need temporary files, and nowhere else can any be made.
+        if let place = configuration.objectClasses.first { SQLiteProcess.setTemporaryDirectory(place.directory) }
     }
 
     package func prepare(_ message: ObjectOpenMessage, _ scope: ObjectScope) throws {

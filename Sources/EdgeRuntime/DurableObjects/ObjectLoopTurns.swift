@@ -36,6 +36,8 @@ final class ObjectLoopTurns: ObjectTurns {
         }
     }
 
+    func warn(_ text: String) { scope.warn(text) }
+
     func after(_ delay: Duration, _ body: @escaping () -> Void) -> () -> Void {
         let deadline = scope.schedule(after: delay, body)
         return { deadline.cancel() }

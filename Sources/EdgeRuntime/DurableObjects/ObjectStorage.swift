@@ -1,6 +1,7 @@
 internal import Interfaces
 internal import SQLite
 internal import System
+package import TenantSQL
 
 /// The durable memory of one object. What is written between two suspensions of its code is one atomic transaction; nothing
 /// leaves the object before it is on the disk.
@@ -11,17 +12,32 @@ public final class ObjectStorage {
     private let table: KeyValueTable
     let alarms: ObjectAlarms
 
-    private static let nameRow = 2
+    static let nameRow = 2
+
+    /// What is kept of earlier states.
+    package struct Past: Sendable {
+        /// How far back the object can go; zero keeps no history.
+        package var retention = Duration.zero
+        /// Frames in the log after which it is copied into the history, and into the file.
+        package var checkpointFrames = 1000
+        package var faults = DatabaseFaults.none
+
+        package init(retention: Duration = .zero) { self.retention = retention }
+    }
 
     /// Opens the object's file.
     ///
     /// - Parameters:
     ///   - isSQL: Whether the class has SQLite storage; else it has keys and values only, by the asynchronous calls.
     ///   - databases: What all objects of the isolate share.
+    ///   - past: Of an object with SQLite storage; others keep none.
     package init(
-        path: String, isSQL: Bool = true, databases: OpenDatabases = OpenDatabases(), turns: any ObjectTurns
+        path: String, isSQL: Bool = true, databases: OpenDatabases = OpenDatabases(), past: Past = Past(),
+        turns: any ObjectTurns
     ) throws {
-        database = try ObjectDatabase(path: path, databases: databases, turns: turns)
+        var past = past
+        if !isSQL { past.retention = .zero }
+        database = try ObjectDatabase(path: path, databases: databases, past: past, turns: turns)
         table = KeyValueTable(database: database, limits: isSQL ? .sql : .keysAndValues)
         sql = SQLStorage(database, isAvailable: isSQL)
         kv = KeyValueStorage(table, isAvailable: isSQL)
@@ -155,7 +171,7 @@ public final class ObjectStorage {
             for name in tables { try database.run("DELETE FROM \(Self.quoted(name))") }
             for name in tables { try drop("table", name) }
             try database.run(
-                "DELETE FROM _cf_KV; DELETE FROM _cf_METADATA WHERE key <> \(Self.nameRow); PRAGMA defer_foreign_keys = OFF")
+                "DELETE FROM _cf_KV; DELETE FROM _cf_METADATA WHERE key = \(ObjectAlarms.row); PRAGMA defer_foreign_keys = OFF")
         }
     }
 

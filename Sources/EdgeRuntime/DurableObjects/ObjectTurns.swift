@@ -23,6 +23,8 @@ package protocol ObjectTurns: AnyObject {
 
     /// Moves the alarm in the node's index; says when the index is durable.
     func moveAlarm(to time: Int64?, _ completion: @escaping ((any Error)?) -> Void)
+    /// Tells the tenant of what went wrong and fails nothing.
+    func warn(_ text: String)
     /// Calls `body` after a while, unless what is returned is called before.
     func after(_ delay: Duration, _ body: @escaping () -> Void) -> () -> Void
 }

@@ -11,7 +11,7 @@ public typealias SQLRow = D1Row
 /// own process.
 public final class SQLStorage {
     private let database: ObjectDatabase
-    private let isAvailable: Bool
+    let isAvailable: Bool
     /// Single statements that run again and again, by their text; the one that ran last is at hand.
     private var kept: [String: PreparedSQL] = [:]
     private var last: (query: String, prepared: PreparedSQL)?

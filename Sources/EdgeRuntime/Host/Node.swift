@@ -60,7 +60,7 @@ package final class Node: Sendable {
                 onNotice: { id, notice in directory.noticed(id, notice) }))
         environment = PoolEnvironment(
             reactors: reactors, spawner: supervisor, directory: directory, clock: clock, logger: logger,
-            webSocketDrain: settings.webSocketDrain)
+            webSocketDrain: settings.webSocketDrain, logsEvents: settings.logsRequests)
         for reactor in reactors { reactor.start() }
         scheduleMaintenance()
     }
@@ -193,18 +193,12 @@ package final class Node: Sendable {
         configuration: IsolateConfiguration, image: IsolateImage, limits: WorkerLimits, space: ObjectSpace
     ) -> IsolatePool {
         let names = configuration.objectClasses.map { $0.directory.split(separator: "/").last.map(String.init) ?? "" }
-        let objectsMax = space.settings.objectsPerIsolate
-        let descriptors = ObjectLimits.descriptors(objects: objectsMax, available: descriptorsMax)
-        if descriptors.max < descriptors.min {
-            logger.log(
-                .warning,
-                "\(objectsMax) objects in one isolate need at least \(descriptors.min) open files, and it gets "
-                    + "\(descriptors.max): raise the node's limit of open files, or lower durable_objects.objects_per_isolate")
-        }
         return makePool(
             configuration: configuration, image: image, limits: limits,
             size: PoolSize(min: 0, max: space.settings.isolatesMax, idleTimeout: .seconds(60)), identity: space.identity,
-            files: WritableFiles(directory: space.directory, names: names, descriptorsMax: descriptors.max), objects: space)
+            files: WritableFiles(
+                directory: space.directory, names: names,
+                descriptorsMax: ObjectLimits.descriptorsMax(available: descriptorsMax)), objects: space)
     }
 
     /// Ends a pool for good, once its open events are done. Whoever asks it for an isolate from now on is refused.

@@ -533,3 +533,67 @@ private struct Numbers: RandomNumberGenerator {
         }
     }
 }
+
+/// Alone: descriptors are counted for the whole process.
+@Suite(.serialized) struct `Response cache leaks` {
+    private struct Generator: RandomNumberGenerator {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state ^ (state >> 29)
+        }
+    }
+
+    private static var descriptorCount: Int { FileTree.list("/proc/self/fd").count }
+
+    /// One operation of any kind, also those that end in the middle.
+    private static func operate(_ fixture: Fixture, _ store: EmbeddedResponseCache, _ generator: inout Generator) async throws {
+        let url = "http://a/\(Int.random(in: 0..<40, using: &generator))"
+        let count = [10, 5_000, 70_000, 200_000][Int.random(in: 0..<4, using: &generator)]
+        switch Int.random(in: 0..<10, using: &generator) {
+        case 0, 1, 2: _ = try await fixture.put(store, url, pattern(count), tags: ["t\(count)"])
+        case 3:
+            let fill = store.beginFill(fixture.response(url), length: nil, claim: nil)
+            await fill?.append(pattern(count))
+            fill?.abort()
+        case 4:
+            // More than was announced.
+            let fill = store.beginFill(fixture.response(url), length: 5, claim: store.tryClaim(CacheKey(.zone("z"), url)))
+            await fill?.append(pattern(count))
+            await fill?.commit()
+        case 5, 6, 7:
+            guard let hit = store.find(CacheKey(.zone("z"), url), for: Headers()) else { return }
+            let byteCount = Bool.random(using: &generator) ? hit.response.bodyByteCount : 1
+            _ = await store.body(of: hit, offset: 0, byteCount: byteCount)
+        case 8: _ = await store.remove(CacheKey(.zone("z"), url))
+        default:
+            guard Int.random(in: 0..<20, using: &generator) == 0 else { return }
+            var purge = CachePurge()
+            purge.tags = ["t\(count)"]
+            _ = await store.purge(purge)
+        }
+    }
+
+    @Test func `ten thousand operations leave no file, no descriptor and no byte behind`() async throws {
+        let fixture = Fixture()
+        let store = try fixture.open {
+            $0.byteCountMax = 2 << 20
+            $0.memoryByteCountMax = 256 << 10
+        }
+        var generator = Generator(state: 20_261_122)
+        for _ in 0..<500 { try await Self.operate(fixture, store, &generator) }
+        let descriptors = Self.descriptorCount
+        for _ in 0..<10_000 { try await Self.operate(fixture, store, &generator) }
+        #expect(Self.descriptorCount <= descriptors)
+        #expect(store.usage.byteCount <= 2 << 20 && store.usage.memoryByteCount <= 256 << 10)
+        var purge = CachePurge()
+        purge.everything = true
+        _ = await store.purge(purge)
+        let found = await store.verify()
+        #expect(found.entries == 0 && found.byteCount == 0 && found.damaged == 0)
+        #expect(store.usage == (0, 0, 0))
+        // Some are removed in the background.
+        for _ in 0..<2_000 where !fixture.files.isEmpty { try await Task.sleep(for: .milliseconds(5)) }
+        #expect(fixture.files.isEmpty)
+    }
+}

@@ -1,6 +1,7 @@
 import FoundationEssentials
 import SQLite
 import System
+import TenantSQL
 import Testing
 
 @testable import StoresD1
@@ -15,7 +16,7 @@ import Testing
 
     private func pieces(_ bytes: [UInt8], statementBytesMax: Int = 1 << 20) throws -> [[UInt8]] {
         try withFile(bytes) { path in
-            let file = try D1File.openToRead(path)
+            let file = try PositionedFile.openToRead(path)
             guard let file else { return [] }
             var reader = D1ImportReader(file, statementBytesMax: statementBytesMax)
             var pieces: [[UInt8]] = []

@@ -79,6 +79,22 @@ import Testing
         #expect(query.passes(Self.event(logs: ["a", "an apple"])) && !query.passes(Self.event(logs: ["a pear"])))
     }
 
+    @Test func `says what an object's event was, and where it stands in its trace`() throws {
+        let id = try #require(ObjectID([UInt8](repeating: 0xab, count: 32)))
+        var event = Self.event(cause: .alarm(UnixTime(milliseconds: 1_700_000_000_042)))
+        #expect(event.json["executionModel"] == "stateless" && event.json["durableObjectId"] == nil)
+        event.target = .object(id, class: "Counter")
+        let json = event.json
+        #expect(json["event"] == .object(["scheduledTime": "2023-11-14T22:13:20.042Z"]))
+        #expect(json["entrypoint"] == "Counter" && json["executionModel"] == "durableObject")
+        #expect(json["durableObjectId"] == .string(String(repeating: "ab", count: 32)))
+        #expect(Self.event(cause: .rpc(method: "add")).json["event"] == .object(["rpcMethod": "add"]))
+        let closed = Self.event(cause: .socket(.close(code: 1000, wasClean: true))).json["event"]?["getWebSocketEvent"]
+        #expect(closed == .object(["webSocketEventType": "close", "code": 1000, "wasClean": true]))
+        // A client's method is no filter for what no client sent.
+        #expect(try !Self.filter(#"{"method":["GET"]}"#).passes(.rpc(method: "GET"), of: Self.worker()))
+    }
+
     @Test func `finds no secret that is hidden`() throws {
         let query = try Self.filter(#"{"query":"hunter2hunter2"}"#)
         #expect(query.passes(Self.event(logs: ["hunter2hunter2"])))

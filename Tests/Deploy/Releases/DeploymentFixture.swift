@@ -190,6 +190,8 @@ final class DeploymentNode {
         var metrics: [DeployMetric] = []
         /// What queries of metrics are answered with.
         var metricValue: Double?
+        /// The other nodes of a coordinated deployment.
+        var askPeer: (@Sendable (Coordination.Peer, String) async -> CoordinationPoll.Answer)?
 
         var settings: DeploySettings {
             var settings = DeploySettings(
@@ -226,6 +228,7 @@ final class DeploymentNode {
                 environment.smokeTests = shape.stages
                 environment.hooks = shape.stages
                 environment.query = { _ in shape.metricValue }
+                environment.askPeer = shape.askPeer
                 environment.read = { bundle in
                     let set = MigrationSet(database: "d", files: [])
                     return DeploymentInput(

@@ -19,7 +19,9 @@ final class Turns: ObjectTurns, @unchecked Sendable {
         Task { @MainActor in work.body() }
     }
 
-    var now: Int64 { 1_000_000 }
+    var now: Int64 = 1_000_000
+    var warnings: [String] = []
+    func warn(_ text: String) { warnings.append(text) }
 
     func makeDurable(_ descriptor: Int32, folder: String?, _ completion: @escaping ((any Error)?) -> Void) {
         let work = Work { [self] in

@@ -130,6 +130,7 @@ final class Plain: DurableObject, DurableObjectFetchHandler {
         case "/alarm": try await state.storage.setAlarm(state.now + 1000)
         case "/sql": try state.storage.sql.exec("SELECT 1")
         case "/kv": _ = try state.storage.kv.get("a", as: Int.self)
+        case "/bookmark": return .text(try await state.storage.getCurrentBookmark())
         case "/large": try await state.storage.put("a", [UInt8](repeating: 1, count: 131_200))
         case "/key": try await state.storage.put(String(repeating: "k", count: 2049), 1)
         case "/put":

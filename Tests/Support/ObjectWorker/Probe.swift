@@ -197,7 +197,7 @@ final class Probe: DurableObject, DurableObjectFetchHandler, DurableObjectAlarmH
             return .text("ok")
         case "/events": return try .json(try state.storage.kv.get("events", as: [String].self) ?? [])
         case "/limits": return try .json(limits())
-        default: return .empty(status: 404)
+        default: return try await Self.history(request.path, query, state) ?? .empty(status: 404)
         }
     }
 

@@ -30,12 +30,15 @@ package struct IsolateConfiguration: Equatable, Sendable {
         package var directory: String
         /// A class with SQLite storage; else with keys and values only.
         package var hasSQL: Bool
+        /// How far back its objects can go; 0 keeps no history.
+        package var historySeconds: UInt32
 
-        package init(name: String, key: [UInt8], directory: String, hasSQL: Bool = true) {
+        package init(name: String, key: [UInt8], directory: String, hasSQL: Bool = true, historySeconds: UInt32 = 0) {
             self.name = name
             self.key = key
             self.directory = directory
             self.hasSQL = hasSQL
+            self.historySeconds = historySeconds
         }
     }
 
@@ -90,7 +93,7 @@ package struct IsolateConfiguration: Equatable, Sendable {
 
     /// Goes up with every change of what node and isolate say to each other, so that a worker that was linked with another SDK
     /// is told apart at its start.
-    private static let formatVersion: UInt32 = 0x6564_0005
+    private static let formatVersion: UInt32 = 0x6564_0006
 
     package func encoded() -> [UInt8] {
         var encoder = WireEncoder(capacity: 512)
@@ -124,6 +127,7 @@ package struct IsolateConfiguration: Equatable, Sendable {
             encoder.put(item.key)
             encoder.put(item.directory)
             encoder.put(item.hasSQL)
+            encoder.put(item.historySeconds)
         }
         return encoder.bytes
     }
@@ -161,7 +165,7 @@ package struct IsolateConfiguration: Equatable, Sendable {
         objectClasses = try decoder.takeList { decoder throws(WireError) in
             ObjectClass(
                 name: try decoder.takeString(), key: try decoder.takeBytes(), directory: try decoder.takeString(),
-                hasSQL: try decoder.takeBool())
+                hasSQL: try decoder.takeBool(), historySeconds: try decoder.takeUInt32())
         }
         try decoder.finish()
     }

@@ -16,4 +16,4 @@
 //
 // The write-ahead log is ours: automatic checkpoints are off, and the writer's thread copies the log into the
 // file when it is long enough. A position in time is (generation, segment, frame): a segment is what lies
-// between two checkpoints. `D1Archive` keeps the log of the past: see there.
+// between two checkpoints. `HistoryArchive` keeps the log of the past: see there.

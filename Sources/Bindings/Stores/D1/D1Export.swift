@@ -1,6 +1,7 @@
 internal import Interfaces
 internal import SQLite
 internal import System
+internal import TenantSQL
 
 /// What of a database a dump holds.
 package struct D1DumpOptions: Sendable, Equatable {
@@ -34,7 +35,7 @@ struct D1Export: ~Copyable {
     }
 
     private let connection: SQLiteConnection
-    private let file: D1File
+    private let file: PositionedFile
     private let options: D1DumpOptions
     /// Asked now and then.
     private let mayContinue: () -> Bool
@@ -47,7 +48,7 @@ struct D1Export: ~Copyable {
 
     /// - Parameter connection: In a snapshot, and trusted.
     init(
-        _ connection: SQLiteConnection, to file: consuming D1File, _ options: D1DumpOptions,
+        _ connection: SQLiteConnection, to file: consuming PositionedFile, _ options: D1DumpOptions,
         mayContinue: @escaping () -> Bool
     ) throws {
         self.connection = connection

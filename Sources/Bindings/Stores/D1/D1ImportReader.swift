@@ -1,11 +1,12 @@
 internal import System
+internal import TenantSQL
 
 /// Cuts a file of SQL into statements, reading it piece by piece: a semicolon ends a statement where `sqlite3_complete`
 /// says so (https://www.sqlite.org/c3ref/complete.html), that is, not inside of texts, comments and triggers.
 struct D1ImportReader: ~Copyable {
     private enum Token: Int { case semicolon, blank, other, explain, create, temporary, trigger, end }
 
-    private let file: D1File
+    private let file: PositionedFile
     private let statementBytesMax: Int
     private var offset = 0
     private var buffer: [UInt8] = []
@@ -14,7 +15,7 @@ struct D1ImportReader: ~Copyable {
     private var isAtEnd = false
     private static let pieceBytes = 256 << 10
 
-    init(_ file: consuming D1File, statementBytesMax: Int) {
+    init(_ file: consuming PositionedFile, statementBytesMax: Int) {
         self.file = file
         self.statementBytesMax = statementBytesMax
     }

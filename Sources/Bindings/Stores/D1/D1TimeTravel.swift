@@ -1,13 +1,5 @@
 package import System
 
-/// A state of a database in its past.
-package enum D1PointInTime: Sendable, Equatable {
-    /// The state with that bookmark, or the last one before it.
-    case bookmark(String)
-    /// The state that was the newest then.
-    case time(UnixTime)
-}
-
 /// What of a database's past can be had.
 package struct D1TimeTravelInfo: Sendable, Equatable {
     /// The state that was asked for, or the newest.

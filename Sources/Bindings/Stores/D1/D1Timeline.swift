@@ -1,4 +1,5 @@
 internal import System
+internal import TenantSQL
 
 /// Counts the segments of a database's log so that no number comes twice, whatever crashes: numbers are
 /// reserved in a small file before they are used. Belongs to the writer's thread.

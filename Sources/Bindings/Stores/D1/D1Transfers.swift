@@ -2,6 +2,7 @@ internal import OpenSSL
 package import Stores
 internal import Synchronization
 package import System
+internal import TenantSQL
 
 /// Imports and exports as REST has them: begun by one request and watched by others (spec: d1, section 10).
 ///
@@ -147,7 +148,7 @@ package final class D1Transfers: Sendable {
         let path = path(of: name)
         var digest = Digest(.md5)
         var offset = 0
-        try await onDisk { () throws(SystemError) in _ = try D1File.openToWrite(path, .empty) }
+        try await onDisk { () throws(SystemError) in _ = try PositionedFile.openToWrite(path, .empty) }
         while true {
             let piece: [UInt8]?
             do { piece = try await body.next() } catch { throw .failed(.closed) }
@@ -159,7 +160,9 @@ package final class D1Transfers: Sendable {
             guard hasRoom, offset + piece.count <= store.importBytesMax else { throw .failed(.exceededSize) }
             digest.update(piece)
             let start = offset
-            try await onDisk { () throws(SystemError) in try D1File.openToWrite(path, .keeping).write(piece[...], at: start) }
+            try await onDisk { () throws(SystemError) in
+                try PositionedFile.openToWrite(path, .keeping).write(piece[...], at: start)
+            }
             offset += piece.count
         }
         return Self.hexadecimal(digest.finish())

@@ -1,6 +1,7 @@
 package import Interfaces
 internal import SQLite
 internal import System
+internal import TenantSQL
 
 /// An import that is in the database.
 package struct D1Imported: Sendable, Equatable {
@@ -15,7 +16,7 @@ package struct D1Imported: Sendable, Equatable {
 extension D1Writer {
     /// Runs all SQL of the file at `path` as one transaction. Other writers wait, readers don't.
     func importFile(_ path: String) throws -> D1Imported {
-        guard let file = try D1File.openToRead(path) else { throw D1Failure("\(path): no such file") }
+        guard let file = try PositionedFile.openToRead(path) else { throw D1Failure("\(path): no such file") }
         guard file.byteCount <= surroundings.limits.importBytesMax else { throw D1Failure.exceededSize }
         let previous = position
         let (start, changesBefore) = (surroundings.clock.now(), connection.sqlite.totalChanges)

@@ -1,5 +1,6 @@
 internal import SQLite
 internal import System
+internal import TenantSQL
 
 /// Going back: what runs on the writer's thread between two groups of calls.
 extension D1Writer {
@@ -91,7 +92,7 @@ extension D1Writer {
             throw SQLiteError(.cannotOpen, message: "\(error)")
         }
         try connection.sqlite.backUp(to: try SQLiteConnection(path: path, .create))
-        do throws(SystemError) { try D1File.openToWrite(path, .keeping, surroundings.faults).synchronize() } catch {
+        do throws(SystemError) { try PositionedFile.openToWrite(path, .keeping, surroundings.faults).synchronize() } catch {
             throw SQLiteError(.inputOutput, message: "\(error)")
         }
     }
@@ -113,7 +114,7 @@ extension D1Writer {
             guard error.isDamage else { throw error }
             return ["\(surroundings.path): can't be read as a whole: \(error)"]
         }
-        return try D1Archive.difference(image, present).map {
+        return try HistoryArchive.difference(image, present).map {
             ["\(surroundings.archivePath): leads to another database than the present one, from page \($0) on"]
         } ?? []
     }
@@ -130,7 +131,7 @@ extension D1Writer {
         throw D1Failure("Invalid bookmark: \(bookmark) is in the future", code: 7400)
     }
 
-    private func upToDateArchive() throws -> D1Archive {
+    private func upToDateArchive() throws -> HistoryArchive {
         guard let archive else { throw D1Failure.noHistory }
         try takeUp()
         return archive

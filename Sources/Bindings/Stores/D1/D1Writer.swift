@@ -3,6 +3,7 @@ internal import Observability
 internal import SQLite
 internal import Stores
 internal import System
+internal import TenantSQL
 
 /// The one connection that changes a database: runs waiting calls as groups, commits each group once, copies
 /// the log into the file. Belongs to the writer's thread.
@@ -12,7 +13,7 @@ final class D1Writer {
     private(set) var connection: D1Connection
     var timeline: D1Timeline
     /// The past; `nil` when none is kept.
-    private(set) var archive: D1Archive?
+    private(set) var archive: HistoryArchive?
     private var log: LogFile?
     /// Frames in the log when it was last copied; the log starts over at some commit after that.
     private var framesCopied = 0
@@ -38,8 +39,8 @@ final class D1Writer {
         if archive == nil, limits.timeTravel > .zero {
             // SQLite's locks on the file go when anybody closes it: so it is copied while no connection is open.
             try Self.copyLog(surroundings)
-            try D1Archive.begin(surroundings, at: start)
-            archive = try D1Archive(surroundings)
+            try HistoryArchive.begin(surroundings.history, at: start)
+            archive = try HistoryArchive(surroundings.history)
         }
         connection = try Self.connect(surroundings)
         // Also the new file's name is durable before anything in it is acknowledged.
@@ -65,14 +66,14 @@ final class D1Writer {
     }
 
     /// The past as it was left, with all that the log holds.
-    private static func openArchive(_ surroundings: D1Surroundings, _ start: D1Bookmark) throws -> D1Archive? {
+    private static func openArchive(_ surroundings: D1Surroundings, _ start: D1Bookmark) throws -> HistoryArchive? {
         guard surroundings.limits.timeTravel > .zero, FileSystem.exists(surroundings.path) else {
             // A past with a gap is none; that of another database of this name neither.
-            try D1Archive.remove(surroundings.archivePath, surroundings.faults)
+            try HistoryArchive.remove(surroundings.archivePath + "/", ownsDirectory: true, surroundings.faults)
             return nil
         }
-        guard let archive = try D1Archive(surroundings) else { return nil }
-        try archive.takeUp(upTo: nil, fallback: start)
+        guard let archive = try HistoryArchive(surroundings.history) else { return nil }
+        try archive.takeUp(upTo: nil, names: .noted(fallback: start))
         try archive.prune(most: .max)
         return archive
     }
@@ -290,7 +291,7 @@ final class D1Writer {
 
     /// Brings the archive up to what is committed.
     func takeUp() throws {
-        try archive?.takeUp(upTo: committedFrames, fallback: position.bookmark)
+        try archive?.takeUp(upTo: committedFrames, names: .noted(fallback: position.bookmark))
     }
 
     func checkpointWhenDue() {
@@ -336,7 +337,7 @@ final class D1Writer {
         do { try takeUp() } catch {
             guard connection.sqlite.walFrameCount >= 4 * limits.logFramesMax else { throw error }
             surroundings.logger.log(.error, "d1: the history can't be kept and begins anew", [("error", "\(error)")])
-            try D1Archive.remove(surroundings.archivePath, surroundings.faults)
+            try HistoryArchive.remove(surroundings.archivePath + "/", ownsDirectory: true, surroundings.faults)
             archive = nil
         }
     }
@@ -347,6 +348,7 @@ final class D1Writer {
         switch error {
         case let failure as D1Failure: failure
         case let error as SQLiteError: connection.failure(error)
+        case let error as HistoryError: D1Failure(error)
         default: D1Failure("\(error)")
         }
     }

@@ -1,5 +1,6 @@
 internal import SQLite
 package import System
+internal import TenantSQL
 
 extension EmbeddedD1Store {
     /// The names under which the store has files.

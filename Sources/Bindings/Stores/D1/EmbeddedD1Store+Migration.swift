@@ -1,5 +1,6 @@
 internal import SQLite
 internal import System
+internal import TenantSQL
 
 /// A database file that a deployment can go back to.
 package struct D1Backup: Equatable, Sendable {
@@ -80,7 +81,7 @@ extension EmbeddedD1Store {
                     guard found == counts else { throw D1Failure("the copy has other rows than the database") }
                 }
                 try copied()
-                try D1File.openToWrite(image, .keeping).synchronize()
+                try PositionedFile.openToWrite(image, .keeping).synchronize()
                 return D1Backup(
                     bookmark: bookmark.description, byteCount: FileSystem.byteCount(of: image), rowCounts: counts)
             }

@@ -4,6 +4,7 @@ internal import SQLite
 package import Stores
 internal import Synchronization
 package import System
+internal import TenantSQL
 
 /// The databases of one tenant as SQLite files in one directory. Safe on any thread.
 package final class EmbeddedD1Store: D1Store {
@@ -24,8 +25,8 @@ package final class EmbeddedD1Store: D1Store {
     package let region: String
     private let faults: D1Faults
     package let incoming: Budget
-    private let answers: Budget
-    private let writes: Budget
+    let answers: Budget
+    let writes: Budget
     private let usage: D1Usage
     private let state = Mutex(State())
 
@@ -167,7 +168,8 @@ package final class EmbeddedD1Store: D1Store {
         do throws(D1Failure) {
             let exported = try await engine(for: database).read { [faults] connection, bookmark, mayContinue in
                 var export = try D1Export(
-                    connection, to: try D1File.openToWrite(temporary, .empty, faults), options, mayContinue: mayContinue)
+                    connection, to: try PositionedFile.openToWrite(temporary, .empty, faults), options, mayContinue: mayContinue
+                )
                 try export.run()
                 return D1Exported(bookmark: bookmark.description, byteCount: export.byteCount)
             }
@@ -222,7 +224,7 @@ package final class EmbeddedD1Store: D1Store {
 
     /// Removes what stands beside a database that isn't there.
     private func removeCompanions(of path: String) throws {
-        try D1Archive.remove(path + ".archive", faults)
+        try HistoryArchive.remove(path + ".archive/", ownsDirectory: true, faults)
         for suffix in ["-wal", "-shm", ".timeline"] { try FileSystem.remove(path + suffix, faults) }
         try FileSystem.synchronizeDirectory(directory, faults)
     }

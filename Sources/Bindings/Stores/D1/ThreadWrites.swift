@@ -1,4 +1,5 @@
 internal import System
+internal import TenantSQL
 
 /// What the calling thread has written by system calls (proc(5), `/proc/pid/io`).
 enum ThreadWrites {

@@ -6,7 +6,8 @@ internal import System
 /// does). The leader keeps nothing: what counts is written down on the nodes, and ends there by itself when the leader is gone.
 ///
 /// The rule: until all nodes have switched and were watched, any failure takes all of them back to what served before. A node
-/// that isn't reached is tried for as long as its lease; it then goes back by itself.
+/// that isn't reached is tried for as long as its lease; it then goes back by itself. From the first `confirm` on nobody is taken
+/// back: nodes that don't hear it learn it from the others, whose addresses they were told.
 struct CoordinatedDeployment {
     private let participants: [Participant]
     private let lease: Duration
@@ -19,13 +20,6 @@ struct CoordinatedDeployment {
             "lease", "DURATION",
             "how long a node of --nodes waits for this command, once it is prepared, before it goes back by itself (60s)"),
     ]
-
-    /// What the nodes are told, beside what one alone is.
-    static func request(_ request: DeploymentRequest, id: String, lease: Duration) -> DeploymentRequest {
-        request.with(
-            "coordination",
-            .object(["id": .string(id), "lease_seconds": .number(Double(lease.wholeMilliseconds) / 1000)]))
-    }
 
     static func lease(_ arguments: CommandLineArguments) throws -> Duration {
         let lease = try arguments.duration("lease") ?? .seconds(60)
@@ -53,7 +47,10 @@ struct CoordinatedDeployment {
             if let environment, node.ownEnvironment != environment {
                 throw APIFailure("\(entry.name) is a node of \(node.ownEnvironment), not of \(environment)")
             }
-            found.append(Participant(entry, node: node, id: id, lease: lease, isJSON: isJSON))
+            found.append(
+                Participant(
+                    entry, node: node, others: list.entries.filter { $0.name != entry.name }, id: id, lease: lease,
+                    isJSON: isJSON))
         }
         participants = found
         self.lease = lease
@@ -61,9 +58,9 @@ struct CoordinatedDeployment {
         clock = SystemClock()
     }
 
-    /// - Parameter send: Brings the bundle to a node, and asks for the deployment.
+    /// - Parameter send: Brings the bundle to a node, and asks for the deployment, with its `coordination`.
     /// - Returns: the exit code.
-    func run(_ send: @escaping @Sendable (NodeReleases) async throws -> JSON) async -> Int32 {
+    func run(_ send: @escaping @Sendable (NodeReleases, JSON) async throws -> JSON) async -> Int32 {
         // Obeyed wherever something is waited for.
         Interrupts.start { count in
             if count == 1 { Edge.complain("\nedge: all nodes go back to what served before") }
@@ -101,8 +98,8 @@ struct CoordinatedDeployment {
         guard deaf.isEmpty else {
             for failure in deaf { complain("\(failure.name): \(failure.error)") }
             complain(
-                "these nodes haven't heard that all have switched, and go back within \(lease.components.seconds) s; the others "
-                    + "keep the release: deploy again once they are there")
+                "these nodes haven't heard that all are to keep the release: they learn it from the others when their lease ends, "
+                    + "within \(lease.components.seconds) s; `edge deploy status --nodes` shows it")
             return await finish("incomplete", ExitCode.failure)
         }
         return await finish("active on \(HumanText.count(Int64(nodes.count), "node"))")

@@ -44,6 +44,7 @@ enum NodesStatus {
                     row.problem ?? deployment["number"]?.integer.map { "\($0), \(deployment["state"]?.text ?? "")" } ?? "")
             }
             table.print(orSay: "")
+            for row in rows { tell(row, isSame: isSame) }
             if !isSettled {
                 Edge.complain("a deployment is in progress")
             } else if isKnown, !isSame {
@@ -51,6 +52,13 @@ enum NodesStatus {
             }
         }
         return !isSettled ? ExitCode.paused : isSame ? ExitCode.success : ExitCode.failure
+    }
+
+    /// What a node waits for, or why it doesn't serve what others do.
+    private static func tell(_ row: Row, isSame: Bool) {
+        let deployment = row.slots["deployment"] ?? .null
+        guard let text = deployment["pause"]?.text ?? (isSame ? nil : deployment["reason"]?.text) else { return }
+        for line in text.split(separator: "\n") { Edge.complain(Terminal.printable("\(row.name): \(line)")) }
     }
 
     private static func row(_ entry: NodeList.Entry) async -> Row {

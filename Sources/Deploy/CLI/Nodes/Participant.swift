@@ -10,6 +10,8 @@ actor Participant {
     private nonisolated let id: String
     /// What the node is told to wait for the leader, and the leader for the node.
     private nonisolated let lease: Duration
+    /// What the node is told beside what one alone is.
+    private nonisolated let coordination: JSON
     private let isJSON: Bool
     /// `nil`: nothing was begun there.
     private(set) var number: Int64?
@@ -23,7 +25,14 @@ actor Participant {
         let exitCode: Int32
     }
 
-    init(_ entry: NodeList.Entry, node: NodeReleases, id: String, lease: Duration, isJSON: Bool) {
+    init(
+        _ entry: NodeList.Entry, node: NodeReleases, others: [NodeList.Entry], id: String, lease: Duration, isJSON: Bool
+    ) {
+        coordination = .object([
+            "id": .string(id), "lease_seconds": .number(Double(lease.wholeMilliseconds) / 1000), "node": .string(entry.name),
+            "peers": .array(
+                others.map { .object(["name": .string($0.name), "url": .string($0.client.node.address.origin)]) }),
+        ])
         name = entry.name
         find = entry.find
         clock = entry.client.node.clock
@@ -39,7 +48,7 @@ actor Participant {
 
     /// - Parameter send: Brings the bundle to the node and asks for the deployment.
     /// - Returns: whether it waits for the word to switch; `false`: what it serves is what is asked for.
-    func prepare(_ send: @Sendable (NodeReleases) async throws -> JSON) async throws -> Bool {
+    func prepare(_ send: @Sendable (NodeReleases, JSON) async throws -> JSON) async throws -> Bool {
         guard try await begin(send) else { return false }
         try await wait("its release to be prepared") { record in
             record["state"]?.text == "prepared" && record["pause"]?.text != nil
@@ -48,9 +57,9 @@ actor Participant {
     }
 
     /// - Returns: whether there is anything to deploy.
-    private func begin(_ send: @Sendable (NodeReleases) async throws -> JSON) async throws -> Bool {
+    private func begin(_ send: @Sendable (NodeReleases, JSON) async throws -> JSON) async throws -> Bool {
         do {
-            let answer = try await send(node)
+            let answer = try await send(node, coordination)
             guard let begun = answer["deployment"], let number = begun["number"]?.integer else { return false }
             (self.number, record) = (number, begun)
         } catch let failure as APIFailure {
@@ -83,11 +92,11 @@ actor Participant {
     /// Follows the deployment until `isDone`. While the node is away, for no longer than the lease.
     ///
     /// - Throws: `Failure` when it comes to an end that isn't wanted.
-    private func wait(_ what: String, _ isDone: (JSON) -> Bool) async throws {
+    private func wait(_ what: String, _ isDone: (JSON) throws -> Bool) async throws {
         while true {
             try checkInterrupt()
             try await look()
-            if isDone(record) { return }
+            if try isDone(record) { return }
             try checkEnd()
             try await clock.sleep(for: Self.interval)
         }
@@ -197,10 +206,14 @@ actor Participant {
     /// Until it has been watched for as long as its environment wants.
     func watched() async throws {
         try await wait("its watch to be over") { record in
-            switch record["state"]?.text {
-            case "monitoring": record["pause"]?.text != nil
-            case "draining", "retired": true
-            default: false
+            switch record["coordination"]?["word"]?.text {
+            case "watched", "confirm": return true
+            case "ask":
+                // It hears no word any more, and may go back while this is read.
+                throw Failure(
+                    description: record["pause"]?.text ?? "its lease has lapsed: it asks the other nodes",
+                    exitCode: ExitCode.failure)
+            default: return ["draining", "retired"].contains(record["state"]?.text)
             }
         }
     }

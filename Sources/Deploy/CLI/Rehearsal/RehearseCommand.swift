@@ -13,6 +13,8 @@ enum RehearseCommand: Command {
         length and digest. The copy's node reaches nothing outside, asks no hooks, and goes with the copy when the command ends.
 
         Requests that aren't safe change the copy, for the release that gets them second too: they are sent with --unsafe alone.
+        With --contract the release then becomes active on the copy, contract migrations run as they would once the release before is gone,
+        and the requests go to the new release again: a status that has changed is a difference.
 
         Exit codes: 0 all went well and nothing is different, 1 something is, 2 the release was refused.
 
@@ -32,6 +34,7 @@ enum RehearseCommand: Command {
             .values("ignore", "POINTER", "a member of JSON that doesn't count, as /items/*/age"),
             .values("ignore-header", "NAME", "a header that doesn't count"),
             .flag("allow-breaking", "also with migrations that the code which serves can't live with"),
+            .flag("contract", "also runs contract migrations, and then asks the new release once more, alone"),
         ] + APIClient.tenantOptions
 
     static func run(_ arguments: CommandLineArguments) async throws -> Int32 {
@@ -131,7 +134,8 @@ enum RehearseCommand: Command {
     ) async throws -> Int32 {
         let node = try await NodeReleases(copy.client)
         let request = try DeploymentRequest(arguments).with("steps", .array([100])).with("pause_at", 0).with("force", true)
-            .with("allow_unpromoted", true)
+            .with("allow_unpromoted", true).with("monitor_seconds", 0)
+        let contracts = arguments.has("contract") ? try await pendingContracts(bundle, on: node, request) : []
         let answer = try await bundle.send(to: node, request)
         guard let number = answer["deployment"]?["number"]?.integer else {
             if arguments.has("json") { Output.json(answer) } else { print("no changes") }
@@ -144,19 +148,63 @@ enum RehearseCommand: Command {
             for line in reason.split(separator: "\n") { Edge.complain("edge: \(Terminal.printable(String(line)))") }
             return record["state"]?.text == "refused" ? ExitCode.refused : ExitCode.failure
         }
-        guard let recording else {
-            if arguments.has("json") { Output.json(.object(["deployment": record])) } else { print("rehearsed: all is well") }
-            return ExitCode.success
+        var report = RehearsalReport(record: record)
+        var replay = replay
+        if let recording {
+            guard let old = record["previous"]?.integer, let new = record["release"]?.integer else {
+                throw APIFailure("nothing serves on this node yet: there is nothing to compare with")
+            }
+            (replay.old, replay.new) = (old, new)
+            report.outcome = try await replay.run(recording)
         }
-        guard let old = record["previous"]?.integer, let new = record["release"]?.integer else {
-            throw APIFailure("nothing serves on this node yet: there is nothing to compare with")
+        if !contracts.isEmpty {
+            try await contract(number, contracts, on: node, arguments)
+            report.contracted = contracts
+            if let recording, var outcome = report.outcome {
+                try await replay.again(recording, &outcome, after: "once contracted")
+                report.outcome = outcome
+            }
         }
-        let outcome = try await Replay(
-            address: replay.address, old: old, new: new, comparison: replay.comparison, headers: replay.headers,
-            sendsUnsafe: replay.sendsUnsafe, clock: replay.clock
-        ).run(recording)
-        RehearsalReport(record: record, outcome: outcome).show(json: arguments.has("json"))
-        return outcome.differentCount == 0 ? ExitCode.success : ExitCode.failure
+        report.show(json: arguments.has("json"))
+        return report.isWell ? ExitCode.success : ExitCode.failure
+    }
+
+    // MARK: Contract migrations
+
+    /// Those that would run once the release before is gone, `DATABASE: FILE`.
+    private static func pendingContracts(
+        _ bundle: ProjectBundle, on node: NodeReleases, _ request: DeploymentRequest
+    ) async throws -> [String] {
+        let answer = try await bundle.send(to: node, request.with("dry_run", true))
+        return (answer["plan"]?["migrations"]?.items ?? []).compactMap { step in
+            guard step["kind"]?.text == "contract" else { return nil }
+            return "\(step["database"]?.text ?? ""): \(step["file"]?.text ?? "")"
+        }
+    }
+
+    /// Takes the deployment to its end, in which they run.
+    ///
+    /// - Throws: when one fails.
+    private static func contract(
+        _ number: Int64, _ files: [String], on node: NodeReleases, _ arguments: CommandLineArguments
+    ) async throws {
+        _ = try await node.client.result("POST", "\(node.account)/edge/deployments/\(number)/promote")
+        var missing = Set(files.map { "contracted \($0)" })
+        var seen: Int64 = 0
+        while !missing.isEmpty {
+            if Interrupts.count > 0 { throw RehearsalInterrupted() }
+            for event in try await node.events(of: number, after: seen, wait: true) {
+                seen = event["sequence"]?.integer ?? seen
+                let (state, text) = (event["state"]?.text ?? "", event["text"]?.text ?? "")
+                if missing.remove(text) != nil { say("\(state): \(text)", arguments) }
+                // The node would try it again for ever: on a copy nobody mends what it is about.
+                if state == "retired", event["kind"]?.text == "warning" { throw APIFailure("contract migrations: \(text)") }
+            }
+            let record = try await node.deployment(number)
+            if ["rolled-back", "refused"].contains(record["state"]?.text) {
+                throw APIFailure("it can't become active on the copy: \(record["reason"]?.text ?? "")")
+            }
+        }
     }
 
     /// Until its smoke tests have passed, or it has ended.
@@ -187,30 +235,50 @@ enum RehearseCommand: Command {
 /// What came of the requests of a rehearsal.
 private struct RehearsalReport {
     let record: JSON
-    let outcome: Replay.Outcome
+    /// `nil`: none were sent.
+    var outcome: Replay.Outcome?
+    /// Contract migrations that ran.
+    var contracted: [String] = []
+
+    init(record: JSON) { self.record = record }
+
+    var isWell: Bool { outcome.map { $0.differentCount == 0 && $0.laterCount == 0 } ?? true }
 
     func show(json isJSON: Bool) {
-        guard !isJSON else { return Output.json(json) }
+        guard !isJSON else { return Output.json(.object(members)) }
+        guard let outcome else { return print("rehearsed: all is well") }
+        show(outcome)
+    }
+
+    private func show(_ outcome: Replay.Outcome) {
         for (request, differences) in outcome.different {
             print(Terminal.printable(request))
             for difference in differences { print("    \(Terminal.printable(difference))") }
         }
-        let hidden = outcome.differentCount - outcome.different.count
+        let hidden = outcome.differentCount + outcome.laterCount - outcome.different.count
         if hidden > 0 { print("… and \(hidden) more") }
         var text =
             "\(HumanText.count(outcome.equalCount + outcome.differentCount, "request")): \(outcome.equalCount) equal, "
             + "\(outcome.differentCount) different"
         if outcome.skippedCount > 0 { text += ", \(outcome.skippedCount) not sent, since they aren't safe (--unsafe)" }
+        if outcome.laterCount > 0 { text += ", \(outcome.laterCount) different once contracted" }
         if let old = Self.median(outcome.oldDurations), let new = Self.median(outcome.newDurations) {
             text += "; p50 \(Self.milliseconds(old)) → \(Self.milliseconds(new))"
         }
         print(text)
     }
 
-    private var json: JSON {
-        .object([
-            "deployment": record, "equal": .integer(Int64(outcome.equalCount)),
-            "different": .integer(Int64(outcome.differentCount)), "skipped": .integer(Int64(outcome.skippedCount)),
+    private var members: [JSON.Member] {
+        var members = [JSON.Member(name: "deployment", value: record)]
+        if !contracted.isEmpty { members.append(.init(name: "contracted", value: .strings(contracted))) }
+        guard let outcome else { return members }
+        return members + Self.json(outcome)
+    }
+
+    private static func json(_ outcome: Replay.Outcome) -> [JSON.Member] {
+        let json: JSON = .object([
+            "equal": .integer(Int64(outcome.equalCount)), "different": .integer(Int64(outcome.differentCount)),
+            "different_once_contracted": .integer(Int64(outcome.laterCount)), "skipped": .integer(Int64(outcome.skippedCount)),
             "differences": .array(
                 outcome.different.map {
                     .object(["request": .string($0.request), "differences": .strings($0.differences)])
@@ -220,6 +288,7 @@ private struct RehearsalReport {
                 "new": Self.median(outcome.newDurations).map { .number(Double($0.wholeNanoseconds) / 1e6) } ?? .null,
             ]),
         ])
+        return json.members ?? []
     }
 
     private static func median(_ durations: [Duration]) -> Duration? {

@@ -5,8 +5,8 @@ internal import System
 /// Sends requests of a recording to two releases of a node that rehearses, one after the other, and compares the answers.
 struct Replay {
     let address: NodeAddress
-    let old: Int64
-    let new: Int64
+    var old: Int64
+    var new: Int64
     var comparison = AnswerComparison()
     /// Added to each request, in place of those of the same name.
     var headers: [(name: String, value: String)] = []
@@ -19,10 +19,19 @@ struct Replay {
         /// Request and differences; the first ones.
         var different: [(request: String, differences: [String])] = []
         var differentCount = 0
+        /// Of those that were sent again, how many are answered in another way now.
+        var laterCount = 0
         var oldDurations: [Duration] = []
         var newDurations: [Duration] = []
+        /// What the new release answered each request that was sent; 0: nothing.
+        var newStatuses: [UInt16] = []
 
-        static let shownMax = 100
+        private static let shownMax = 100
+
+        mutating func show(_ request: Recording.Request, _ differences: [String]) {
+            guard different.count < Self.shownMax else { return }
+            different.append(("\(request.method) \(request.host)\(request.target)", differences))
+        }
     }
 
     private static let patience = Duration.seconds(60)
@@ -42,17 +51,39 @@ struct Replay {
             let after = await answer(request, of: new, node)
             outcome.oldDurations.append(before.duration)
             outcome.newDurations.append(after.duration)
+            outcome.newStatuses.append(Self.status(after))
             let differences = comparison.differences(before, after)
             guard !differences.isEmpty else {
                 outcome.equalCount += 1
                 continue
             }
             outcome.differentCount += 1
-            guard outcome.different.count < Outcome.shownMax else { continue }
-            outcome.different.append(("\(request.method) \(request.host)\(request.target)", differences))
+            outcome.show(request, differences)
         }
         return outcome
     }
+
+    /// Sends them once more, to the new release alone: something was done meanwhile that it must live with.
+    ///
+    /// - Parameter outcome: of the first time; what is answered with another status now is added.
+    func again(_ recording: Recording, _ outcome: inout Outcome, after what: String) async throws {
+        let node = NodeClient(address, patience: Self.patience)
+        var before = outcome.newStatuses.makeIterator()
+        for request in recording.requests where request.isSafe || sendsUnsafe {
+            if Interrupts.count > 0 { throw RehearsalInterrupted() }
+            guard let old = before.next() else { return }
+            let new = Self.status(await answer(request, of: new, node))
+            guard new != old else { continue }
+            outcome.laterCount += 1
+            outcome.show(request, ["\(what): status \(Self.text(old)) → \(Self.text(new))"])
+        }
+    }
+
+    private static func status(_ answer: ReplayedAnswer) -> UInt16 {
+        answer.failure == nil ? UInt16(clamping: answer.status) : 0
+    }
+
+    private static func text(_ status: UInt16) -> String { status == 0 ? "none" : "\(status)" }
 
     private func answer(_ request: Recording.Request, of release: Int64, _ node: NodeClient) async -> ReplayedAnswer {
         var answer = ReplayedAnswer()

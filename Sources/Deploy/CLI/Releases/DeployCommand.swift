@@ -14,7 +14,8 @@ enum DeployCommand: CommandGroup {
         deployment going on in the node; once more aborts it.
 
         With --nodes, several nodes prepare the release, switch once all of them are prepared, and keep it once all serve it; when one
-        fails, all go back. A node that doesn't hear of this command for --lease goes back by itself. Ctrl-C takes all back.
+        fails, all go back. Nodes that don't hear of this command for --lease come to one release by themselves: they go back, unless
+        one of them was told to keep it. Ctrl-C takes all back.
 
         Exit codes: 0 active, 1 rolled back, 2 refused, 3 it waits for `edge deploy resume` or `promote`, 75 another one
         is in progress.
@@ -110,8 +111,8 @@ extension DeployCommand {
                 try await bundle.check(against: source, configuration, arguments, tenant: arguments.value("tenant"))
                 request = request.with("trigger", "promotion")
             }
-            let signed = CoordinatedDeployment.request(try request.signed(bundle.hash, arguments), id: id, lease: lease)
-            return await leader.run { try await bundle.send(to: $0, signed) }
+            let signed = try request.signed(bundle.hash, arguments)
+            return await leader.run { try await bundle.send(to: $0, signed.with("coordination", $1)) }
         }
     }
 }

@@ -49,7 +49,8 @@ struct DeploymentFollower: Sendable {
                 // Asked before the events, which then are all that led there.
                 let record = try await node.deployment(number)
                 let outcome = Outcome(record, goal)
-                defer { bar.show(outcome == nil ? record : .null) }
+                // Before it waits for what comes next.
+                bar.show(outcome == nil ? record : .null)
                 let events = try await node.events(of: number, after: after, wait: outcome == nil)
                 if !events.isEmpty { bar.clear() }
                 for event in events { show(event) }

@@ -76,6 +76,14 @@ struct TailPrinter {
             let size = HumanText.count(event?["batchSize"]?.integer ?? 0, "message")
             return Terminal.printable("Queue \(queue) (\(size)) - \(outcome) @ \(time)")
         }
+        let place = message["entrypoint"]?.text.map { $0 + "." } ?? ""
+        if let method = event?["rpcMethod"]?.text {
+            return Terminal.printable("\(place)\(method) - \(outcome) @ \(time)")
+        }
+        if event?["scheduledTime"] != nil { return Terminal.printable("\(place)alarm - \(outcome) @ \(time)") }
+        if let type = event?["getWebSocketEvent"]?["webSocketEventType"]?.text {
+            return Terminal.printable("\(place)webSocket:\(type) - \(outcome) @ \(time)")
+        }
         return "Unknown Event - \(outcome) @ \(time)"
     }
 

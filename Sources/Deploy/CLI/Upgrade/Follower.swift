@@ -27,9 +27,10 @@ enum FollowCommand: Command {
 
     private static func wait(for first: Int32) -> Int32 {
         _ = ProcessTree.adoptOrphans()
-        ProcessTree.passSignalsOn()
         var current = first
+        // First: a signal that has come since before `exec` is passed on as soon as they are.
         ProcessTree.setReceiver(current)
+        ProcessTree.passSignalsOn()
         while true {
             var status: Int32 = 0
             // SAFETY: waitpid fills the integer whose address it is given.

@@ -21,7 +21,16 @@ enum DeploymentJSON {
 
     private static let coordination = APISchema.object([
         .required("id", .string()), .required("lease_seconds", .number),
-        .required("word", .nullable(.choice(["prepare", "switch", "confirm"]))), .required("until", .nullable(.string())),
+        .required("word", .nullable(.choice(Coordination.Word.allCases.map(\.rawValue)))),
+        .required("until", .nullable(.string())),
+        .required("node", .nullable(.string())), .required("peers", .array(peer)),
+    ])
+
+    private static let peer = APISchema.object([.required("name", .string(1...1024)), .required("url", .string(1...1024))])
+
+    /// What a node says of a coordinated deployment when another one asks.
+    static let voteSchema = APISchema.object([
+        .required("node", .string()), .required("vote", .choice(Coordination.Vote.allCases.map(\.rawValue))),
     ])
 
     /// The words that whoever leads several nodes may give, with `id` as in the options.
@@ -79,6 +88,8 @@ enum DeploymentJSON {
         return .object([
             "id": .string(request.id), "lease_seconds": .number(request.leaseSeconds),
             "word": told.map { .string($0.word.rawValue) } ?? .null, "until": told.map { time($0.until) } ?? .null,
+            "node": request.node.map { .string($0) } ?? .null,
+            "peers": .array((request.peers ?? []).map { .object(["name": .string($0.name), "url": .string($0.url)]) }),
         ])
     }
 
@@ -130,7 +141,11 @@ enum DeploymentJSON {
         .optional("accept_secrets", .nullable(.bool)),
         .optional(
             "coordination",
-            .nullable(.object([.required("id", .string(1...64)), .required("lease_seconds", .number)]))),
+            .nullable(
+                .object([
+                    .required("id", .string(1...64)), .required("lease_seconds", .number),
+                    .optional("node", .nullable(.string(1...1024))), .optional("peers", .nullable(.array(peer, 0...99))),
+                ]))),
     ]
 
     private static func json(_ options: DeploymentOptions) -> JSON {
@@ -181,9 +196,25 @@ enum DeploymentJSON {
         options.acceptsSecrets = json["accept_secrets"]?.bool
         if let led = json["coordination"], let id = led["id"]?.text, let seconds = led["lease_seconds"]?.number {
             guard (1...3600).contains(seconds) else { throw mistake("coordination/lease_seconds", "1 to 3600") }
-            options.coordination = .init(id: id, leaseSeconds: seconds)
+            options.coordination = .init(
+                id: id, leaseSeconds: seconds, node: led["node"]?.text, peers: try peers(led["peers"]?.items ?? []))
         }
         if json["force_migrations"]?.bool == true { options.forcesClassMigrations = true }
         return options
+    }
+
+    private static func peers(_ list: [JSON]) throws(APIError) -> [Coordination.Peer] {
+        var peers: [Coordination.Peer] = []
+        for (index, item) in list.enumerated() {
+            guard let name = item["name"]?.text, let url = item["url"]?.text.flatMap({ WebURL($0) }),
+                ["http", "https"].contains(url.scheme), url.href == url.origin + "/"
+            else {
+                throw APIError(
+                    400, 10026, "/coordination/peers/\(index)/url must be http://HOST:PORT or https://HOST:PORT",
+                    pointer: "/coordination/peers/\(index)/url")
+            }
+            peers.append(.init(name: name, url: url.origin))
+        }
+        return peers
     }
 }

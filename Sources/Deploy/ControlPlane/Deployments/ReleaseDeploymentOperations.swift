@@ -7,6 +7,7 @@ internal import System
 enum ReleaseDeploymentOperations {
     private static let deployments = "/accounts/{account_id}/edge/deployments"
     private static let one = deployments + "/{number}"
+    static let vote = "/accounts/{account_id}/edge/coordination/{coordination_id}"
 
     static func all(_ services: APIServices) -> [APIOperation] {
         let asked = APISchema.object([
@@ -91,6 +92,11 @@ enum ReleaseDeploymentOperations {
             word("confirm", "Tells a node of several that all of them serve the release: it is to stay", services) {
                 control, number, id, _ in try await control.confirm(number, id)
             },
+            APIOperation(
+                "GET", vote, id: "edge.coordination.vote",
+                "How far a deployment of several nodes has come on this one; for the others, which know its id", .everybody,
+                result: .json(DeploymentJSON.voteSchema), isPolled: true
+            ) { call in try await answerPeer(call, services) },
         ]
     }
 
@@ -126,6 +132,25 @@ enum ReleaseDeploymentOperations {
                 return .result(DeploymentJSON.json(try await control.deployment(number)))
             }
         }
+    }
+
+    /// The id is what shows that somebody may ask: it is random, and known to the leader and its nodes alone.
+    private static func answerPeer(_ call: APICall, _ services: APIServices) async throws -> APIReply {
+        let account = call.parameters["account_id"] ?? ""
+        guard let tenant = services.accounts.tenant(account) else { throw unknownCoordination }
+        guard let runner = services.accounts.runners.first(where: { $0.tenant == tenant }) else {
+            throw APIError(503, 10013, "The account's stores are being opened: try again", retryAfterSeconds: 1)
+        }
+        do {
+            guard let said = try await runner.deployments.vote(on: call.parameters["coordination_id"] ?? "") else {
+                throw unknownCoordination
+            }
+            return .result(.object(["node": .string(said.node), "vote": .string(said.vote.rawValue)]))
+        } catch let error as DeploymentError { throw ReleaseFailure.of(error) }
+    }
+
+    private static var unknownCoordination: APIError {
+        APIError(404, ReleaseFailure.unknown, "This node has no deployment of this id")
     }
 
     static func number(_ call: APICall) throws(APIError) -> Int64 {

@@ -1,4 +1,6 @@
+internal import HTTP
 internal import Host
+internal import System
 
 extension TraceEvent {
     /// A text as others may read it: without the worker's secrets.
@@ -12,16 +14,32 @@ extension TraceEvent {
             "scriptVersion": .object([
                 "id": .string(worker.version), "tag": worker.versionTag.isEmpty ? nil : .string(worker.versionTag),
             ]),
+            "entrypoint": entrypoint.map { .string($0) },
+            "durableObjectId": objectID.map { .string($0) },
             "exceptions": .array(exceptions.map(json)),
             "logs": .array(logs.map(json)),
             "eventTimestamp": .integer(started.milliseconds),
             "event": causeJSON,
             "wallTime": .integer(duration.wholeMilliseconds),
             "truncated": .bool(isTruncated),
-            "executionModel": "stateless",
+            "executionModel": objectID == nil ? "stateless" : "durableObject",
             "diagnosticsChannelEvents": .array([]),
+            "traceId": span.map { .string($0.traceID) },
+            "spanId": span.map { .string($0.spanID) },
+            "parentSpanId": span?.parentSpanID.map { .string($0) },
         ])
     }
+
+    /// The part of the worker that the event was for, where it is not all of it: the product has classes of objects among them.
+    private var entrypoint: String? {
+        switch target {
+        case .worker: nil
+        case .entrypoint(let name): name.isEmpty ? "default" : name
+        case .object(_, let className): className
+        }
+    }
+
+    private var objectID: String? { if case .object(let id, _) = target { "\(id)" } else { nil } }
 
     private func json(_ exception: Exception) -> JSON {
         .object([
@@ -55,6 +73,26 @@ extension TraceEvent {
             .object(["cron": .string(cron), "scheduledTime": .integer(time.milliseconds)])
         case .queue(let queue, let batchSize):
             .object(["queue": .string(queue), "batchSize": .integer(Int64(batchSize))])
+        // As text, which is how the product's client tells it from a cron's.
+        case .alarm(let time): .object(["scheduledTime": .string(Self.time(time))])
+        case .rpc(let method): .object(["rpcMethod": .string(method)])
+        case .socket(let event): .object(["getWebSocketEvent": Self.json(event)])
+        }
+    }
+
+    private static func time(_ time: UnixTime) -> String {
+        let fraction = String(1000 + (time.milliseconds % 1000 + 1000) % 1000).dropFirst()
+        return HTTPDate(unixSeconds: time.seconds).iso8601.dropLast() + ".\(fraction)Z"
+    }
+
+    private static func json(_ event: SocketEvent) -> JSON {
+        switch event {
+        case .message: .object(["webSocketEventType": "message"])
+        case .close(let code, let wasClean):
+            .object([
+                "webSocketEventType": "close", "code": .integer(Int64(code ?? 1005)), "wasClean": .bool(wasClean),
+            ])
+        case .error: .object(["webSocketEventType": "error"])
         }
     }
 

@@ -134,7 +134,11 @@ package protocol DeploymentControl: Sendable {
     func hold(_ deployment: Int64, _ id: String) async throws(DeploymentError)
     /// Returns when new requests go to the release.
     func switchOver(_ deployment: Int64, _ id: String, by author: ScriptAuthor) async throws(DeploymentError)
+    /// Once it was watched.
     func confirm(_ deployment: Int64, _ id: String) async throws(DeploymentError)
+    /// What this node says of the deployment when another one of them asks, and what the leader calls it; `nil`: it has none of
+    /// this id.
+    func vote(on id: String) async throws(DeploymentError) -> (vote: Coordination.Vote, node: String)?
 
     /// The newest first.
     func releases(max: Int) async throws(DeploymentError) -> [ReleaseRecord]

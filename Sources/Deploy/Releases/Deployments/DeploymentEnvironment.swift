@@ -12,6 +12,8 @@ package struct DeploymentEnvironment: Sendable {
     package var findBundle: (@Sendable (_ hash: String) -> ReleaseBundle?)?
     /// Deletes bundles that no release has any more.
     package var collectBundles: (@Sendable () async -> Void)?
+    /// Asks another node how far it has come with a coordinated deployment.
+    package var askPeer: (@Sendable (_ peer: Coordination.Peer, _ id: String) async -> CoordinationPoll.Answer)?
 
     package init() {}
 }

@@ -96,6 +96,8 @@ package actor DeploymentMachine {
         /// A return to a release that served before: nothing is migrated or tried, all requests move at once.
         var isReturn: Bool { record.trigger == .rollback }
         var isCoordinated: Bool { record.options.coordination != nil }
+        /// One of several nodes, which was watched, and isn't to go back because of itself any more.
+        var isBound: Bool { coordination.map { [.watched, .ask, .confirm].contains($0.word) } ?? false }
         var steps: [Int] { isReturn || isCoordinated ? [100] : record.options.steps ?? input?.settings.steps ?? [100] }
         var bake: Duration {
             isReturn ? .zero : record.options.bakeSeconds.map { .seconds($0) } ?? input?.settings.bake ?? .zero

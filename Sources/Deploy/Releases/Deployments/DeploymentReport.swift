@@ -22,6 +22,9 @@ package struct DeploymentReport: Codable, Equatable, Sendable {
         package var errors: [String: Int64]
         package var isolateCrashes: Int64
         package var isolateFailedStarts: Int64
+        /// Calls of other workers and events of durable objects, and those of them that failed; `nil`: there were none.
+        package var calls: Int64?
+        package var callErrors: Int64?
     }
 
     /// Answers to copies of requests, compared with those that clients got.
@@ -107,7 +110,8 @@ extension DeploymentReport.Slot {
             sockets: 0,
             errors: Dictionary(
                 uniqueKeysWithValues: counters.compactMap { total[$0] > 0 ? ($0.name, total[$0]) : nil }),
-            isolateCrashes: total[.crashes], isolateFailedStarts: total[.failedStarts])
+            isolateCrashes: total[.crashes], isolateFailedStarts: total[.failedStarts],
+            calls: total[.calls] > 0 ? total[.calls] : nil, callErrors: total[.calls] > 0 ? total[.callErrors] : nil)
     }
 }
 
@@ -157,6 +161,7 @@ extension DeploymentReport.Slot {
         if moved > 0 { parts.append("\(moved) went on to the other release") }
         if abandonedByClient > 0 { parts.append("\(abandonedByClient) given up by their clients") }
         if open > 0 { parts.append("\(open) open") }
+        if let calls { parts.append("\(calls) calls between workers and of objects (\(callErrors ?? 0) failed)") }
         let errors = errors.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
         return "release \(release): \(parts.joined(separator: ", "))"
             + (errors.isEmpty ? "" : " (\(errors.joined(separator: ", ")))")

@@ -27,6 +27,8 @@ struct JournalEntry: Sendable {
     var backups: [DatabaseBackup]?
     var contracted: [MigrationStep]?
     var coordination: Coordination?
+    /// Replaces the word alone, unless that is `confirm` by now; the lease stays, which may be being renewed.
+    var word: Coordination.Word?
 
     init(_ record: DeploymentRecord) { self.record = record }
 }

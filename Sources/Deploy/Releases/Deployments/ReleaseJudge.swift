@@ -8,13 +8,14 @@ internal import Host
 package struct ReleaseJudge: Equatable, Sendable {
     package enum Metric: String, CaseIterable, Sendable {
         case crashes, failedStarts = "failed_starts", errorBurst = "error_burst", health
-        case errorRate = "error_rate", latency, cpu, memory, queueRetries = "queue_retries"
+        case errorRate = "error_rate", latency, cpu, memory, queueRetries = "queue_retries", callErrors = "call_errors"
 
         /// One check is enough.
         var isTripWire: Bool {
             switch self {
             case .crashes, .failedStarts, .errorBurst, .health: true
-            case .errorRate, .latency, .cpu, .memory, .queueRetries: false
+            // What a typed call throws may be what its caller wants to hear: only more of it than before tells anything.
+            case .errorRate, .latency, .cpu, .memory, .queueRetries, .callErrors: false
             }
         }
     }
@@ -25,6 +26,20 @@ package struct ReleaseJudge: Equatable, Sendable {
         /// `nil`: all of them together.
         let worker: String?
         let text: String
+        /// What took the time that it is about.
+        var things = Things.requests
+    }
+
+    /// What has times.
+    enum Things: String, Sendable {
+        case requests, calls
+
+        func times(_ reading: MeterReading) -> LatencyDistribution {
+            switch self {
+            case .requests: reading.latencies
+            case .calls: reading.callLatencies
+            }
+        }
     }
 
     /// What only tells, and never ends a deployment.
@@ -97,7 +112,11 @@ package struct ReleaseJudge: Equatable, Sendable {
             // What isolates use is told of versions: of one that both have, it is nobody's.
             if new.version != old?.version { add(.memory, memory(worker, new)) }
             guard let old else { continue }
-            add(.latency, latency(worker, new, old))
+            for things in [Things.requests, .calls] {
+                guard let text = latency(worker, things, new, old) else { continue }
+                found.append(Finding(metric: .latency, worker: worker, text: text, things: things))
+            }
+            add(.callErrors, callErrors(worker, new, old, Self.requestsMin, Self.significance))
             add(.queueRetries, queueRetries(worker, new, old, Self.requestsMin, Self.significance))
             if new.version != old.version { add(.cpu, cpu(worker, new, old)) }
         }
@@ -143,16 +162,26 @@ package struct ReleaseJudge: Equatable, Sendable {
         return "queue retries of \(worker) \(new.text("messages")) against \(old.text("")) of the previous release"
     }
 
-    private func latency(_ worker: String, _ new: MeterReading, _ old: MeterReading) -> String? {
-        guard new.latencies.count >= Self.latencySamplesMin, old.latencies.count >= Self.latencySamplesMin,
-            let p99 = new.latencies.percentile(0.99), let before = old.latencies.percentile(0.99)
+    private func callErrors(
+        _ worker: String, _ new: MeterReading, _ old: MeterReading, _ samplesMin: Int64, _ significance: Double
+    ) -> String? {
+        let new = Rate(new[.callErrors], of: new[.calls])
+        let old = Rate(old[.callErrors], of: old[.calls])
+        guard new.isWorse(than: old, samplesMin, significance) else { return nil }
+        return "errors of calls of \(worker) \(new.text("calls")) against \(old.text("")) of the previous release"
+    }
+
+    private func latency(_ worker: String, _ things: Things, _ new: MeterReading, _ old: MeterReading) -> String? {
+        let (new, old) = (things.times(new), things.times(old))
+        guard new.count >= Self.latencySamplesMin, old.count >= Self.latencySamplesMin,
+            let p99 = new.percentile(0.99), let before = old.percentile(0.99)
         else { return nil }
         let bound = Self.latencyBound(before)
         guard p99 > bound, Rate(above: bound, new).zScore(against: Rate(above: bound, old)) > Self.latencySignificance else {
             return nil
         }
-        return "p99 of \(worker) \(Self.time(p99)) (\(new.latencies.count) requests) against \(Self.time(before)) "
-            + "(\(old.latencies.count)) of the previous release"
+        return "p99 of \(worker) \(Self.time(p99)) (\(new.count) \(things)) against \(Self.time(before)) "
+            + "(\(old.count)) of the previous release"
     }
 
     private static func latencyBound(_ before: Double) -> Double { max(before * latencyFactor, before + latencyRise) }
@@ -189,13 +218,19 @@ package struct ReleaseJudge: Equatable, Sendable {
                 return false
             }
             return queueRetries(worker, new, old, 1, Self.confirmation) != nil
+        case .callErrors:
+            guard let worker = finding.worker, let new = candidate.workers[worker], let old = baseline.workers[worker] else {
+                return false
+            }
+            return callErrors(worker, new, old, 1, Self.confirmation) != nil
         case .latency:
             guard let worker = finding.worker, let new = candidate.workers[worker], let old = baseline.workers[worker],
-                let before = window.workers[worker]?.latencies.percentile(0.99)
+                let before = window.workers[worker].map(finding.things.times)?.percentile(0.99)
             else { return false }
             let bound = Self.latencyBound(before)
-            let rate = Rate(above: bound, new)
-            return rate.value > 0.01 && rate.zScore(against: Rate(above: bound, old)) > Self.confirmation
+            let rate = Rate(above: bound, finding.things.times(new))
+            return rate.value > 0.01
+                && rate.zScore(against: Rate(above: bound, finding.things.times(old))) > Self.confirmation
         }
     }
 
@@ -233,8 +268,8 @@ package struct ReleaseJudge: Equatable, Sendable {
         init(_ sample: SlotSample) { self.init(sample.errorCount, of: sample.requestCount) }
 
         /// Of requests that took longer, in microseconds.
-        init(above bound: Double, _ reading: MeterReading) {
-            self.init(reading.latencies.count(above: bound), of: reading.latencies.count)
+        init(above bound: Double, _ latencies: LatencyDistribution) {
+            self.init(latencies.count(above: bound), of: latencies.count)
         }
 
         var value: Double { of > 0 ? Double(count) / Double(of) : 0 }

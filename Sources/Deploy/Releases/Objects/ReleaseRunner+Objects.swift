@@ -187,10 +187,11 @@ extension WorkerStarter {
             }
         }
         var configuration = runtime.configuration
+        let history = UInt32(clamping: space.settings.timeTravel.wholeMilliseconds / 1000)
         configuration.objectClasses = namespaces.map { namespace in
             IsolateConfiguration.ObjectClass(
                 name: namespace.className, key: namespace.key, directory: ObjectSpace.directoryInIsolates(of: namespace.id),
-                hasSQL: namespace.hasSQL)
+                hasSQL: namespace.hasSQL, historySeconds: history)
         }
         let pool = node.makeObjectPool(
             configuration: configuration, image: try await image(version, worker), limits: worker.limits, space: space)

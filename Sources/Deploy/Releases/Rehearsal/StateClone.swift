@@ -1,4 +1,3 @@
-internal import Glibc
 internal import SQLite
 package import System
 
@@ -18,10 +17,17 @@ package final class StateClone: Sendable {
     /// What stays free beside a clone: the node needs as much to be ready.
     private static let reserve: Int64 = 256 << 20
 
-    private init(_ directory: String, _ count: TreeLinker) {
+    private init(_ directory: String, _ files: FileDuplicator) {
         self.directory = directory
-        copiedByteCount = count.copiedByteCount
-        sharedByteCount = count.sharedByteCount
+        copiedByteCount = files.copiedByteCount
+        sharedByteCount = files.sharedByteCount
+    }
+
+    /// - Parameter free: `nil`: nobody knows, and that is no room.
+    static func checkRoom(for needed: Int64, free: Int64?) throws(RehearsalError) {
+        guard let free, free - needed >= reserve else {
+            throw .noSpace(needed: needed, free: free ?? 0, reserve: reserve)
+        }
     }
 
     /// Everything goes on meanwhile.
@@ -31,9 +37,7 @@ package final class StateClone: Sendable {
         if let running = await runner.deployments.inProgress { throw RehearsalError.deploying(running.number) }
         let (tenant, disk) = (runner.tenant, runner.artifactStore.disk)
         let needed = await disk.run { FileSizes.toCopy(of: tenant, in: state) }
-        guard let free = DiskSpace.freeBytes(at: state.path), free - needed >= reserve else {
-            throw RehearsalError.noSpace(needed: needed, free: DiskSpace.freeBytes(at: state.path) ?? 0, reserve: reserve)
-        }
+        try checkRoom(for: needed, free: DiskSpace.freeBytes(at: state.path))
         let place = try state.makeWorkDirectory("rehearsal")
         do {
             let (directory, copies) = ("\(place)/state", "\(place)/copies")
@@ -50,7 +54,7 @@ package final class StateClone: Sendable {
                 try FileTree.removeTree(copies)
                 return linker
             }
-            return StateClone(directory, linker)
+            return StateClone(directory, linker.files)
         } catch {
             try? FileTree.removeTree(place)
             throw error
@@ -94,8 +98,7 @@ package enum RehearsalError: Error, Sendable, CustomStringConvertible {
 
 /// Puts a clone's files in their places; blocks.
 private struct TreeLinker {
-    private(set) var copiedByteCount: Int64 = 0
-    private(set) var sharedByteCount: Int64 = 0
+    private(set) var files = FileDuplicator()
 
     mutating func place(
         _ snapshot: TenantSnapshot, of tenant: String, copies: String, in directory: String
@@ -112,17 +115,17 @@ private struct TreeLinker {
             case .file(let path, let byteCount):
                 if path.hasPrefix(copies + "/") {
                     try FileTree.rename(path, to: try target(member))
-                    copiedByteCount += byteCount
+                    files.countMoved(byteCount)
                 } else {
                     // It may grow under its own name.
-                    try copy(path, to: try target(member), byteCount: byteCount)
+                    try files.copy(path, to: try target(member), byteCount: byteCount)
                 }
             }
         }
         for portion in 0..<TenantSnapshot.portionCount {
             for member in try snapshot.members(inPortion: portion) {
                 guard case .file(let path, let byteCount) = member.content else { continue }
-                try link(path, to: try target(member), byteCount: byteCount)
+                try files.share(path, as: try target(member), byteCount: byteCount)
             }
         }
     }
@@ -136,50 +139,10 @@ private struct TreeLinker {
             if FileTree.isDirectory(from) {
                 try share(from, as: to)
             } else if let status = FileTree.status(from) {
-                try link(from, to: to, byteCount: Int64(status.byteCount))
+                try files.share(from, as: to, byteCount: Int64(status.byteCount))
             }
         }
     }
-
-    private mutating func link(_ source: String, to target: String, byteCount: Int64) throws(SystemError) {
-        // SAFETY: reads the two strings.
-        guard unsafe Glibc.link(source, target) != 0 else {
-            sharedByteCount += byteCount
-            return
-        }
-        let number = errno
-        // It was removed meanwhile: nobody needs it.
-        if number == ENOENT { return }
-        // Too many links, or a file system without any.
-        guard [EMLINK, EPERM, EXDEV, EOPNOTSUPP].contains(number) else {
-            throw SystemError("link", errno: number, on: source)
-        }
-        try copy(source, to: target, byteCount: byteCount)
-    }
-
-    private mutating func copy(_ source: String, to target: String, byteCount: Int64) throws(SystemError) {
-        let input = try FileTree.openFile(source, flags: O_RDONLY)
-        let output = try FileTree.openFile(target, flags: O_WRONLY | O_CREAT | O_EXCL)
-        if ioctl(output.rawValue, Self.cloneRequest, input.rawValue) == 0 {
-            // What was added meanwhile isn't part of the copy.
-            guard ftruncate(output.rawValue, Int(byteCount)) == 0 else {
-                throw SystemError("ftruncate", errno: errno, on: target)
-            }
-            sharedByteCount += byteCount
-            return
-        }
-        var offset: Int64 = 0
-        while offset < byteCount {
-            let piece = try input.read(at: offset, count: Int(min(1 << 20, byteCount - offset)))
-            guard !piece.isEmpty else { throw SystemError("read", errno: EIO, on: "\(source), which became shorter") }
-            try output.writeAll(piece, on: target)
-            offset += Int64(piece.count)
-        }
-        copiedByteCount += byteCount
-    }
-
-    /// FICLONE (ioctl_ficlone(2)), which the headers only have as a macro.
-    private static let cloneRequest: UInt = 0x4004_9409
 
     private static func makeParents(of path: String, below directory: String) throws(SystemError) {
         var parent = directory

@@ -139,6 +139,8 @@ package struct DurableObjectSettings: Equatable, Sendable {
     package var objectsPerIsolate = 64
     /// Of one version, for objects.
     package var isolatesMax = 32
+    /// How far back an object can go; zero keeps no history.
+    package var timeTravel = Duration.seconds(30 * 86_400)
 }
 
 package struct RetentionSettings: Equatable, Sendable {

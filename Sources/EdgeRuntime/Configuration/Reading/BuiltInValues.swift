@@ -16,6 +16,7 @@ enum BuiltInValues {
         durable_objects.on_deploy = "keep"
         durable_objects.objects_per_isolate = 64
         durable_objects.isolates = 32
+        durable_objects.time_travel = "30d"
         retention.queue = "4d"
         retention.analytics = "90d"
         drain.timeout = "30s"

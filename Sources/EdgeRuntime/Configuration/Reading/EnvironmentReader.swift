@@ -231,6 +231,7 @@ struct EnvironmentReader {
     /// What the judge looks at (`ReleaseJudge.Metric`).
     private static let judged = [
         "crashes", "failed_starts", "error_burst", "health", "error_rate", "latency", "cpu", "memory", "queue_retries",
+        "call_errors",
     ]
 
     private func readDryRun(_ table: inout TableReader) -> [String] {
@@ -324,7 +325,8 @@ struct EnvironmentReader {
             evictAfter: table?.duration("evict_after", in: .zero...Self.day)?.value ?? .seconds(70),
             onDeploy: table?.choice("on_deploy", DurableObjectSettings.OnDeploy.self)?.value ?? .keep,
             objectsPerIsolate: table?.integer("objects_per_isolate", in: 1...10_000)?.value ?? 64,
-            isolatesMax: table?.integer("isolates", in: 1...256)?.value ?? 32)
+            isolatesMax: table?.integer("isolates", in: 1...256)?.value ?? 32,
+            timeTravel: table?.duration("time_travel", in: .zero...Self.year)?.value ?? Self.day * 30)
         table?.finish()
         return settings
     }

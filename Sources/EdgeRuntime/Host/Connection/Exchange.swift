@@ -5,6 +5,8 @@ internal import System
 
 /// One request on a connection and what is known of its answer.
 struct Exchange {
+    /// Whether it was any request's.
+    var isUsed = false
     var method = RequestHead.KnownMethod.other
     var minorVersion: UInt8 = 1
     var keepAlive = false
@@ -33,6 +35,10 @@ struct Exchange {
     /// or a copy of it, is told of the same trace.
     var traceHalf: UInt64 = 0
     var span: UInt64 = 0
+    /// What the client's own `traceparent` says.
+    var sentSpan: TraceSpan?
+    /// The trace that its worker is told of.
+    var traceSpan: TraceSpan { sentSpan ?? TraceSpan(high: traceHalf, low: ray, id: span) }
     var route: RouteTarget?
     /// Whose answer it gets, once that is decided.
     var release: ReleaseRuntime?
@@ -44,7 +50,7 @@ struct Exchange {
     private(set) var meter: MeterLane?
     /// An error of the worker's code was counted, or its answer.
     private var isJudged = false
-    private var isCutShort = false
+    fileprivate var isCutShort = false
     /// Where it lies on the line that releases share, once that was drawn.
     var point: Int?
     /// What the target stands for, when it is written otherwise than a URL has it: routes must be compared with what the
@@ -78,9 +84,10 @@ struct Exchange {
     /// For the log; empty when requests are not logged.
     var description = ""
 
-    var isHead: Bool { method == .head }
+    // Inlined, since a call would be given a copy of all that the exchange refers to.
+    @inline(__always) var isHead: Bool { method == .head }
     /// RFC 9110 §9.2.1: asking twice does no harm.
-    var isSafe: Bool { method == .get || method == .head || method == .options }
+    @inline(__always) var isSafe: Bool { method == .get || method == .head || method == .options }
 
     // MARK: What the release's meter is told
 
@@ -114,19 +121,7 @@ struct Exchange {
     /// The answer can't be completed.
     mutating func cutShort() { isCutShort = true }
 
-    func finish(on connection: HTTPStream) {
-        meter?.noteEnd(status: status)
-        connection.reactor.counters.responsesByClass[max(1, min(5, status / 100)) - 1] += 1
-        log(on: connection, outcome: "ok")
-    }
-
-    func aborted(on connection: HTTPStream) {
-        meter?.count(isCutShort ? .cutShort : .abandoned)
-        log(on: connection, outcome: "canceled")
-    }
-
-    private func log(on connection: HTTPStream, outcome: String) {
-        guard !description.isEmpty else { return }
+    fileprivate func log(on connection: HTTPStream, outcome: String) {
         let milliseconds = (connection.reactor.now - started).wholeNanoseconds / 10_000
         // The worker's own secrets in a URL, such as a token that it gave to a client.
         connection.node.logger.redacting(route?.worker.pool.redactor).log(
@@ -140,6 +135,20 @@ struct Exchange {
                 ),
                 ("http", connection.protocolName), ("ray", RayID.text(ray, connection.node.settings.colo)),
             ])
+    }
+}
+
+/// What is said of an exchange at its end. Not by itself: each call would be given a copy of all that it refers to.
+extension HTTPStream {
+    final func noteEnd() {
+        exchange.meter?.noteEnd(status: exchange.status)
+        reactor.counters.responsesByClass[max(1, min(5, exchange.status / 100)) - 1] += 1
+        if !exchange.description.isEmpty { exchange.log(on: self, outcome: "ok") }
+    }
+
+    final func noteAbort() {
+        exchange.meter?.count(exchange.isCutShort ? .cutShort : .abandoned)
+        if !exchange.description.isEmpty { exchange.log(on: self, outcome: "canceled") }
     }
 }
 

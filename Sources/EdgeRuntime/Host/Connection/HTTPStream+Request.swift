@@ -10,7 +10,9 @@ extension HTTPStream: Dispatchable, EventOwner {
     /// Takes the request whose head the parser has just found.
     func startRequest(headByteCount: Int) {
         reactor.counters.requests += 1
-        exchange = Exchange()
+        // One that was rested begins with a new one.
+        if exchange.isUsed { exchange = Exchange() }
+        exchange.isUsed = true
         exchange.method = parser.head.knownMethod
         exchange.minorVersion = parser.head.minorVersion
         exchange.keepAlive = parser.head.keepAlive
@@ -194,6 +196,7 @@ extension HTTPStream: Dispatchable, EventOwner {
                     owner: self, zone: route.zone, started: exchange.started, holdsBody: isHeld)
             },
             { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } })
+        event.span = exchange.traceSpan
         event.watch { if let question = exchange.question { $0.append(question) } else { writeFetch(into: &$0) } }
         if exchange.hops > 0 { event.invocations.hops = exchange.hops }
         self.event = event

@@ -6,6 +6,8 @@ internal import Wire
 
 /// The answer's way to the client.
 extension HTTPStream: BodyConsumer {
+    var httpStream: HTTPStream? { self }
+
     // MARK: Heads
 
     /// The head of a worker's answer. `message` is the whole of it; names and values are checked here, since nothing

@@ -215,7 +215,7 @@ class HTTPStream: PollTarget {
 
     /// The answer is written: what belonged to it is let go.
     final func endAnswer() {
-        exchange.finish(on: self)
+        noteEnd()
         responseBody = .none
         responseEncoder = nil
         responseProducer = nil
@@ -247,7 +247,7 @@ class HTTPStream: PollTarget {
         if phase == .waiting, let route = exchange.route { reactor.dispatcher.gaveUp(route.worker) }
         let wasInExchange = isInExchange
         phase = .closed
-        if wasInExchange { exchange.aborted(on: self) }
+        if wasInExchange { noteAbort() }
         exchange.origin = nil
         exchange.cacheFill = nil
         exchange.shadow?.cancel()

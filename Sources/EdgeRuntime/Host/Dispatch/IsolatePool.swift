@@ -100,6 +100,8 @@ package final class IsolatePool: Sendable {
 
     // MARK: What others ask
 
+    var logsEvents: Bool { environment.logsEvents }
+
     /// Asks for an isolate for an event that found none with a free place.
     ///
     /// - Returns: why none will come; `nil` when one may.

@@ -35,4 +35,6 @@ struct PoolEnvironment: Sendable {
     let logger: Logger
     /// How long WebSockets stay with an isolate that is to end.
     var webSocketDrain = Duration.seconds(300)
+    /// Whether the events are logged that no client sent, as requests are.
+    var logsEvents = false
 }

@@ -7,6 +7,7 @@ final class ServiceCall: EventOwner, Dispatchable, CallActivity {
     private unowned let call: CallStream
     private let parent: EventStream
     private let worker: WorkerRuntime
+    private let entrypoint: String
     /// Of the `rpc` event: it has to wait when all isolates of the target are busy.
     private let message: [UInt8]
     /// Whether a body follows the message: it may have come and ended while the call waited for an isolate.
@@ -38,15 +39,18 @@ final class ServiceCall: EventOwner, Dispatchable, CallActivity {
         var encoder = WireEncoder(capacity: message.count + 64)
         encoder.put(entrypoint.props)
         rpc.encode(into: &encoder)
-        let made = ServiceCall(call, parent: event, worker, encoder.bytes)
+        let made = ServiceCall(call, parent: event, worker, entrypoint.name, encoder.bytes)
         call.channel.reactor.dispatcher.submitNested(made, to: worker)
         return made
     }
 
-    private init(_ call: CallStream, parent: EventStream, _ worker: WorkerRuntime, _ message: [UInt8]) {
+    private init(
+        _ call: CallStream, parent: EventStream, _ worker: WorkerRuntime, _ entrypoint: String, _ message: [UInt8]
+    ) {
         self.call = call
         self.parent = parent
         self.worker = worker
+        self.entrypoint = entrypoint
         self.message = message
         hasBody = call.hasBody
     }
@@ -64,6 +68,9 @@ final class ServiceCall: EventOwner, Dispatchable, CallActivity {
                     zone: parent.zone, invocations: parent.invocations)
             },
             { $0.append(message) })
+        stream.beginAccount(for: .entrypoint(entrypoint), caller: parent, meter: parent.release.meter[worker.name]) {
+            $0.append(message)
+        }
         target = stream
         if hasBody {
             stream.producer = call.connectBody(to: stream, window: 0)

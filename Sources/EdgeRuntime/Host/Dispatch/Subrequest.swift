@@ -100,7 +100,7 @@ final class Subrequest: EventOwner, Dispatchable, CallActivity {
                     owner: self, zone: parent.zone, invocations: parent.invocations)
             },
             { $0.append(message) })
-        stream.watch { $0.append(message) }
+        stream.beginAccount(for: .worker, caller: parent, meter: release.meter[worker.name]) { $0.append(message) }
         target = stream
         if hasBody {
             stream.producer = call.connectBody(to: stream, window: 0)

@@ -63,6 +63,7 @@ enum EdgeHeaders {
         }
         if let parent = unsafe sent(.traceparent), unsafe isTraceParent(parent) {
             unsafe buffer.append(headerName: "traceparent", value: parent)
+            connection.exchange.sentSpan = unsafe TraceSpan(traceParent: parent)
         } else {
             buffer.append(headerName: "traceparent", valueByteCount: 55)
             buffer.append("00-" as StaticString)

@@ -15,6 +15,7 @@ extension HTTP2Connection: HTTP2SessionDelegate {
 
     func requestBegan(_ number: Int32) {
         draft.begin()
+        draftNumber = number
         trailerByteCount = 0
         let stream = restingStreams.popLast() ?? HTTP2Stream(self, number: number)
         stream.begin(number)
@@ -22,14 +23,15 @@ extension HTTP2Connection: HTTP2SessionDelegate {
     }
 
     func received(_ number: Int32, name: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer) {
-        guard let stream = streams[UInt32(number)] else { return }
-        if stream.phase == .idle { return unsafe draft.add(name, value) }
+        if number == draftNumber { return unsafe draft.add(name, value) }
+        guard streams[UInt32(number)] != nil else { return }
         // Trailers say nothing that anybody here asks for, as those of HTTP/1.1.
         trailerByteCount += name.count + value.count + 4
         if trailerByteCount > node.settings.limits.trailerBytesMax { session?.reset(number, .enhanceYourCalm) }
     }
 
     func requestHeadEnded(_ number: Int32, isWholeRequest: Bool) {
+        draftNumber = nil
         guard let stream = streams[UInt32(number)], stream.phase == .idle else { return }
         if draft.isTooLarge { return stream.refuseHead(.headTooLarge) }
         if draft.hasProtocol, !draft.asksForWebSocket || isWholeRequest { return stream.refuseProtocol() }

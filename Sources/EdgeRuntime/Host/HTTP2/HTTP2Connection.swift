@@ -39,6 +39,8 @@ final class HTTP2Connection: PollTarget {
 
     var streams = StreamTable<HTTP2Stream>(ringSize: 256)
     var draft: HTTP2HeadDraft
+    /// The stream whose head comes: heads of streams never mix (RFC 9113 §4.3).
+    var draftNumber: Int32?
     /// For the next requests.
     var restingStreams: [HTTP2Stream] = []
     private var dirtyStreams: [HTTP2Stream] = []

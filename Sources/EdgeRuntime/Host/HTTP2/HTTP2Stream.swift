@@ -328,7 +328,7 @@ final class HTTP2Stream: HTTPStream {
         let isTaken = connection.respond(self, status: 200, &output, hasBody: true)
         output.consume(output.readableByteCount)
         guard isTaken else { return nil }
-        exchange.finish(on: self)
+        noteEnd()
         leaveExchange()
         phase = .tunnel
         responseBody = .untilClose

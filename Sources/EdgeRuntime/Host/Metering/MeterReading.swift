@@ -34,6 +34,11 @@ package enum MeterCounter: Int, CaseIterable, Sendable {
     case messages
     case messageRetries
 
+    // Events that no client sent: calls of other workers, and whatever durable objects get.
+    case calls
+    /// Those that failed: the code threw, used too much, was reset, or answered a request with 5xx.
+    case callErrors
+
     // Isolates.
     case events
     case cpuMicroseconds
@@ -53,6 +58,8 @@ package struct MeterReading: Equatable, Sendable {
     private var counts = [Int64](repeating: 0, count: MeterCounter.allCases.count)
     /// How long handlers took until their answer began, waiting for an isolate included.
     package var latencies = LatencyDistribution()
+    /// How long calls took, from when they were handed over.
+    package var callLatencies = LatencyDistribution()
 
     // As of now.
     /// The versions, joined by `+` when there are several: what isolates did is told of these, whichever release it was for.
@@ -89,7 +96,12 @@ package struct MeterReading: Equatable, Sendable {
     package static func += (a: inout MeterReading, b: MeterReading) {
         for index in a.counts.indices { a.counts[index] += b.counts[index] }
         a.latencies += b.latencies
-        a.version = a.version.isEmpty ? b.version : b.version.isEmpty ? a.version : "\(a.version)+\(b.version)"
+        a.callLatencies += b.callLatencies
+        if a.version.isEmpty {
+            a.version = b.version
+        } else if !b.version.isEmpty, a.version != b.version {
+            a.version += "+\(b.version)"
+        }
         a.isolateCount += b.isolateCount
         a.silentIsolateCount += b.silentIsolateCount
         a.recentExitCount += b.recentExitCount
@@ -101,6 +113,7 @@ package struct MeterReading: Equatable, Sendable {
         var difference = a
         for index in a.counts.indices { difference.counts[index] -= b.counts[index] }
         difference.latencies = a.latencies - b.latencies
+        difference.callLatencies = a.callLatencies - b.callLatencies
         return difference
     }
 }

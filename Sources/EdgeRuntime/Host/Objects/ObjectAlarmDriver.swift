@@ -346,7 +346,7 @@ final class ObjectAlarmEvent: ObjectEvent, Ticker {
             scheduledTime: alarm.scheduledTime.milliseconds
         ).encode(into: &encoder)
         let message = encoder.bytes
-        return channel.open(
+        let stream = channel.open(
             .objectAlarm, flags: .end,
             make: {
                 EventStream(
@@ -354,6 +354,8 @@ final class ObjectAlarmEvent: ObjectEvent, Ticker {
                     owner: self)
             },
             { $0.append(message) })
+        beginAccount(stream, server, timing: .ignored) { $0.append(message) }
+        return stream
     }
 
     override func answered(_ event: EventStream, _ message: UnsafeRawBufferPointer) throws(WireError) {
@@ -368,8 +370,10 @@ final class ObjectAlarmEvent: ObjectEvent, Ticker {
 
     func tick(_ now: Instant) {
         guard now >= endsAt else { return }
+        let reason = "Alarm exceeded its allowed execution time"
+        stream?.failed(CallFailure(reason))
         abandon(.cancelled)
-        over(.brokeLimit("Alarm exceeded its allowed execution time"))
+        over(.brokeLimit(reason))
     }
 
     private func over(_ outcome: ObjectAlarmDriver.Outcome) {

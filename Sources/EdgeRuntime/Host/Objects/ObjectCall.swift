@@ -82,7 +82,7 @@ final class ObjectCall: ObjectEvent, CallActivity {
                 $0.append(front)
                 $0.append(message)
             })
-        stream.watch {
+        beginAccount(stream, server, caller: parent) {
             $0.append(front)
             $0.append(message)
         }

@@ -57,10 +57,21 @@ class ObjectEvent: EventOwner {
         stream.whenOver = { [self, unowned stream] in reactor.objects.ended(self, stream) }
     }
 
+    /// Has the event's stream counted for the release that has its object.
+    final func beginAccount(
+        _ stream: EventStream, _ server: ObjectSpace.Server, caller: EventStream? = nil,
+        timing: EventAccount.Timing = .counted, _ write: (inout ByteBuffer) -> Void
+    ) {
+        stream.beginAccount(
+            for: .object(id, class: server.classNames[namespace.id] ?? namespace.className), caller: caller,
+            meter: server.meter, timing: delivery?.opens ?? false ? .ignored : timing, write)
+    }
+
     final func refuse(_ failure: CallFailure) { finish(failure) }
 
     /// The object's life is over.
     final func cutOff(_ failure: CallFailure) {
+        stream?.failed(failure)
         stream?.abandon(.cancelled)
         finish(failure)
     }

@@ -20,6 +20,9 @@ package struct ObjectSettings: Equatable, Sendable {
     /// Isolates of one version for objects.
     package var isolatesMax = 32
 
+    /// How far back an object can go; zero keeps no history.
+    package var timeTravel = Duration.seconds(30 * 86_400)
+
     package init() {}
 }
 
@@ -44,16 +47,14 @@ enum ObjectLimits {
     /// What an isolate has beyond an object's own time to close it.
     static let closeGrace = Duration.seconds(5)
 
-    /// Open files of an isolate for objects: what every isolate has, for each object its lock, and three more for each database with
-    /// a connection.
+    /// Open files of an isolate for objects, whose number may change while it runs: enough for the 10,000 that may be configured, and
+    /// for more than a thousand of them at once that keep a transaction or a cursor open. (The kernel's table of so many takes
+    /// 128 KiB; one of 2^14 and more would be twice as large.)
     ///
     /// - Parameter available: What the node itself may have; an isolate's start needs some above the isolate's own.
-    /// - Returns: as many as it can need, when each object keeps a transaction or a cursor open (at most, and no less than the 1,024
-    ///   that were always there); and with how many it comes by when they don't.
-    static func descriptors(objects: Int, available: Int) -> (max: Int, min: Int) {
-        let base = 512
-        // In the isolate: `OpenDatabases.countMax`.
-        let connections = 64
-        return (min(max(1024, base + 4 * objects), max(256, available - 256)), base + objects + 3 * connections)
-    }
+    static func descriptorsMax(available: Int) -> Int { min(16_000, max(256, available - 256)) }
+
+    /// What an isolate's objects need at least: each its lock, and four more for each database with a connection, of which there are
+    /// `OpenDatabases.countMax`; and what every isolate has.
+    static func descriptorsMin(objects: Int) -> Int { 256 + objects + 4 * min(objects, 64) }
 }

@@ -297,6 +297,10 @@ final class ObjectSocketEvent: ObjectEvent {
                 $0.append(front)
                 $0.append(head)
             })
+        beginAccount(stream, server) {
+            $0.append(front)
+            $0.append(head)
+        }
         if let bytes {
             let producer = BytesProducer(bytes, to: stream)
             self.producer = producer
@@ -319,6 +323,7 @@ final class ObjectSocketEvent: ObjectEvent {
 
     func endIfOlder(than most: Duration, _ now: Instant) {
         guard let startedAt, now - startedAt >= most else { return }
+        stream?.failed(CallFailure("the handler of the WebSocket's event exceeded its allowed execution time"))
         abandon(.cancelled)
         over()
     }

@@ -27,9 +27,23 @@ package final class ObjectSpace: Sendable {
     /// A version that has objects or is to have some.
     struct Server: Sendable {
         let worker: WorkerRuntime
-        let release: ReleaseRuntime
+        /// Where its objects' own calls go, and what counts their events.
+        private(set) var release: ReleaseRuntime
+        private(set) var meter: WorkerMeter
         /// By namespace.
         var classNames: [String: String] = [:]
+
+        init(_ item: ObjectServer, _ meter: WorkerMeter) {
+            worker = item.worker
+            release = item.release
+            self.meter = meter
+        }
+
+        /// A later release has the same version.
+        mutating func belong(to release: ReleaseRuntime, _ meter: WorkerMeter) {
+            self.release = release
+            self.meter = meter
+        }
     }
 
     struct State {
@@ -75,7 +89,16 @@ package final class ObjectSpace: Sendable {
 
     package var settings: ObjectSettings {
         get { state.withLock { $0.registry.settings } }
-        set { state.withLock { $0.registry.settings = newValue } }
+        set {
+            state.withLock { $0.registry.settings = newValue }
+            let needed = ObjectLimits.descriptorsMin(objects: newValue.objectsPerIsolate)
+            let available = ObjectLimits.descriptorsMax(available: DescriptorLimit.raise())
+            guard available < needed else { return }
+            logger.log(
+                .warning,
+                "\(newValue.objectsPerIsolate) durable objects in one isolate need at least \(needed) open files, and it gets "
+                    + "\(available): raise the node's limit of open files, or lower durable_objects.objects_per_isolate")
+        }
     }
 
     // MARK: Namespaces
@@ -100,21 +123,30 @@ package final class ObjectSpace: Sendable {
     /// Says which versions have the namespace's objects from now on: the oldest one first, its share of ids at the lower end. None:
     /// calls fail. Objects whose version changes move there, a few at a time: see `moved`.
     package func serve(_ namespace: ObjectNamespace, by list: [ObjectServer]) {
-        update { state, effects, now in
+        let list = list.map { (item: $0, meter: $0.release.meter.objects(of: $0.worker)) }
+        let left = update { state, effects, now in
+            var left: [ReleaseRuntime] = []
             var shares: [(server: ObjectRegistry.ServerID, share: Int)] = []
-            for item in list {
+            for (item, meter) in list {
                 var number = state.number(of: item.worker)
                 if number == nil {
                     state.nextServer += 1
                     number = state.nextServer
-                    state.servers[state.nextServer] = Server(worker: item.worker, release: item.release)
+                    state.servers[state.nextServer] = Server(item, meter)
                 }
                 guard let number else { continue }
+                if let before = state.servers[number]?.release, before !== item.release {
+                    left.append(before)
+                    state.servers[number]?.belong(to: item.release, meter)
+                }
                 state.servers[number]?.classNames[namespace.id] = item.className
                 shares.append((number, item.share))
             }
             state.registry.serve(namespace.id, by: shares, at: now, &effects)
+            return left
         }
+        // Whose last holder this may have been: it ends outside of the lock.
+        withExtendedLifetime(left) {}
         alarms.served(namespace)
     }
 

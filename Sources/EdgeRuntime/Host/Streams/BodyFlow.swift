@@ -9,6 +9,12 @@ protocol BodyConsumer: AnyObject {
     func finish()
     /// The body will not be complete.
     func fail(_ reason: StreamReset)
+    /// The stream of a client, which says itself when it wants no more of a body.
+    var httpStream: HTTPStream? { get }
+}
+
+extension BodyConsumer {
+    var httpStream: HTTPStream? { nil }
 }
 
 /// Gives a body's bytes. Reactor thread only.

@@ -33,8 +33,17 @@ class ChannelStream: BodyConsumer, RedirectableProducer {
     /// Whether the isolate may send no body here.
     final var refusesBody = false
 
-    /// Where the isolate's body goes.
-    private final weak var consumer: (any BodyConsumer)?
+    /// Where the isolate's body goes. A client's stream is held until it has the end, or wants no more: a weak reference to it
+    /// would give it a table of its counts, and each use of it from then on the long way there.
+    private final var consumer: (any BodyConsumer)? {
+        get { client ?? otherConsumer }
+        set {
+            client = newValue?.httpStream
+            otherConsumer = client == nil ? newValue : nil
+        }
+    }
+    private final var client: HTTPStream?
+    private final weak var otherConsumer: (any BodyConsumer)?
     private final var hasConsumer = false
     /// Bytes that have come and that nobody could take yet: at most what the isolate had credit for.
     private final var early = ByteBuffer()
@@ -174,6 +183,7 @@ class ChannelStream: BodyConsumer, RedirectableProducer {
         early.releaseIfEmpty()
         guard receivedEnd, !hasDeliveredEnd else { return }
         hasDeliveredEnd = true
+        client = nil
         consumer.finish()
     }
 

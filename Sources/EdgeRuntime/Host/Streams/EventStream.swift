@@ -43,6 +43,10 @@ final class EventStream: ChannelStream {
     private var isSocketCounted = false
     /// `nil`: nobody watches the event.
     var trace: EventTrace?
+    /// What its release counts of it; `nil` for clients' requests, whose connection does that, and when it is done.
+    var account: EventAccount?
+    /// Its place in a trace: as the client has it, or begun here.
+    lazy var span = TraceSpan(&channel.reactor.random)
 
     final class Invocations {
         /// Product limit: 32 invocations per incoming request.
@@ -190,6 +194,7 @@ final class EventStream: ChannelStream {
         guard isOpen else { return }
         if !receivedEnd {
             trace?.abandoned()
+            closeAccount(.abandoned)
             abandonedAt = channel.reactor.now
             channel.linger(self)
         }
@@ -218,13 +223,14 @@ final class EventStream: ChannelStream {
         switch status {
         case 0:
             unsafe trace?.answered(message)
+            if account != nil { try unsafe noteAnswer(message) }
             if kind == .fetch || kind == .objectFetch, try ReplyHead.isSocket(unsafe message.bytes) { becomeSocket() }
             guard let owner else { return reset(.cancelled) }
             try unsafe owner.event(self, answered: message)
         case 1:
             var decoder = unsafe WireDecoder(Array(message))
             let failure = try CallFailure(decoding: &decoder).redacted(by: channel.isolate.pool.redactor).shortened
-            trace?.failed(failure)
+            failed(failure)
             let passThrough = decoder.remainingByteCount > 0 ? try decoder.takeBool() : false
             let owner = owner
             self.owner = nil
@@ -238,6 +244,7 @@ final class EventStream: ChannelStream {
 
     override func wasReset(_ reason: StreamReset) {
         trace?.reset(reason)
+        if account != nil { closeAccount(EventAccount.Result(reason)) }
         let owner = owner
         self.owner = nil
         leave()
@@ -249,6 +256,29 @@ final class EventStream: ChannelStream {
     override func closed() {
         owner = nil
         leave()
+    }
+
+    // MARK: What is counted
+
+    /// The handler threw, or its object was reset under it.
+    func failed(_ failure: CallFailure) {
+        trace?.failed(failure)
+        closeAccount(.failed(.exception, failure))
+    }
+
+    private func noteAnswer(_ message: UnsafeRawBufferPointer) throws(WireError) {
+        switch kind {
+        case .fetch, .objectFetch: closeAccount(.answered(status: try ReplyHead(reading: unsafe message.bytes).status))
+        case .objectAlarm:
+            closeAccount(unsafe ObjectAlarmReply.failure(message).map { .failed(.exception, $0) } ?? .answered(status: nil))
+        default: closeAccount(.answered(status: nil))
+        }
+    }
+
+    private func closeAccount(_ result: EventAccount.Result) {
+        guard let account else { return }
+        self.account = nil
+        account.close(self, result)
     }
 
     // MARK: WebSockets

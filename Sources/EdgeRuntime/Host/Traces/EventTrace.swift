@@ -7,7 +7,9 @@ final class EventTrace {
     private let traces: WorkerTraces
     private let sinks: [any TraceSink]
     private let worker: TraceEvent.Worker
+    private let target: TraceEvent.Target
     private let cause: TraceEvent.Cause
+    private let span: TraceSpan
     private let clock: any NodeClock
     private let startedAt: UnixTime
     private let started: Instant
@@ -26,20 +28,25 @@ final class EventTrace {
     private static let fixedByteCount = 1 << 10
 
     fileprivate init(
-        traces: WorkerTraces, sinks: [any TraceSink], worker: TraceEvent.Worker, cause: TraceEvent.Cause,
-        clock: any NodeClock
+        traces: WorkerTraces, sinks: [any TraceSink], worker: TraceEvent.Worker, target: TraceEvent.Target,
+        cause: TraceEvent.Cause, span: TraceSpan, clock: any NodeClock
     ) {
         self.traces = traces
         self.sinks = sinks
         self.worker = worker
+        self.target = target
         self.cause = cause
+        self.span = span
         self.clock = clock
         // Not the reactor's, which is the time of its last turn.
         started = clock.now()
         startedAt = clock.wallTime()
         byteCount = Self.fixedByteCount
-        if case .fetch(let request) = cause {
+        switch cause {
+        case .fetch(let request):
             byteCount += request.headers.reduce(request.url.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 16 }
+        case .rpc(let method): byteCount += method.utf8.count
+        case .scheduled, .queue, .alarm, .socket: break
         }
     }
 
@@ -65,9 +72,10 @@ final class EventTrace {
     func answered(_ message: UnsafeRawBufferPointer) {
         switch cause {
         case .fetch: status = unsafe (try? ReplyHead(reading: message.bytes))?.status
-        case .scheduled: break
+        case .scheduled, .rpc, .socket: break
         // The batch's last word is whether its handler has succeeded; why it hasn't, its log says.
         case .queue: if unsafe message.first == 0 { outcome = .exception }
+        case .alarm: if let failure = unsafe ObjectAlarmReply.failure(message) { failed(failure) }
         }
     }
 
@@ -98,8 +106,8 @@ final class EventTrace {
         isOver = true
         traces.give(logByteCount)
         let event = TraceEvent(
-            worker: worker, cause: cause, started: startedAt, duration: clock.now() - started, outcome: outcome ?? .ok,
-            status: status,
+            worker: worker, target: target, cause: cause, span: span, started: startedAt, duration: clock.now() - started,
+            outcome: outcome ?? .ok, status: status,
             logs: logs, exceptions: exceptions, isTruncated: isTruncated, byteCount: byteCount + logByteCount)
         for sink in sinks { sink.receive(event) }
     }
@@ -108,22 +116,39 @@ final class EventTrace {
 extension EventStream {
     /// Begins to gather what becomes of the event, if somebody watches its worker.
     ///
-    /// - Parameter write: Writes the event's message as the isolate gets it; called only then.
-    func watch(_ write: (inout ByteBuffer) -> Void) {
+    /// - Parameters:
+    ///   - target: What of the worker it is for.
+    ///   - write: Writes the event's message as the isolate gets it; called only if somebody wants to know, or it is logged.
+    func watch(_ target: TraceEvent.Target = .worker, _ write: (inout ByteBuffer) -> Void) {
         let traces = worker.pool.traces
-        guard traces.isWatched else { return }
+        let isLogged = account != nil && worker.pool.logsEvents
+        guard traces.isWatched || isLogged else { return }
         let sampling = traces.sample()
-        guard !sampling.isEmpty else { return }
+        guard !sampling.isEmpty || isLogged else { return }
         var buffer = ByteBuffer()
         write(&buffer)
         let message = unsafe buffer.withReadable { unsafe Array($0) }
         // What the isolate can't read either is no event.
         guard let cause = try? TraceEvent.Cause(kind, message) else { return }
+        if isLogged { account?.entry = EventAccount.Entry(target: target, cause: cause) }
         let described = TraceEvent.Worker(worker)
         let sinks = sampling.filter { $0.wants(cause, of: described) }
         guard !sinks.isEmpty else { return }
         trace = EventTrace(
-            traces: traces, sinks: sinks, worker: described, cause: cause, clock: channel.reactor.clock)
+            traces: traces, sinks: sinks, worker: described, target: target, cause: cause, span: span,
+            clock: channel.reactor.clock)
+    }
+}
+
+extension ObjectAlarmReply {
+    /// What went wrong, if an answer says so.
+    static func failure(_ message: UnsafeRawBufferPointer) -> CallFailure? {
+        var decoder = unsafe WireDecoder(Array(message))
+        guard let reply = try? ObjectAlarmReply(decoding: &decoder) else { return nil }
+        switch reply.outcome {
+        case .done, .notDue: return nil
+        case .failed, .abandoned: return CallFailure(reply.failure ?? "the alarm failed", marks: .remote)
+        }
     }
 }
 
@@ -160,7 +185,30 @@ extension TraceEvent.Cause {
             // Not the messages, which may be large.
             let queue = try decoder.takeString()
             self = .queue(queue, batchSize: Int(try decoder.takeUInt32()))
+        case .rpc:
+            _ = try decoder.takeString()  // The caller's props.
+            self = .rpc(method: try Self.method(&decoder))
+        case .objectCall:
+            _ = try ObjectEventHead(decoding: &decoder)
+            self = .rpc(method: try Self.method(&decoder))
+        case .objectAlarm:
+            _ = try ObjectEventHead(decoding: &decoder)
+            let alarm = try ObjectAlarmMessage(decoding: &decoder)
+            self = .alarm(UnixTime(milliseconds: alarm.scheduledTime))
+        case .objectSocket:
+            _ = try ObjectEventHead(decoding: &decoder)
+            switch try ObjectSocketMessage(decoding: &decoder).content {
+            case .text, .binary: self = .socket(.message)
+            case .close(let close): self = .socket(.close(code: close.code, wasClean: close.wasClean))
+            case .error: self = .socket(.error)
+            }
         default: throw .invalidValue("kind of event", offset: 0)
         }
+    }
+
+    /// Of an `RPCMessage`, without its arguments, which may be large.
+    private static func method(_ decoder: inout WireDecoder) throws(WireError) -> String {
+        _ = try decoder.takeString()  // The entrypoint.
+        return try decoder.takeString()
     }
 }

@@ -8,6 +8,41 @@ package struct TraceEvent: Sendable {
         case fetch(Request)
         case scheduled(cron: String, time: UnixTime)
         case queue(String, batchSize: Int)
+        /// A durable object's, due at the time.
+        case alarm(UnixTime)
+        /// A typed call.
+        case rpc(method: String)
+        /// Something that an object hears of a WebSocket that hibernates.
+        case socket(SocketEvent)
+
+        /// As a log line names it.
+        package var text: String {
+            switch self {
+            case .fetch(let request): "\(request.method) \(request.url)"
+            case .scheduled(let cron, _): "cron \(cron)"
+            case .queue(let queue, _): "queue \(queue)"
+            case .alarm: "alarm()"
+            case .rpc(let method): "\(method)()"
+            case .socket(.message): "webSocketMessage()"
+            case .socket(.close): "webSocketClose()"
+            case .socket(.error): "webSocketError()"
+            }
+        }
+    }
+
+    package enum SocketEvent: Equatable, Sendable {
+        case message
+        case close(code: UInt16?, wasClean: Bool)
+        case error
+    }
+
+    /// Which part of a worker the event is for.
+    package enum Target: Equatable, Sendable {
+        /// Its handlers.
+        case worker
+        case entrypoint(String)
+        /// A durable object, of the class.
+        case object(ObjectID, class: String)
     }
 
     /// As the worker got it. Nothing is hidden here yet: see `redactor`.
@@ -69,7 +104,10 @@ package struct TraceEvent: Sendable {
     }
 
     package let worker: Worker
+    package var target = Target.worker
     package let cause: Cause
+    /// `nil`: it stands in no trace.
+    package var span: TraceSpan?
     package let started: UnixTime
     /// From the start to the end of all background work.
     package let duration: Duration

@@ -17,7 +17,7 @@ extension Connection {
         output.append("Sec-WebSocket-Accept: \(accept)\r\n")
         appendSwitch(lines, compression)
         exchange.status = 101
-        exchange.finish(on: self)
+        noteEnd()
         phase = .closed
         reactor.unwatch(self, transport.rawValue)
         leaveExchange()

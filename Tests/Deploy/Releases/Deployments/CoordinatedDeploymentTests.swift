@@ -34,6 +34,13 @@ import Testing
         try await node.run("prepared") { try node.store.journaledDeployment(2)?.record.pause != nil }
     }
 
+    /// It has said that it did well.
+    private func watched(_ node: DeploymentNode) async throws {
+        try await node.run("the wait for the others") {
+            try node.store.journaledDeployment(2)?.record.coordination?.word == .watched
+        }
+    }
+
     @Test func `waits for each word, and keeps the release after the last`() async throws {
         let node = try await node()
         try await prepare(node)
@@ -43,7 +50,7 @@ import Testing
         #expect(try node.store.journaledDeployment(2)?.record.coordination?.word == .prepare)
         try await node.machine.switchOver(2, Self.id, by: node.author)
         #expect(await node.slots.active == 2)
-        #expect(try node.store.journaledDeployment(2)?.record.coordination?.word == .switch)
+        try await watched(node)
         try await node.machine.confirm(2, Self.id)
         #expect(try await node.finish(2).state == .retired)
         #expect(try node.store.journaledDeployment(2)?.record.coordination?.word == .confirm)
@@ -89,6 +96,17 @@ import Testing
             try await node.machine.hold(2, Self.id)
         }
         #expect(await node.slots.active == 2)
+        try await watched(node)
+        try await node.machine.confirm(2, Self.id)
+        #expect(try await node.finish(2).state == .retired)
+    }
+
+    @Test func `isn't told to keep a release that is still being watched`() async throws {
+        let node = try await node(Shape(bake: .zero, monitor: .seconds(30)))
+        try await prepare(node)
+        try await node.machine.switchOver(2, Self.id, by: node.author)
+        await #expect(throws: DeploymentError.self) { try await node.machine.confirm(2, Self.id) }
+        try await watched(node)
         try await node.machine.confirm(2, Self.id)
         #expect(try await node.finish(2).state == .retired)
     }
@@ -165,6 +183,7 @@ import Testing
             return record?.state == .prepared && record?.pause != nil
         }
         try await next.machine.switchOver(2, Self.id, by: next.author)
+        try await watched(next)
         try await next.machine.confirm(2, Self.id)
         #expect(try await next.finish(2).state == .retired)
         #expect(await next.slots.active == 2)

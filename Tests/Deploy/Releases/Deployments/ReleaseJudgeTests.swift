@@ -87,6 +87,41 @@ private func canary(
 @Suite struct `Judge of releases` {
     private func isRollBack(_ ruling: JudgeSeries.Ruling) -> Bool { if case .rollBack = ruling { true } else { false } }
 
+    /// A release that gets calls and no requests.
+    private static func calls(_ count: Int64, errors: Int64, microseconds: Int64, version: String) -> SlotSample {
+        var reading = MeterReading()
+        reading.version = version
+        reading[.calls] = count
+        reading[.callErrors] = errors
+        for _ in 0..<count { reading.callLatencies.record(microseconds: microseconds) }
+        return SlotSample(["api (objects)": reading])
+    }
+
+    @Test func `judges calls by their own errors and times`() {
+        let old = Self.calls(300, errors: 30, microseconds: 5000, version: "a")
+        func findings(errors: Int64, microseconds: Int64) -> [ReleaseJudge.Metric] {
+            let new = Self.calls(300, errors: errors, microseconds: microseconds, version: "b")
+            return ReleaseJudge().findings(new, old).map(\.metric)
+        }
+        #expect(findings(errors: 30, microseconds: 5000) == [])
+        #expect(findings(errors: 36, microseconds: 5000) == [])
+        #expect(findings(errors: 250, microseconds: 5000) == [.callErrors])
+        #expect(findings(errors: 30, microseconds: 60_000) == [.latency])
+        let slow = Self.calls(300, errors: 30, microseconds: 60_000, version: "b")
+        for finding in ReleaseJudge().findings(slow, old) {
+            #expect(ReleaseJudge().confirms(finding, candidate: slow, baseline: old, window: old))
+            #expect(!ReleaseJudge().confirms(finding, candidate: old, baseline: old, window: old))
+        }
+        var told = ReleaseJudge()
+        told.dryRun = [.callErrors]
+        let failing = Self.calls(300, errors: 250, microseconds: 5000, version: "b")
+        #expect(told.remarks(candidate: failing, active: old).count == 1)
+        guard case .inconclusive = told.check(candidate: failing, active: old) else {
+            Issue.record("calls are no requests, and what only tells ends nothing")
+            return
+        }
+    }
+
     @Test(arguments: 1...50 as ClosedRange<UInt64>) func `catches two percent of errors`(seed: UInt64) {
         let outcome = canary(Behaviour(errors: 0.02), rate: (200, 600), seed: seed)
         guard case .rollBack(let reason) = outcome.ruling else {

@@ -175,6 +175,75 @@ extension FakeIsolate {
         }
     }
 
+    /// Keeps what it is told.
+    private final class Watcher: TraceSink {
+        let events = Mutex<[TraceEvent]>([])
+        func takesSample() -> Bool { true }
+        func wants(_ cause: TraceEvent.Cause, of worker: TraceEvent.Worker) -> Bool { true }
+        func receive(_ event: TraceEvent) { events.withLock { $0.append(event) } }
+    }
+
+    @Test func `counts and traces what objects get`() async throws {
+        try await onThread {
+            let stage = try ObjectStage()
+            defer { stage.node.stop() }
+            let (objects, callers) = (Watcher(), Watcher())
+            stage.objects.runtime.pool.traces.add(objects)
+            stage.caller.runtime.pool.traces.add(callers)
+            let (isolate, event) = try stage.caller.start(try stage.node.connect(), stage)
+            func call(_ number: UInt32, _ method: String) {
+                isolate.send(
+                    .open, number, flags: [.end, .lazyBody],
+                    FakeIsolate.call(.objectInvoke, binding: 0, parent: event, stage.invoke(method)))
+            }
+            for (number, method) in [(UInt32(2), "first"), (4, "second"), (6, "third"), (8, "fourth")] { call(number, method) }
+            let owner = try stage.objects.nextReadyIsolate()
+            owner.replyOpen(try owner.expectEvent(.objectOpen).stream)
+            owner.reply(try owner.expectEvent(.objectCall).stream)
+            owner.reply(try owner.expectEvent(.objectCall).stream)
+            owner.replyFailure(try owner.expectEvent(.objectCall).stream, CallFailure("no", name: "Oops", marks: .remote))
+            // The code is not to blame for this one.
+            owner.replyFailure(
+                try owner.expectEvent(.objectCall).stream, CallFailure("moved", marks: [.retryable, .objectReset]))
+            for number in [UInt32(2), 4, 6, 8] { _ = try isolate.answer(to: number) }
+            isolate.send(.open, event, flags: .end, FakeIsolate.answer(200))
+            stage.node.onReactor {}
+            let reading = try #require(stage.server.release.meter.read()["worker (objects)"])
+            #expect(reading[.calls] == 4 && reading[.callErrors] == 1 && reading.requestCount == 0)
+            // Not of the one that the object was opened for, nor of those that failed.
+            #expect(reading.callLatencies.count == 1 && reading.version == "1")
+            let seen = objects.events.withLock { $0 }
+            #expect(seen.map(\.outcome) == [.ok, .ok, .exception, .exception])
+            #expect(seen.map(\.cause.text) == ["first()", "second()", "third()", "fourth()"])
+            let id = try #require(ObjectID(stage.id))
+            #expect(seen.allSatisfy { $0.target == .object(id, class: "Counter") })
+            let caller = try #require(callers.events.withLock { $0.first })
+            #expect(Set(seen.compactMap { $0.span?.traceID }) == [try #require(caller.span?.traceID)])
+            #expect(seen.allSatisfy { $0.span?.parentSpanID == caller.span?.spanID })
+            #expect(Set(seen.compactMap { $0.span?.spanID }).count == 4)
+        }
+    }
+
+    @Test func `has objects of a version that a later release has, too, count and call there`() async throws {
+        try await onThread {
+            let stage = try ObjectStage()
+            defer { stage.node.stop() }
+            let later = ReleaseRuntime(name: "s", tenant: "t", workers: [stage.objects.runtime])
+            stage.space.serve(
+                stage.namespace, by: [ObjectServer(worker: stage.objects.runtime, release: later, className: "Counter")])
+            let (isolate, event) = try stage.caller.start(try stage.node.connect(), stage)
+            isolate.send(
+                .open, 2, flags: [.end, .lazyBody],
+                FakeIsolate.call(.objectInvoke, binding: 0, parent: event, stage.invoke("a")))
+            let owner = try stage.objects.nextReadyIsolate()
+            owner.replyOpen(try owner.expectEvent(.objectOpen).stream)
+            owner.reply(try owner.expectEvent(.objectCall).stream)
+            _ = try isolate.answer(to: 2)
+            #expect(later.meter.read()["worker (objects)"]?[.calls] == 1)
+            #expect(stage.server.release.meter.read()["worker (objects)"]?[.calls] == 0)
+        }
+    }
+
     @Test func `refuses ids that the namespace hasn't made`() async throws {
         try await onThread {
             let stage = try ObjectStage()

@@ -1,11 +1,9 @@
-internal import Observability
-internal import SQLite
-internal import System
+package import System
 
 /// The past of one database: a copy of its file as it was once, and the log from there on. Belongs to the writer's
 /// thread.
 ///
-/// In the directory `NAME.sqlite.archive`:
+/// Files whose paths begin with `HistorySettings.prefix`:
 ///
 ///     manifest            which state the base stands for, and the first segment that comes after it
 ///     base                the database file as it was then
@@ -18,7 +16,7 @@ internal import System
 /// each commit and not synchronized: it survives the process, and what is missing after a power failure gets the time
 /// of the log file. The base may be a mixture of its state and the first segment while the two are being merged: the
 /// manifest then says that no state inside of that segment can be had, and the whole segment lies over it in any case.
-final class D1Archive {
+package final class HistoryArchive {
     /// One life of the log.
     private struct Segment {
         let number: UInt32
@@ -26,27 +24,28 @@ final class D1Archive {
         /// Frames and commits in its files.
         var frameCount: Int
         var commitCount: Int
-        var first: D1Commit?
-        var last: D1Commit?
+        var first: HistoryCommit?
+        var last: HistoryCommit?
         var byteCount: Int
     }
 
     /// A state that can be had again.
-    struct State {
-        let commit: D1Commit
+    package struct State {
+        package let commit: HistoryCommit
         /// The segment that holds it; `nil` for the base alone.
         fileprivate let segment: UInt32?
     }
 
-    static let pageByteCount = 4096
-    private let surroundings: D1Surroundings
+    package static let pageByteCount = 4096
+    private let settings: HistorySettings
+    private let prefix: String
     private let directory: String
     /// The oldest state.
-    private(set) var floor: D1Commit
+    package private(set) var floor: HistoryCommit
     private var firstSegment: UInt32
     private var segments: [Segment]
-    private var pending: [D1Commit]
-    private var pendingFile: D1File?
+    private var pending: [HistoryCommit]
+    private var pendingFile: PositionedFile?
     private var pendingOffset = 0
     /// Files of segments that are merged: a disk that doesn't let them go at once is asked again.
     private var leftovers: [String] = []
@@ -54,81 +53,116 @@ final class D1Archive {
     /// Opens what is there.
     ///
     /// - Returns: `nil` when nothing is, or nothing whole: an archive begins with its manifest.
-    init?(_ surroundings: D1Surroundings) throws {
-        self.surroundings = surroundings
-        directory = surroundings.archivePath
-        guard let text = try FileSystem.read(Self.manifestPath(directory), surroundings.faults),
+    package init?(_ settings: HistorySettings) throws {
+        self.settings = settings
+        prefix = settings.prefix
+        directory = FileSystem.parent(of: prefix)
+        guard let text = try FileSystem.read(prefix + "manifest", settings.faults),
             let (floor, first) = Self.decode(text)
         else { return nil }
         self.floor = floor
         firstSegment = first
         segments = []
-        pending = try D1Commit.readAll(directory + "/pending", surroundings.faults)
+        pending = try settings.keepsPending ? HistoryCommit.readAll(prefix + "pending", settings.faults) : []
         try loadSegments()
     }
 
     /// Begins an archive with the database's file as it is. No connection to it may be open, and all of its log must
     /// have been copied.
-    static func begin(_ surroundings: D1Surroundings, at bookmark: D1Bookmark) throws {
-        let directory = surroundings.archivePath
-        try FileSystem.removeDirectory(directory, surroundings.faults)
-        try FileSystem.makeDirectory(directory, surroundings.faults)
-        guard let source = try D1File.openToRead(surroundings.path, surroundings.faults) else {
-            throw SystemError("open", errno: 2, on: surroundings.path)
+    package static func begin(_ settings: HistorySettings, at bookmark: HistoryBookmark) throws {
+        guard let source = try PositionedFile.openToRead(settings.path, settings.faults) else {
+            throw SystemError("open", errno: 2, on: settings.path)
         }
-        let base = try D1File.openToWrite(directory + "/base", .empty, surroundings.faults)
-        try base.copy(source)
+        try begin(settings, at: bookmark, since: settings.now()) { base in try base.copy(source) }
+    }
+
+    /// Begins an archive with a state that `fill` writes.
+    ///
+    /// - Parameter time: Since when that was the newest one.
+    package static func begin(
+        _ settings: HistorySettings, at bookmark: HistoryBookmark, since time: UnixTime,
+        _ fill: (borrowing PositionedFile) throws -> Void
+    ) throws {
+        let directory = FileSystem.parent(of: settings.prefix)
+        try remove(settings.prefix, ownsDirectory: settings.ownsDirectory, settings.faults)
+        try FileSystem.makeDirectory(directory, settings.faults)
+        let base = try PositionedFile.openToWrite(settings.prefix + "base", .empty, settings.faults)
+        try fill(base)
         try base.synchronize()
-        try FileSystem.synchronizeDirectory(directory, surroundings.faults)
+        try FileSystem.synchronizeDirectory(directory, settings.faults)
         let pageCount = UInt32(clamping: base.byteCount / Self.pageByteCount)
-        let floor = D1Commit(
-            bookmark: bookmark, time: surroundings.clock.wallTime(), frameCount: 0, pageCount: pageCount)
-        try FileSystem.replace(manifestPath(directory), with: encode(floor, 1), surroundings.faults)
+        let floor = HistoryCommit(bookmark: bookmark, time: time, frameCount: 0, pageCount: pageCount)
+        try FileSystem.replace(settings.prefix + "manifest", with: encode(floor, 1), settings.faults)
     }
 
     /// Forgets the past: the manifest first, so that no half of it is taken for a whole.
-    static func remove(_ directory: String, _ faults: D1Faults = .none) throws(SystemError) {
-        guard FileSystem.exists(directory) else { return }
-        try FileSystem.remove(manifestPath(directory), faults)
-        try FileSystem.synchronizeDirectory(directory, faults)
-        try FileSystem.removeDirectory(directory, faults)
+    package static func remove(
+        _ prefix: String, ownsDirectory: Bool, _ faults: DatabaseFaults = .none
+    ) throws(SystemError) {
+        let directory = FileSystem.parent(of: prefix)
+        let names = try names(of: prefix)
+        guard !names.isEmpty || ownsDirectory && FileSystem.exists(directory) else { return }
+        if names.contains("manifest") {
+            try FileSystem.remove(prefix + "manifest", faults)
+            try FileSystem.synchronizeDirectory(directory, faults)
+        }
+        for name in names { try FileSystem.remove(prefix + name, faults) }
+        if ownsDirectory { try FileSystem.removeDirectory(directory, faults) }
+    }
+
+    /// What its files are called behind the prefix.
+    private static func names(of prefix: String) throws(SystemError) -> [String] {
+        let directory = FileSystem.parent(of: prefix)
+        let stem = String(prefix.dropFirst(directory.utf8.count + 1))
+        return try FileSystem.names(in: directory).filter { $0.hasPrefix(stem) }.map { String($0.dropFirst(stem.utf8.count)) }
     }
 
     // MARK: Commits
 
     /// The newest state, or what will be when `pending` has been taken up.
-    private var newest: D1Commit { pending.last ?? segments.last?.last ?? floor }
+    package var newest: HistoryCommit { pending.last ?? segments.last?.last ?? floor }
 
     /// Notes a commit that was just made.
-    func note(_ bookmark: D1Bookmark) {
-        let commit = D1Commit(
-            bookmark: bookmark, time: max(newest.time, surroundings.clock.wallTime()), frameCount: bookmark.frame,
+    package func note(_ bookmark: HistoryBookmark) {
+        let commit = HistoryCommit(
+            bookmark: bookmark, time: max(newest.time, settings.now()), frameCount: bookmark.frame,
             pageCount: 0)
         pending.append(commit)
         var bytes: [UInt8] = []
         commit.encode(into: &bytes)
         do {
             if pendingFile == nil {
-                pendingFile = try D1File.openToWrite(directory + "/pending", .keeping, surroundings.faults)
+                pendingFile = try PositionedFile.openToWrite(prefix + "pending", .keeping, settings.faults)
                 pendingOffset = pendingFile?.byteCount ?? 0
-                pendingOffset -= pendingOffset % D1Commit.byteCount
+                pendingOffset -= pendingOffset % HistoryCommit.byteCount
             }
             try pendingFile?.write(bytes[...], at: pendingOffset)
             pendingOffset += bytes.count
         } catch {
             // Its place is known, and its time too unless the process ends before the next checkpoint.
-            surroundings.logger.log(.warning, "d1: a commit's time was not written", [("error", "\(error)")])
+            settings.warn("a commit's time was not written", error)
         }
     }
+
+    /// What commits are called.
+    package enum Names {
+        /// As they were noted; those that nobody noted after their neighbours, or where this belongs.
+        case noted(fallback: HistoryBookmark)
+        /// After their place: segment of the archive, and frame.
+        case placed(generation: UInt32)
+    }
+
+    /// Notes commits that were kept elsewhere.
+    package func note(_ commits: [HistoryCommit]) { pending += commits }
 
     /// Takes up what the database's log holds and the archive doesn't. Durable when it returns.
     ///
     /// - Parameters:
     ///   - limit: The frames that are committed; `nil` before a connection is open: what SQLite will find then.
-    ///   - fallback: Where the bookmarks of commits belong that nobody noted.
-    func takeUp(upTo limit: Int?, fallback: D1Bookmark) throws {
-        guard limit != 0, var log = try D1LogReader.open(surroundings.logPath, surroundings.faults) else { return }
-        if let fault = surroundings.faults.failure(.archive) { throw fault }
+    ///   - names: What the commits are called.
+    package func takeUp(upTo limit: Int?, names: Names) throws {
+        guard limit != 0, var log = try LogReader.open(settings.path + "-wal", settings.faults) else { return }
+        if let fault = settings.faults.failure(.archive) { throw fault }
         let isNew = segments.last?.salt != log.salt
         var segment =
             isNew
@@ -139,37 +173,38 @@ final class D1Archive {
         if let limit, limit <= segment.frameCount { return }
         let found = try copy(&log, into: segment, upTo: limit, isNew: isNew)
         guard !found.isEmpty else { return }
-        let commits = named(found, in: segment, fallback: fallback, logTime: log.modificationTime)
+        let commits = named(found, in: segment, names, logTime: log.modificationTime)
         try list(commits, in: segment, isNew: isNew)
         segment.frameCount = Int(found[found.count - 1].frameCount)
         segment.commitCount += commits.count
         segment.first = segment.first ?? commits.first
         segment.last = commits.last
-        segment.byteCount = D1LogReader.headerByteCount + segment.frameCount * log.frameByteCount
+        segment.byteCount = LogReader.headerByteCount + segment.frameCount * log.frameByteCount
         if isNew { segments.append(segment) } else { segments[segments.count - 1] = segment }
         pending = []
-        if pendingFile == nil { pendingFile = try? D1File.openToWrite(directory + "/pending", .keeping, surroundings.faults) }
+        guard settings.keepsPending else { return }
+        if pendingFile == nil { pendingFile = try? PositionedFile.openToWrite(prefix + "pending", .keeping, settings.faults) }
         try? pendingFile?.truncate(to: 0)
         pendingOffset = 0
     }
 
     /// Copies frames up to the last commit; returns the commits, without names and times.
     private func copy(
-        _ log: inout D1LogReader, into segment: Segment, upTo limit: Int?, isNew: Bool
-    ) throws -> [D1Commit] {
-        let file = try D1File.openToWrite(wal(segment.number), isNew ? .empty : .keeping, surroundings.faults)
+        _ log: inout LogReader, into segment: Segment, upTo limit: Int?, isNew: Bool
+    ) throws -> [HistoryCommit] {
+        let file = try PositionedFile.openToWrite(wal(segment.number), isNew ? .empty : .keeping, settings.faults)
         if isNew { try file.write(log.header[...], at: 0) }
-        var commits: [D1Commit] = []
+        var commits: [HistoryCommit] = []
         // Written in larger pieces than frames.
         var piece: [UInt8] = []
-        var pieceStart = D1LogReader.headerByteCount + segment.frameCount * log.frameByteCount
+        var pieceStart = LogReader.headerByteCount + segment.frameCount * log.frameByteCount
         while limit.map({ log.frameCount < $0 }) ?? true, let frame = try log.nextFrame() {
-            let start = frame.offset - D1LogReader.frameHeaderByteCount
+            let start = frame.offset - LogReader.frameHeaderByteCount
             piece += log.bytes[start..<(start + log.frameByteCount)]
             if frame.pagesAfterCommit != 0 {
                 commits.append(
-                    D1Commit(
-                        bookmark: D1Bookmark(generation: 0, segment: 0, frame: 0, digest: frame.digest),
+                    HistoryCommit(
+                        bookmark: HistoryBookmark(generation: 0, segment: 0, frame: 0, digest: frame.digest),
                         time: UnixTime(milliseconds: 0), frameCount: UInt32(clamping: log.frameCount),
                         pageCount: frame.pagesAfterCommit))
             }
@@ -181,88 +216,98 @@ final class D1Archive {
         }
         guard let last = commits.last else { return [] }
         try file.write(piece[...], at: pieceStart)
-        try file.truncate(to: D1LogReader.headerByteCount + Int(last.frameCount) * log.frameByteCount)
-        if let fault = surroundings.faults.failure(.archiveSync) { throw fault }
+        try file.truncate(to: LogReader.headerByteCount + Int(last.frameCount) * log.frameByteCount)
+        if let fault = settings.faults.failure(.archiveSync) { throw fault }
         try file.synchronize()
         return commits
     }
 
     /// Gives commits the bookmarks and times that were noted, and those in between what fits there.
     private func named(
-        _ commits: [D1Commit], in segment: Segment, fallback: D1Bookmark, logTime: UnixTime
-    ) -> [D1Commit] {
-        var noted: [[UInt8]: D1Commit] = [:]
+        _ commits: [HistoryCommit], in segment: Segment, _ names: Names, logTime: UnixTime
+    ) -> [HistoryCommit] {
+        var noted: [[UInt8]: HistoryCommit] = [:]
         for commit in pending { noted[commit.bookmark.digest] = commit }
-        let now = surroundings.clock.wallTime()
+        let now = settings.now()
+        // For each commit the next one that was noted.
+        var nexts: [HistoryCommit?] = []
+        for commit in commits.reversed() { nexts.append(noted[commit.bookmark.digest] ?? nexts.last ?? nil) }
+        nexts.reverse()
         var previous = segment.last
-        var time = newestInSegments.time
+        var time = newestKept.time
         return commits.enumerated().map { index, commit in
             var commit = commit
-            if let known = noted[commit.bookmark.digest] {
-                commit.bookmark = known.bookmark
-                commit.time = max(time, known.time)
-            } else {
-                let next = commits[(index + 1)...].lazy.compactMap { noted[$0.bookmark.digest]?.bookmark }.first
-                let neighbour = previous?.bookmark ?? next ?? fallback
+            let known = noted[commit.bookmark.digest]
+            switch (names, known) {
+            case (.placed(let generation), _):
+                commit.bookmark.generation = generation
+                commit.bookmark.segment = segment.number
+                commit.bookmark.frame = commit.frameCount
+            case (.noted, let known?): commit.bookmark = known.bookmark
+            case (.noted(let fallback), nil):
+                let neighbour = previous?.bookmark ?? nexts[index]?.bookmark ?? fallback
                 commit.bookmark.generation = neighbour.generation
                 commit.bookmark.segment = neighbour.segment
                 commit.bookmark.frame = commit.frameCount
-                commit.time = max(time, min(now, logTime))
             }
+            commit.time = max(time, known?.time ?? min(now, logTime, nexts[index]?.time ?? now))
             previous = commit
             time = commit.time
             return commit
         }
     }
 
-    private var newestInSegments: D1Commit { segments.last?.last ?? floor }
+    /// The newest state that is kept whole.
+    package var newestKept: HistoryCommit { segments.last?.last ?? floor }
 
-    private func list(_ commits: [D1Commit], in segment: Segment, isNew: Bool) throws {
-        if let fault = surroundings.faults.failure(.archiveList) { throw fault }
+    private func list(_ commits: [HistoryCommit], in segment: Segment, isNew: Bool) throws {
+        if let fault = settings.faults.failure(.archiveList) { throw fault }
         var bytes: [UInt8] = []
         for commit in commits { commit.encode(into: &bytes) }
-        let file = try D1File.openToWrite(self.commits(segment.number), isNew ? .empty : .keeping, surroundings.faults)
-        let start = segment.commitCount * D1Commit.byteCount
+        let file = try PositionedFile.openToWrite(self.commits(segment.number), isNew ? .empty : .keeping, settings.faults)
+        let start = segment.commitCount * HistoryCommit.byteCount
         try file.truncate(to: start)
         try file.write(bytes[...], at: start)
         try file.synchronize()
-        if isNew { try FileSystem.synchronizeDirectory(directory, surroundings.faults) }
+        if isNew { try FileSystem.synchronizeDirectory(directory, settings.faults) }
     }
 
     // MARK: States
 
     /// What `point` means. What the database's log holds must have been taken up.
-    func state(at point: D1PointInTime) throws(D1Failure) -> State {
+    package func state(at point: HistoryPoint) throws(HistoryError) -> State {
         switch point {
         case .time(let time):
-            guard time <= surroundings.clock.wallTime() else {
-                throw D1Failure("Invalid timestamp: it is in the future", code: 7400)
+            guard time <= settings.now() else {
+                throw HistoryError.invalid("Invalid timestamp: it is in the future")
             }
             guard time >= floor.time else { throw beforeWindow("timestamp") }
             return try state { $0.time <= time }
         case .bookmark(let text):
-            guard let bookmark = D1Bookmark(text) else {
-                throw D1Failure("Invalid bookmark: \(D1Failure.shortened(text))", code: 7400)
+            guard let bookmark = HistoryBookmark(text) else {
+                throw HistoryError.invalid("Invalid bookmark: \(text)")
             }
             return try state(at: bookmark)
         }
     }
 
-    private func state(at bookmark: D1Bookmark) throws(D1Failure) -> State {
+    private func state(at bookmark: HistoryBookmark) throws(HistoryError) -> State {
         if bookmark == floor.bookmark { return floorState }
         guard bookmark > floor.bookmark else { throw beforeWindow("bookmark") }
-        // One of an empty log belongs to no commit.
-        if bookmark.digest == D1Bookmark.zeroDigest { return try state { $0.bookmark <= bookmark } }
+        // One of an empty log belongs to no commit, nor does the end of a generation.
+        if bookmark.digest == HistoryBookmark.zeroDigest || bookmark.digest == HistoryBookmark.lastDigest {
+            return try state { $0.bookmark <= bookmark }
+        }
         if let segment = segments.last(where: { $0.salt[...] == bookmark.digest.prefix(8) }),
             let commit = try read(segment).first(where: { $0.bookmark.digest == bookmark.digest })
         {
             return State(commit: commit, segment: segment.number)
         }
-        throw D1Failure("Invalid bookmark: \(bookmark) is not of this database's history", code: 7400)
+        throw HistoryError.invalid("Invalid bookmark: \(bookmark) is not of this database's history")
     }
 
     /// The last state for which `matches` holds, as it does for all before.
-    private func state(where matches: (D1Commit) -> Bool) throws(D1Failure) -> State {
+    private func state(where matches: (HistoryCommit) -> Bool) throws(HistoryError) -> State {
         guard let segment = segments.last(where: { $0.first.map(matches) ?? false }),
             let commit = try read(segment).last(where: matches)
         else { return floorState }
@@ -277,20 +322,22 @@ final class D1Archive {
         return State(commit: floor, segment: nil)
     }
 
-    private func read(_ segment: Segment) throws(D1Failure) -> [D1Commit] {
-        do { return try D1Commit.readAll(commits(segment.number), surroundings.faults) } catch { throw D1Failure("\(error)") }
+    private func read(_ segment: Segment) throws(HistoryError) -> [HistoryCommit] {
+        do { return try HistoryCommit.readAll(commits(segment.number), settings.faults) } catch {
+            throw HistoryError.damaged("\(error)")
+        }
     }
 
-    private func beforeWindow(_ what: String) -> D1Failure {
-        D1Failure("Invalid \(what): the history of this database begins at \(floor.bookmark)", code: 7400)
+    private func beforeWindow(_ what: String) -> HistoryError {
+        HistoryError.invalid("Invalid \(what): the history of this database begins at \(floor.bookmark)")
     }
 
     /// How many commits came after the state of `bookmark`. What the database's log holds must have been taken up.
     ///
     /// - Throws: when the history doesn't go back so far.
-    func commitCount(after bookmark: D1Bookmark) throws(D1Failure) -> Int {
+    package func commitCount(after bookmark: HistoryBookmark) throws(HistoryError) -> Int {
         guard bookmark >= floor.bookmark else { throw beforeWindow("bookmark") }
-        func isLater(_ commit: D1Commit) -> Bool {
+        func isLater(_ commit: HistoryCommit) -> Bool {
             commit.bookmark > bookmark && !commit.bookmark.isSamePlace(as: bookmark)
         }
         var count = 0
@@ -302,12 +349,12 @@ final class D1Archive {
     }
 
     /// Makes `path` the database file of `state`, synchronized.
-    func build(_ state: State, at path: String) throws {
-        if let fault = surroundings.faults.failure(.image) { throw fault }
-        guard let base = try D1File.openToRead(directory + "/base", surroundings.faults) else {
-            throw D1Failure("the archive has no base")
+    package func build(_ state: State, at path: String) throws {
+        if let fault = settings.faults.failure(.image) { throw fault }
+        guard let base = try PositionedFile.openToRead(prefix + "base", settings.faults) else {
+            throw HistoryError.damaged("the archive has no base")
         }
-        let image = try D1File.openToWrite(path, .empty, surroundings.faults)
+        let image = try PositionedFile.openToWrite(path, .empty, settings.faults)
         try image.copy(base)
         if state.segment == nil { try image.truncate(to: Int(floor.pageCount) * Self.pageByteCount) }
         for segment in segments {
@@ -318,8 +365,8 @@ final class D1Archive {
         try image.synchronize()
     }
 
-    private func apply(_ segment: Segment, upTo end: Int, to image: borrowing D1File) throws {
-        guard var log = try D1LogReader.open(wal(segment.number), surroundings.faults) else { throw damaged(segment) }
+    private func apply(_ segment: Segment, upTo end: Int, to image: borrowing PositionedFile) throws {
+        guard var log = try LogReader.open(wal(segment.number), settings.faults) else { throw damaged(segment) }
         var pages: UInt32 = 0
         while log.frameCount < end {
             guard let frame = try log.nextFrame() else { throw damaged(segment) }
@@ -330,15 +377,15 @@ final class D1Archive {
         if pages != 0 { try image.truncate(to: Int(pages) * log.pageByteCount) }
     }
 
-    private func damaged(_ segment: Segment) -> D1Failure {
-        D1Failure("the archive's file \(wal(segment.number)) is damaged")
+    private func damaged(_ segment: Segment) -> HistoryError {
+        HistoryError.damaged("the archive's file \(wal(segment.number)) is damaged")
     }
 
     // MARK: Retention
 
-    var byteCount: Int64 {
+    package var byteCount: Int64 {
         segments.reduce(Int64(floor.pageCount) * Int64(Self.pageByteCount)) {
-            $0 + Int64($1.byteCount + $1.commitCount * D1Commit.byteCount)
+            $0 + Int64($1.byteCount + $1.commitCount * HistoryCommit.byteCount)
         }
     }
 
@@ -346,16 +393,16 @@ final class D1Archive {
     /// The one that is being written stays.
     ///
     /// - Parameter most: Segments at a time: each is some MiB of work.
-    func prune(most: Int) throws {
+    package func prune(most: Int) throws {
         try removeLeftovers()
         for _ in 0..<most {
             guard segments.count > 1, let last = segments[0].last else { return }
-            let horizon = surroundings.clock.wallTime() + (.zero - surroundings.limits.timeTravel)
+            let horizon = settings.now() + (.zero - settings.retention)
             // All of a segment may go once the state at the horizon is in a later one, or its end.
             let isOld = segments[1].first.map { $0.time <= horizon } ?? false
             let limit = max(
-                surroundings.limits.archiveBytesMin,
-                surroundings.limits.archiveSizes * Int64(last.pageCount) * Int64(Self.pageByteCount))
+                settings.byteCountMin,
+                settings.sizesMax * Int64(last.pageCount) * Int64(Self.pageByteCount))
             guard isOld || byteCount > limit else { return }
             try merge()
         }
@@ -364,15 +411,15 @@ final class D1Archive {
     private func merge() throws {
         guard let segment = segments.first, let last = segment.last else { return }
         if floor != last {
-            try FileSystem.replace(Self.manifestPath(directory), with: Self.encode(last, firstSegment), surroundings.faults)
+            try FileSystem.replace(prefix + "manifest", with: Self.encode(last, firstSegment), settings.faults)
             floor = last
         }
-        if let fault = surroundings.faults.failure(.merge) { throw fault }
-        let base = try D1File.openToWrite(directory + "/base", .keeping, surroundings.faults)
+        if let fault = settings.faults.failure(.merge) { throw fault }
+        let base = try PositionedFile.openToWrite(prefix + "base", .keeping, settings.faults)
         try apply(segment, upTo: segment.frameCount, to: base)
         try base.synchronize()
-        if let fault = surroundings.faults.failure(.mergeEnd) { throw fault }
-        try FileSystem.replace(Self.manifestPath(directory), with: Self.encode(floor, segment.number + 1), surroundings.faults)
+        if let fault = settings.faults.failure(.mergeEnd) { throw fault }
+        try FileSystem.replace(prefix + "manifest", with: Self.encode(floor, segment.number + 1), settings.faults)
         firstSegment = segment.number + 1
         segments.removeFirst()
         leftovers += [wal(segment.number), commits(segment.number)]
@@ -381,7 +428,7 @@ final class D1Archive {
 
     private func removeLeftovers() throws {
         while let path = leftovers.first {
-            try FileSystem.remove(path, surroundings.faults)
+            try FileSystem.remove(path, settings.faults)
             leftovers.removeFirst()
         }
     }
@@ -389,15 +436,15 @@ final class D1Archive {
     // MARK: Checks
 
     /// Whether all files are there and whole: what is wrong with them, in sentences.
-    func problems() throws -> [String] {
+    package func problems() throws -> [String] {
         var found: [String] = []
         try removeLeftovers()
-        if !FileSystem.exists(directory + "/base") { found.append("\(directory)/base is missing") }
+        if !FileSystem.exists(prefix + "base") { found.append("\(prefix)base is missing") }
         var known: Set<String> = ["manifest", "base", "pending", "restore"]
-        var previous: D1Commit?
+        var previous: HistoryCommit?
         for segment in segments {
-            known.formUnion([wal(segment.number), commits(segment.number)].map { String($0.dropFirst(directory.count + 1)) })
-            if var log = try D1LogReader.open(wal(segment.number), surroundings.faults) {
+            known.formUnion([wal(segment.number), commits(segment.number)].map { String($0.dropFirst(prefix.count)) })
+            if var log = try LogReader.open(wal(segment.number), settings.faults) {
                 while log.frameCount < segment.frameCount, try log.nextFrame() != nil {}
                 if log.frameCount < segment.frameCount {
                     found.append("\(wal(segment.number)): frame \(log.frameCount + 1) is damaged")
@@ -405,7 +452,7 @@ final class D1Archive {
             } else {
                 found.append("\(wal(segment.number)): is missing or has no header")
             }
-            let commits = try D1Commit.readAll(self.commits(segment.number), surroundings.faults)
+            let commits = try HistoryCommit.readAll(self.commits(segment.number), settings.faults)
             if commits.count != segment.commitCount {
                 found.append("\(self.commits(segment.number)): \(commits.count) of \(segment.commitCount) commits")
             }
@@ -416,15 +463,15 @@ final class D1Archive {
                 previous = commit
             }
         }
-        for name in try FileSystem.names(in: directory) where !known.contains(name) {
-            found.append("\(directory)/\(name): belongs to nothing")
+        for name in try Self.names(of: prefix) where !known.contains(name) {
+            found.append("\(prefix)\(name): belongs to nothing")
         }
         return found
     }
 
     /// The first page in which two database files differ.
-    static func difference(_ left: String, _ right: String) throws(SystemError) -> Int? {
-        guard let left = try D1File.openToRead(left), let right = try D1File.openToRead(right) else { return 1 }
+    package static func difference(_ left: String, _ right: String) throws(SystemError) -> Int? {
+        guard let left = try PositionedFile.openToRead(left), let right = try PositionedFile.openToRead(right) else { return 1 }
         guard left.byteCount == right.byteCount else { return min(left.byteCount, right.byteCount) / pageByteCount + 1 }
         var ours: [UInt8] = []
         var theirs: [UInt8] = []
@@ -444,10 +491,9 @@ final class D1Archive {
 
     // MARK: Files
 
-    static func manifestPath(_ directory: String) -> String { directory + "/manifest" }
-    var restorePath: String { directory + "/restore" }
-    private func wal(_ number: UInt32) -> String { "\(directory)/segment-\(Self.padded(number)).wal" }
-    private func commits(_ number: UInt32) -> String { "\(directory)/segment-\(Self.padded(number)).commits" }
+    package var restorePath: String { prefix + "restore" }
+    private func wal(_ number: UInt32) -> String { "\(prefix)segment-\(Self.padded(number)).wal" }
+    private func commits(_ number: UInt32) -> String { "\(prefix)segment-\(Self.padded(number)).commits" }
 
     private static func padded(_ number: UInt32) -> String {
         let digits = String(number)
@@ -456,7 +502,7 @@ final class D1Archive {
 
     /// Finds the segments after the base and removes what an interruption left behind.
     private func loadSegments() throws {
-        let names = try FileSystem.names(in: directory)
+        let names = try Self.names(of: prefix)
         var numbers: Set<UInt32> = []
         for name in names where name.hasPrefix("segment-") {
             guard let number = UInt32(name.dropFirst(8).prefix { $0 != "." }) else { continue }
@@ -464,42 +510,42 @@ final class D1Archive {
         }
         var expected = firstSegment
         for number in numbers.sorted() {
-            let commits = try D1Commit.readAll(commits(number), surroundings.faults)
+            let commits = try HistoryCommit.readAll(commits(number), settings.faults)
             // Merged into the base already, or never finished.
             guard number >= firstSegment, let last = commits.last,
-                let log = try D1LogReader.open(wal(number), surroundings.faults)
+                let log = try LogReader.open(wal(number), settings.faults)
             else {
-                try FileSystem.remove(wal(number), surroundings.faults)
-                try FileSystem.remove(self.commits(number), surroundings.faults)
+                try FileSystem.remove(wal(number), settings.faults)
+                try FileSystem.remove(self.commits(number), settings.faults)
                 continue
             }
             guard number == expected else {
-                throw D1Failure("\(wal(expected)) is missing")
+                throw HistoryError.damaged("\(wal(expected)) is missing")
             }
             expected += 1
             segments.append(
                 Segment(
                     number: number, salt: log.salt, frameCount: Int(last.frameCount), commitCount: commits.count,
                     first: commits.first, last: last,
-                    byteCount: D1LogReader.headerByteCount + Int(last.frameCount) * log.frameByteCount))
+                    byteCount: LogReader.headerByteCount + Int(last.frameCount) * log.frameByteCount))
         }
         for name in names where name.hasPrefix("restore") || name.hasSuffix(".new") {
-            try FileSystem.remove("\(directory)/\(name)", surroundings.faults)
+            try FileSystem.remove(prefix + name, settings.faults)
         }
     }
 
-    private static func encode(_ floor: D1Commit, _ first: UInt32) -> String {
+    private static func encode(_ floor: HistoryCommit, _ first: UInt32) -> String {
         "edge-d1-archive 1\n\(floor.bookmark) \(floor.time.milliseconds) \(floor.pageCount)\n\(first)\n"
     }
 
-    private static func decode(_ text: String) -> (D1Commit, UInt32)? {
+    private static func decode(_ text: String) -> (HistoryCommit, UInt32)? {
         let fields = text.split { $0 == " " || $0 == "\n" }
         guard fields.count == 6, fields[0] == "edge-d1-archive", fields[1] == "1",
-            let bookmark = D1Bookmark(String(fields[2])), let time = Int64(fields[3]), let pages = UInt32(fields[4]),
+            let bookmark = HistoryBookmark(String(fields[2])), let time = Int64(fields[3]), let pages = UInt32(fields[4]),
             let first = UInt32(fields[5])
         else { return nil }
         return (
-            D1Commit(
+            HistoryCommit(
                 bookmark: bookmark, time: UnixTime(milliseconds: time), frameCount: 0, pageCount: pages), first
         )
     }

@@ -1,6 +1,6 @@
 /// A state of a database in time: `0000008b-00000005-00004d2e-<32 hex>`. Bookmarks are ordered, and their
 /// texts in the same way.
-package struct D1Bookmark: Sendable, Equatable, Comparable, CustomStringConvertible {
+package struct HistoryBookmark: Sendable, Equatable, Comparable, CustomStringConvertible {
     /// Raised by each restore, so that time goes on even when the content goes back.
     package var generation: UInt32
     /// Raised before each checkpoint: which piece of the write-ahead log.
@@ -13,6 +13,12 @@ package struct D1Bookmark: Sendable, Equatable, Comparable, CustomStringConverti
     package var digest: [UInt8]
 
     package static let zeroDigest = [UInt8](repeating: 0, count: 16)
+    package static let lastDigest = [UInt8](repeating: 0xFF, count: 16)
+
+    /// The newest state of a generation: also one that is still to come.
+    package static func end(ofGeneration number: UInt32) -> HistoryBookmark {
+        HistoryBookmark(generation: number, segment: .max, frame: .max, digest: lastDigest)
+    }
 
     package init(generation: UInt32, segment: UInt32, frame: UInt32, digest: [UInt8] = zeroDigest) {
         self.generation = generation
@@ -62,7 +68,7 @@ package struct D1Bookmark: Sendable, Equatable, Comparable, CustomStringConverti
         return String(decoding: text, as: UTF8.self)
     }
 
-    package static func < (left: D1Bookmark, right: D1Bookmark) -> Bool {
+    package static func < (left: HistoryBookmark, right: HistoryBookmark) -> Bool {
         if !left.isSamePlace(as: right) {
             return (left.generation, left.segment, left.frame) < (
                 right.generation, right.segment, right.frame
@@ -72,7 +78,7 @@ package struct D1Bookmark: Sendable, Equatable, Comparable, CustomStringConverti
     }
 
     /// Whether both are the same place in the log, whatever their digests.
-    package func isSamePlace(as other: D1Bookmark) -> Bool {
+    package func isSamePlace(as other: HistoryBookmark) -> Bool {
         (generation, segment, frame) == (other.generation, other.segment, other.frame)
     }
 

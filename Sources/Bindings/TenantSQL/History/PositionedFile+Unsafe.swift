@@ -1,50 +1,50 @@
 internal import Glibc
-internal import System
+package import System
 
 /// A file beside a database, read and written at places. Never the database itself while SQLite has it open: closing
 /// would drop SQLite's locks (https://www.sqlite.org/howtocorrupt.html). Blocking.
-struct D1File: ~Copyable {
+package struct PositionedFile: ~Copyable {
     private let descriptor: Descriptor
     private let path: String
-    private let faults: D1Faults
+    private let faults: DatabaseFaults
 
-    private init(_ descriptor: consuming Descriptor, _ path: String, _ faults: D1Faults) {
+    private init(_ descriptor: consuming Descriptor, _ path: String, _ faults: DatabaseFaults) {
         self.descriptor = descriptor
         self.path = path
         self.faults = faults
     }
 
     /// `nil` when there is no such file.
-    static func openToRead(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> D1File? {
+    package static func openToRead(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) -> PositionedFile? {
         try faults.check(.open, path)
         let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else {
             if errno == ENOENT { return nil }
             throw SystemError("open", errno: errno, on: path)
         }
-        return D1File(Descriptor(owning: number), path, faults)
+        return PositionedFile(Descriptor(owning: number), path, faults)
     }
 
-    enum Start { case keeping, empty }
+    package enum Start { case keeping, empty }
 
     /// Makes the file when it is missing.
-    static func openToWrite(
-        _ path: String, _ start: Start, _ faults: D1Faults = .none
-    ) throws(SystemError) -> D1File {
+    package static func openToWrite(
+        _ path: String, _ start: Start, _ faults: DatabaseFaults = .none
+    ) throws(SystemError) -> PositionedFile {
         try faults.check(.open, path)
         let flags = O_RDWR | O_CREAT | O_CLOEXEC | (start == .empty ? O_TRUNC : 0)
         let number = unsafe Glibc.open(path, flags, 0o600)
         guard number >= 0 else { throw SystemError("open", errno: errno, on: path) }
-        return D1File(Descriptor(owning: number), path, faults)
+        return PositionedFile(Descriptor(owning: number), path, faults)
     }
 
-    var byteCount: Int {
+    package var byteCount: Int {
         var info = stat()
         // SAFETY: fstat fills the struct whose address it is given.
         return unsafe fstat(descriptor.rawValue, &info) == 0 ? Int(info.st_size) : 0
     }
 
-    var modificationTime: UnixTime {
+    package var modificationTime: UnixTime {
         var info = stat()
         // SAFETY: as above.
         guard unsafe fstat(descriptor.rawValue, &info) == 0 else { return UnixTime(milliseconds: 0) }
@@ -52,7 +52,7 @@ struct D1File: ~Copyable {
     }
 
     /// Replaces the content of `bytes` with up to `count` bytes of the file from `offset` on: fewer only at its end.
-    func read(_ bytes: inout [UInt8], count: Int, at offset: Int) throws(SystemError) {
+    package func read(_ bytes: inout [UInt8], count: Int, at offset: Int) throws(SystemError) {
         try faults.check(.read, path)
         if bytes.count != count { bytes = [UInt8](repeating: 0, count: count) }
         var done = 0
@@ -73,7 +73,7 @@ struct D1File: ~Copyable {
         if done < count { bytes.removeLast(count - done) }
     }
 
-    func write(_ bytes: ArraySlice<UInt8>, at offset: Int) throws(SystemError) {
+    package func write(_ bytes: ArraySlice<UInt8>, at offset: Int) throws(SystemError) {
         guard let number = faults.fileFailure(.write, path) else { return try writeAll(bytes, at: offset) }
         try writeAll(bytes.prefix(bytes.count / 2), at: offset)
         throw SystemError("write", errno: number, on: path)
@@ -96,20 +96,20 @@ struct D1File: ~Copyable {
         }
     }
 
-    func truncate(to count: Int) throws(SystemError) {
+    package func truncate(to count: Int) throws(SystemError) {
         try faults.check(.truncate, path)
         guard ftruncate(descriptor.rawValue, off_t(count)) == 0 else {
             throw SystemError("ftruncate", errno: errno, on: path)
         }
     }
 
-    func synchronize() throws(SystemError) {
+    package func synchronize() throws(SystemError) {
         try faults.check(.synchronize, path)
         guard fdatasync(descriptor.rawValue) == 0 else { throw SystemError("fdatasync", errno: errno, on: path) }
     }
 
     /// Makes this file's content that of `source`.
-    func copy(_ source: borrowing D1File) throws(SystemError) {
+    package func copy(_ source: borrowing PositionedFile) throws(SystemError) {
         try truncate(to: 0)
         var piece: [UInt8] = []
         var done = 0
@@ -123,17 +123,17 @@ struct D1File: ~Copyable {
 }
 
 extension FileSystem {
-    static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+    package static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
-    static func rename(
-        _ path: String, to target: String, _ faults: D1Faults = .none
+    package static func rename(
+        _ path: String, to target: String, _ faults: DatabaseFaults = .none
     ) throws(SystemError) {
         try faults.check(.rename, target)
         guard unsafe Glibc.rename(path, target) == 0 else { throw SystemError("rename", errno: errno, on: path) }
     }
 
     /// The names in a directory; none when there is no such directory.
-    static func names(in directory: String) throws(SystemError) -> [String] {
+    package static func names(in directory: String) throws(SystemError) -> [String] {
         guard let handle = unsafe opendir(directory) else {
             if errno == ENOENT { return [] }
             throw SystemError("opendir", errno: errno, on: directory)
@@ -151,7 +151,7 @@ extension FileSystem {
     }
 
     /// Removes a directory of files.
-    static func removeDirectory(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+    package static func removeDirectory(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) {
         for name in try names(in: path) { try remove("\(path)/\(name)", faults) }
         guard unsafe rmdir(path) == 0 || errno == ENOENT else { throw SystemError("rmdir", errno: errno, on: path) }
     }

@@ -1,19 +1,19 @@
-internal import System
+package import System
 
 /// A commit as the archive keeps it: 48 bytes.
-struct D1Commit: Equatable {
-    static let byteCount = 48
+package struct HistoryCommit: Equatable {
+    package static let byteCount = 48
 
     /// What its callers were told.
-    var bookmark: D1Bookmark
+    package var bookmark: HistoryBookmark
     /// Never goes back from one commit to the next.
-    var time: UnixTime
+    package var time: UnixTime
     /// Frames of its segment of the archive up to it.
-    var frameCount: UInt32
+    package var frameCount: UInt32
     /// Pages of the database after it.
-    var pageCount: UInt32
+    package var pageCount: UInt32
 
-    func encode(into bytes: inout [UInt8]) {
+    package func encode(into bytes: inout [UInt8]) {
         let start = bytes.count
         for number in [bookmark.generation, bookmark.segment, bookmark.frame, frameCount, pageCount] {
             Self.put(number, &bytes)
@@ -26,21 +26,21 @@ struct D1Commit: Equatable {
     }
 
     /// `nil` for a record that was torn.
-    init?(decoding bytes: ArraySlice<UInt8>) {
+    package init?(decoding bytes: ArraySlice<UInt8>) {
         guard bytes.count == Self.byteCount else { return nil }
         func number(_ index: Int) -> UInt32 {
             let start = bytes.startIndex + 4 * index
             return (0..<4).reduce(0) { $0 | UInt32(bytes[start + $1]) << UInt32(8 * $1) }
         }
         guard Self.check(bytes.dropLast(4)) == number(11) else { return nil }
-        bookmark = D1Bookmark(
+        bookmark = HistoryBookmark(
             generation: number(0), segment: number(1), frame: number(2), digest: Array(bytes.dropFirst(28).prefix(16)))
         frameCount = number(3)
         pageCount = number(4)
         time = UnixTime(milliseconds: Int64(bitPattern: UInt64(number(5)) | UInt64(number(6)) << 32))
     }
 
-    init(bookmark: D1Bookmark, time: UnixTime, frameCount: UInt32, pageCount: UInt32) {
+    package init(bookmark: HistoryBookmark, time: UnixTime, frameCount: UInt32, pageCount: UInt32) {
         self.bookmark = bookmark
         self.time = time
         self.frameCount = frameCount
@@ -48,14 +48,14 @@ struct D1Commit: Equatable {
     }
 
     /// The records of a file, up to the first torn one.
-    static func readAll(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> [D1Commit] {
-        guard let file = try D1File.openToRead(path, faults) else { return [] }
+    package static func readAll(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) -> [HistoryCommit] {
+        guard let file = try PositionedFile.openToRead(path, faults) else { return [] }
         var bytes: [UInt8] = []
         try file.read(&bytes, count: file.byteCount, at: 0)
-        var commits: [D1Commit] = []
+        var commits: [HistoryCommit] = []
         commits.reserveCapacity(bytes.count / byteCount)
         var rest = bytes[...]
-        while let commit = D1Commit(decoding: rest.prefix(byteCount)) {
+        while let commit = HistoryCommit(decoding: rest.prefix(byteCount)) {
             commits.append(commit)
             rest = rest.dropFirst(byteCount)
         }

@@ -1,11 +1,10 @@
 internal import Glibc
-internal import System
+package import System
 
-/// The few things that D1 does to files besides SQLite. Blocking: for the writer's thread and the store's
-/// start.
-enum FileSystem {
+/// The few things that are done to files beside SQLite's. Blocking.
+package enum FileSystem {
     /// Makes a directory and those above it that are missing.
-    static func makeDirectory(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+    package static func makeDirectory(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) {
         try faults.check(.makeDirectory, path)
         // SAFETY: Swift lends each path as a NUL-terminated string for the call.
         if unsafe mkdir(path, 0o700) == 0 { return try synchronizeDirectory(parent(of: path), faults) }
@@ -25,7 +24,7 @@ enum FileSystem {
     }
 
     /// The content of a small file; `nil` when there is none.
-    static func read(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> String? {
+    package static func read(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) -> String? {
         try faults.check(.read, path)
         let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else {
@@ -44,8 +43,8 @@ enum FileSystem {
 
     /// Puts `text` in the place of the file's content; after a crash the file holds the old text or the new
     /// one.
-    static func replace(
-        _ path: String, with text: String, _ faults: D1Faults = .none
+    package static func replace(
+        _ path: String, with text: String, _ faults: DatabaseFaults = .none
     ) throws(SystemError) {
         let temporary = path + ".new"
         try faults.check(.open, temporary)
@@ -65,7 +64,7 @@ enum FileSystem {
         try synchronizeDirectory(parent(of: path), faults)
     }
 
-    static func remove(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+    package static func remove(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) {
         try faults.check(.remove, path)
         guard unsafe unlink(path) == 0 || errno == ENOENT else {
             throw SystemError("unlink", errno: errno, on: path)
@@ -73,7 +72,7 @@ enum FileSystem {
     }
 
     /// Makes new and removed names in a directory durable.
-    static func synchronizeDirectory(_ path: String, _ faults: D1Faults = .none) throws(SystemError) {
+    package static func synchronizeDirectory(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) {
         try faults.check(.synchronizeDirectory, path)
         let number = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard number >= 0 else { throw SystemError("open", errno: errno, on: path) }
@@ -82,23 +81,23 @@ enum FileSystem {
         try directory.close()
     }
 
-    static func parent(of path: String) -> String {
+    package static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
     /// 0 when there is no such file.
-    static func byteCount(of path: String) -> Int64 {
+    package static func byteCount(of path: String) -> Int64 {
         var info = stat()
         // SAFETY: stat fills the struct whose address it is given; Swift lends the path as a NUL-terminated string.
         return unsafe stat(path, &info) == 0 ? Int64(info.st_size) : 0
     }
 
     /// The machine's memory.
-    static var memoryByteCount: Int64 { Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE))) }
+    package static var memoryByteCount: Int64 { Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE))) }
 
     /// What an ordinary process may still write to the file system of `path`; 0 when it can't be told.
-    static func freeByteCount(at path: String) -> Int64 {
+    package static func freeByteCount(at path: String) -> Int64 {
         var info = statvfs()
         // SAFETY: statvfs fills the struct whose address it is given.
         guard unsafe statvfs(path, &info) == 0 else { return 0 }
@@ -111,10 +110,10 @@ enum FileSystem {
 /// Reads bits of a write-ahead log. SQLite takes no lock on that file, so opening and closing it here
 /// disturbs none (the database file itself must never be opened: closing would drop SQLite's POSIX locks,
 /// https://www.sqlite.org/howtocorrupt.html).
-struct LogFile: ~Copyable {
+package struct LogFile: ~Copyable {
     private let descriptor: Descriptor
 
-    init(_ path: String) throws(SystemError) {
+    package init(_ path: String) throws(SystemError) {
         let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else { throw SystemError("open", errno: errno, on: path) }
         descriptor = Descriptor(owning: number)
@@ -122,7 +121,7 @@ struct LogFile: ~Copyable {
 
     /// Salt and checksum in the header of frame `number`, counted from 1
     /// (https://www.sqlite.org/fileformat2.html#walformat).
-    func digest(ofFrame number: Int, pageByteCount: Int64) -> [UInt8]? {
+    package func digest(ofFrame number: Int, pageByteCount: Int64) -> [UInt8]? {
         var header = [UInt8](repeating: 0, count: 24)
         let offset = 32 + Int64(number - 1) * (24 + pageByteCount)
         // SAFETY: pread fills at most the array's bytes.

@@ -1,8 +1,8 @@
 package import SQLite
-internal import System
+package import System
 
 /// The operations that a test can make fail, and what it makes them fail with.
-package struct D1Faults: Sendable {
+package struct DatabaseFaults: Sendable {
     package enum Operation: Sendable, CaseIterable {
         case open, begin, commit, checkpoint
         /// Taking up the log, making that durable, listing its commits.
@@ -41,11 +41,11 @@ package struct D1Faults: Sendable {
         self.fileFailure = fileFailure
     }
 
-    func check(_ operation: FileOperation, _ path: String) throws(SystemError) {
+    package func check(_ operation: FileOperation, _ path: String) throws(SystemError) {
         guard let number = fileFailure(operation, path) else { return }
         throw SystemError(operation.rawValue, errno: number, on: path)
     }
 
     /// Nothing fails that doesn't fail by itself.
-    package static let none = D1Faults({ _ in nil })
+    package static let none = DatabaseFaults({ _ in nil })
 }

@@ -1,13 +1,13 @@
-internal import System
+package import System
 
 /// Reads a write-ahead log, or a piece of one that was kept, as SQLite's recovery would: up to the first frame whose
 /// salt or running checksum is wrong (https://www.sqlite.org/fileformat2.html#walformat).
-struct D1LogReader: ~Copyable {
-    static let headerByteCount = 32
-    static let frameHeaderByteCount = 24
+package struct LogReader: ~Copyable {
+    package static let headerByteCount = 32
+    package static let frameHeaderByteCount = 24
     private static let framesPerRead = 64
 
-    struct Frame {
+    package struct Frame {
         let page: UInt32
         /// Pages of the database after the commit that this frame ends; 0 inside of a transaction.
         let pagesAfterCommit: UInt32
@@ -17,24 +17,24 @@ struct D1LogReader: ~Copyable {
         let digest: [UInt8]
     }
 
-    private let file: D1File
-    let pageByteCount: Int
+    private let file: PositionedFile
+    package let pageByteCount: Int
     /// The 8 bytes that all frames of this life of the log share.
-    let salt: [UInt8]
-    let header: [UInt8]
+    package let salt: [UInt8]
+    package let header: [UInt8]
     private let isBigEndian: Bool
     private var checksum: (UInt32, UInt32)
     /// Frames read so far.
-    private(set) var frameCount = 0
+    package private(set) var frameCount = 0
     /// What was read last: some frames, whole.
-    private(set) var bytes: [UInt8] = []
+    package private(set) var bytes: [UInt8] = []
     private var next = 0
 
-    var frameByteCount: Int { Self.frameHeaderByteCount + pageByteCount }
+    package var frameByteCount: Int { Self.frameHeaderByteCount + pageByteCount }
 
     /// Opens the log at `path`; `nil` when there is none, or nothing in it.
-    static func open(_ path: String, _ faults: D1Faults = .none) throws(SystemError) -> D1LogReader? {
-        guard let opened = try D1File.openToRead(path, faults) else { return nil }
+    package static func open(_ path: String, _ faults: DatabaseFaults = .none) throws(SystemError) -> LogReader? {
+        guard let opened = try PositionedFile.openToRead(path, faults) else { return nil }
         var header: [UInt8] = []
         try opened.read(&header, count: Self.headerByteCount, at: 0)
         guard header.count == Self.headerByteCount else { return nil }
@@ -46,13 +46,13 @@ struct D1LogReader: ~Copyable {
         let isBigEndian = magic & 1 != 0
         let checksum = Self.sum(header, 0..<24, (0, 0), isBigEndian)
         guard checksum == (Self.number(header, 24), Self.number(header, 28)) else { return nil }
-        return D1LogReader(
+        return LogReader(
             file: opened, pageByteCount: size, salt: Array(header[16..<24]), header: header, isBigEndian: isBigEndian,
             checksum: checksum)
     }
 
     private init(
-        file: consuming D1File, pageByteCount: Int, salt: [UInt8], header: [UInt8], isBigEndian: Bool,
+        file: consuming PositionedFile, pageByteCount: Int, salt: [UInt8], header: [UInt8], isBigEndian: Bool,
         checksum: (UInt32, UInt32)
     ) {
         self.file = file
@@ -64,10 +64,10 @@ struct D1LogReader: ~Copyable {
     }
 
     /// When the file was written last.
-    var modificationTime: UnixTime { file.modificationTime }
+    package var modificationTime: UnixTime { file.modificationTime }
 
     /// Goes to the frame after frame `count`, whose digest is known.
-    mutating func skip(to count: Int, digest: [UInt8]) {
+    package mutating func skip(to count: Int, digest: [UInt8]) {
         frameCount = count
         checksum = (Self.number(digest, 8), Self.number(digest, 12))
         bytes = []
@@ -75,7 +75,7 @@ struct D1LogReader: ~Copyable {
     }
 
     /// The next valid frame; its content is in `bytes` until the following call.
-    mutating func nextFrame() throws(SystemError) -> Frame? {
+    package mutating func nextFrame() throws(SystemError) -> Frame? {
         if next + frameByteCount > bytes.count {
             let offset = Self.headerByteCount + frameCount * frameByteCount
             try file.read(&bytes, count: Self.framesPerRead * frameByteCount, at: offset)
