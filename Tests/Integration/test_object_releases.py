@@ -499,16 +499,18 @@ class Upgrading(unittest.TestCase):
 class Sockets(unittest.TestCase):
     """Hibernating WebSockets while the process of the node is replaced: `edge upgrade`."""
 
-    seconds = 120
+    seconds = 30
 
-    def setUp(self):
-        self.staging = Staging().__enter__()
-        self.addCleanup(self.end)
+    @classmethod
+    def setUpClass(cls):
+        cls.staging = Staging().__enter__()
+        cls.addClassCleanup(cls.end)
 
-    def end(self):
+    @classmethod
+    def end(cls):
         # The next process is no child of ours.
-        os.kill(process_of(self.staging.node), signal.SIGKILL)
-        self.staging.__exit__()
+        os.kill(process_of(cls.staging.node), signal.SIGKILL)
+        cls.staging.__exit__()
 
     def upgrade(self):
         before = process_of(self.staging.node)
@@ -526,6 +528,7 @@ class Sockets(unittest.TestCase):
             for _ in range(UPGRADES):
                 before = list(talk.counts)
                 self.upgrade()
+                self.assertGreaterEqual(report(self.staging.node)["websockets"], UPGRADE_SOCKETS)
                 wait_until(
                     lambda: talk.failures or all(now > then for now, then in zip(talk.counts, before)), 300, "messages")
             self.assertEqual(talk.failures, [])
@@ -536,7 +539,7 @@ class Sockets(unittest.TestCase):
 
     def test_what_has_come_in_part_and_what_comes_meanwhile(self):
         """A message of which the old process has read the beginning, one that the kernel has, and a client that goes."""
-        sockets = [self.staging.socket("/ROOMS/lobby/socket") for _ in range(3)]
+        sockets = [self.staging.socket("/ROOMS/parts/socket") for _ in range(3)]
         half, meanwhile, gone = sockets
         for socket in sockets:
             socket.send(TEXT, b"0")
@@ -570,13 +573,26 @@ class Sockets(unittest.TestCase):
         half.socket.sendall(frames[100_003:])
         self.assertEqual(half.receive_message(), (TEXT, b"a" * 70_000 + b"b" * 70_000 + b" 2 one"))
         # Whoever has gone has gone there, too.
-        wait_until(lambda: self.staging.numbers("/ROOMS/lobby/")["sockets"] == "2", 60, "the end of the third one")
-        self.assertEqual(self.staging.text("/ROOMS/lobby/tell/hello"), "one")
+        wait_until(lambda: self.staging.numbers("/ROOMS/parts/")["sockets"] == "2", 60, "the end of the third one")
+        self.assertEqual(self.staging.text("/ROOMS/parts/tell/hello"), "one")
         for socket in (half, meanwhile):
             self.assertEqual(socket.receive(), (TEXT, b"hello"))
             socket.send(CLOSE, b"\x03\xe8bye")
             self.assertEqual(socket.close_code(), (1000, ""))
-        wait_until(lambda: self.staging.numbers("/ROOMS/lobby/")["sockets"] == "0", 60, "the end of all")
+        wait_until(lambda: self.staging.numbers("/ROOMS/parts/")["sockets"] == "0", 60, "the end of all")
+
+    def test_a_slow_client_gets_what_waits_for_it(self):
+        url = self.staging.node.url + "/ROOMS/slow/socket"
+        with RawWebSocket(url, protocol=None, host=HOST, timeout=60, receive_buffer=4096) as slow:
+            # More than the kernel takes, and less than a client is left for.
+            texts = [f"{number:04}" + "x" * 7900 for number in range(500)]
+            for text in texts:
+                self.assertEqual(self.staging.text(f"/ROOMS/slow/tell/{text}"), "one")
+            self.upgrade()
+            for text in texts:
+                self.assertEqual(slow.receive(), (TEXT, text.encode()))
+            slow.send(TEXT, b"0")
+            self.assertEqual(slow.receive(), (TEXT, b"0 1 one"))
 
     def test_compression_goes_on_between_messages(self):
         """Within one it can't: that client is told to come again, and the object that it has gone."""
@@ -584,7 +600,7 @@ class Sockets(unittest.TestCase):
             deflate = zlib.compressobj(wbits=-15)
             return (deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
-        url, offer = self.staging.node.url + "/ROOMS/lobby/socket", ["Sec-WebSocket-Extensions: permessage-deflate"]
+        url, offer = self.staging.node.url + "/ROOMS/deflate/socket", ["Sec-WebSocket-Extensions: permessage-deflate"]
         with RawWebSocket(url, protocol=None, host=HOST, timeout=60, headers=offer) as between, \
                 RawWebSocket(url, protocol=None, host=HOST, timeout=60, headers=offer) as within:
             for socket in (between, within):
@@ -602,11 +618,11 @@ class Sockets(unittest.TestCase):
             opcode, answer = between.receive(compressed=True)
             plain = zlib.decompressobj(wbits=-15).decompress(answer + b"\0\0\xff\xff")
             self.assertEqual((opcode, plain), (TEXT, text + b" 2 one"))
-            wait_until(lambda: self.staging.numbers("/ROOMS/lobby/")["sockets"] == "1", 60, "the end of the other one")
+            wait_until(lambda: self.staging.numbers("/ROOMS/deflate/")["sockets"] == "1", 60, "the end of the other one")
 
     def test_a_failed_upgrade_leaves_them(self):
         node = self.staging.node
-        with self.staging.socket("/ROOMS/lobby/socket/all") as socket:
+        with self.staging.socket("/ROOMS/failing/socket/all") as socket:
             socket.send(TEXT, b"0")
             self.assertEqual(socket.receive(), (TEXT, b"0 1 one"))
             before = process_of(node)

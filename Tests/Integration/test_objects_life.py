@@ -12,6 +12,7 @@ import unittest
 from harness import wait_until
 from objects import Failed, Objects
 from raw_websocket import BINARY, CLOSE, TEXT, RawWebSocket
+from rest import Rest
 
 
 # The long variant asks for a thousand.
@@ -91,6 +92,18 @@ class Sleep(unittest.TestCase):
             return int(heard[2]) > int(heard[1])
 
         wait_until(slept, 60)
+
+    def test_a_socket_that_cannot_hibernate_ends_with_its_object(self):
+        rest = Rest(self.objects.node, "t")
+        namespace = next(
+            item["id"] for item in rest.result("GET", "workers/durable_objects/namespaces") if item["class"] == "Probe")
+        with RawWebSocket(
+                self.objects.node.url + "/name/PROBES/standard/standard", host="objects.localhost", protocol=None,
+                timeout=60) as client:
+            self.assertEqual(self.ask(client, "hello"), "hello")
+            own = f"edge/durable_objects/namespaces/{namespace}/objects/{self.probe('standard', 'id')}"
+            self.assertEqual(rest.result("POST", f"{own}/evict"), {"evicted": True})
+            self.assertEqual(client.close_code(), (1012, "the object is being moved: connect again"))
 
     def test_close_by_the_object(self):
         with self.socket("object-closes") as client:

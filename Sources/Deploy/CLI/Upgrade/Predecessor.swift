@@ -16,6 +16,8 @@ final class Predecessor: Sendable {
         var number: Int64 = 0
         var parked: [ParkedConnection] = []
         var sockets: [SocketLegacy] = []
+        /// Of those, with a connection.
+        var socketCount = 0
         /// Sockets that tenants have got are numbered up to here.
         var inheritedCount: UInt64 = 0
         /// It has ended before it could say so: what it had is free.
@@ -41,6 +43,8 @@ final class Predecessor: Sendable {
     var number: Int64 { state.withLock { $0.number } }
     /// How long requests had to wait.
     var heldMilliseconds: Int64 { state.withLock { $0.heldMilliseconds } }
+    /// WebSockets that go on here.
+    var socketCount: Int { state.withLock { $0.socketCount } }
 
     /// Takes over the listening sockets, and returns when the state directory is free.
     func awaitRelease(to node: Node) async throws {
@@ -61,7 +65,10 @@ final class Predecessor: Sendable {
         while let record = try await next() {
             if record.text.hasPrefix("sockets") {
                 let sockets = try HandOver.readSockets(record)
-                state.withLock { $0.sockets += sockets }
+                state.withLock { state in
+                    state.sockets += sockets
+                    state.socketCount += sockets.count { $0.descriptor != nil }
+                }
                 continue
             }
             guard record.text.hasPrefix("connections") else { return }

@@ -39,8 +39,6 @@ actor Succession: NodeUpgrade {
     /// The other process, once it is the node.
     private(set) var successor: Int32?
     private var socket: RecordSocket?
-    /// Hibernating WebSockets that go to the other process.
-    private var movedSocketCount = 0
 
     /// What opening the stores and starting isolates may take, while requests wait.
     private static let openingMax = Duration.seconds(30)
@@ -65,6 +63,7 @@ actor Succession: NodeUpgrade {
         current = UpgradeReport(
             state: .succeeded, number: follows.number, binary: OwnExecutable.path, processID: getpid(),
             detail: "this process serves", heldMilliseconds: follows.heldMilliseconds)
+        current.socketCount = follows.socketCount
     }
 
     func report() -> UpgradeReport {
@@ -166,7 +165,7 @@ actor Succession: NodeUpgrade {
                 .notice, "upgrade succeeded",
                 [
                     ("process", "\(process)"), ("held_ms", "\(current.heldMilliseconds)"),
-                    ("websockets", "\(movedSocketCount)"), ("number", "\(current.number)"),
+                    ("websockets", "\(current.socketCount)"), ("number", "\(current.number)"),
                 ])
             parts.end()
         } catch {
@@ -174,6 +173,7 @@ actor Succession: NodeUpgrade {
             await parts.node.set(.serving)
             await admitDeployments(parts)
             current.state = .failed
+            current.socketCount = 0
             current.detail = "\(error)"
             parts.logger.log(
                 .error, "upgrade failed, and this process goes on: \(error)", [("number", "\(current.number)")])
@@ -307,7 +307,7 @@ actor Succession: NodeUpgrade {
     ) async throws {
         let parked = await parts.node.parked()
         let sockets = await parts.node.parkSockets()
-        movedSocketCount = sockets.count { $0.descriptor != nil }
+        current.socketCount = sockets.count { $0.descriptor != nil }
         try await HandOver.blocking { () throws(SystemError) in
             try HandOver.send(parked, over: socket)
             try HandOver.send(sockets, over: socket)

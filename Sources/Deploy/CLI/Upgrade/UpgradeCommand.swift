@@ -41,7 +41,10 @@ enum UpgradeCommand: Command {
         if arguments.has("json") {
             Output.json(report)
         } else if isDone {
-            print("upgraded: \(report["binary"]?.text ?? "") serves; requests waited for \(report["held_ms"]?.integer ?? 0) ms")
+            let sockets = report["websockets"]?.integer ?? 0
+            print(
+                "upgraded: \(report["binary"]?.text ?? "") serves; requests waited for \(report["held_ms"]?.integer ?? 0) ms"
+                    + (sockets == 0 ? "" : "; WebSockets that went along: \(sockets)"))
         } else {
             Edge.complain("edge upgrade: \(report["detail"]?.text ?? "the node says nothing of it")")
         }

@@ -13,6 +13,7 @@ enum NodeOperations {
             .required("state", .choice(["none", "running", "succeeded", "failed"])), .required("number", .integer()),
             .required("binary", .string()), .required("pid", .integer()), .required("version", .string()),
             .required("detail", .string()), .required("held_ms", .integer()),
+            .required("websockets", .integer()),
         ])
         return [
             APIOperation(
@@ -77,7 +78,7 @@ enum NodeOperations {
         .object([
             "state": .string(report.state.rawValue), "number": .integer(report.number), "binary": .string(report.binary),
             "pid": .integer(Int64(report.processID)), "version": .string(services.version), "detail": .string(report.detail),
-            "held_ms": .integer(report.heldMilliseconds),
+            "held_ms": .integer(report.heldMilliseconds), "websockets": .integer(Int64(report.socketCount)),
         ])
     }
 

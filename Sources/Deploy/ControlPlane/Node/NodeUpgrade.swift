@@ -16,6 +16,8 @@ package struct UpgradeReport: Equatable, Sendable {
     package var detail: String
     /// From the moment when requests had to wait until they were served again.
     package var heldMilliseconds: Int64
+    /// WebSockets of durable objects that went to the other process.
+    package var socketCount = 0
 
     package init(
         state: State, number: Int64, binary: String = "", processID: Int32, detail: String = "", heldMilliseconds: Int64 = 0

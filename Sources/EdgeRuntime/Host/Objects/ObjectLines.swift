@@ -197,10 +197,10 @@ final class ObjectLines: Ticker {
         forgetIfEmpty(id, line)
     }
 
-    func closeStandardSockets(_ id: ObjectID, of space: ObjectSpace, code: UInt16) {
+    func closeStandardSockets(_ id: ObjectID, of space: ObjectSpace) {
         guard let line = existingLine(id, space) else { return }
         for stream in line.sockets {
-            stream.closeSocket(SocketClose(code: code, reason: "the object is being moved: connect again"))
+            stream.closeSocket(SocketClose(code: 1012, reason: "the object is being moved: connect again"))
         }
     }
 

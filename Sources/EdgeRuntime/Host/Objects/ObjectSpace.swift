@@ -240,7 +240,7 @@ package final class ObjectSpace: Sendable {
         if reason == .codeUpdated || reason == .requested {
             // Sockets that can't hibernate are streams, which end with their object.
             for other in reactors {
-                other.post { other.objects.closeStandardSockets(id, of: self, code: reason == .codeUpdated ? 1012 : 1001) }
+                other.post { other.objects.closeStandardSockets(id, of: self) }
             }
         }
         // Without a channel the isolate is about to end, and its end says more.
