@@ -397,16 +397,16 @@ final class ObjectDatabase {
     }
 
     /// Copies all of the log into the file, from which the history begins then.
-    private func beginHistory(_ history: ObjectHistory) throws(SQLiteError) {
+    private func beginHistory(_ history: ObjectHistory) throws {
         try sqlite.checkpoint(.truncate)
-        history.fileIsWhole()
         framesCopied = 0
+        try history.begin()
     }
 
     /// When a commit was made is known at once: afterwards only the log's order is.
     private func noteCommit() {
-        guard let history, let connection, let digest = log?.digest(ofFrame: connection.walFrameCount) else { return }
-        history.note(frames: connection.walFrameCount, digest: digest)
+        guard let history, let connection else { return }
+        history.note(frames: connection.walFrameCount, digest: log?.digest(ofFrame: connection.walFrameCount))
     }
 
     private func openHistory() throws {

@@ -263,10 +263,16 @@ private struct Dice: RandomNumberGenerator {
         }
         object.past.retention = Past.month
         try object.renew()
+        try await object.storage.put("a", 39)
+        try await object.storage.sync()
+        // As it does only once.
+        try object.renew()
         let bookmark = try await object.storage.getCurrentBookmark()
         try await object.storage.put("a", 100)
         _ = try await object.restore(bookmark)
         #expect(try await object.storage.get("a", as: Int.self) == 39)
+        _ = try await object.restore(try await object.storage.getBookmarkForTime(object.turns.now))
+        #expect(object.turns.warnings == [])
     }
 
     @Test func `pieces that a crash has left behind harm nothing`() async throws {
