@@ -1,6 +1,8 @@
 """A node with durable objects of ObjectWorker: what the tests of objects share."""
 
+import glob
 import json
+import os
 import time
 
 from projects import Project
@@ -63,6 +65,21 @@ class Objects:
         if self.node:
             self.node.__exit__(*details)
         self.project.__exit__(*details)
+
+    def isolate_pids(self):
+        """All isolates, those for objects too: children of the node that run a worker's program already."""
+        found = []
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(path) as file:
+                    fields = file.read().rsplit(")", 1)[1].split()
+                with open(os.path.dirname(path) + "/cmdline", "rb") as file:
+                    line = file.read()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[1]) == self.node.process.pid and fields[0] != "Z" and b"\0--edge-isolate=" in line:
+                found.append(int(path.split("/")[2]))
+        return found
 
     def get(self, path, timeout=60, method="GET"):
         """The text of an answer; raises `Failed` for what is not 200. The node itself tries a GET again whose isolate dies."""

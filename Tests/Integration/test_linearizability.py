@@ -135,8 +135,7 @@ class Histories(unittest.TestCase):
     def kill_isolates(self, objects, count):
         for _ in range(count):
             threading.Event().wait(random.uniform(0.1, 0.4))
-            # Those of objects are the ones that have the object open.
-            for pid in objects.node.isolate_pids():
+            for pid in objects.isolate_pids():
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:

@@ -5,8 +5,10 @@ import glob
 import http.client
 import os
 import random
+import shutil
 import signal
 import struct
+import tempfile
 import threading
 import time
 import unittest
@@ -24,26 +26,29 @@ class Thousands(unittest.TestCase):
 
     def test_thousands_of_objects_share_an_isolate(self):
         count, at_once = 2000, 200
-        more = "objects_per_isolate = 4000\nisolates = 1\n"
-        with Objects(hibernate="1h", evict="1h", more=more) as objects:
-            pid = int(objects.probe("first", "pid"))
-            # How fast the disk is is no matter here.
-            objects.account("first", "unsynced")
-            for round in (1, 2):
-                for part in range(count // at_once):
-                    self.assertEqual(objects.get(f"/burst/ACCOUNTS/many{part}-/{at_once}"), str(round * at_once))
-            for number in random.sample(range(at_once), 20):
-                self.assertEqual(objects.account(f"many3-{number}", "read"), "2")
-            # All of them live in the one isolate that there is.
-            self.assertEqual(int(objects.probe("first", "pid")), pid)
-            locks = len({os.readlink(link) for link in glob.glob(f"/proc/{pid}/fd/*") if os.readlink(link).endswith(".sqlite")})
-            self.assertEqual(locks, count + 2)
-            # A lock for each, four more for each of 64 databases, and what every isolate has.
-            self.assertLess(len(os.listdir(f"/proc/{pid}/fd")), count + 4 * 64 + 100)
-            with open(f"/proc/{pid}/status") as status:
-                resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
-            # A connection takes some 200 KiB: 2,000 of them would be 400 MiB.
-            self.assertLess(resident, 110 << 10)
+        # How fast the disk is is no matter here.
+        memory = "/dev/shm" if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 1 << 30 else None
+        state = self.enterContext(tempfile.TemporaryDirectory(dir=memory, prefix="edge-many-"))
+        objects = Objects(hibernate="1h", evict="1h", more="objects_per_isolate = 4000\nisolates = 1\n")
+        self.addCleanup(objects.__exit__)
+        objects.start(state=state)
+        pid = int(objects.probe("first", "pid"))
+        objects.account("first", "unsynced")
+        for round in (1, 2):
+            for part in range(count // at_once):
+                self.assertEqual(objects.get(f"/burst/ACCOUNTS/many{part}-/{at_once}"), str(round * at_once))
+        for number in random.sample(range(at_once), 20):
+            self.assertEqual(objects.account(f"many3-{number}", "read"), "2")
+        # All of them live in the one isolate that there is.
+        self.assertEqual(int(objects.probe("first", "pid")), pid)
+        names = [os.readlink(link) for link in glob.glob(f"/proc/{pid}/fd/*")]
+        self.assertEqual(len({name for name in names if name.endswith(".sqlite")}), count + 2)
+        # A lock for each, four more for each of 64 databases, and what every isolate has.
+        self.assertLess(len(names), count + 4 * 64 + 100)
+        with open(f"/proc/{pid}/status") as status:
+            resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+        # A connection takes some 200 KiB: 2,000 of them would be 400 MiB.
+        self.assertLess(resident, 110 << 10)
 
 
 def second_instance(lives):
@@ -116,7 +121,7 @@ class Kills(unittest.TestCase):
                         objects.node.kill()
                         objects.node.start()
                         continue
-                    for pid in objects.node.isolate_pids():
+                    for pid in objects.isolate_pids():
                         try:
                             os.kill(pid, signal.SIGKILL)
                         except ProcessLookupError:
@@ -130,7 +135,8 @@ class Kills(unittest.TestCase):
             self.assertGreater(sum(acknowledged), 12)
             self.assertTrue(alarms)
             self.assertIsNone(second_instance(lives))
-            self.assertGreater(len({life[2] for life in lives}), 1)
+            # Its isolate died with most of them.
+            self.assertGreater(len({life[2] for life in lives}), KILLS // 3)
             for number in range(12):
                 found = int(objects.calmly(f"/name/ACCOUNTS/kept{number}/read"))
                 self.assertLessEqual(acknowledged[number], found)

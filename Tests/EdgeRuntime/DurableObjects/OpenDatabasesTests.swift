@@ -85,7 +85,7 @@ private struct Dice: RandomNumberGenerator {
             #expect(try objects[number].sql.exec("SELECT a FROM t").one().values == [.integer(Int64(number))])
         }
         #expect(try objects.connectionCount == 8)
-        #expect(objects.turns.allSatisfy(\.resets.isEmpty))
+        #expect(objects.turns.allSatisfy { $0.resets.isEmpty })
     }
 
     @Test func aTurnOfManyObjectsHasAConnectionForEachUntilItEnds() async throws {

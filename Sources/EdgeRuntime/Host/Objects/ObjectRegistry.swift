@@ -44,7 +44,8 @@ struct ObjectRegistry {
         /// Who has it, or had it last.
         var host: IsolateID?
         var server: ServerID?
-        /// Counts its lives. What is said of an earlier one is of no interest.
+        /// Of all lives of all objects each has a number of its own, a later one a higher one: also of an object that was forgotten
+        /// meanwhile. What is said of an earlier one is of no interest.
         var incarnation: UInt64 = 0
         /// Events that were given to it and are not over.
         var inFlight = 0
@@ -141,6 +142,7 @@ struct ObjectRegistry {
     private var moves: [ObjectID] = []
     private var activeMoves = 0
     private var nextSocket: UInt64 = 0
+    private var lastIncarnation: UInt64 = 0
     private(set) var isSuspended = false
     private var random: RandomBits
     /// Processors: objects are spread over as many isolates before these are full.
@@ -235,7 +237,8 @@ struct ObjectRegistry {
             entry.phase = .opening(reactor: reactor)
             entry.host = host
             entry.server = server
-            entry.incarnation += 1
+            lastIncarnation += 1
+            entry.incarnation = lastIncarnation
             entry.inFlight = 1
             entry.busyCount = 0
             entry.usedAt = now

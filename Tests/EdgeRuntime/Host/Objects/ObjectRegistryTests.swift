@@ -367,6 +367,31 @@ private struct RegistryModel {
         #expect(registry.entries.isEmpty)
     }
 
+    @Test func `what an earlier life says late is of no interest, also when the object was forgotten meanwhile`() throws {
+        let id = try #require(id)
+        var registry = registry()
+        var effects: [ObjectRegistry.Effect] = []
+        let now = Instant(nanoseconds: 0)
+        func enter() -> ObjectRegistry.Admission {
+            registry.enter(id, in: "n", from: 0, byteCount: 1, isLimited: true, isBehindOthers: false, at: now, &effects)
+        }
+        guard case .deliver(let first) = enter() else {
+            Issue.record("there is room for it")
+            return
+        }
+        registry.opened(id, first.incarnation, name: nil, at: now, &effects)
+        #expect(registry.aborted(id, by: first.host, at: now, &effects) == first.incarnation)
+        #expect(registry.entries.isEmpty)
+        guard case .deliver(let second) = enter() else {
+            Issue.record("there is room for it")
+            return
+        }
+        #expect(second.incarnation > first.incarnation)
+        registry.opened(id, second.incarnation, name: nil, at: now, &effects)
+        registry.ended(id, first.incarnation, at: now, &effects)
+        #expect(registry[id]?.inFlight == 1)
+    }
+
     @Test func `an isolate may have as many files open as its objects can need, and the node has left`() {
         #expect(ObjectLimits.descriptorsMax(available: 1 << 20) == 16_000)
         #expect(ObjectLimits.descriptorsMin(objects: 10_000) < 16_000)
