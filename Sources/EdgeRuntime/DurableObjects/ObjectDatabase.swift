@@ -56,7 +56,7 @@ final class ObjectDatabase {
     /// Frames after which that is done even though something is always on its way to the disk; and after which a history that
     /// can't be kept is let go.
     private var overdueFrames: Int { 4 * checkpointFrames }
-    private static let framesMax = 64_000
+    private var framesMax: Int { 64 * checkpointFrames }
     /// Frames in the log when it was last copied.
     private var framesCopied = 0
 
@@ -391,7 +391,7 @@ final class ObjectDatabase {
         } catch {
             turns.warn("the history of a durable object: \(error)")
             // A disk that refuses it must not make the log grow without end.
-            guard framesCopied >= Self.framesMax, (try? history.forget()) != nil else { return }
+            guard framesCopied >= framesMax, (try? history.forget()) != nil else { return }
             try? beginHistory(history)
         }
     }

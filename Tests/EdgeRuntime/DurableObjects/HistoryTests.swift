@@ -321,6 +321,43 @@ private struct Dice: RandomNumberGenerator {
         #expect(try await object.storage.get("a", as: Int.self) == 2)
     }
 
+    @Test func `a disk that refuses the history takes nothing else, and the log doesn't grow without end`() async throws {
+        let object = try Past()
+        let isFull = Mutex(true)
+        object.past.faults = DatabaseFaults(
+            { _ in nil },
+            files: { operation, path in
+                operation == .write && path.contains("-history-") && isFull.withLock { $0 } ? ENOSPC : nil
+            })
+        try object.renew()
+        var longest = 0
+        for number in 0..<80 {
+            object.turns.now += 1000
+            try await object.storage.put("a", number)
+            try object.storage.sql.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, v BLOB)")
+            try object.storage.sql.exec("INSERT OR REPLACE INTO t VALUES (1, randomblob(100000))")
+            try await object.storage.sync()
+            let attributes = try FileManager.default.attributesOfItem(atPath: object.path + "-wal")
+            longest = max(longest, attributes[.size] as? Int ?? 0)
+        }
+        #expect(object.turns.resets == [] && !object.turns.warnings.isEmpty)
+        // 64 times 20 frames, and what one commit has.
+        #expect(longest < 1400 * 4120, "\(longest)")
+        let storage = object.storage
+        #expect(await message { _ = try await storage.getCurrentBookmark() } != "nothing was thrown")
+        isFull.withLock { $0 = false }
+        for number in 0..<2 {
+            try await storage.put("a", number)
+            try storage.sql.exec("INSERT OR REPLACE INTO t VALUES (1, randomblob(100000))")
+            try await storage.sync()
+        }
+        let bookmark = try await storage.getCurrentBookmark()
+        let content = try await object.content
+        try await storage.put("a", 100)
+        _ = try await object.restore(bookmark)
+        #expect(try await object.content == content)
+    }
+
     /// Copies the directory before each thing that is done to a file of the history: what a kill there leaves.
     private final class Kills: Sendable {
         let copies = Mutex<[String]>([])
