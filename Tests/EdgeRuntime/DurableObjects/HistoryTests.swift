@@ -391,7 +391,11 @@ private struct Dice: RandomNumberGenerator {
             try await change(object.storage, number, &dice)
             if number % 5 == 4 { states.append((try await object.storage.getCurrentBookmark(), try await object.content)) }
         }
-        // Its log goes into the history.
+        // Its log goes into the history: some of it is not there yet.
+        repeat {
+            try await object.storage.put("more", 1)
+            try await object.storage.sync()
+        } while !object.files.contains("object.sqlite-notes")
         let before = try await object.content
         kills.isOn.withLock { $0 = true }
         let newest = try await object.storage.getCurrentBookmark()
@@ -421,6 +425,28 @@ private struct Dice: RandomNumberGenerator {
             #expect(try await found.content == states[1].content)
             _ = try await found.restore(newest)
             #expect(try await found.content == before)
+        }
+        // What is too old goes.
+        object.turns.now += 40 * 86_400_000
+        kills.copies.withLock { $0 = [] }
+        var contents = [try await object.content]
+        for number in 100..<108 {
+            kills.isOn.withLock { $0 = true }
+            try await change(object.storage, number, &dice)
+            kills.isOn.withLock { $0 = false }
+            contents.append(try await object.content)
+        }
+        let thirdCopies = kills.copies.withLock { $0 }
+        #expect(!object.files.contains("object.sqlite-history-segment-0000000001.wal"))
+        for copy in thirdCopies.enumerated().filter({ $0.offset % 4 == 0 }).map(\.element) {
+            let found = try Past(in: copy)
+            found.turns.now = object.turns.now
+            let content = try await found.content
+            #expect(contents.contains(content))
+            let bookmark = try await found.storage.getCurrentBookmark()
+            try await found.storage.put("more", 2)
+            _ = try await found.restore(bookmark)
+            #expect(try await found.content == content)
         }
     }
 }
