@@ -5,11 +5,12 @@ import http.client
 import os
 import random
 import signal
+import tempfile
 import threading
 import unittest
 import urllib.parse
 
-from harness import wait_until
+from harness import edge, wait_until
 from objects import Failed, Objects
 
 FORM = r"^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{32}$"
@@ -95,6 +96,27 @@ class History(unittest.TestCase):
         with self.assertRaises(Failed) as failed:
             self.objects.plain("keys", "bookmark")
         self.assertIn("is not backed by SQLite storage", failed.exception.message)
+
+    def test_the_past_goes_with_an_archive(self):
+        self.calm("moved", "put?v=one")
+        first = self.probe("moved", "bookmark")
+        self.probe("moved", "put?v=two")
+        with tempfile.TemporaryDirectory() as folder, Objects() as other:
+            archive = os.path.join(folder, "state.tar")
+            for words, node in (
+                (("export", "--out", archive), self.objects.node),
+                (("import", archive, "--keep-secrets", "--yes"), other.node),
+            ):
+                done = edge("state", *words, "--tenant", "t", "--state", node.state)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(other.probe("moved", "get"), "two")
+            undo = other.probe("moved", f"restore?bookmark={first}")
+            with self.assertRaises(Failed):
+                other.probe("moved", "abort")
+            self.assertEqual(other.probe("moved", "get"), "one")
+            self.assertLess(undo, other.probe("moved", "bookmark"))
+        # Here nothing has happened.
+        self.assertEqual(self.calm("moved", "get"), "two")
 
     def test_kills_during_restores_leave_one_state_or_the_other(self):
         states = {}

@@ -56,7 +56,7 @@ final class ObjectDatabase {
     /// Frames after which that is done even though something is always on its way to the disk; and after which a history that
     /// can't be kept is let go.
     private var overdueFrames: Int { 4 * checkpointFrames }
-    private static let framesMax = 64_000
+    private var framesMax: Int { 64 * checkpointFrames }
     /// Frames in the log when it was last copied.
     private var framesCopied = 0
 
@@ -391,22 +391,22 @@ final class ObjectDatabase {
         } catch {
             turns.warn("the history of a durable object: \(error)")
             // A disk that refuses it must not make the log grow without end.
-            guard framesCopied >= Self.framesMax, (try? history.forget()) != nil else { return }
+            guard framesCopied >= framesMax, (try? history.forget()) != nil else { return }
             try? beginHistory(history)
         }
     }
 
     /// Copies all of the log into the file, from which the history begins then.
-    private func beginHistory(_ history: ObjectHistory) throws(SQLiteError) {
+    private func beginHistory(_ history: ObjectHistory) throws {
         try sqlite.checkpoint(.truncate)
-        history.fileIsWhole()
         framesCopied = 0
+        try history.begin()
     }
 
     /// When a commit was made is known at once: afterwards only the log's order is.
     private func noteCommit() {
-        guard let history, let connection, let digest = log?.digest(ofFrame: connection.walFrameCount) else { return }
-        history.note(frames: connection.walFrameCount, digest: digest)
+        guard let history, let connection else { return }
+        history.note(frames: connection.walFrameCount, digest: log?.digest(ofFrame: connection.walFrameCount))
     }
 
     private func openHistory() throws {

@@ -25,6 +25,8 @@ final class ObjectHistory {
     private(set) var armed: String?
     /// Since when the file is what a new archive begins with.
     private var wholeSince: UnixTime
+    /// Of the newest state, once somebody has asked for it.
+    private var current: String?
     /// Open from a commit until the connection ends, and where it ends.
     private var notes: PositionedFile?
     private var notesByteCount = 0
@@ -81,15 +83,23 @@ final class ObjectHistory {
         }
     }
 
-    /// All of the log has been copied into the file, and the log is empty: there an archive can begin.
-    func fileIsWhole() {
-        needsWholeFile = false
+    /// Begins with the file as it is: all of the log has been copied into it, and the log is empty.
+    func begin() throws {
         wholeSince = UnixTime(milliseconds: turns.now)
+        try begin(settings)
+        needsWholeFile = false
+    }
+
+    private func begin(_ settings: HistorySettings) throws {
+        try HistoryArchive.begin(
+            settings, at: HistoryBookmark(generation: generation, segment: 0, frame: 0), since: wholeSince
+        ) { base in try file.copy(to: base) }
     }
 
     /// Lets all of it go. It begins anew when all of the log is in the file.
     func forget() throws {
         needsWholeFile = true
+        current = nil
         notes = nil
         try Self.remove(of: path)
     }
@@ -100,8 +110,10 @@ final class ObjectHistory {
     ///
     /// - Parameters:
     ///   - frames: In the log up to its end.
-    ///   - digest: Salt and checksum of the last one.
-    func note(frames: Int, digest: [UInt8]) {
+    ///   - digest: Salt and checksum of the last one; `nil` when it can't be read.
+    func note(frames: Int, digest: [UInt8]?) {
+        current = nil
+        guard let digest else { return }
         let frame = UInt32(clamping: frames)
         let commit = HistoryCommit(
             bookmark: HistoryBookmark(generation: generation, segment: 0, frame: frame, digest: digest),
@@ -129,11 +141,7 @@ final class ObjectHistory {
     func takeUp() throws -> HistoryArchive {
         guard !needsWholeFile else { throw HistoryError.damaged("no history of this object can be kept at the moment") }
         let settings = settings
-        if !FileSystem.exists(settings.prefix + "manifest") {
-            try HistoryArchive.begin(
-                settings, at: HistoryBookmark(generation: 1, segment: 0, frame: 0), since: wholeSince
-            ) { base in try file.copy(to: base) }
-        }
+        if !FileSystem.exists(settings.prefix + "manifest") { try begin(settings) }
         guard let archive = try HistoryArchive(settings) else {
             throw HistoryError.damaged("\(settings.prefix)manifest can't be read")
         }
@@ -156,7 +164,12 @@ final class ObjectHistory {
 
     // MARK: States
 
-    func currentBookmark() throws -> String { try takeUp().newestKept.bookmark.description }
+    func currentBookmark() throws -> String {
+        if let current { return current }
+        let bookmark = try takeUp().newestKept.bookmark.description
+        current = bookmark
+        return bookmark
+    }
 
     func bookmark(for time: UnixTime) throws -> String {
         guard time >= UnixTime(milliseconds: turns.now) + (.zero - retention) else {

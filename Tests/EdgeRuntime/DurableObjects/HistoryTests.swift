@@ -263,10 +263,16 @@ private struct Dice: RandomNumberGenerator {
         }
         object.past.retention = Past.month
         try object.renew()
+        try await object.storage.put("a", 39)
+        try await object.storage.sync()
+        // As it does only once.
+        try object.renew()
         let bookmark = try await object.storage.getCurrentBookmark()
         try await object.storage.put("a", 100)
         _ = try await object.restore(bookmark)
         #expect(try await object.storage.get("a", as: Int.self) == 39)
+        _ = try await object.restore(try await object.storage.getBookmarkForTime(object.turns.now))
+        #expect(object.turns.warnings == [])
     }
 
     @Test func `pieces that a crash has left behind harm nothing`() async throws {
@@ -315,6 +321,43 @@ private struct Dice: RandomNumberGenerator {
         #expect(try await object.storage.get("a", as: Int.self) == 2)
     }
 
+    @Test func `a disk that refuses the history takes nothing else, and the log doesn't grow without end`() async throws {
+        let object = try Past()
+        let isFull = Mutex(true)
+        object.past.faults = DatabaseFaults(
+            { _ in nil },
+            files: { operation, path in
+                operation == .write && path.contains("-history-") && isFull.withLock { $0 } ? ENOSPC : nil
+            })
+        try object.renew()
+        var longest = 0
+        for number in 0..<80 {
+            object.turns.now += 1000
+            try await object.storage.put("a", number)
+            try object.storage.sql.exec("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, v BLOB)")
+            try object.storage.sql.exec("INSERT OR REPLACE INTO t VALUES (1, randomblob(100000))")
+            try await object.storage.sync()
+            let attributes = try FileManager.default.attributesOfItem(atPath: object.path + "-wal")
+            longest = max(longest, attributes[.size] as? Int ?? 0)
+        }
+        #expect(object.turns.resets == [] && !object.turns.warnings.isEmpty)
+        // 64 times 20 frames, and what one commit has.
+        #expect(longest < 1400 * 4120, "\(longest)")
+        let storage = object.storage
+        #expect(await message { _ = try await storage.getCurrentBookmark() } != "nothing was thrown")
+        isFull.withLock { $0 = false }
+        for number in 0..<2 {
+            try await storage.put("a", number)
+            try storage.sql.exec("INSERT OR REPLACE INTO t VALUES (1, randomblob(100000))")
+            try await storage.sync()
+        }
+        let bookmark = try await storage.getCurrentBookmark()
+        let content = try await object.content
+        try await storage.put("a", 100)
+        _ = try await object.restore(bookmark)
+        #expect(try await object.content == content)
+    }
+
     /// Copies the directory before each thing that is done to a file of the history: what a kill there leaves.
     private final class Kills: Sendable {
         let copies = Mutex<[String]>([])
@@ -348,7 +391,11 @@ private struct Dice: RandomNumberGenerator {
             try await change(object.storage, number, &dice)
             if number % 5 == 4 { states.append((try await object.storage.getCurrentBookmark(), try await object.content)) }
         }
-        // Its log goes into the history.
+        // Its log goes into the history: some of it is not there yet.
+        repeat {
+            try await object.storage.put("more", 1)
+            try await object.storage.sync()
+        } while !object.files.contains("object.sqlite-notes")
         let before = try await object.content
         kills.isOn.withLock { $0 = true }
         let newest = try await object.storage.getCurrentBookmark()
@@ -378,6 +425,28 @@ private struct Dice: RandomNumberGenerator {
             #expect(try await found.content == states[1].content)
             _ = try await found.restore(newest)
             #expect(try await found.content == before)
+        }
+        // What is too old goes.
+        object.turns.now += 40 * 86_400_000
+        kills.copies.withLock { $0 = [] }
+        var contents = [try await object.content]
+        for number in 100..<108 {
+            kills.isOn.withLock { $0 = true }
+            try await change(object.storage, number, &dice)
+            kills.isOn.withLock { $0 = false }
+            contents.append(try await object.content)
+        }
+        let thirdCopies = kills.copies.withLock { $0 }
+        #expect(!object.files.contains("object.sqlite-history-segment-0000000001.wal"))
+        for copy in thirdCopies.enumerated().filter({ $0.offset % 4 == 0 }).map(\.element) {
+            let found = try Past(in: copy)
+            found.turns.now = object.turns.now
+            let content = try await found.content
+            #expect(contents.contains(content))
+            let bookmark = try await found.storage.getCurrentBookmark()
+            try await found.storage.put("more", 2)
+            _ = try await found.restore(bookmark)
+            #expect(try await found.content == content)
         }
     }
 }
