@@ -14,7 +14,7 @@ import Wire
         var constructed = 0
         var order: [String] = []
         var failsInInit = false
-        var stuck: [UnsafeContinuation<Void, Never>] = []
+        var stuck: [CheckedContinuation<Void, Never>] = []
     }
 
     final class Probe: DurableObject, DurableObjectFetchHandler, DurableObjectAlarmHandler, DurableObjectWebSocketHandler,
@@ -83,7 +83,7 @@ import Wire
             case "/stuck-section":
                 // Whoever would resume it is kept out by the section.
                 try await state.blockConcurrencyWhile {
-                    unsafe await withUnsafeContinuation { unsafe Self.notes.stuck.append($0) }
+                    await withCheckedContinuation { unsafe Self.notes.stuck.append($0) }
                 }
             case "/timer-section":
                 try await state.blockConcurrencyWhile { [state] in try await state.context.sleep(for: .seconds(20)) }

@@ -30,6 +30,8 @@ package final class IsolatePool: Sendable {
         /// Decides how many run; everything here only carries out.
         var machine: PoolState
         var members: [IsolateID: Isolate] = [:]
+        /// Objects have asked for an isolate that isn't there yet.
+        var isAwaitedByObjects = false
         var lastFailure: String?
         /// Whose output `lastFailure` is.
         var lastSpeaker: IsolateID?
@@ -140,6 +142,7 @@ package final class IsolatePool: Sendable {
             case .refuse(.crashLoop): return state.crashLoopRefusal
             case .refuse(.draining): return .replaced
             }
+            state.isAwaitedByObjects = true
             return nil
         }
         if refusal == nil { decide() }
@@ -363,7 +366,9 @@ package final class IsolatePool: Sendable {
         for reactor in environment.reactors {
             reactor.post { [self] in
                 reactor.dispatcher.isolateReady(isolate)
-                if unaware.isLast() { objects?.isolateIsReady(isolate) }
+                guard unaware.isLast(), let objects else { return }
+                state.withLock { $0.isAwaitedByObjects = false }
+                objects.isolateIsReady(isolate)
             }
         }
         decide()  // Only some may start at once.
@@ -426,6 +431,7 @@ package final class IsolatePool: Sendable {
             for reactor in environment.reactors {
                 reactor.post { reactor.dispatcher.refuseWaiting(of: self, refusal) }
             }
+            state.withLock { $0.isAwaitedByObjects = false }
             objects?.isolatesRefused(of: self)
         }
         decide()
@@ -538,7 +544,8 @@ package final class IsolatePool: Sendable {
             let hasSockets = state.members.values.contains { $0.openSockets > 0 || (objects?.objectCount(of: $0) ?? 0) > 0 }
             for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
             // Objects say how many isolates they need; while there are any, none is taken from them.
-            if objects != nil, hasSockets { return }
+            // Nor are they silent while they wait for one: what is given up then never comes.
+            if objects != nil, hasSockets || state.isAwaitedByObjects { return }
             defer { state.lastSample = (now, cpu, served) }
             guard let last = state.lastSample, now > last.time else { return }
             let seconds = Double((now - last.time).wholeNanoseconds) / 1e9
