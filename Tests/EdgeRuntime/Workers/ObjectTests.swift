@@ -1,11 +1,15 @@
 import DurableObjects
 import Glibc
 import Interfaces
+import Synchronization
 import System
 import Testing
 import Wire
 
 @testable import Workers
+
+/// Kept for ever: what nobody resumes.
+private let stuck = Mutex<[CheckedContinuation<Void, Never>]>([])
 
 /// Objects in an isolate's loop, with the test in the place of the node.
 @Suite(.serialized, .timeLimit(.minutes(5))) struct `Durable objects in the loop` {
@@ -14,7 +18,6 @@ import Wire
         var constructed = 0
         var order: [String] = []
         var failsInInit = false
-        var stuck: [UnsafeContinuation<Void, Never>] = []
     }
 
     final class Probe: DurableObject, DurableObjectFetchHandler, DurableObjectAlarmHandler, DurableObjectWebSocketHandler,
@@ -83,7 +86,9 @@ import Wire
             case "/stuck-section":
                 // Whoever would resume it is kept out by the section.
                 try await state.blockConcurrencyWhile {
-                    unsafe await withUnsafeContinuation { unsafe Self.notes.stuck.append($0) }
+                    await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                        stuck.withLock { $0.append(continuation) }
+                    }
                 }
             case "/timer-section":
                 try await state.blockConcurrencyWhile { [state] in try await state.context.sleep(for: .seconds(20)) }
