@@ -1,10 +1,11 @@
 """What the node does for durable objects: large messages (spec: durable-objects, section 5), and what it tells of their events."""
 
 import contextlib
+import re
 import unittest
 
 from harness import wait_until
-from objects import Objects
+from objects import Failed, Objects
 from raw_websocket import BINARY, TEXT, RawWebSocket
 from test_tail import API, event
 
@@ -40,7 +41,8 @@ class Tails(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.objects = cls.enterClassContext(Objects())
+        cls.objects = Objects().start("--log-requests")
+        cls.addClassCleanup(cls.objects.__exit__)
         cls.api = API(cls.objects.node, account="t")
 
     def events(self, tail, count):
@@ -68,6 +70,24 @@ class Tails(unittest.TestCase):
             seen = event(tail)
         self.assertIn("scheduledTime", seen["event"])
         self.assertIn("the alarm fails once", seen["exceptions"][0]["message"])
+
+    def test_they_are_logged_and_counted(self):
+        with self.assertRaises(Failed):
+            self.objects.probe("counted", "throw")
+        id = self.objects.probe("counted", "id")
+        self.objects.get("/order/PROBES/counted/1")
+        metrics = self.objects.node.get("/metrics", port=self.objects.node.control_port).text
+        counts = {
+            name: int(re.search(rf'^edge_release_{name}_total{{tenant="t".*}} (\d+)$', metrics, re.MULTILINE)[1])
+            for name in ("calls", "call_errors")}
+        self.assertGreaterEqual(counts["calls"], 4)
+        self.assertGreaterEqual(counts["call_errors"], 1)
+
+        def line(*parts):
+            return any(all(part in line for part in parts) for line in self.objects.node.log_text().splitlines())
+
+        wait_until(lambda: line("Probe.note()", f"object={id}", "outcome=ok", "class=Probe", "worker=objects"))
+        wait_until(lambda: line("Probe.GET http://object/throw", f"object={id}", "outcome=exception", "as asked"))
 
     def test_typed_calls_and_messages_of_sockets(self):
         with self.api.follow(worker="objects") as tail:
