@@ -146,7 +146,7 @@ actor Participant {
     private func tried<Value: Sendable>(_ body: @Sendable () async throws -> Value) async throws -> Value {
         let deadline = clock.now() + lease
         while true {
-            do { return try await body() } catch let failure as APIFailure where failure.status == 0 || failure.status == 503 {
+            do { return try await body() } catch let failure as APIFailure where Self.isAway(failure) {
                 guard clock.now() < deadline else {
                     throw Failure(description: "not reached: \(failure)", exitCode: ExitCode.failure)
                 }
@@ -156,6 +156,13 @@ actor Participant {
             }
         }
     }
+
+    /// A node that starts answers before it has its API.
+    private static func isAway(_ failure: APIFailure) -> Bool {
+        failure.status == 0 || failure.status == 503 || failure.has(code: noRoute)
+    }
+
+    private static let noRoute: Int64 = 7000
 
     /// Where it isn't reached.
     private func lookForIt() {
