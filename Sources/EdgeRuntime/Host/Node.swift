@@ -195,7 +195,7 @@ package final class Node: Sendable {
         let names = configuration.objectClasses.map { $0.directory.split(separator: "/").last.map(String.init) ?? "" }
         return makePool(
             configuration: configuration, image: image, limits: limits,
-            size: PoolSize(min: 0, max: space.settings.isolatesMax, idleTimeout: .seconds(60)), identity: space.identity,
+            size: PoolSize(min: 0, max: ObjectLimits.isolatesMax, idleTimeout: .seconds(60)), identity: space.identity,
             files: WritableFiles(
                 directory: space.directory, names: names,
                 descriptorsMax: ObjectLimits.descriptorsMax(available: descriptorsMax)), objects: space)

@@ -47,6 +47,9 @@ enum ObjectLimits {
     /// What an isolate has beyond an object's own time to close it.
     static let closeGrace = Duration.seconds(5)
 
+    /// Isolates of one pool. The registry asks for no more than the settings allow, which may change while the pool is there.
+    static let isolatesMax = 256
+
     /// Open files of an isolate for objects, whose number may change while it runs: enough for the 10,000 that may be configured, and
     /// for more than a thousand of them at once that keep a transaction or a cursor open. (The kernel's table of so many takes
     /// 128 KiB; one of 2^14 and more would be twice as large.)
