@@ -12,18 +12,18 @@ internal import TenantSQL
 /// The connection comes and goes (`OpenDatabases`), without anybody seeing it: it may end between two turns while no cursor is read,
 /// and whoever uses the storage next has a new one. What stays for the object's life is the file's lock.
 final class ObjectDatabase {
-    private var connection: SQLiteConnection?
+    private(set) var connection: SQLiteConnection?
     let authorizer = SQLAuthorizer(isForReader: false)
     let turns: any ObjectTurns
     let path: String
     private let lock: ObjectFileLock
     /// `nil` when none is kept.
-    private let history: ObjectHistory?
+    let history: ObjectHistory?
     private let databases: OpenDatabases
     /// When it was used last, as `databases` counts.
     var lastUse: UInt64 = 0
     /// There while there is a connection, and until all commits are durable.
-    private var log: ObjectLog?
+    private(set) var log: ObjectLog?
     /// What the tenant's code sees of the connection, from the end of one to the beginning of the next.
     private var memory: ConnectionMemory?
     /// Set once, by the storage: its statements end with the connection.
@@ -56,9 +56,9 @@ final class ObjectDatabase {
     /// Frames after which that is done even though something is always on its way to the disk; and after which a history that
     /// can't be kept is let go.
     private var overdueFrames: Int { 4 * checkpointFrames }
-    private var framesMax: Int { 64 * checkpointFrames }
+    var framesMax: Int { 64 * checkpointFrames }
     /// Frames in the log when it was last copied.
-    private var framesCopied = 0
+    var framesCopied = 0
 
     /// Opens the file at `path`, and makes it if it isn't there. Goes back to an earlier state where that was asked for.
     ///
@@ -374,89 +374,6 @@ final class ObjectDatabase {
         let woken = changeWaiters
         changeWaiters = []
         for waiter in woken { waiter.resume() }
-    }
-
-    // MARK: The log and the past
-
-    /// Copies the log into the file, once the history has it. What can't be copied now is copied the next time.
-    private func checkpoint(_ kind: SQLiteCheckpoint) {
-        framesCopied = sqlite.walFrameCount
-        guard let history else { return _ = try? sqlite.checkpoint(kind) }
-        do {
-            if history.needsWholeFile { return try beginHistory(history) }
-            try log?.synchronize()
-            let archive = try history.takeUp()
-            try sqlite.checkpoint(kind)
-            try archive.prune(most: 2)
-        } catch {
-            turns.warn("the history of a durable object: \(error)")
-            // A disk that refuses it must not make the log grow without end.
-            guard framesCopied >= framesMax, (try? history.forget()) != nil else { return }
-            try? beginHistory(history)
-        }
-    }
-
-    /// Copies all of the log into the file, from which the history begins then.
-    private func beginHistory(_ history: ObjectHistory) throws {
-        try sqlite.checkpoint(.truncate)
-        framesCopied = 0
-        try history.begin()
-    }
-
-    /// When a commit was made is known at once: afterwards only the log's order is.
-    private func noteCommit() {
-        guard let history, let connection else { return }
-        history.note(frames: connection.walFrameCount, digest: log?.digest(ofFrame: connection.walFrameCount))
-    }
-
-    private func openHistory() throws {
-        guard let history else { return }
-        try trusted { try history.load(sqlite) }
-        guard history.armed != nil else {
-            do { if history.needsWholeFile { try beginHistory(history) } else { try history.prune() } } catch {
-                turns.warn("the history of a durable object: \(error)")
-            }
-            return
-        }
-        do {
-            // An earlier process may have written what is not on the disk yet.
-            try log?.synchronize()
-            try trusted { try history.restore(into: sqlite) }
-            noteCommit()
-            try log?.synchronize()
-        } catch {
-            // It must not be closed for ever: the next opening finds what there is.
-            try run("DELETE FROM _cf_METADATA WHERE key = \(ObjectHistory.armedRow)")
-            try log?.synchronize()
-            throw DurableObjectError(
-                "The Durable Object could not be restored to bookmark \(history.armed ?? ""), and stays as it is: \(error)",
-                isObjectReset: true)
-        }
-    }
-
-    /// Runs `body` when all that was written is in the log, and on the disk.
-    ///
-    /// - Parameter call: What the tenant has called.
-    func withHistory<Result>(_ call: String, _ body: (ObjectHistory) throws -> Result) async throws -> Result {
-        guard let history else {
-            throw DurableObjectError(
-                "\(call)(): this environment keeps no history of durable objects (durable_objects.time_travel)")
-        }
-        guard !isInLongTransaction else { throw DurableObjectError("Cannot call \(call)() within a transaction") }
-        try await waitUntilDurable()
-        try check()
-        do {
-            try log?.synchronize()
-            return try body(history)
-        } catch { throw DurableObjectError("\(error)") }
-    }
-
-    /// Lets the next opening begin with an earlier state. Part of the turn's transaction.
-    func armRestore(_ bookmark: HistoryBookmark) throws(DurableObjectError) {
-        try beginWriting()
-        try run("INSERT OR REPLACE INTO _cf_METADATA (key, value) VALUES (\(ObjectHistory.armedRow), '\(bookmark)')")
-        history?.noteArmed(bookmark)
-        alarms?.restoreIsArmed()
     }
 
     // MARK: Failing

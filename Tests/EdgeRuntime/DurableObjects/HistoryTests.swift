@@ -438,7 +438,7 @@ private struct Dice: RandomNumberGenerator {
         }
         let thirdCopies = kills.copies.withLock { $0 }
         #expect(!object.files.contains("object.sqlite-history-segment-0000000001.wal"))
-        for copy in thirdCopies.enumerated().filter({ $0.offset % 4 == 0 }).map(\.element) {
+        for copy in thirdCopies.enumerated().filter({ $0.offset % 10 == 0 }).map(\.element) {
             let found = try Past(in: copy)
             found.turns.now = object.turns.now
             let content = try await found.content
