@@ -139,6 +139,8 @@ private let stuck = Mutex<[CheckedContinuation<Void, Never>]>([])
     /// The node's part: opens objects, sends events, reads answers.
     final class Node: Sendable {
         let host: FakeHost
+        /// Answers that came before they were asked for.
+        private let early = Mutex<[FakeHost.Frame]>([])
         let directory = "/tmp/edge-objects-\(getpid())-\(UInt64.random(in: 0 ... .max))"
         static let id = [UInt8](repeating: 7, count: 32)
 
@@ -213,10 +215,18 @@ private let stuck = Mutex<[CheckedContinuation<Void, Never>]>([])
 
         /// Answers what the isolate asks of the node, until the answer on `stream` comes.
         func reply(_ stream: UInt32) async throws -> FakeHost.Frame {
+            let known = early.withLock { early -> FakeHost.Frame? in
+                early.firstIndex { $0.stream == stream }.map { early.remove(at: $0) }
+            }
+            if let known { return known }
             while true {
                 let frame = try await host.next()
                 if frame.stream == stream { return frame }
-                guard frame.kind == .open, frame.stream & 1 == 0 else { continue }
+                guard frame.stream & 1 == 0 else {
+                    early.withLock { $0.append(frame) }
+                    continue
+                }
+                guard frame.kind == .open else { continue }
                 if try Call(frame).kind == .objectAlarmTime { host.send(.open, frame.stream, [0], flags: .end) }
             }
         }
