@@ -1,7 +1,7 @@
 """Typed calls between services (spec: runtime, section 2: service bindings, RPC)."""
 
+import os
 import unittest
-
 
 from objects import HOST, Failed, Objects
 from projects import Project
@@ -65,9 +65,11 @@ class Calls(unittest.TestCase):
         self.assertEqual((failure["name"], failure["message"]), ("NotToday", "no greetings today"))
         self.assertIn("does not export a fetch() function", self.failure("MUTE/fetch/x")["message"])
         self.assertIn("does not implement the method", self.failure("FETCHER/missing")["message"])
-        body = b"0123456789abcdef" * 1000
-        answer = self.caller.node.request("POST", "/rpc/NAMED/fetch/echo", headers=HOST, body=body)
-        self.assertEqual((answer.status, answer.body), (200, body))
+        # Sent through both workers, and back, without being read: it outlives the calls that it went by.
+        for size in (16_000, 70_000, 1 << 20, 8 << 20):
+            body = os.urandom(size)
+            answer = self.caller.node.request("POST", "/rpc/NAMED/fetch/echo", headers=HOST, body=body)
+            self.assertEqual((answer.status, len(answer.body), answer.body == body), (200, size, True))
         url = self.caller.node.url + "/rpc/NAMED/fetch/socket"
         with RawWebSocket(url, host="objects.localhost", protocol=None, timeout=60) as client:
             client.send(TEXT, b"hello")

@@ -55,9 +55,16 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
             return self
         }
         requestBodyConsumer = consumer
+        (consumer as? ChannelStream)?.bodyOrigin = self
         producer.redirect(to: consumer)
         producer.grant(window)
         return producer
+    }
+
+    /// The body that was the event's outlives the call: it has gone on from where it was sent, or the answer has.
+    func letRequestBodyGo() {
+        requestBodyProducer = nil
+        requestBodyConsumer = nil
     }
 
     /// - Parameter message: What stands behind the call's head; valid during the call only.
@@ -166,8 +173,11 @@ final class CallStream: ChannelStream, @unchecked Sendable {  // Tasks that carr
     func takeBody() -> ReplyBody? {
         guard let body = pendingBody else { return nil }
         pendingBody = nil
-        // The body's producer must outlive this stream.
-        if case .stream = body { activity = nil }
+        // The body's producer must outlive this stream, and what that is still sent itself.
+        if case .stream = body {
+            activity = nil
+            letRequestBodyGo()
+        }
         channel.sendEnd(on: self)
         markSentEnd()
         return body

@@ -53,6 +53,8 @@ class ChannelStream: BodyConsumer, RedirectableProducer {
     private final var hasDeliveredEnd = false
     /// What feeds the body to the isolate; `requestBody` sets it to work.
     final weak var producer: (any BodyProducer)?
+    /// The call whose event's body that is.
+    final weak var bodyOrigin: CallStream?
     private final var hasBodyBegun = false
     /// Waits for the channel to have room for what the producer could push.
     final var isHungry = false
@@ -247,6 +249,8 @@ class ChannelStream: BodyConsumer, RedirectableProducer {
     final func takeBodyToIsolate() -> (any RedirectableProducer)? {
         guard isOpen, !sentEnd, !hasBodyBegun, let taken = producer as? any RedirectableProducer else { return nil }
         producer = nil
+        bodyOrigin?.letRequestBodyGo()
+        bodyOrigin = nil
         markSentEnd()
         return taken
     }
