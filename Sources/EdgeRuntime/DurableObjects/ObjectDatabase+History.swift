@@ -5,18 +5,22 @@ internal import TenantSQL
 extension ObjectDatabase {
     /// Copies the log into the file, once the history has it. What can't be copied now is copied the next time.
     func checkpoint(_ kind: SQLiteCheckpoint) {
+        // While a statement of the connection reads, SQLite copies nothing.
+        guard sql?.hasOpenCursors != true else { return }
         framesCopied = sqlite.walFrameCount
         guard let history else { return _ = try? sqlite.checkpoint(kind) }
+        var isTaken = false
         do {
             if history.needsWholeFile { return try beginHistory(history) }
             try log?.synchronize()
             let archive = try history.takeUp()
+            isTaken = true
             try sqlite.checkpoint(kind)
             try archive.prune(most: 2)
         } catch {
             turns.warn("the history of a durable object: \(error)")
-            // A disk that refuses it must not make the log grow without end.
-            guard framesCopied >= framesMax, (try? history.forget()) != nil else { return }
+            // A disk that refuses to take it must not make the log grow without end.
+            guard !isTaken, !history.needsWholeFile, framesCopied >= framesMax, (try? history.forget()) != nil else { return }
             try? beginHistory(history)
         }
     }
@@ -43,20 +47,22 @@ extension ObjectDatabase {
             }
             return
         }
+        let wanted = history.armed.map { "\($0)" } ?? ""
         do {
             // An earlier process may have written what is not on the disk yet.
             try log?.synchronize()
             try trusted { try history.restore(into: sqlite) }
-            noteCommit()
-            try log?.synchronize()
         } catch {
             // It must not be closed for ever: the next opening finds what there is.
             try run("DELETE FROM _cf_METADATA WHERE key = \(ObjectHistory.armedRow)")
             try log?.synchronize()
             throw DurableObjectError(
-                "The Durable Object could not be restored to bookmark \(history.armed ?? ""), and stays as it is: \(error)",
+                "The Durable Object could not be restored to bookmark \(wanted), and stays as it is: \(error)",
                 isObjectReset: true)
         }
+        // It has been restored; what the disk refuses now ends the opening.
+        noteCommit()
+        try log?.synchronize()
     }
 
     /// Runs `body` when all that was written is in the log, and on the disk.

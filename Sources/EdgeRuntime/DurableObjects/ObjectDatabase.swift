@@ -72,7 +72,9 @@ final class ObjectDatabase {
             history = ObjectHistory(path: path, file: lock, past, turns: turns)
         } else {
             history = nil
-            try ObjectHistory.remove(of: path)
+            do { try ObjectHistory.remove(of: path) } catch {
+                turns.warn("the history of a durable object could not be removed: \(error)")
+            }
         }
         try connect(.create)
         try openHistory()

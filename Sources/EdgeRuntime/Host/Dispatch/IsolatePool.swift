@@ -544,7 +544,9 @@ package final class IsolatePool: Sendable {
             let hasSockets = state.members.values.contains { $0.openSockets > 0 || (objects?.objectCount(of: $0) ?? 0) > 0 }
             for id in state.members.keys where state.checks[id] == nil { state.machine.noteHealth(id, at: now) }
             // Objects say how many isolates they need; while there are any, none is taken from them.
-            // Nor are they silent while they wait for one: what is given up then never comes.
+            // Nor are they silent while they wait for one: what is given up then never comes. Who still waits when those that were
+            // to come are there asks again.
+            if state.machine.readyCount > 0, state.machine.startingCount == 0 { state.isAwaitedByObjects = false }
             if objects != nil, hasSockets || state.isAwaitedByObjects { return }
             defer { state.lastSample = (now, cpu, served) }
             guard let last = state.lastSample, now > last.time else { return }
