@@ -209,7 +209,11 @@ extension ReleaseStore {
     func coordinatedDeployment(_ id: String) throws -> DeploymentRecord? {
         try withConnection { sqlite in
             try journaled(
-                "AND json_extract(options, '$.coordination.id') = ?3 ORDER BY number DESC LIMIT 1", [.text(id)], sqlite
+                """
+                AND number > (
+                    SELECT max(number) - 100 FROM release_deployments WHERE tenant = ?1 AND environment = ?2
+                ) AND json_extract(options, '$.coordination.id') = ?3 ORDER BY number DESC LIMIT 1
+                """, [.text(id)], sqlite
             ).first?.record
         }
     }

@@ -150,7 +150,12 @@ struct CoordinatedDeployment {
         }
         complain("all nodes stay with, or go back to, what served before")
         let unreached = await each(participants) { try await $0.abort() }.failures
+        let isApart = unreached.contains { $0.error is Participant.CantGoBack }
         for failure in unreached {
+            guard !(failure.error is Participant.CantGoBack) else {
+                complain("\(failure.name) \(failure.error)")
+                continue
+            }
             complain(
                 "\(failure.name): \(failure.error); if it has begun, it goes back by itself within \(lease.components.seconds) s"
             )
@@ -158,7 +163,7 @@ struct CoordinatedDeployment {
         let codes = failures.map { ($0.error as? Participant.Failure)?.exitCode ?? ExitCode.of($0.error) }
         // Where one was refused and the others wait for it, that is what became of it.
         let order = [ExitCode.interrupted, ExitCode.failure, ExitCode.busy, ExitCode.refused]
-        return await finish("rolled-back", order.first { codes.contains($0) } ?? ExitCode.failure)
+        return await finish(isApart ? "incomplete" : "rolled-back", order.first { codes.contains($0) } ?? ExitCode.failure)
     }
 
     private func finish(_ outcome: String, _ code: Int32 = ExitCode.success) async -> Int32 {

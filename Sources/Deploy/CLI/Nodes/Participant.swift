@@ -199,7 +199,8 @@ actor Participant {
         while true {
             do {
                 try await tried { try await self.post(verb) }
-                return try await look()
+                try await look()
+                return try checkEnd()
             } catch let failure as APIFailure {
                 try await look()
                 try checkEnd()
@@ -220,21 +221,38 @@ actor Participant {
                 throw Failure(
                     description: record["pause"]?.text ?? "its lease has lapsed: it asks the other nodes",
                     exitCode: ExitCode.failure)
-            default: return ["draining", "retired"].contains(record["state"]?.text)
+            default:
+                guard isPastReturn else { return false }
+                throw Failure(
+                    description: "did not do well, and has no release that it can go back to", exitCode: ExitCode.failure)
             }
         }
     }
 
+    /// Whether it keeps the release, and nobody has confirmed that.
+    private var isPastReturn: Bool { ["draining", "retired"].contains(record["state"]?.text) }
+
+    private func checkIsBack() throws(CantGoBack) { if isPastReturn { throw CantGoBack() } }
+
+    /// It has no release before this one that could serve.
+    struct CantGoBack: Error, CustomStringConvertible {
+        var description: String { "keeps the new release: it has none that it can go back to" }
+    }
+
     /// Whatever it is doing, the release before is to serve.
+    ///
+    /// - Throws: `CantGoBack`; or why the node wasn't reached.
     func abort() async throws {
         guard let number else { return }
         // A short while: one that isn't reached comes to the same by itself.
         for attempt in 0..<Self.abortAttempts {
             do {
                 try await lookOnce(number)
-                if record["finished_on"]?.text != nil { return }
+                if record["finished_on"]?.text != nil { return try checkIsBack() }
+                try checkIsBack()
                 record = try await node.client.result("POST", "\(node.account)/edge/deployments/\(number)/abort")
-                return try await lookOnce(number)
+                try await lookOnce(number)
+                return try checkIsBack()
             } catch let failure as APIFailure where attempt < Self.abortAttempts - 1 && [0, 409, 503].contains(failure.status) {
                 try await clock.sleep(for: Self.interval)
                 lookForIt()

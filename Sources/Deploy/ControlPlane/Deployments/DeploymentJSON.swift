@@ -196,8 +196,9 @@ enum DeploymentJSON {
         options.acceptsSecrets = json["accept_secrets"]?.bool
         if let led = json["coordination"], let id = led["id"]?.text, let seconds = led["lease_seconds"]?.number {
             guard (1...3600).contains(seconds) else { throw mistake("coordination/lease_seconds", "1 to 3600") }
-            options.coordination = .init(
-                id: id, leaseSeconds: seconds, node: led["node"]?.text, peers: try peers(led["peers"]?.items ?? []))
+            var told: [Coordination.Peer]?
+            if let items = led["peers"]?.items { told = try peers(items) }
+            options.coordination = .init(id: id, leaseSeconds: seconds, node: led["node"]?.text, peers: told)
         }
         if json["force_migrations"]?.bool == true { options.forcesClassMigrations = true }
         return options

@@ -107,7 +107,8 @@ extension DeploymentMachine {
     }
 
     private func askAll(_ run: Run) async -> [(name: String, answer: CoordinationPoll.Answer)] {
-        guard let request = run.record.options.coordination, let peers = request.peers else { return [] }
+        guard let request = run.record.options.coordination else { return [] }
+        guard let peers = request.peers else { return [("the other nodes", .unreached("their addresses weren't told"))] }
         guard let ask = run.environment.askPeer else { return peers.map { ($0.name, .unreached("this node can't ask")) } }
         return await withTaskGroup(of: (String, CoordinationPoll.Answer).self) { group in
             for peer in peers { group.addTask { (peer.name, await ask(peer, request.id)) } }

@@ -95,7 +95,11 @@ extension DeploymentMachine {
             await sleep(until: clock.now() + .seconds(1))
             return
         }
-        if state == .monitoring { return await goBack(run, slots, failure) }
+        if state == .monitoring {
+            // From here on nobody may be told that this node keeps the release.
+            if run.isCoordinated { run.hasLapsed = true }
+            return await goBack(run, slots, failure)
+        }
         let previous = run.record.previous
         if strikes(state, .done) { return }
         var entry = JournalEntry(run.record)

@@ -76,6 +76,8 @@ extension DeploymentMachine {
     func obey(_ run: Run) throws(DeploymentFailure) {
         try checkLease(run)
         switch run.request {
+        // It has switched, and goes back from the state that can.
+        case .abort where run.record.state == .active: break
         case .abort(let author):
             run.request = nil
             throw DeploymentFailure("aborted by \(author.name)")
