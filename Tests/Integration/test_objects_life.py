@@ -103,6 +103,7 @@ class Sleep(unittest.TestCase):
             self.assertEqual(self.ask(client, "hello"), "hello")
             own = f"edge/durable_objects/namespaces/{namespace}/objects/{self.probe('standard', 'id')}"
             self.assertEqual(rest.result("POST", f"{own}/evict"), {"evicted": True})
+            # The node or the isolate says it, whichever is first.
             self.assertEqual(client.close_code(), (1012, "the object is being moved: connect again"))
 
     def test_close_by_the_object(self):

@@ -294,8 +294,10 @@ package final class HistoryArchive {
     private func state(at bookmark: HistoryBookmark) throws(HistoryError) -> State {
         if bookmark == floor.bookmark { return floorState }
         guard bookmark > floor.bookmark else { throw beforeWindow("bookmark") }
-        // One of an empty log belongs to no commit, nor does the end of a generation.
-        if bookmark.digest == HistoryBookmark.zeroDigest || bookmark.digest == HistoryBookmark.lastDigest {
+        // One of an empty log belongs to no commit, nor does the end of a generation, which only those give out that name commits
+        // by their place.
+        let isEnd = !settings.keepsPending && bookmark == .end(ofGeneration: bookmark.generation)
+        if bookmark.digest == HistoryBookmark.zeroDigest || isEnd {
             return try state { $0.bookmark <= bookmark }
         }
         if let segment = segments.last(where: { $0.salt[...] == bookmark.digest.prefix(8) }),

@@ -196,7 +196,7 @@ final class Invocation: StreamEndpoint, TaskExecutor, SchedulingExecutor, Bindin
     /// The object goes: the client of a standard WebSocket is to come again.
     func restartSocket() {
         guard let socket else { return }
-        socket.close(SocketClose(code: 1012, reason: "the worker is being replaced: connect again"))
+        socket.close(SocketClose(code: 1012, reason: "the object is being moved: connect again"))
         conversation?.cancel()
     }
 
