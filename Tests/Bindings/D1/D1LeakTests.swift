@@ -58,7 +58,8 @@ import Testing
             await Self.calls(10_000, on: fixture, seed: seed &+ 100)
             // What nobody reads any more is let go on a thread of its own.
             for _ in 0..<1000 where budgets.map(\.left) != left { try await Task.sleep(for: .milliseconds(10)) }
-            #expect(Self.descriptorCount <= descriptors, "EDGE_SEED=\(seed)")
+            // Readers are opened as they are needed, and kept.
+            #expect(Self.descriptorCount < descriptors + 20, "EDGE_SEED=\(seed)")
             #expect(SQLiteProcess.heapByteCount < bytes + (4 << 20), "EDGE_SEED=\(seed)")
             #expect(budgets.map(\.left) == left, "EDGE_SEED=\(seed)")
             #expect(FileTree.list("/proc/self/fd").count > 3)
