@@ -50,10 +50,14 @@ actor Participant {
     /// - Returns: whether it waits for the word to switch; `false`: what it serves is what is asked for.
     func prepare(_ send: @Sendable (NodeReleases, JSON) async throws -> JSON) async throws -> Bool {
         guard try await begin(send) else { return false }
+        try await untilPrepared()
+        return true
+    }
+
+    private func untilPrepared() async throws {
         try await wait("its release to be prepared") { record in
             record["state"]?.text == "prepared" && record["pause"]?.text != nil
         }
-        return true
     }
 
     /// - Returns: whether there is anything to deploy.
@@ -185,12 +189,9 @@ actor Participant {
     }
 
     func hasPrepared() async throws {
-        // One that died meanwhile goes on soon.
+        // One that died meanwhile prepares anew.
         try await tell("hold")
-        guard record["state"]?.text == "prepared" else {
-            throw Failure(
-                description: "is \(record["state"]?.text ?? "gone"), not prepared any more", exitCode: ExitCode.failure)
-        }
+        try await untilPrepared()
     }
 
     /// Gives a word until it is heard, for as long as the lease. A node that died meanwhile may be on its way up again.
